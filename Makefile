@@ -1,0 +1,47 @@
+# The front door. Needs Python >= 3.11 and make; every target sets up .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup quickstart test test-all check fix salads50 lock clean
+
+help:  ## Say what the targets do
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"sgear needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}; try: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[language,dev]'
+	@touch $@
+
+setup: $(STAMP)  ## Make .venv with everything in it
+
+quickstart: $(STAMP)  ## Render a kitchen, learn to anticipate in it, open report.html (about 7 minutes)
+	$(BIN)/sgear quickstart
+
+test: $(STAMP)  ## Run the tests (under 10 minutes on 2 cores)
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+test-all: $(STAMP)  ## Run the slow tests too
+	$(BIN)/python -m pytest -n 2
+
+check: $(STAMP)  ## Lint, format, import contract, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+fix: $(STAMP)  ## Mend what the linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+salads50: $(STAMP)  ## Reproduce docs/results/salads50.md (needs SGEAR_DATA)
+	$(BIN)/python benchmarks/salads50.py
+
+lock: $(STAMP)  ## Write constraints.txt from what is installed
+	$(BIN)/python -m pip list --format=freeze --exclude sgear --exclude torch --exclude torchvision --exclude pip --exclude setuptools \
+	  | grep -viE '^(nvidia|triton|cuda)' > constraints.txt
+
+clean:  ## Remove .venv and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build

@@ -1,0 +1,100 @@
+"""YAML and command-line overrides -> a checked `ExperimentConfig`."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sgear.config.effects import check_effects
+from sgear.config.schema import ExperimentConfig
+from sgear.errors import ConfigError, RunError
+
+_CONF = "sgear.config.conf"
+
+
+def _schema() -> DictConfig:
+    """Return the schema as a config whose values may be set; frozen dataclasses would make it read-only."""
+    node = OmegaConf.structured(ExperimentConfig)
+    pending = [node]
+    while pending:
+        part = pending.pop()
+        OmegaConf.set_readonly(part, None)
+        pending += [part[key] for key in part if OmegaConf.is_dict(part[key])]
+    return node
+
+
+def list_experiments() -> list[str]:
+    """Return the names that `experiment=` accepts."""
+    root = resources.files(_CONF) / "experiment"
+    with resources.as_file(root) as folder:
+        return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+
+
+def _all_keys(node: object, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return [prefix]
+    return [key for name, value in node.items() for key in _all_keys(value, f"{prefix}.{name}".lstrip("."))]
+
+
+def _explain(overrides: list[str], err: Exception) -> ConfigError:
+    known = _all_keys(OmegaConf.to_container(OmegaConf.structured(ExperimentConfig())))
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key == "experiment":
+            if value not in list_experiments():
+                return ConfigError(f"experiment={value!r} does not exist; choose from {', '.join(list_experiments())}")
+        elif key not in known and not any(name.startswith(f"{key}.") for name in known):
+            close = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+            hint = f"did you mean {', '.join(close)}?" if close else "list all keys with 'sgear train --show'"
+            return ConfigError(f"unknown setting {key!r} in {override!r}; {hint}")
+    first_line = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
+    cause = str(err.__cause__).splitlines()[0] if err.__cause__ is not None else ""
+    return ConfigError(f"the settings {overrides} cannot be read: {first_line} {cause}".strip())
+
+
+def compose_experiment(overrides: list[str]) -> ExperimentConfig:
+    """Compose an experiment from overrides such as `experiment=kitchen/sgear seed=1`.
+
+    Raises:
+        ConfigError: If a key is unknown, a value has the wrong type, or a setting would have no effect.
+    """
+    ConfigStore.instance().store(name="schema", node=_schema())
+    try:
+        with initialize_config_module(config_module=_CONF, version_base="1.3"):
+            composed = compose(config_name="config", overrides=overrides)
+        config = OmegaConf.to_object(composed)
+    except (HydraException, OmegaConfBaseException) as err:
+        raise _explain(overrides, err) from err
+    if not isinstance(config, ExperimentConfig):
+        raise _explain(overrides, TypeError("the configuration has another schema"))
+    check_effects(config)
+    return config
+
+
+def save_config(config: ExperimentConfig, path: Path) -> None:
+    """Write the resolved configuration."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.structured(config), path)
+
+
+def load_run_config(path: Path) -> ExperimentConfig:
+    """Read a configuration written by `save_config`.
+
+    Raises:
+        RunError: If it is damaged or of another version.
+    """
+    try:
+        merged = OmegaConf.merge(_schema(), OmegaConf.load(path))
+        config = OmegaConf.to_object(merged)
+    except (OmegaConfBaseException, OSError, ValueError) as err:
+        raise RunError(f"{path}: cannot be read as a run's configuration ({err})") from err
+    if not isinstance(config, ExperimentConfig):
+        raise RunError(f"{path}: holds no run configuration")
+    return config

@@ -1,0 +1,85 @@
+"""Settings that would have no effect are errors.
+
+Each rule names the keys that a choice leaves without a reader. A key under such a rule must keep its default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from sgear.config.schema import ExperimentConfig
+from sgear.errors import ConfigError
+
+_VIDEO_ONLY = ("cache_fps", "crop_margin", "flip", "brightness", "contrast")
+_TIMM_ONLY = ("pretrained", "image_height", "image_width", "embed_dim", "depth", "num_heads", "patch_size")
+_FEATURES_ONLY = ("feature_dim", "feature_dropout", "feature_noise")
+
+
+def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
+    """Return key -> reason for every key that nothing reads under this configuration."""
+    dead: dict[str, str] = {}
+
+    def add(reason: str, prefix: str, names: tuple[str, ...]) -> None:
+        dead.update({f"{prefix}.{name}": reason for name in names})
+
+    if config.protocol.kind == "recognition":
+        add("protocol.kind=recognition", "protocol", ("tau_a_s", "tau_o_s", "fps"))
+        add("protocol.kind=recognition", "source", ("tau_a_jitter_s",))
+    else:
+        add("protocol.kind=anticipation", "protocol", ("num_steps", "jitter"))
+    if config.source.kind == "features":
+        add("source.kind=features", "source", _VIDEO_ONLY)
+        add("source.kind=features", "model.encoder", _TIMM_ONLY)
+    else:
+        add("source.kind=video", "source", ("features", "pool_s"))
+        add("source.kind=video", "model.encoder", _FEATURES_ONLY)
+    if config.dataset.name != "salads50":
+        add(f"dataset.name={config.dataset.name}", "dataset", ("split",))
+    if config.model.name == "avt":
+        reason = "model.name=avt has no prototypes"
+        add(reason, "model.temporal_context", ("num_blocks", "normalise"))
+        add(reason, "model.prototype_attention", ("enabled", "num_heads", "detach_prototypes"))
+        add(reason, "model.head", ("mix_prototypes", "temperature", "learn_temperature"))
+        add(reason, "objective", ("sem", "past_sem", "reg"))
+        add(reason, "init", ("visual_prototypes",))
+    else:
+        if config.model.temporal_context.num_blocks == 0:
+            add("model.temporal_context.num_blocks=0", "model.temporal_context", ("normalise",))
+        if not config.model.prototype_attention.enabled:
+            names = ("num_heads", "detach_prototypes")
+            add("model.prototype_attention.enabled=false", "model.prototype_attention", names)
+        if not config.model.head.mix_prototypes:
+            add("model.head.mix_prototypes=false", "model.head", ("temperature", "learn_temperature"))
+    if not (config.objective.sem or config.objective.past_sem):
+        add("objective.sem=0 and objective.past_sem=0", "init", ("language_prototypes",))
+    if not config.objective.feat:
+        add("objective.feat=0", "objective", ("detach_feature_target",))
+    if not config.init.run:
+        add("init.run is empty", "init", ("blocks",))
+    return dead
+
+
+def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not is_dataclass(values):
+        return {prefix: list(values) if isinstance(values, tuple) else values}
+    flat: dict[str, Any] = {}
+    for item in fields(values):
+        flat |= _flatten(getattr(values, item.name), f"{prefix}.{item.name}" if prefix else item.name)
+    return flat
+
+
+def check_effects(config: ExperimentConfig) -> None:
+    """Raise if a setting differs from its default although nothing would read it.
+
+    Raises:
+        ConfigError: Names the key, its value and the choice that leaves it without effect.
+    """
+    ours, defaults = _flatten(config), _flatten(ExperimentConfig())
+    for key, reason in _dead_keys(config).items():
+        if ours[key] != defaults[key]:
+            raise ConfigError(
+                f"{key}={ours[key]} has no effect with {reason}; remove it (default {defaults[key]!r}) or change that"
+            )
+    if config.init.run and not config.init.blocks:
+        raise ConfigError("init.run has no effect without init.blocks; name the blocks to copy, e.g. [encoder]")

@@ -1,0 +1,40 @@
+"""`Sample` and `Batch`: the only structures that leave the loader."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class Sample(TypedDict):
+    """One clip: steps [T ...], which of them are real, their labels, the next action, and its row in the table."""
+
+    clip: Float[Tensor, T * step]
+    exists: Bool[Tensor, " T"]
+    step_labels: Int[Tensor, " T"]
+    target: Int[Tensor, ""]
+    row: Int[Tensor, ""]
+
+
+class Batch(TypedDict):
+    """Stacked samples."""
+
+    clip: Float[Tensor, "B T *step"]
+    exists: Bool[Tensor, "B T"]
+    step_labels: Int[Tensor, "B T"]
+    target: Int[Tensor, " B"]
+    row: Int[Tensor, " B"]
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples of equal length."""
+    return Batch(
+        clip=torch.stack([sample["clip"] for sample in samples]),
+        exists=torch.stack([sample["exists"] for sample in samples]),
+        step_labels=torch.stack([sample["step_labels"] for sample in samples]),
+        target=torch.stack([sample["target"] for sample in samples]),
+        row=torch.stack([sample["row"] for sample in samples]),
+    )

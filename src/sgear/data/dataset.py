@@ -1,0 +1,156 @@
+"""Segments x protocol x source -> samples, with the no-future law held at every read.
+
+Randomness of a training sample is drawn from (seed, epoch, index) alone, so it depends neither on workers nor on
+where a run was resumed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from sgear.data.batch import Sample
+from sgear.data.labels import StepLabels
+from sgear.data.sources import StepSource
+from sgear.segments import ActionSegment, SegmentTable
+from sgear.timing import AnticipationProtocol, RecognitionProtocol, observable
+
+
+class WindowDataset(Dataset[Sample], ABC):
+    """Base of the two data sets: one sample per row of a segment table.
+
+    Args:
+        segments: Rows to sample; with the class to predict.
+        labels: Actions of the observed steps.
+        source: Where steps are read.
+        seed: Seed of the augmentation; None means evaluation, without any randomness.
+    """
+
+    def __init__(self, segments: SegmentTable, labels: StepLabels, source: StepSource, *, seed: int | None) -> None:
+        self.segments = segments
+        self.labels = labels
+        self.source = source
+        self.seed = seed
+        self.epoch = 0
+        self._rows = list(segments)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentation is drawn."""
+        self.epoch = epoch
+
+    @abstractmethod
+    def instants(self, segment: ActionSegment, rng: np.random.Generator | None) -> NDArray[np.float64]:
+        """Return the instants to read for a segment [T]; negative ones do not exist."""
+
+    @abstractmethod
+    def step_labels(self, segment: ActionSegment, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the action of each instant [T]."""
+
+    def check_read(self, segment: ActionSegment, pts_s: NDArray[np.float64]) -> None:
+        """Hold what the protocol forbids; called with the times of what was read."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return one sample; steps that do not exist are zero and marked so in `exists`."""
+        segment = self._rows[index]
+        rng = None if self.seed is None else np.random.default_rng([self.seed, self.epoch, index])
+        instants_s = self.instants(segment, rng)
+        exists = observable(instants_s, self.source.first_s(segment.video_id))
+        steps, pts_s = self.source.read(segment.video_id, instants_s[exists], rng)
+        self.check_read(segment, pts_s)
+        clip = torch.zeros(len(instants_s), *steps.shape[1:])
+        clip[torch.from_numpy(exists)] = steps
+        return Sample(
+            clip=clip,
+            exists=torch.from_numpy(exists),
+            step_labels=torch.from_numpy(self.step_labels(segment, instants_s)),
+            target=torch.tensor(segment.action_id),
+            row=torch.tensor(index),
+        )
+
+
+class AnticipationDataset(WindowDataset):
+    """What was seen until `tau_a` before each action.
+
+    Args:
+        segments: Actions to anticipate.
+        protocol: Which instants may be seen.
+        labels: Actions of the observed steps.
+        source: Where steps are read.
+        seed: Seed of the augmentation; None for evaluation.
+        tau_a_jitter_s: Training lengthens `tau_a` by up to this many seconds, drawn anew in each epoch.
+
+    Raises:
+        ValueError: If a segment starts before anything can be seen; `split_observable` sorts these out.
+    """
+
+    def __init__(
+        self,
+        segments: SegmentTable,
+        protocol: AnticipationProtocol,
+        labels: StepLabels,
+        source: StepSource,
+        *,
+        seed: int | None,
+        tau_a_jitter_s: float = 0.0,
+    ) -> None:
+        super().__init__(segments, labels, source, seed=seed)
+        self.protocol = protocol
+        self.tau_a_jitter_s = tau_a_jitter_s
+        blind = (~observable_segments(segments, protocol, source)).sum()
+        if blind:
+            raise ValueError(f"{blind} segments start before anything can be seen; predict them from the class prior")
+
+    def instants(self, segment: ActionSegment, rng: np.random.Generator | None) -> NDArray[np.float64]:
+        """Return the window before the action."""
+        tau_a_s = self.protocol.tau_a_s
+        if rng is not None:
+            room_s = segment.start_s - tau_a_s - self.source.first_s(segment.video_id)
+            tau_a_s += rng.uniform(0, max(0.0, min(self.tau_a_jitter_s, room_s)))
+        return self.protocol.timestamps(segment.start_s, tau_a_s)
+
+    def step_labels(self, segment: ActionSegment, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the annotated action of each instant."""
+        return self.labels.at(segment.video_id, instants_s)
+
+    def check_read(self, segment: ActionSegment, pts_s: NDArray[np.float64]) -> None:
+        """Assert that no frame later than `start_s - tau_a_s` was read."""
+        self.protocol.assert_no_future(pts_s, segment.start_s)
+
+
+class RecognitionDataset(WindowDataset):
+    """What is seen during each action."""
+
+    def __init__(
+        self,
+        segments: SegmentTable,
+        protocol: RecognitionProtocol,
+        labels: StepLabels,
+        source: StepSource,
+        *,
+        seed: int | None,
+    ) -> None:
+        super().__init__(segments, labels, source, seed=seed)
+        self.protocol = protocol
+
+    def instants(self, segment: ActionSegment, rng: np.random.Generator | None) -> NDArray[np.float64]:
+        """Return instants spread over the action."""
+        return self.protocol.timestamps(segment.start_s, segment.stop_s, rng)
+
+    def step_labels(self, segment: ActionSegment, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the action itself for each instant."""
+        return np.full(len(instants_s), segment.action_id)
+
+
+def observable_segments(
+    segments: SegmentTable, protocol: AnticipationProtocol, source: StepSource
+) -> NDArray[np.bool_]:
+    """Return which segments have at least one step to see at `start_s - tau_a_s` [M]."""
+    first_s = np.array([source.first_s(video_id) for video_id in segments.column("video_id")])
+    return observable(segments.column("start_s") - protocol.tau_a_s - first_s)

@@ -1,0 +1,1 @@
+"""Data sets: loaders of published annotations, and a kitchen that makes its own films."""

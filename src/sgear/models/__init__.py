@@ -1,0 +1,24 @@
+"""S-GEAR and its peers as plain torch modules, built from dataclasses."""
+
+from sgear.models.config import (
+    DecoderConfig,
+    EncoderConfig,
+    HeadConfig,
+    ModelConfig,
+    PrototypeAttentionConfig,
+    TemporalContextConfig,
+)
+from sgear.models.factory import AnticipationModel, build_model
+from sgear.models.outputs import AnticipationOutput
+
+__all__ = [
+    "AnticipationModel",
+    "AnticipationOutput",
+    "DecoderConfig",
+    "EncoderConfig",
+    "HeadConfig",
+    "ModelConfig",
+    "PrototypeAttentionConfig",
+    "TemporalContextConfig",
+    "build_model",
+]

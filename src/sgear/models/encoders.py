@@ -1,0 +1,85 @@
+"""Frame encoders: a timm ViT for pixels, or a linear map for stored features. Both return tokens per frame."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sgear.errors import ConfigError
+from sgear.models.config import EncoderConfig
+from sgear.torchvision_guard import import_timm
+
+FEATURES = "features"
+
+
+class FrameEncoder(Protocol):
+    """A module from clips to tokens; the first token of a frame stands for the whole frame."""
+
+    def __call__(self, clip: Tensor) -> Float[Tensor, "B T N D"]:
+        """Return tokens of each frame."""
+        ...
+
+
+class FeatureEncoder(nn.Module):
+    """Map stored features [B T F] to one token per step [B T 1 D].
+
+    In training, noise and dropout act on the features; `feature_scale` holds the standard deviation of each feature
+    over the training set, so that one number sets the noise of all.
+    """
+
+    feature_scale: Tensor
+
+    def __init__(self, config: EncoderConfig, *, width: int) -> None:
+        super().__init__()
+        if config.feature_dim < 1:
+            raise ConfigError("model.encoder.feature_dim must be set to the width of the stored features")
+        self.noise = config.feature_noise
+        self.dropout = nn.Dropout(config.feature_dropout)
+        self.project = nn.Linear(config.feature_dim, width, bias=False)
+        self.register_buffer("feature_scale", torch.ones(config.feature_dim))
+
+    def forward(self, clip: Float[Tensor, "B T F"]) -> Float[Tensor, "B T 1 D"]:
+        """Return one token per step."""
+        if clip.ndim != 3 or clip.shape[-1] != self.project.in_features:
+            raise ConfigError(
+                f"this model reads features of width {self.project.in_features}, got a clip of shape "
+                f"{tuple(clip.shape)}; check source.features and model.encoder.feature_dim"
+            )
+        if self.training and self.noise > 0:
+            clip = clip + self.noise * self.feature_scale * torch.randn_like(clip)
+        return self.project(self.dropout(clip))[:, :, None]
+
+
+class TimmEncoder(nn.Module):
+    """A timm ViT on each frame [B T 3 H W], with a linear map where its width is not D."""
+
+    def __init__(self, config: EncoderConfig, *, width: int) -> None:
+        super().__init__()
+        timm = import_timm()
+        sizes = {name: getattr(config, name) for name in ("embed_dim", "depth", "num_heads", "patch_size")}
+        overrides = {name: value for name, value in sizes.items() if value}
+        if config.image_height and config.image_width:
+            overrides["img_size"] = (config.image_height, config.image_width)
+        try:
+            self.vit = timm.create_model(config.name, pretrained=config.pretrained, num_classes=0, **overrides)
+        except RuntimeError as err:
+            raise ConfigError(
+                f"model.encoder.name={config.name!r} cannot be built by timm ({err}); "
+                "list names with: python -c \"import timm; print(timm.list_models('vit*'))\""
+            ) from err
+        has_map = self.vit.num_features != width
+        self.project = nn.Linear(self.vit.num_features, width) if has_map else nn.Identity()
+
+    def forward(self, clip: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B T N D"]:
+        """Return all tokens of each frame, class token first."""
+        tokens = self.project(self.vit.forward_features(rearrange(clip, "B T C H W -> (B T) C H W")))
+        return rearrange(tokens, "(B T) N D -> B T N D", B=clip.shape[0])
+
+
+def build_encoder(config: EncoderConfig, *, width: int) -> FeatureEncoder | TimmEncoder:
+    """Build the encoder that `config.name` asks for."""
+    return (FeatureEncoder if config.name == FEATURES else TimmEncoder)(config, width=width)

@@ -1,0 +1,178 @@
+"""A trained model on disk, with everything that makes its numbers repeatable.
+
+Weights alone are not a model: the class vocabulary, the protocol and the preprocessing are saved beside them, and
+loading is strict.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sgear.errors import RunError
+from sgear.models.config import (
+    DecoderConfig,
+    EncoderConfig,
+    HeadConfig,
+    ModelConfig,
+    PrototypeAttentionConfig,
+    TemporalContextConfig,
+)
+from sgear.models.factory import AnticipationModel, build_model
+from sgear.taxonomy import Taxonomy
+from sgear.timing import AnticipationProtocol, RecognitionProtocol, protocol_from_dict
+
+FORMAT = "sgear-model-1"
+WEIGHTS_FILE = "weights.safetensors"
+DESCRIPTION_FILE = "model.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a clip is made from a video or a feature table.
+
+    Args:
+        kind: `video` or `features`.
+        height: Frame height in pixels (video).
+        width: Frame width in pixels (video).
+        mean: Channel means after division by 255 (video).
+        std: Channel standard deviations (video).
+        crop_margin: Share by which the picture is larger than the crop that the model reads (video).
+        pool_s: Features are averaged over this many seconds per step (features).
+    """
+
+    kind: str
+    height: int = 0
+    width: int = 0
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    crop_margin: float = 0.0
+    pool_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """A model with its vocabulary, protocol, preprocessing and class prior.
+
+    Args:
+        model: The module, in evaluation mode.
+        config: What the module was built from.
+        taxonomy: Names of its classes.
+        protocol: How its input was sampled in training.
+        preprocessing: How a clip is made.
+        log_prior: Logarithm of the smoothed class frequencies of the training set [A]; the forecast where nothing
+            can be seen.
+    """
+
+    model: AnticipationModel
+    config: ModelConfig
+    taxonomy: Taxonomy
+    protocol: AnticipationProtocol | RecognitionProtocol
+    preprocessing: Preprocessing
+    log_prior: Float[Tensor, " A"]
+
+
+def model_config_from_dict(values: dict) -> ModelConfig:
+    """Rebuild a `ModelConfig` from nested dicts."""
+    parts = {
+        "encoder": EncoderConfig,
+        "temporal_context": TemporalContextConfig,
+        "prototype_attention": PrototypeAttentionConfig,
+        "decoder": DecoderConfig,
+        "head": HeadConfig,
+    }
+    return ModelConfig(**{name: parts[name](**value) if name in parts else value for name, value in values.items()})
+
+
+def save_model(trained: TrainedModel, folder: Path) -> None:
+    """Write weights and description; the description comes last, so that a half-written folder is not a model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.model.state_dict().items()}
+    description = {
+        "format": FORMAT,
+        "config": asdict(trained.config),
+        "taxonomy": trained.taxonomy.to_dict(),
+        "protocol": trained.protocol.to_dict(),
+        "preprocessing": asdict(trained.preprocessing),
+    }
+    save_file({**tensors, "log_prior": trained.log_prior.contiguous()}, folder / f"{WEIGHTS_FILE}.part")
+    os.replace(folder / f"{WEIGHTS_FILE}.part", folder / WEIGHTS_FILE)
+    (folder / f"{DESCRIPTION_FILE}.part").write_text(json.dumps(description, indent=1), encoding="utf-8")
+    os.replace(folder / f"{DESCRIPTION_FILE}.part", folder / DESCRIPTION_FILE)
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """Load a model written by `save_model`, strictly.
+
+    Raises:
+        RunError: If files are missing, damaged, or do not belong together.
+    """
+    description_path = folder / DESCRIPTION_FILE
+    if not description_path.is_file():
+        raise RunError(f"{folder}: holds no trained model ({DESCRIPTION_FILE} is missing); train it with 'sgear train'")
+    try:
+        description = json.loads(description_path.read_text(encoding="utf-8"))
+        if description.get("format") != FORMAT:
+            raise RunError(f"{description_path}: expected format {FORMAT}, got {description.get('format')!r}")
+        tensors = load_file(folder / WEIGHTS_FILE)
+        config = model_config_from_dict(description["config"])
+        taxonomy = Taxonomy.from_dict(description["taxonomy"])
+        stored: dict[str, Any] = dict(description["preprocessing"])
+        stored["mean"], stored["std"] = tuple(stored["mean"]), tuple(stored["std"])
+        preprocessing = Preprocessing(**stored)
+        protocol = protocol_from_dict(description["protocol"])
+        log_prior = tensors.pop("log_prior")
+        # The saved weights replace any published ones, so nothing is downloaded here.
+        encoder = asdict(config.encoder) | {"pretrained": False}
+        model = build_model(
+            model_config_from_dict(asdict(config) | {"encoder": encoder}), num_actions=taxonomy.num_actions
+        )
+        model.load_state_dict(tensors, strict=True)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as err:
+        raise RunError(f"{folder}: the model cannot be loaded ({err}); train it again or copy it again") from err
+    return TrainedModel(
+        model=model.eval(),
+        config=config,
+        taxonomy=taxonomy,
+        protocol=protocol,
+        preprocessing=preprocessing,
+        log_prior=log_prior,
+    )
+
+
+@torch.no_grad()
+def copy_blocks(model: AnticipationModel, source: AnticipationModel, blocks: tuple[str, ...]) -> dict[str, int]:
+    """Copy whole blocks of weights from one model into another, strictly.
+
+    Args:
+        model: Receives.
+        source: Gives.
+        blocks: Names of submodules, e.g. `encoder`, `temporal_context`, `decoder`.
+
+    Returns:
+        Number of tensors copied per block.
+
+    Raises:
+        RunError: If a block is absent on either side or its weights do not fit; gives both sides.
+    """
+    copied = {}
+    for block in blocks:
+        ours, theirs = getattr(model, block, None), getattr(source, block, None)
+        if ours is None or theirs is None:
+            side = "this model" if ours is None else "the run to start from"
+            raise RunError(f"init.blocks: {side} has no block {block!r}")
+        try:
+            ours.load_state_dict(theirs.state_dict(), strict=True)
+        except RuntimeError as err:
+            raise RunError(f"init.blocks: block {block!r} does not fit: {err}") from err
+        copied[block] = len(ours.state_dict())
+    return copied

@@ -1,0 +1,1 @@
+"""Forecasts through time."""

@@ -1,0 +1,109 @@
+"""A trained model over a whole film: one forecast per instant, each from the past alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sgear.errors import RunError
+from sgear.models.pretrained import TrainedModel
+from sgear.streaming.forecast import Forecast
+from sgear.timing import AnticipationProtocol, observable
+from sgear.video.reader import VideoReader
+from sgear.video.sizes import reading_size
+from sgear.video.transforms import ClipTransform
+
+_WINDOWS_PER_BATCH = 16
+
+
+class _SeenFrames:
+    """Frames of the film that a window may still need, transformed once each."""
+
+    def __init__(self, reader: VideoReader, transform: ClipTransform) -> None:
+        self._reader = reader
+        self._transform = transform
+        self._frames: dict[float, Tensor] = {}
+
+    def clip(self, timestamps_s: NDArray[np.float64]) -> Tensor:
+        """Return the frames played at the instants [T 3 H W]."""
+        return torch.stack([self._frames[t_s] for t_s in timestamps_s.tolist()])
+
+    def load(self, timestamps_s: NDArray[np.float64]) -> None:
+        """Read what is not there yet and forget what is older than the first instant."""
+        wanted = sorted(set(timestamps_s.tolist()))
+        self._frames = {t_s: frame for t_s, frame in self._frames.items() if t_s >= wanted[0]}
+        new = [t_s for t_s in wanted if t_s not in self._frames]
+        if new:
+            batch = self._reader.frames_played_at(new)
+            self._frames |= dict(zip(new, self._transform.evaluate(batch.frames), strict=True))
+
+
+def anticipate_video(
+    trained: TrainedModel, video: Path, *, every_s: float = 1.0, top_k: int = 5, device: str = "cpu"
+) -> Iterator[Forecast]:
+    """Forecast the next action at regular instants of a film.
+
+    Args:
+        trained: A model trained on pixels for anticipation.
+        video: Any file that ffmpeg reads.
+        every_s: Seconds between two forecasts.
+        top_k: Number of actions in a forecast.
+        device: Where to run.
+
+    Yields:
+        One forecast at 0, every_s, 2 every_s, ... seconds up to the last frame.
+
+    Raises:
+        RunError: If the model reads stored features, or was trained for recognition.
+        VideoError: If the film cannot be read.
+        ValueError: If `every_s` is not positive.
+    """
+    if not every_s > 0:
+        raise ValueError(f"every_s must be positive, got {every_s}")
+    protocol, settings = trained.protocol, trained.preprocessing
+    if settings.kind != "video":
+        raise RunError(
+            "this model reads stored features, not films; choose a run that was trained with source.kind=video"
+        )
+    if not isinstance(protocol, AnticipationProtocol):
+        raise RunError("this run was trained for recognition; choose an anticipation run")
+    with VideoReader(video) as probe:
+        size = reading_size((settings.height, settings.width), settings.crop_margin, (probe.height, probe.width))
+        last_s = probe.last_pts_s
+    transform = ClipTransform(
+        settings.height,
+        settings.width,
+        settings.mean,
+        settings.std,
+        crop_margin=settings.crop_margin,
+        flip=False,
+        brightness=0.0,
+        contrast=0.0,
+    )
+    model = trained.model.to(device)
+    nows_s = np.arange(0.0, last_s + 1e-9, every_s)
+    names = trained.taxonomy.action_names
+    with VideoReader(video, size=size) as reader:
+        seen = _SeenFrames(reader, transform)
+        for first in range(0, len(nows_s), _WINDOWS_PER_BATCH):
+            chunk_s = nows_s[first : first + _WINDOWS_PER_BATCH]
+            # The window that ends at `now` is the window before an action that would start at now + tau_a. Rounding
+            # to microseconds lets windows share the frames they have in common.
+            windows_s = np.stack([protocol.timestamps(now_s + protocol.tau_a_s).round(6) for now_s in chunk_s])
+            exists = observable(windows_s)
+            seen.load(np.maximum(windows_s[exists], 0.0))
+            clips = torch.zeros(*windows_s.shape, 3, settings.height, settings.width)
+            for row, (window_s, real) in enumerate(zip(windows_s, exists, strict=True)):
+                clips[row, torch.from_numpy(real)] = seen.clip(np.maximum(window_s[real], 0.0))
+            with torch.inference_mode():
+                output = model(clips.to(device), torch.from_numpy(exists).to(device))
+            probs = output.logits.float().softmax(dim=-1).cpu()
+            best = probs.topk(min(top_k, probs.shape[-1]))
+            for now_s, values, actions in zip(chunk_s, best.values.tolist(), best.indices.tolist(), strict=True):
+                top = tuple((names[action], value) for action, value in zip(actions, values, strict=True))
+                yield Forecast(now_s=float(now_s), tau_a_s=protocol.tau_a_s, top=top)

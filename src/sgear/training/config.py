@@ -1,0 +1,53 @@
+"""Settings of optimisation and of the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Optimisation.
+
+    Args:
+        name: `adamw` or `sgd` (momentum 0.9).
+        lr: Peak learning rate.
+        weight_decay: Decay of matrices; vectors (biases, norms, gates) are not decayed.
+        epochs: Passes over the training set.
+        warmup_epochs: Linear warm-up; a cosine to 0 follows.
+        batch_size: Clips per step and process.
+        accumulate: Batches whose gradients are averaged into one step.
+        clip_norm: Largest norm of the gradient; 0 does not clip.
+        ema_decay: Decay of the running average of the weights that is evaluated and saved; 0 keeps the last weights.
+    """
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    epochs: int = 10
+    warmup_epochs: float = 1.0
+    batch_size: int = 32
+    accumulate: int = 1
+    clip_norm: float = 1.0
+    ema_decay: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """The machine.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+        precision: `fp32` or `bf16` (autocast).
+        num_workers: Loader processes; 0 reads in the training process.
+        checkpoint_every: Steps between two checkpoints; 0 saves at the end of each epoch only.
+        evaluate_every: Epochs between two evaluations on the validation set; 0 evaluates at the end only.
+        resume: Go on from the newest checkpoint of the run directory.
+    """
+
+    device: str = "auto"
+    precision: str = "fp32"
+    num_workers: int = 0
+    checkpoint_every: int = 0
+    evaluate_every: int = 0
+    resume: bool = False

@@ -1,0 +1,61 @@
+"""Model and data -> scores of every segment, exactly once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from sgear.data import WindowDataset, collate
+from sgear.models import AnticipationModel
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What evaluation keeps of each sample, in the order of the data set."""
+
+    logits: Float[Tensor, "M A"]
+    aggregated: Float[Tensor, "M D"]
+
+
+@torch.inference_mode()
+def run_model(
+    model: AnticipationModel,
+    dataset: WindowDataset,
+    accelerator: Accelerator,
+    *,
+    batch_size: int,
+    num_workers: int = 0,
+) -> Outputs:
+    """Run a model over a whole data set.
+
+    Args:
+        model: In any mode; it is evaluated in evaluation mode and left as it was.
+        dataset: Samples without augmentation.
+        accelerator: Where to run; several processes share the work.
+        batch_size: Clips per step.
+        num_workers: Loader processes.
+
+    Returns:
+        Outputs of every sample, in the order of the data set.
+    """
+    loader = accelerator.prepare_data_loader(
+        DataLoader(dataset, batch_size=batch_size, collate_fn=collate, num_workers=num_workers)
+    )
+    was_training = model.training
+    model.eval()
+    rows, logits, aggregated = [], [], []
+    for batch in loader:
+        with accelerator.autocast():
+            output = model(batch["clip"], batch["exists"])
+        gathered = accelerator.gather_for_metrics((batch["row"], output.logits.float(), output.aggregated.float()))
+        for kept, values in zip((rows, logits, aggregated), gathered, strict=True):
+            kept.append(values.cpu())
+    model.train(was_training)
+    order = torch.cat(rows).argsort()
+    assert torch.equal(torch.cat(rows)[order], torch.arange(len(dataset))), "each sample is evaluated exactly once"
+    return Outputs(torch.cat(logits)[order], torch.cat(aggregated)[order])

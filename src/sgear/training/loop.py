@@ -1,0 +1,174 @@
+"""fit(): the training loop, on Accelerate.
+
+A run is a pure function of its configuration and seed: data order and augmentation depend on (seed, epoch), all other
+randomness is saved with each checkpoint, so a killed and resumed run ends with the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as ProgressBar,
+)
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Sampler
+
+from sgear.data import WindowDataset, collate
+from sgear.losses import Objective
+from sgear.models import AnticipationModel
+from sgear.training.checkpoints import Progress, load_newest_checkpoint, save_checkpoint
+from sgear.training.config import OptimConfig, RuntimeConfig
+from sgear.training.optim import build_optimizer, lr_scale
+from sgear.training.run import RunDirectory
+from sgear.training.step import TrainStep
+from sgear.training.tracking import Tracker
+
+Evaluate = Callable[[AnticipationModel, Accelerator], dict[str, float]]
+
+
+class EpochSampler(Sampler[int]):
+    """A permutation drawn from (seed, epoch) alone."""
+
+    def __init__(self, num_samples: int, seed: int) -> None:
+        self.num_samples = num_samples
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        return iter(torch.randperm(self.num_samples, generator=generator).tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """What training leaves in memory: the model to use, and where it runs."""
+
+    model: AnticipationModel
+    accelerator: Accelerator
+
+
+def make_accelerator(runtime: RuntimeConfig, *, accumulate: int = 1) -> Accelerator:
+    """Return the engine for a device and precision."""
+    return Accelerator(
+        cpu=runtime.device == "cpu",
+        mixed_precision="bf16" if runtime.precision == "bf16" else "no",
+        gradient_accumulation_steps=accumulate,
+    )
+
+
+def fit(
+    model: AnticipationModel,
+    objective: Objective,
+    train: WindowDataset,
+    *,
+    optim: OptimConfig,
+    runtime: RuntimeConfig,
+    seed: int,
+    run: RunDirectory,
+    evaluate: Evaluate | None = None,
+) -> FitResult:
+    """Train a model.
+
+    Args:
+        model: Fresh, or initialised from another run.
+        objective: Weighted loss terms.
+        train: Training samples.
+        optim: Optimisation settings.
+        runtime: Machine settings; `resume` goes on from the newest checkpoint of `run`.
+        seed: Seed of data order and dropout. Weights were drawn before.
+        run: Where checkpoints and the log go.
+        evaluate: Called every `runtime.evaluate_every` epochs; its numbers are logged, nothing is chosen by them.
+
+    Returns:
+        The trained model (the running average of its weights where `optim.ema_decay` is set).
+
+    Raises:
+        RunError: If `resume` is set and there is no checkpoint.
+    """
+    accelerator = make_accelerator(runtime, accumulate=optim.accumulate)
+    set_seed(seed)
+    sampler = EpochSampler(len(train), seed)
+    loader = DataLoader(
+        train,
+        batch_size=optim.batch_size,
+        sampler=sampler,
+        collate_fn=collate,
+        num_workers=runtime.num_workers,
+    )
+    step_module = TrainStep(model, objective)
+    loader, step_module, optimizer = accelerator.prepare(loader, step_module, build_optimizer(step_module, optim))
+    num_batches = len(loader)
+    steps_per_epoch = -(-num_batches // optim.accumulate)
+    warmup_steps, total_steps = round(optim.warmup_epochs * steps_per_epoch), optim.epochs * steps_per_epoch
+    schedule = LambdaLR(
+        optimizer.optimizer, lambda step: lr_scale(step, warmup_steps=warmup_steps, total_steps=total_steps)
+    )
+    accelerator.register_for_checkpointing(schedule)
+    average = None
+    if optim.ema_decay:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(optim.ema_decay), use_buffers=True)
+        accelerator.register_for_checkpointing(average)
+    best_known: AnticipationModel = model if average is None else average.module  # type: ignore[assignment]
+
+    progress = Progress()
+    if runtime.resume:
+        progress = load_newest_checkpoint(accelerator, run.checkpoints)
+    tracker = Tracker(run.metrics, run.path / "tensorboard", first_step=progress.step)
+    bar = ProgressBar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(run.name, total=total_steps, completed=progress.step)
+        for epoch in range(progress.epoch, optim.epochs):
+            sampler.epoch = epoch
+            train.set_epoch(epoch)
+            first_batch = progress.batch if epoch == progress.epoch else 0
+            batches = accelerator.skip_first_batches(loader, first_batch) if first_batch else loader
+            for batch_idx, batch in enumerate(batches, start=first_batch):
+                with accelerator.accumulate(step_module):
+                    with accelerator.autocast():
+                        losses = step_module(batch)
+                    accelerator.backward(losses["total"])
+                    if accelerator.sync_gradients and optim.clip_norm:
+                        accelerator.clip_grad_norm_(step_module.parameters(), optim.clip_norm)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                if not accelerator.sync_gradients:
+                    continue
+                schedule.step()
+                if average is not None:
+                    average.update_parameters(model)
+                progress = Progress(epoch=epoch, batch=batch_idx + 1, step=progress.step + 1)
+                values = {name: float(value.detach()) for name, value in losses.items()}
+                tracker.log("train", progress.step, {**values, "lr": float(schedule.get_last_lr()[0])})
+                bar.update(task, completed=progress.step, description=f"{run.name} loss {values['total']:.3f}")
+                is_due = runtime.checkpoint_every and progress.step % runtime.checkpoint_every == 0
+                if is_due and batch_idx + 1 < num_batches:
+                    save_checkpoint(accelerator, run.checkpoints, progress)
+            progress = Progress(epoch=epoch + 1, batch=0, step=progress.step)
+            is_last = epoch + 1 == optim.epochs
+            if evaluate is not None and runtime.evaluate_every and (epoch + 1) % runtime.evaluate_every == 0:
+                tracker.log("validation", progress.step, evaluate(best_known, accelerator))
+            if runtime.checkpoint_every or is_last:
+                save_checkpoint(accelerator, run.checkpoints, progress)
+    tracker.close()
+    return FitResult(model=best_known.eval(), accelerator=accelerator)

@@ -1,0 +1,96 @@
+"""The files of a run directory, and nothing else in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sgear.errors import RunError
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths inside one run.
+
+    `config.yaml` what was asked, `run.json` where it came from, `metrics.jsonl` the log, `checkpoints/` to resume,
+    `model/` the trained model, `predictions/` scores per split, `report.json` the numbers.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        """Versions, commit, data fingerprint."""
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per logged step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Training states."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The trained model."""
+        return self.path / "model"
+
+    @property
+    def predictions(self) -> Path:
+        """Scores on the validation split."""
+        return self.path / "predictions" / "validation.safetensors"
+
+    @property
+    def report(self) -> Path:
+        """The numbers."""
+        return self.path / "report.json"
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.path.name
+
+    def require(self) -> RunDirectory:
+        """Return self if this is a run directory.
+
+        Raises:
+            RunError: If it is not.
+        """
+        if not self.path.is_dir():
+            raise RunError(f"{self.path}: no such run directory; 'sgear train' makes one")
+        if not self.config.is_file():
+            raise RunError(f"{self.path}: not a run directory (config.yaml is missing); 'sgear train' makes one")
+        return self
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        RunError: If the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as err:
+        raise RunError(f"{path}: no such file; train or evaluate the run first") from err
+    except ValueError as err:
+        raise RunError(f"{path}: not valid JSON ({err})") from err

@@ -1,0 +1,41 @@
+"""Numbers over time: JSON lines are the record, TensorBoard is the view."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from torch.utils.tensorboard.writer import SummaryWriter
+
+
+class Tracker:
+    """Append one JSON object per call to `metrics.jsonl`, and the same numbers to TensorBoard.
+
+    Args:
+        metrics: The JSON-lines file.
+        board: Folder of the TensorBoard events.
+        first_step: Lines of later steps, left by a run that was killed after its last checkpoint, are dropped first.
+    """
+
+    def __init__(self, metrics: Path, board: Path, *, first_step: int) -> None:
+        kept = []
+        if metrics.is_file():
+            lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+            # A kill may cut the last line; a cut line has no newline and is dropped.
+            whole = [line for line in lines if line.endswith("\n")]
+            kept = [line for line in whole if json.loads(line)["step"] <= first_step]
+        metrics.write_text("".join(kept), encoding="utf-8")
+        self._file = metrics.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(board), purge_step=first_step or None)
+
+    def log(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Write one line `{"kind": ..., "step": ..., **values}`."""
+        self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Close both."""
+        self._file.close()
+        self._board.close()

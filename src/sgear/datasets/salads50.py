@@ -7,6 +7,7 @@ earlier ones are seen as past only. Row i of the features was seen at i / 3 s.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def label_runs(labels: NDArray[np.integer]) -> list[tuple[int, int, int]]:
     """Return (first row, row after the last, label) of each maximal run of one label, gaps left out."""
     edges = np.flatnonzero(np.diff(labels)) + 1
     bounds = [0, *edges.tolist(), len(labels)]
-    runs = [(first, stop, int(labels[first])) for first, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    runs = [(first, stop, int(labels[first])) for first, stop in pairwise(bounds)]
     return [run for run in runs if run[2] != GAP]
 
 

@@ -1,0 +1,174 @@
+"""A world of kitchen films: who cooks, when each action happens, and how each film looks.
+
+Everything here is drawn from the seed alone. Durations, gaps, colours, lights and camera are independent of which
+action comes next, so the past actions carry all there is to know and the Bayes ceiling of `KitchenLaw` is exact.
+Times lie on the 0.01 s grid of the EPIC-KITCHENS-100 timestamps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from sgear.datasets.kitchen.law import kitchen_law
+from sgear.datasets.kitchen.recipes import LAW_VERSION
+
+TAU_A_S = 1.0
+"""Anticipation time the films are made for, in seconds."""
+MIN_VISIBLE_S = 0.25
+"""How long each action is at least on screen until `TAU_A_S` before the next one starts, in seconds."""
+LOOK_VERSION = 1
+"""Raised whenever the pictures change: old films then no longer look like new ones."""
+
+_MIN_DURATION_CS, _MAX_DURATION_CS = 105, 260
+_MIN_GAP_CS, _MAX_GAP_CS = 20, 70
+_LEAD_IN_CS, _LEAD_OUT_CS = 160, 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class KitchenConfig:
+    """What a kitchen world consists of.
+
+    Args:
+        seed: Seed of everything, >= 0.
+        num_train_videos: Films of the training split.
+        num_validation_videos: Films of the validation split; every second one shows an unseen participant.
+        num_participants: Participants in all, at most 99.
+        num_unseen_participants: How many of them occur in validation only.
+        actions_per_video: Actions of each film; it spans several recipes, and the last one is cut off.
+        height: Height of the frames in pixels, even.
+        width: Width of the frames in pixels, even.
+        fps: Frames per second.
+
+    Raises:
+        ValueError: If a value is out of range or the splits cannot be filled.
+    """
+
+    seed: int = 0
+    num_train_videos: int = 24
+    num_validation_videos: int = 8
+    num_participants: int = 10
+    num_unseen_participants: int = 2
+    actions_per_video: int = 45
+    height: int = 256
+    width: int = 384
+    fps: int = 30
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        for name in ("num_train_videos", "num_validation_videos", "actions_per_video", "fps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if value < 32 or value % 2:
+                raise ValueError(f"{name} must be even and at least 32, got {value}")
+        if not 0 <= self.num_unseen_participants < self.num_participants <= 99:
+            raise ValueError(
+                f"need 0 <= num_unseen_participants < num_participants <= 99, got "
+                f"{self.num_unseen_participants} and {self.num_participants}"
+            )
+        if self.num_unseen_participants and self.num_validation_videos < 2:
+            raise ValueError("unseen participants need at least 2 validation videos: one unseen, one seen")
+
+
+@dataclass(frozen=True)
+class KitchenSegment:
+    """One action of a film, `[start_s, stop_s)`; `action` is an id of the law."""
+
+    start_s: float
+    stop_s: float
+    action: int
+
+
+@dataclass(frozen=True)
+class KitchenFilm:
+    """One film: its cook, its length and its actions in order."""
+
+    video_id: str
+    participant_id: str
+    is_train: bool
+    duration_s: float
+    segments: tuple[KitchenSegment, ...]
+    look_seed: int
+
+
+@dataclass(frozen=True)
+class KitchenWorld:
+    """All films of one config; `digest` identifies their content."""
+
+    config: KitchenConfig
+    films: tuple[KitchenFilm, ...]
+    unseen_participants: tuple[str, ...]
+
+    def film(self, video_id: str) -> KitchenFilm:
+        """Return the film of that id.
+
+        Raises:
+            ValueError: If the world has no such film.
+        """
+        for film in self.films:
+            if film.video_id == video_id:
+                return film
+        raise ValueError(f"no film {video_id!r} in this kitchen; it has {[film.video_id for film in self.films]}")
+
+    @property
+    def digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of config, versions and all films."""
+        content = [LAW_VERSION, LOOK_VERSION, asdict(self.config), [asdict(film) for film in self.films]]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def make_world(config: KitchenConfig) -> KitchenWorld:
+    """Draw the films of a world; the same config gives the same world everywhere."""
+    num_seen = config.num_participants - config.num_unseen_participants
+    names = [f"P{number:02d}" for number in range(1, config.num_participants + 1)]
+    seen, unseen = names[:num_seen], names[num_seen:]
+    # Validation cooks take turns so that both subsets are filled; only cooks with training films count as seen.
+    trained = seen[: config.num_train_videos]
+    cooks = [seen[i % num_seen] for i in range(config.num_train_videos)]
+    for i in range(config.num_validation_videos):
+        group = unseen if unseen and i % 2 else trained
+        cooks.append(group[(i // 2 if unseen else i) % len(group)])
+
+    films = []
+    takes: dict[str, int] = {}
+    for index, cook in enumerate(cooks):
+        takes[cook] = takes.get(cook, 0) + 1
+        rng = np.random.default_rng([config.seed, 0, index])
+        segments = _draw_segments(config.actions_per_video, rng)
+        films.append(
+            KitchenFilm(
+                video_id=f"{cook}_{takes[cook]:02d}",
+                participant_id=cook,
+                is_train=index < config.num_train_videos,
+                duration_s=float(math.ceil(segments[-1].stop_s + _LEAD_OUT_CS / 100)),
+                segments=segments,
+                look_seed=int(rng.integers(2**31)),
+            )
+        )
+    shown = {film.participant_id for film in films}
+    return KitchenWorld(config, tuple(films), tuple(name for name in unseen if name in shown))
+
+
+def _draw_segments(num_actions: int, rng: np.random.Generator) -> tuple[KitchenSegment, ...]:
+    """Draw actions by the law, and their times independently of them; the first starts after `_LEAD_IN_CS`."""
+    actions = kitchen_law().sample_film(num_actions, rng)
+    durations = _MIN_DURATION_CS + (_MAX_DURATION_CS - _MIN_DURATION_CS) * rng.beta(1.0, 3.6, num_actions)
+    gaps = _MIN_GAP_CS + (_MAX_GAP_CS - _MIN_GAP_CS) * rng.beta(1.2, 3.0, num_actions)
+    now_cs = _LEAD_IN_CS
+    segments: list[KitchenSegment] = []
+    for action, duration, gap in zip(actions, np.rint(durations).astype(int), np.rint(gaps).astype(int), strict=True):
+        stop_cs = now_cs + int(duration)
+        segments.append(KitchenSegment(now_cs / 100, stop_cs / 100, action))
+        now_cs = stop_cs + int(gap)
+    for before, after in pairwise(segments):
+        visible_s = after.start_s - TAU_A_S - before.start_s
+        assert visible_s >= MIN_VISIBLE_S - 1e-9, f"{before} is visible for only {visible_s} s before {after}"
+    return tuple(segments)

@@ -1,0 +1,324 @@
+"""Frames of whole films, small, at a lower rate and memory-mapped: training reads windows without decoding.
+
+Each video is decoded once, in sequence, and only the kept frames are converted to RGB. A video has two files:
+rows of pixels `<video_id>.npy` [N H W 3], and `<video_id>.json` with their times. The second is written last,
+so a video that has it is complete; it also says of which source file and which settings it was made.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from sgear.errors import VideoError
+from sgear.video.decoding import DecodedFrame, StreamDecoder
+from sgear.video.frames import (
+    FrameBatch,
+    FrameConverter,
+    check_played,
+    checked_timestamps,
+    damaged_frame_error,
+)
+
+_FORMAT_VERSION = 1
+_VIDEO_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What a cached video was made of; it is reused only while all of this stays the same."""
+
+    source: str
+    source_bytes: int
+    source_mtime_ns: int
+    height: int
+    width: int
+    fps: float
+    format_version: int = _FORMAT_VERSION
+
+    @classmethod
+    def of(cls, source: Path, height: int, width: int, fps: float) -> _Origin:
+        if not source.is_file():
+            raise VideoError(f"{source}: no such video file; check the path and the data root")
+        stat = source.stat()
+        return cls(str(source), stat.st_size, stat.st_mtime_ns, height, width, fps)
+
+    def fits(self, stored: object) -> bool:
+        # The place of the film may change, its bytes may not.
+        return isinstance(stored, dict) and {**stored, "source": ""} == {**asdict(self), "source": ""}
+
+
+@dataclass(frozen=True, eq=False)
+class _CachedVideo:
+    """One opened video: `row_idx` is -1 where a kept frame could not be decoded."""
+
+    source: Path
+    pts_s: NDArray[np.float64]
+    row_idx: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+    first_pts_s: float
+    last_pts_s: float
+    period_s: float
+
+
+@dataclass(eq=False)
+class FrameCache:
+    """Reads windows of frames of the videos under `root`.
+
+    It may be sent to loader workers; each then maps the files for itself.
+
+    Args:
+        root: Folder that `build_frame_cache` filled.
+
+    Raises:
+        VideoError: If there is no such folder.
+    """
+
+    root: Path
+    _videos: dict[str, _CachedVideo] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.root.is_dir():
+            raise VideoError(f"{self.root}: no such folder of cached frames; make it with build_frame_cache")
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"root": self.root, "_videos": {}}
+
+    def __contains__(self, video_id: str) -> bool:
+        return _times_path(self.root, video_id).is_file()
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Ids of all complete videos, sorted."""
+        return sorted(path.stem for path in self.root.glob("*.json"))
+
+    def span_s(self, video_id: str) -> tuple[float, float]:
+        """Return the times of the first and the last frame of the film, in seconds.
+
+        Raises:
+            VideoError: If the video is not in the cache.
+        """
+        video = self._open(video_id)
+        return video.first_pts_s, video.last_pts_s
+
+    def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
+        """Return for each instant the kept frame with the largest pts at or before it.
+
+        Args:
+            video_id: Id of the video.
+            timestamps_s: Instants in seconds [T], in any order, repeats allowed.
+
+        Returns:
+            One frame for each instant, in the order asked, with their real times.
+
+        Raises:
+            ValueError: If an instant is negative or not finite.
+            VideoError: If the video is not in the cache, an instant lies more than one frame period past the
+                end of the film, or its frame was damaged.
+        """
+        video = self._open(video_id)
+        asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), video.source)
+        for t_s in (asked_s.min(), asked_s.max()) if len(asked_s) else ():
+            check_played(video.source, float(t_s), video.first_pts_s, video.last_pts_s, video.period_s)
+        kept_idx = np.maximum(np.searchsorted(video.pts_s, asked_s, side="right") - 1, 0)
+        pts_s, rows = video.pts_s[kept_idx], video.row_idx[kept_idx]
+        if (rows < 0).any():
+            damaged = int(np.argmax(rows < 0))
+            raise damaged_frame_error(video.source, float(asked_s[damaged]), float(pts_s[damaged]))
+        return FrameBatch.from_pictures(np.array(video.pixels[rows]), pts_s)
+
+    def _open(self, video_id: str) -> _CachedVideo:
+        if video_id not in self._videos:
+            times_path = _times_path(self.root, video_id)
+            if not times_path.is_file():
+                raise VideoError(f"{times_path}: video {video_id!r} is not in the cache; run build_frame_cache for it")
+            try:
+                times = json.loads(times_path.read_text(encoding="utf-8"))
+                video = _CachedVideo(
+                    source=Path(times["origin"]["source"]),
+                    pts_s=np.array(times["pts_s"], dtype=np.float64),
+                    row_idx=np.array(times["row_idx"], dtype=np.int64),
+                    pixels=np.load(_pixels_path(self.root, video_id), mmap_mode="r"),
+                    first_pts_s=times["first_pts_s"],
+                    last_pts_s=times["last_pts_s"],
+                    period_s=times["period_s"],
+                )
+                if len(video.pixels) != (video.row_idx >= 0).sum():
+                    raise ValueError(f"{len(video.pixels)} pictures, {(video.row_idx >= 0).sum()} times")
+            except (OSError, EOFError, ValueError, KeyError, TypeError) as err:
+                raise VideoError(
+                    f"{times_path}: damaged cache entry ({err}); delete it and run build_frame_cache again"
+                ) from err
+            self._videos[video_id] = video
+        return self._videos[video_id]
+
+
+def build_frame_cache(
+    video_paths: Mapping[str, Path],
+    root: Path,
+    *,
+    height: int,
+    width: int,
+    fps: float,
+    num_processes: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> FrameCache:
+    """Decode each film once and keep the frames played at 0, 1/fps, 2/fps, ... seconds.
+
+    A rate well above the film's keeps every frame. An interrupted build goes on where it stopped. A film with
+    a damaged place is kept; reading there is an error.
+
+    Args:
+        video_paths: Film of each video id. Ids become file names: letters, digits, `_`, `.`, `-`.
+        root: Folder for the cache.
+        height: Height of the kept frames in pixels.
+        width: Width of the kept frames in pixels.
+        fps: Kept frames per second; a slower film keeps each of its frames once.
+        num_processes: Decoding processes; one decodes in this process.
+        progress: Called with the number of finished videos and of all videos.
+
+    Returns:
+        The cache under `root`.
+
+    Raises:
+        ValueError: If an id, a size, the rate or the number of processes is out of range.
+        VideoError: If films cannot be read, after all others are done; the message lists them.
+    """
+    if min(height, width, num_processes) < 1 or not fps > 0:
+        raise ValueError(
+            f"height, width, fps and num_processes must be positive, got {height}, {width}, {fps}, {num_processes}"
+        )
+    if unfit := [video_id for video_id in video_paths if not _VIDEO_ID.fullmatch(video_id)]:
+        raise ValueError(f"video ids become file names, these cannot: {unfit[:5]}")
+    root.mkdir(parents=True, exist_ok=True)
+    jobs = [(video_id, Path(path), root, height, width, float(fps)) for video_id, path in video_paths.items()]
+    failures: list[str] = []
+    for num_done, failure in enumerate(_run(jobs, num_processes), start=1):
+        failures += [failure] if failure else []
+        if progress is not None:
+            progress(num_done, len(jobs))
+    if failures:
+        shown = "\n".join(sorted(failures)[:10])
+        raise VideoError(f"{len(failures)} of {len(jobs)} films could not be cached, the others are done:\n{shown}")
+    return FrameCache(root)
+
+
+_Job = tuple[str, Path, Path, int, int, float]
+
+
+def _run(jobs: list[_Job], num_processes: int) -> Iterator[str | None]:
+    if num_processes == 1 or len(jobs) < 2:
+        yield from map(_cache_video, jobs)
+        return
+    # Forked copies of ffmpeg's threads and handles break, so workers start clean.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(num_processes, len(jobs)), mp_context=context) as pool:
+        futures = [pool.submit(_cache_video, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _cache_video(job: _Job) -> str | None:
+    """Cache one video unless it is there; return the message of a film that cannot be read."""
+    video_id, source, root, height, width, fps = job
+    times_path, pixels_path = _times_path(root, video_id), _pixels_path(root, video_id)
+    try:
+        origin = _Origin.of(source, height, width, fps)
+        if _is_cached(times_path, pixels_path, origin):
+            return None
+        decoder = StreamDecoder(source)
+    except VideoError as err:
+        return str(err)
+    # Old times must not meet new pixels if this process is stopped between the two renames.
+    times_path.unlink(missing_ok=True)
+    partial = root / f".{video_id}.{os.getpid()}.partial"
+    try:
+        times = _write_pixels(decoder, partial, height, width, fps)
+        partial.replace(pixels_path)
+        partial.write_text(json.dumps({"origin": asdict(origin), **times}), encoding="utf-8")
+        partial.replace(times_path)
+    finally:
+        decoder.close()
+        partial.unlink(missing_ok=True)
+    return None
+
+
+def _is_cached(times_path: Path, pixels_path: Path, origin: _Origin) -> bool:
+    if not (times_path.is_file() and pixels_path.is_file()):
+        return False
+    try:
+        return origin.fits(json.loads(times_path.read_text(encoding="utf-8")).get("origin"))
+    except (ValueError, AttributeError):
+        # Unreadable times are like none: the video is decoded again.
+        return False
+
+
+def _write_pixels(decoder: StreamDecoder, path: Path, height: int, width: int, fps: float) -> dict[str, object]:
+    convert = FrameConverter(height, width)
+    pts_s: list[float] = []
+    row_idx: list[int] = []
+    num_rows = 0
+    last_s = decoder.first_pts_s
+    with path.open("wb") as file:
+        _write_header(file, num_rows, height, width)
+        header_bytes = file.tell()
+        for frame, is_kept in _with_kept(decoder, fps):
+            last_s = frame.pts_s
+            if not is_kept:
+                continue
+            pts_s.append(frame.pts_s)
+            row_idx.append(-1 if frame.image is None else num_rows)
+            if frame.image is not None:
+                convert(frame.image).tofile(file)
+                num_rows += 1
+        file.seek(0)
+        _write_header(file, num_rows, height, width)
+        assert file.tell() == header_bytes, "numpy leaves room in the header for a growing first axis"
+    return {
+        "pts_s": pts_s,
+        "row_idx": row_idx,
+        "first_pts_s": decoder.first_pts_s,
+        "last_pts_s": last_s,
+        "period_s": decoder.period_s,
+    }
+
+
+def _with_kept(decoder: StreamDecoder, fps: float) -> Iterator[tuple[DecodedFrame, bool]]:
+    """Yield each frame, and whether one of the instants i/fps falls into the time while it is shown."""
+    tick = 0
+    current: DecodedFrame | None = None
+    for following in decoder.frames_from(0.0):
+        if current is not None:
+            is_kept = tick / fps < following.pts_s
+            yield current, is_kept
+            while tick / fps < following.pts_s:
+                tick += 1
+        current = following
+    assert current is not None, "a film that opened has a frame"
+    yield current, tick / fps < current.pts_s + decoder.period_s
+
+
+def _write_header(file: object, num_rows: int, height: int, width: int) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (num_rows, height, width, 3)}
+    npy_format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+
+
+def _times_path(root: Path, video_id: str) -> Path:
+    return root / f"{video_id}.json"
+
+
+def _pixels_path(root: Path, video_id: str) -> Path:
+    return root / f"{video_id}.npy"

@@ -1,0 +1,195 @@
+"""Random and sequential reading of one film, by time.
+
+The frame *played at* t is the one a viewer sees at t: the latest that began at or before it. So no reading
+can see the future, whatever the frame rate. A frame that is missing or damaged is an error, never a neighbour
+in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sgear.video.decoding import DecodedFrame, StreamDecoder
+from sgear.video.frames import (
+    FrameBatch,
+    FrameConverter,
+    check_played,
+    checked_timestamps,
+    damaged_frame_error,
+)
+
+__all__ = ["FrameBatch", "VideoReader"]
+
+
+class VideoReader:
+    """Frames of one video file, by time in seconds after its first frame.
+
+    A container that starts later than 0 s is shifted to 0. Reading goes on from where the last reading ended
+    where that is shorter than a seek to a key frame, so ascending timestamps are cheap. One decoding thread;
+    not for sharing between threads or processes.
+
+    Args:
+        path: File of any format that ffmpeg reads.
+        size: (height, width) of the frames, after rotation. Default: the size of the film.
+
+    Raises:
+        VideoError: If the file is missing, empty, not a video, or no frame of it can be decoded.
+        ValueError: If `size` is not positive.
+
+    Example:
+        >>> with VideoReader(path, size=(256, 384)) as film:  # doctest: +SKIP
+        ...     batch = film.frames_played_at(protocol.timestamps(start_s))
+    """
+
+    def __init__(self, path: Path | str, *, size: tuple[int, int] | None = None) -> None:
+        if size is not None and min(size) < 1:
+            raise ValueError(f"size must be (height, width) of at least one pixel, got {size}")
+        self.path = Path(path)
+        self._decoder = StreamDecoder(self.path)
+        self._converter = FrameConverter(*(size or (self._decoder.height, self._decoder.width)))
+        self._frames: Iterator[DecodedFrame] = iter(())
+        self._current: DecodedFrame | None = None
+        self._following: DecodedFrame | None = None
+        self._last_pts_s: float | None = None
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"VideoReader({str(self.path)!r}, {self.height}x{self.width}, {self.fps:.3g} fps)"
+
+    def close(self) -> None:
+        """Close the file; reading is then an error."""
+        self._decoder.close()
+
+    @property
+    def height(self) -> int:
+        """Height of the film in pixels, as displayed."""
+        return self._decoder.height
+
+    @property
+    def width(self) -> int:
+        """Width of the film in pixels, as displayed."""
+        return self._decoder.width
+
+    @property
+    def fps(self) -> float:
+        """Average frames per second."""
+        return self._decoder.fps
+
+    @property
+    def num_frames(self) -> int | None:
+        """Number of frames as the header states it; None where it does not."""
+        return self._decoder.num_frames
+
+    @property
+    def duration_s(self) -> float:
+        """Duration in seconds as the header states it; a truncated file ends earlier, see `last_pts_s`."""
+        stated_s = self._decoder.stated_duration_s
+        return self.last_pts_s + self._decoder.period_s if stated_s is None else stated_s
+
+    @property
+    def first_pts_s(self) -> float:
+        """Time of the first intact frame; above 0 only where the beginning of the film is missing."""
+        return self._decoder.first_pts_s
+
+    @property
+    def last_pts_s(self) -> float:
+        """Time of the last frame that can be decoded, found by decoding the end of the file."""
+        if self._last_pts_s is None:
+            self._last_pts_s = self._find_last_pts_s()
+        return self._last_pts_s
+
+    def frames_played_at(self, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
+        """Return for each instant the frame with the largest pts at or before it.
+
+        The only exception is a film whose first frame comes up to one frame period after 0: it is given for
+        the instants before it, too.
+
+        Args:
+            timestamps_s: Instants in seconds [T], in any order, repeats allowed.
+
+        Returns:
+            One frame for each instant, in the order asked, with their real times.
+
+        Raises:
+            ValueError: If an instant is negative or not finite.
+            VideoError: If an instant lies more than one frame period past the end of the film, or its frame
+                is damaged.
+        """
+        asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
+        pictures = np.empty((len(asked_s), self._converter.height, self._converter.width, 3), dtype=np.uint8)
+        pts_s = np.empty(len(asked_s))
+        previous: tuple[DecodedFrame, int] | None = None
+        for idx in np.argsort(asked_s, kind="stable"):
+            frame = self._play(float(asked_s[idx]))
+            if frame.image is None:
+                raise damaged_frame_error(self.path, float(asked_s[idx]), frame.pts_s)
+            if previous is not None and frame is previous[0]:
+                pictures[idx] = pictures[previous[1]]
+            else:
+                pictures[idx] = self._converter(frame.image)
+            pts_s[idx] = frame.pts_s
+            previous = (frame, int(idx))
+        return FrameBatch.from_pictures(pictures, pts_s)
+
+    def iterate(self, start_s: float = 0.0) -> Iterator[tuple[UInt8[Tensor, "3 H W"], float]]:
+        """Yield every frame and its time, from the frame played at `start_s` to the end.
+
+        It opens the file for itself, so reading by time may go on beside it.
+
+        Args:
+            start_s: Instant in seconds.
+
+        Raises:
+            ValueError: If `start_s` is negative or not finite.
+            VideoError: If nothing is played at `start_s`, or when a damaged frame is reached.
+        """
+        checked_timestamps(np.array([start_s]), self.path)
+        with VideoReader(self.path, size=(self._converter.height, self._converter.width)) as film:
+            frame: DecodedFrame | None = film._play(start_s)
+            while frame is not None:
+                if frame.image is None:
+                    raise damaged_frame_error(self.path, max(start_s, frame.pts_s), frame.pts_s)
+                yield torch.from_numpy(film._converter(frame.image)).permute(2, 0, 1), frame.pts_s
+                frame = film._advance()
+
+    def _play(self, t_s: float) -> DecodedFrame:
+        current = self._current
+        if current is None or t_s < current.pts_s or self._is_seek_shorter(t_s):
+            self._frames = self._decoder.frames_from(t_s)
+            self._current, self._following = next(self._frames, None), next(self._frames, None)
+        while self._following is not None and self._following.pts_s <= t_s:
+            self._advance()
+        assert self._current is not None, "a film that opened has a frame"
+        last_s = self._current.pts_s if self._following is None else None
+        check_played(self.path, t_s, min(self._current.pts_s, self.first_pts_s), last_s, self._decoder.period_s)
+        return self._current
+
+    def _advance(self) -> DecodedFrame | None:
+        self._current, self._following = self._following, next(self._frames, None)
+        return self._current
+
+    def _is_seek_shorter(self, t_s: float) -> bool:
+        return self._following is not None and self._decoder.is_seek_shorter(self._following.pts_s, t_s)
+
+    def _find_last_pts_s(self) -> float:
+        self._current = self._following = None
+        end_s = self._decoder.stated_duration_s or 0.0
+        back_s = 1.0
+        while True:
+            intact_s = [frame.pts_s for frame in self._decoder.frames_from(end_s - back_s) if frame.image is not None]
+            if intact_s or back_s > end_s:
+                return intact_s[-1]
+            back_s *= 2

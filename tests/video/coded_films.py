@@ -1,0 +1,111 @@
+"""Films whose pictures say their own number, and the slow way to read them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+HEIGHT, WIDTH = 48, 64
+NUM_BITS = 12
+_TIME_BASE = Fraction(1, 90_000)
+
+
+def picture_of(number: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
+    """A grid of 3 x 4 bright and dark blocks: the bits of `number`."""
+    bits = np.array([number >> bit & 1 for bit in range(NUM_BITS)]).reshape(3, 4)
+    rows, columns = np.arange(height) * 3 // height, np.arange(width) * 4 // width
+    grey = np.where(bits[rows][:, columns], 215, 40).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def number_in(picture: NDArray[np.uint8]) -> int:
+    """Read the number of a picture [H W 3] of any size."""
+    height, width = picture.shape[:2]
+    centres = picture[np.ix_((np.arange(3) * 2 + 1) * height // 6, (np.arange(4) * 2 + 1) * width // 8)]
+    return sum(int(bit) << idx for idx, bit in enumerate((centres.mean(-1) > 127).ravel()))
+
+
+def numbers_in(frames) -> list[int]:
+    """Read the numbers of frames [T 3 H W]."""
+    return [number_in(frame.permute(1, 2, 0).numpy()) for frame in frames]
+
+
+def make_film(
+    path: Path,
+    pts_s: Sequence[Fraction | float],
+    *,
+    gop: int = 12,
+    num_b: int = 0,
+    codec: str = "libx264",
+    rate: int = 30,
+    size: tuple[int, int] = (HEIGHT, WIDTH),
+    pix_fmt: str = "yuv420p",
+    x264: str = "",
+    rotation: int = 0,
+    noise: int = 0,
+) -> Path:
+    """Write a film with one numbered picture for each time; the container follows the suffix.
+
+    `noise` up to 40 makes its packets large, so that a decoder patches a damaged picture instead of refusing it.
+    """
+    is_avi = path.suffix == ".avi"
+    with av.open(str(path), "w") as container:
+        params = f"keyint={gop}:min-keyint={gop}:scenecut=0:bframes={num_b}:b-adapt=0:{x264}".rstrip(":")
+        options = {"x264-params": params} if codec == "libx264" else {"bf": str(num_b), "g": str(gop)}
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.height, stream.width = size
+        stream.pix_fmt = pix_fmt
+        time_base = Fraction(1, rate) if is_avi else _TIME_BASE
+        stream.codec_context.time_base = time_base
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number, time_s in enumerate(pts_s):
+            grain = np.random.default_rng(number).integers(-noise, noise + 1, (*size, 3))
+            picture = (picture_of(number, *size) + grain).astype(np.uint8)
+            image = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            image.pts, image.time_base = round(time_s / time_base), time_base
+            container.mux(stream.encode(image))
+        container.mux(stream.encode())
+    return path
+
+
+def steady(num_frames: int, fps: int = 30) -> list[Fraction]:
+    return [Fraction(idx, fps) for idx in range(num_frames)]
+
+
+def decode_all(path: Path) -> list[tuple[float, int]]:
+    """Every frame of an intact film: its time after the first one, and its number."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    zero = frames[0].pts
+    return [
+        (float((frame.pts - zero) * frame.time_base), number_in(frame.to_ndarray(format="rgb24"))) for frame in frames
+    ]
+
+
+def played_at(film: list[tuple[float, int]], t_s: float) -> tuple[float, int]:
+    """Return the latest frame at or before `t_s`, by looking at all of them."""
+    return max((frame for frame in film if frame[0] <= t_s), key=lambda frame: frame[0])
+
+
+def overwrite_packet(source: Path, out: Path, packet_idx: int, *, intact_share: float = 0.0) -> float:
+    """Copy a film with random bytes in the place of one packet; return the packet's time after the start."""
+    with av.open(str(source)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        zero = min(packet.pts for packet in packets)
+        packet = packets[packet_idx]
+        place, size = packet.pos, packet.size
+        pts_s = float((packet.pts - zero) * packet.time_base)
+    content = bytearray(source.read_bytes())
+    # The first bytes of a packet are its length and type; only the picture is destroyed.
+    kept = max(6, round(intact_share * size))
+    rest = bytes(size - kept) if intact_share else random.Random(5).randbytes(size - kept)
+    content[place + kept : place + size] = rest
+    out.write_bytes(content)
+    return pts_s

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sgear.video import ClipTransform
+
+PLAIN = {"crop_margin": 0.0, "flip": False, "brightness": 0.0, "contrast": 0.0}
+STRONG = {"crop_margin": 0.3, "flip": True, "brightness": 0.4, "contrast": 0.4}
+NO_NORM = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def _clip(num_frames=3, height=32, width=48, seed=0):
+    shape = (num_frames, 3, height, width)
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_same_seed_gives_the_same_bits(seed):
+    transform = ClipTransform(16, 24, *NO_NORM, **STRONG)
+    first, second = (transform.train(_clip(), np.random.default_rng(seed)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_other_seeds_give_other_clips():
+    transform = ClipTransform(16, 24, *NO_NORM, **STRONG)
+    clips = [transform.train(_clip(), np.random.default_rng(seed)) for seed in range(8)]
+    assert all(not torch.equal(clips[0], clip) for clip in clips[1:])
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_every_frame_of_a_clip_is_changed_alike(seed):
+    still = _clip(1).expand(4, -1, -1, -1)
+    clip = ClipTransform(16, 24, *NO_NORM, **STRONG).train(still, np.random.default_rng(seed))
+    assert torch.equal(clip, clip[:1].expand_as(clip))
+
+
+@pytest.mark.parametrize("options", [PLAIN, STRONG])
+def test_settings_do_not_change_how_much_randomness_is_used(options):
+    rng = np.random.default_rng(1)
+    ClipTransform(16, 24, *NO_NORM, **options).train(_clip(), rng)
+    other = np.random.default_rng(1)
+    other.uniform(size=8)
+    assert rng.integers(1 << 60) == other.integers(1 << 60)
+
+
+def test_plain_transform_of_a_clip_of_the_right_size_only_normalises():
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.4, 0.3)
+    clip = ClipTransform(32, 48, mean, std, **PLAIN).evaluate(_clip())
+    back = clip * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
+    # float32 rounding of values in [0, 1]
+    torch.testing.assert_close(back, _clip().float() / 255, atol=1e-6, rtol=0)
+
+
+def test_plain_training_equals_evaluation():
+    transform = ClipTransform(16, 16, *NO_NORM, **PLAIN)
+    square = _clip(width=32)
+    # gains of exactly one may still round
+    torch.testing.assert_close(transform.train(square, np.random.default_rng(0)), transform.evaluate(square))
+
+
+def test_flip_alone_mirrors_about_half_of_the_clips():
+    transform = ClipTransform(32, 48, *NO_NORM, **{**PLAIN, "flip": True})
+    upright = transform.evaluate(_clip())
+    kinds = []
+    for seed in range(40):
+        clip = transform.train(_clip(), np.random.default_rng(seed))
+        is_mirrored = torch.allclose(clip, upright.flip(-1))
+        assert is_mirrored or torch.allclose(clip, upright)
+        kinds.append(is_mirrored)
+    assert 10 < sum(kinds) < 30
+
+
+def test_crop_reaches_all_four_borders_and_moves_in_both_directions():
+    rows = torch.arange(32, dtype=torch.uint8).view(1, 1, 32, 1).expand(1, 1, 32, 48)
+    columns = torch.arange(48, dtype=torch.uint8).view(1, 1, 1, 48).expand(1, 1, 32, 48)
+    places = torch.cat([rows, columns, rows], dim=1)
+    transform = ClipTransform(16, 24, *NO_NORM, **{**PLAIN, "crop_margin": 1.0})
+    corners = [
+        (255 * transform.train(places, np.random.default_rng(seed))[0, :2, 0, 0]).round().int().tolist()
+        for seed in range(200)
+    ]
+    tops, lefts = zip(*corners, strict=True)
+    assert (min(tops), max(tops), min(lefts), max(lefts)) == (0, 16, 0, 24)
+
+
+def test_evaluation_crops_the_centre():
+    frames = torch.zeros(1, 3, 32, 48, dtype=torch.uint8)
+    frames[:, :, 8:24, 12:36] = 255
+    clip = ClipTransform(16, 24, *NO_NORM, **{**PLAIN, "crop_margin": 1.0}).evaluate(frames)
+    assert clip.eq(1).all()
+
+
+def test_shapes_in_the_picture_are_not_distorted():
+    frames = torch.zeros(1, 3, 40, 100, dtype=torch.uint8)
+    frames[:, :, 10:30, 40:60] = 255
+    clip = ClipTransform(20, 20, *NO_NORM, **PLAIN).evaluate(frames)
+    assert clip[0, 0].gt(0.5).sum(0).max() == clip[0, 0].gt(0.5).sum(1).max() == 10
+
+
+@settings(max_examples=30, deadline=None)
+@given(height=st.integers(3, 40), width=st.integers(3, 40), margin=st.floats(0, 1), seed=st.integers(0, 1000))
+def test_any_film_gives_the_size_asked_in_range(height, width, margin, seed):
+    options = {**STRONG, "crop_margin": margin}
+    clip = ClipTransform(12, 17, *NO_NORM, **options).train(_clip(2, height, width), np.random.default_rng(seed))
+    assert clip.shape == (2, 3, 12, 17)
+    assert clip.dtype == torch.float32
+    assert 0 <= clip.min() <= clip.max() <= 1
+
+
+def test_source_frames_are_left_alone():
+    frames = _clip()
+    ClipTransform(16, 24, *NO_NORM, **STRONG).train(frames, np.random.default_rng(0))
+    assert torch.equal(frames, _clip())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"crop_margin": -0.1}, {"brightness": 1.0}, {"contrast": -1.0}, {"height": 0}, {"std": (1.0, 0.0, 1.0)}]
+)
+def test_settings_out_of_range_are_refused(changes):
+    values = {"height": 8, "width": 8, "mean": NO_NORM[0], "std": NO_NORM[1], **PLAIN, **changes}
+    with pytest.raises(ValueError, match="must"):
+        ClipTransform(**values)
+
+
+def test_frames_that_are_not_bytes_are_refused():
+    with pytest.raises((ValueError, TypeError), match=r"(?i)uint8"):
+        ClipTransform(8, 8, *NO_NORM, **PLAIN).evaluate(torch.zeros(1, 3, 8, 8))

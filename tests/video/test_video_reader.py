@@ -1,0 +1,180 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from coded_films import decode_all, make_film, number_in, numbers_in, played_at, steady
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sgear.video import FrameBatch, VideoReader
+
+NUM_FRAMES = 300
+
+
+def _uneven_times() -> list[float]:
+    gaps_s = np.random.default_rng(2).choice([1 / 90, 1 / 30, 1 / 30, 0.1, 0.4], NUM_FRAMES - 1)
+    return [0.0, *np.cumsum(gaps_s)]
+
+
+FILMS = {
+    "short_gop.mp4": {"gop": 10},
+    "long_gop.mp4": {"gop": 250},
+    "b_frames.mp4": {"gop": 40, "num_b": 3},
+    "b_frames.mkv": {"gop": 40, "num_b": 3},
+    "open_gop.mp4": {"gop": 24, "num_b": 3, "x264": "open-gop=1"},
+    "uneven.mp4": {"gop": 30, "num_b": 2},
+    "late_start.ts": {"gop": 25, "num_b": 2},
+    "late_start.mkv": {"gop": 25},
+}
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    root = tmp_path_factory.mktemp("films")
+    made = {}
+    for name, options in FILMS.items():
+        times = _uneven_times() if name == "uneven.mp4" else steady(NUM_FRAMES)
+        times = [time_s + 7 for time_s in times] if name == "late_start.mkv" else times
+        path = make_film(root / name, times, **options)
+        made[name] = (path, decode_all(path))
+    return made
+
+
+@pytest.mark.parametrize("name", FILMS)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_frame_played_at_t_is_the_one_that_decoding_everything_gives(films, name, data):
+    path, film = films[name]
+    last_s = film[-1][0]
+    instant = st.floats(0, last_s) | st.sampled_from([pts_s for pts_s, _ in film])
+    asked_s = data.draw(st.lists(instant, min_size=1, max_size=8))
+
+    with VideoReader(path) as reader:
+        batch = reader.frames_played_at(asked_s)
+
+    expected = [played_at(film, t_s) for t_s in asked_s]
+    assert numbers_in(batch.frames) == [number for _, number in expected]
+    assert batch.pts_s.tolist() == [pts_s for pts_s, _ in expected]
+    assert (batch.pts_s <= np.array(asked_s)).all(), "a frame from the future"
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_one_reader_answers_jumps_to_and_fro_like_fresh_ones(films, name):
+    path, film = films[name]
+    asked_s = np.random.default_rng(0).uniform(0, film[-1][0], 12)
+    with VideoReader(path) as reader:
+        numbers = [numbers_in(reader.frames_played_at([t_s]).frames)[0] for t_s in asked_s]
+    assert numbers == [played_at(film, t_s)[1] for t_s in asked_s]
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_the_span_of_the_film_begins_at_zero_and_ends_with_its_last_frame(films, name):
+    path, film = films[name]
+    with VideoReader(path) as reader:
+        assert (reader.first_pts_s, reader.last_pts_s) == (0.0, film[-1][0])
+
+
+def test_iterate_yields_every_frame_from_the_one_played_at_the_start(films):
+    path, film = films["b_frames.mp4"]
+    with VideoReader(path) as reader:
+        seen = [(pts_s, number_in(frame.permute(1, 2, 0).numpy())) for frame, pts_s in reader.iterate(4.01)]
+    assert seen == film[120:]
+
+
+def test_reading_by_time_goes_on_beside_an_iterator(films):
+    path, _ = films["long_gop.mp4"]
+    with VideoReader(path) as reader:
+        frames = reader.iterate()
+        next(frames)
+        reader.frames_played_at([5.0])
+        assert next(frames)[1] == pytest.approx(1 / 30)
+
+
+def test_header_values_are_told(films):
+    with VideoReader(films["short_gop.mp4"][0]) as reader:
+        assert (reader.height, reader.width, reader.num_frames) == (48, 64, NUM_FRAMES)
+        assert (reader.fps, reader.duration_s) == (pytest.approx(30), pytest.approx(10))
+
+
+def test_size_asks_for_height_and_width(films):
+    path, _ = films["short_gop.mp4"]
+    with VideoReader(path, size=(24, 100)) as reader:
+        batch = reader.frames_played_at([3.0, 1.0])
+    assert batch.frames.shape == (2, 3, 24, 100)
+    assert numbers_in(batch.frames) == [90, 30]
+
+
+def test_no_timestamps_give_an_empty_batch(films):
+    with VideoReader(films["short_gop.mp4"][0]) as reader:
+        assert reader.frames_played_at([]).frames.shape == (0, 3, 48, 64)
+
+
+def test_repr_of_a_batch_tells_shapes_not_pixels():
+    batch = FrameBatch(torch.zeros(2, 3, 4, 5, dtype=torch.uint8), np.array([0.5, 1.0]))
+    assert repr(batch) == "FrameBatch(frames=uint8 [2, 3, 4, 5], pts_s=float64 [2], 0.500 to 1.000 s)"
+
+
+def test_batch_refuses_times_that_do_not_fit_the_frames():
+    with pytest.raises((ValueError, TypeError), match="pts_s"):
+        FrameBatch(torch.zeros(2, 3, 4, 5, dtype=torch.uint8), np.array([0.5]))
+
+
+@pytest.mark.parametrize(("rotation", "turns"), [(90, 1), (180, 2), (-90, 3)])
+def test_rotation_metadata_turns_the_picture_as_a_player_does(tmp_path, rotation, turns):
+    path = make_film(tmp_path / "turned.mp4", steady(5), rotation=rotation)
+    with VideoReader(make_film(tmp_path / "upright.mp4", steady(5))) as reader:
+        upright = reader.frames_played_at([0.1]).frames
+    with VideoReader(path) as reader:
+        turned = reader.frames_played_at([0.1]).frames
+        assert (reader.height, reader.width) == tuple(turned.shape[-2:])
+    assert torch.equal(turned, torch.rot90(upright, turns, (2, 3)))
+
+
+def test_odd_sizes_are_read_whole(tmp_path):
+    path = make_film(tmp_path / "odd.mp4", steady(8), size=(45, 67), pix_fmt="yuv444p")
+    with VideoReader(path) as reader:
+        batch = reader.frames_played_at([0.1])
+    assert batch.frames.shape == (1, 3, 45, 67)
+    assert numbers_in(batch.frames) == [3]
+
+
+@pytest.mark.parametrize("num_b", [0, 2])
+def test_avi_without_presentation_times_is_timed_by_its_frames(tmp_path, num_b):
+    path = make_film(tmp_path / "film.avi", steady(60), codec="mpeg4", num_b=num_b)
+    with VideoReader(path) as reader:
+        batch = reader.frames_played_at([(idx + 0.5) / 30 for idx in (40, 3, 59)])
+    assert numbers_in(batch.frames) == [40, 3, 59]
+    assert batch.pts_s == pytest.approx([40 / 30, 3 / 30, 59 / 30])
+
+
+def test_film_of_a_single_frame_is_read(tmp_path):
+    with VideoReader(make_film(tmp_path / "single.mp4", steady(1))) as reader:
+        assert numbers_in(reader.frames_played_at([0.0]).frames) == [0]
+        assert reader.last_pts_s == 0.0
+
+
+@pytest.mark.parametrize("size", [(0, 10), (10, -1)])
+def test_impossible_size_is_refused(tmp_path, size):
+    with pytest.raises(ValueError, match="size must be"):
+        VideoReader(make_film(tmp_path / "film.mp4", steady(2)), size=size)
+
+
+def _recordings() -> list[Path]:
+    default = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    return sorted((Path(os.environ.get("SGEAR_DATA", default)) / "videos").glob("*.*"))
+
+
+@pytest.mark.data
+def test_all_real_recordings_are_read_to_their_end():
+    recordings = _recordings()
+    if not recordings:
+        pytest.skip("no recordings: set SGEAR_DATA to a folder with videos/")
+    for path in recordings:
+        with VideoReader(path, size=(64, 96)) as reader:
+            asked_s = np.append(np.linspace(0, reader.last_pts_s, 4), reader.last_pts_s)
+            batch = reader.frames_played_at(asked_s)
+            assert (batch.pts_s <= asked_s).all(), path
+            assert batch.pts_s[-1] == reader.last_pts_s == pytest.approx(reader.duration_s, abs=0.15), path
+            assert batch.frames.float().std() > 5, path

@@ -43,6 +43,7 @@ def _check_timm() -> Check:
 def _check_video() -> Check:
     import av
     import numpy as np
+    from av.error import FFmpegError
 
     from sgear.video.reader import VideoReader
 
@@ -58,7 +59,7 @@ def _check_video() -> Check:
                 container.mux(stream.encode(None))  # type: ignore[attr-defined]
             with VideoReader(path) as reader:
                 frames = reader.frames_played_at(np.array([0.0, 0.5])).frames
-        except (av.error.FFmpegError, SgearError, ValueError) as err:
+        except (FFmpegError, SgearError, ValueError) as err:
             return (
                 "video",
                 False,

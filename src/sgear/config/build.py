@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig
 from sgear.data import (
@@ -23,10 +24,12 @@ from sgear.data.dataset import observable_segments
 from sgear.data.frames import cache_frames, find_videos
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.epic100 import load_epic100
-from sgear.datasets.kitchen.features import load_kitchen_features
+from sgear.datasets.kitchen.table import load_kitchen_features
 from sgear.datasets.salads50 import load_salads50
 from sgear.errors import AnnotationError, ConfigError
 from sgear.features import FeatureTable
+from sgear.features.corruption import ClassConfusion
+from sgear.features.recogniser import fit_recogniser
 from sgear.losses import Objective
 from sgear.models import AnticipationModel, build_model
 from sgear.models.encoders import FeatureEncoder
@@ -127,20 +130,40 @@ def load_features(config: ExperimentConfig) -> FeatureTable:
             )
 
 
+def row_labels(table: FeatureTable, labels: StepLabels, video_ids: list[str]) -> dict[str, NDArray[np.int64]]:
+    """Return the action of every stored row of the given videos, -1 for none."""
+    return {name: labels.at(name, table[name].times_s) for name in video_ids}
+
+
+def _feature_source(
+    config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels, table: FeatureTable
+) -> FeatureSource:
+    source = config.source
+    if table.width != config.model.encoder.feature_dim:
+        raise ConfigError(
+            f"model.encoder.feature_dim={config.model.encoder.feature_dim}, but the features {source.features!r} are "
+            f"{table.width} wide; set it to {table.width}"
+        )
+    confusion = None
+    if source.confusion:
+        confusion = ClassConfusion(
+            table,
+            row_labels(table, labels, benchmark.train.video_ids),
+            num_actions=benchmark.taxonomy.num_actions,
+            strength=source.confusion,
+        )
+    return FeatureSource(table, pool_s=source.pool_s, confusion=confusion)
+
+
 def _build_sources(
-    config: ExperimentConfig, benchmark: Benchmark
+    config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels
 ) -> tuple[StepSource, Preprocessing, FeatureTable | None]:
     source = config.source
     match source.kind:
         case "features":
             table = load_features(config)
-            if table.width != config.model.encoder.feature_dim:
-                raise ConfigError(
-                    f"model.encoder.feature_dim={config.model.encoder.feature_dim}, but the features "
-                    f"{source.features!r} are {table.width} wide; set it to {table.width}"
-                )
             preprocessing = Preprocessing(kind="features", pool_s=source.pool_s)
-            return FeatureSource(table, pool_s=source.pool_s), preprocessing, table
+            return _feature_source(config, benchmark, labels, table), preprocessing, table
         case "video":
             height, width = config.model.encoder.image_height, config.model.encoder.image_width
             if min(height, width) < 1:
@@ -174,13 +197,36 @@ def build_data(config: ExperimentConfig) -> Data:
         SgearError: If files are missing, damaged, or do not fit the configuration.
     """
     benchmark = load_benchmark(config.dataset)
+    labels = StepLabels(benchmark.timeline)
+    source, preprocessing, features = _build_sources(config, benchmark, labels)
+    return _make_samples(config, benchmark, labels, source, preprocessing, features)
+
+
+def build_feature_data(config: ExperimentConfig, benchmark: Benchmark, table: FeatureTable) -> Data:
+    """Make the samples of a benchmark and a feature table in memory, e.g. of a fold of the training set.
+
+    Raises:
+        SgearError: If they do not fit the configuration.
+    """
+    labels = StepLabels(benchmark.timeline)
+    source = _feature_source(config, benchmark, labels, table)
+    preprocessing = Preprocessing(kind="features", pool_s=config.source.pool_s)
+    return _make_samples(config, benchmark, labels, source, preprocessing, table)
+
+
+def _make_samples(
+    config: ExperimentConfig,
+    benchmark: Benchmark,
+    labels: StepLabels,
+    source: StepSource,
+    preprocessing: Preprocessing,
+    features: FeatureTable | None,
+) -> Data:
     protocol = build_protocol(config.protocol)
     if protocol_steps(protocol) > config.model.max_steps:
         raise ConfigError(
             f"the protocol gives {protocol_steps(protocol)} steps, but model.max_steps={config.model.max_steps}"
         )
-    source, preprocessing, features = _build_sources(config, benchmark)
-    labels = StepLabels(benchmark.timeline)
     train, validation = benchmark.train, benchmark.validation
     if isinstance(protocol, RecognitionProtocol):
         return Data(
@@ -226,8 +272,13 @@ def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationMod
     model = build_model(config.model, num_actions=taxonomy.num_actions)
     notes = []
     if data.features is not None and isinstance(model.encoder, FeatureEncoder):
-        scale = data.features.standard_deviation(data.benchmark.train.video_ids)
-        model.encoder.feature_scale.copy_(torch.from_numpy(scale))
+        video_ids = data.benchmark.train.video_ids
+        model.encoder.feature_scale.copy_(torch.from_numpy(data.features.standard_deviation(video_ids)))
+        if model.encoder.recogniser is not None:
+            rows = np.concatenate([data.features[name].features for name in video_ids])
+            actions = np.concatenate(list(row_labels(data.features, data.train.labels, video_ids).values()))
+            model.encoder.recogniser.set_fitted(fit_recogniser(rows, actions, num_actions=taxonomy.num_actions))
+            notes.append(f"encoder: a frame recogniser fitted to {len(rows)} rows of {len(video_ids)} training videos")
     if config.init.run:
         trained = load_model(RunDirectory(Path(config.init.run)).require().model)
         copied = copy_blocks(model, trained.model, tuple(config.init.blocks))

@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sgear.config.effects import check_effects
@@ -19,7 +19,7 @@ from sgear.errors import ConfigError, RunError
 _CONF = "sgear.config.conf"
 
 
-def _schema() -> DictConfig:
+def _schema():
     """Return the schema as a config whose values may be set; frozen dataclasses would make it read-only."""
     node = OmegaConf.structured(ExperimentConfig)
     pending = [node]
@@ -34,7 +34,8 @@ def list_experiments() -> list[str]:
     """Return the names that `experiment=` accepts."""
     root = resources.files(_CONF) / "experiment"
     with resources.as_file(root) as folder:
-        return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+        files = [path for path in folder.rglob("*.yaml") if not path.name.startswith("_")]
+        return sorted(str(path.relative_to(folder).with_suffix("")) for path in files)
 
 
 def _all_keys(node: object, prefix: str = "") -> list[str]:

@@ -13,7 +13,7 @@ from sgear.errors import ConfigError
 
 _VIDEO_ONLY = ("cache_fps", "crop_margin", "flip", "brightness", "contrast")
 _TIMM_ONLY = ("pretrained", "image_height", "image_width", "embed_dim", "depth", "num_heads", "patch_size")
-_FEATURES_ONLY = ("feature_dim", "feature_dropout", "feature_noise")
+_FEATURES_ONLY = ("feature_dim", "feature_dropout", "feature_noise", "recogniser", "init_gain")
 
 
 def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
@@ -32,25 +32,25 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         add("source.kind=features", "source", _VIDEO_ONLY)
         add("source.kind=features", "model.encoder", _TIMM_ONLY)
     else:
-        add("source.kind=video", "source", ("features", "pool_s"))
+        add("source.kind=video", "source", ("features", "pool_s", "confusion"))
         add("source.kind=video", "model.encoder", _FEATURES_ONLY)
     if config.dataset.name != "salads50":
         add(f"dataset.name={config.dataset.name}", "dataset", ("split",))
     if config.model.name == "avt":
         reason = "model.name=avt has no prototypes"
         add(reason, "model.temporal_context", ("num_blocks", "normalise"))
-        add(reason, "model.prototype_attention", ("enabled", "num_heads", "detach_prototypes"))
-        add(reason, "model.head", ("mix_prototypes", "temperature", "learn_temperature"))
+        add(reason, "model.prototype_attention", ("enabled", "num_heads", "detach_prototypes", "gate"))
+        add(reason, "model.head", ("mix_prototypes", "temperature", "learn_temperature", "gate"))
         add(reason, "objective", ("sem", "past_sem", "reg"))
         add(reason, "init", ("visual_prototypes",))
     else:
         if config.model.temporal_context.num_blocks == 0:
             add("model.temporal_context.num_blocks=0", "model.temporal_context", ("normalise",))
         if not config.model.prototype_attention.enabled:
-            names = ("num_heads", "detach_prototypes")
+            names = ("num_heads", "detach_prototypes", "gate")
             add("model.prototype_attention.enabled=false", "model.prototype_attention", names)
         if not config.model.head.mix_prototypes:
-            add("model.head.mix_prototypes=false", "model.head", ("temperature", "learn_temperature"))
+            add("model.head.mix_prototypes=false", "model.head", ("temperature", "learn_temperature", "gate"))
     if not (config.objective.sem or config.objective.past_sem):
         add("objective.sem=0 and objective.past_sem=0", "init", ("language_prototypes",))
     if not config.objective.feat:

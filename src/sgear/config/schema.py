@@ -60,6 +60,7 @@ class SourceConfig:
         brightness: Largest relative change of brightness in training (video).
         contrast: Largest relative change of contrast in training (video).
         tau_a_jitter_s: Training lengthens tau_a by up to this many seconds.
+        confusion: Strength of class confusion of training rows, 0 is off; see `ClassConfusion` (features).
     """
 
     kind: str = "video"
@@ -71,6 +72,7 @@ class SourceConfig:
     brightness: float = 0.2
     contrast: float = 0.2
     tau_a_jitter_s: float = 0.0
+    confusion: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ class InitConfig:
     """
 
     run: str = ""
-    blocks: tuple[str, ...] = ()
+    blocks: list[str] = field(default_factory=list)
     visual_prototypes: str = ""
     language_prototypes: str = ""
 

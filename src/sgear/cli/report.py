@@ -1,0 +1,55 @@
+"""`sgear report`: collect runs, print the comparison, write the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from sgear.cli.comparison import print_comparison
+from sgear.config.build import load_benchmark
+from sgear.config.compose import load_run_config
+from sgear.report import (
+    Film,
+    ReportRun,
+    aligned_runs,
+    collect_film,
+    collect_run,
+    film_of_predictions,
+    references_of,
+    write_report,
+)
+from sgear.training.run import RunDirectory
+
+__all__ = ["collect", "collect_film", "run_report"]
+
+
+def collect(path: Path) -> ReportRun:
+    """Read a run, with the language prototypes that its configuration names."""
+    config = load_run_config(RunDirectory(path).require().config)
+    file = config.init.language_prototypes
+    return collect_run(path, language_file=Path(file) if file else None)
+
+
+def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None) -> None:
+    """Write the report of one run, or of several side by side, and print its score table.
+
+    Args:
+        runs: Run directories; the last is the one the report is about.
+        out: File to write. Default: `report.html` in the last run.
+        film: A video with forecasts of the last run. Default: its predictions on one validation video.
+
+    Raises:
+        SgearError: If a run is incomplete, or runs must not be compared.
+    """
+    collected = [collect(path) for path in runs]
+    config = load_run_config(RunDirectory(runs[-1]).config)
+    benchmark = load_benchmark(config.dataset)
+    aligned = aligned_runs(collected, benchmark)
+    references = references_of(benchmark, aligned[-1].predictions, dataset=config.dataset.name)
+    if film is None:
+        film = film_of_predictions(benchmark, aligned[-1].predictions)
+    target = RunDirectory(runs[-1]).path / "report.html" if out is None else out
+    write_report(aligned, references, benchmark, target, film=film)
+    print_comparison(aligned, references)
+    Console().print(f"wrote {target}", highlight=False)

@@ -1,0 +1,215 @@
+"""Recall class by class, and by how often a class occurs in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sgear.metrics import recall_per_class
+from sgear.report.contents import ReportRun, distinct_titles
+from sgear.report.style import (
+    INK,
+    MUTED,
+    RULE,
+    WIDE_IN,
+    percent_axis,
+    run_colours,
+    run_legend,
+    shorten,
+    styled,
+)
+
+MAX_NAMED_CLASSES = 60
+
+
+@dataclass(frozen=True)
+class Band:
+    """Classes of similar training frequency.
+
+    Args:
+        name: `head`, `middle`, `tail` or `never seen`.
+        low: Smallest training count in the band.
+        high: Largest training count in the band.
+        classes: Their ids.
+    """
+
+    name: str
+    low: int
+    high: int
+    classes: NDArray[np.int64]
+
+
+def frequency_bands(train_counts: NDArray[np.int64]) -> list[Band]:
+    """Split classes at the terciles of their training counts; classes of equal count stay together.
+
+    Args:
+        train_counts: Training segments of each class [A].
+
+    Returns:
+        Bands from frequent to rare, then the classes never seen in training; empty bands are left out.
+    """
+    seen = train_counts[train_counts > 0]
+    one_third, two_thirds = np.quantile(seen, [1 / 3, 2 / 3]) if len(seen) else (0.0, 0.0)
+    masks = {
+        "head": train_counts > two_thirds,
+        "middle": (train_counts > one_third) & (train_counts <= two_thirds),
+        "tail": (train_counts > 0) & (train_counts <= one_third),
+        "never seen": train_counts == 0,
+    }
+    return [
+        Band(name, int(train_counts[mask].min()), int(train_counts[mask].max()), np.flatnonzero(mask).astype(int))
+        for name, mask in masks.items()
+        if mask.any()
+    ]
+
+
+def _recalls(runs: Sequence[ReportRun]) -> list[NDArray[np.float64]]:
+    return [
+        recall_per_class(run.predictions.logits, run.predictions.targets, k=_k(run.predictions.logits)) for run in runs
+    ]
+
+
+def _k(logits: NDArray[np.float32]) -> int:
+    return min(5, logits.shape[1])
+
+
+def _named_dots(runs: Sequence[ReportRun], order: NDArray, names: Sequence[str], counts: NDArray) -> Figure:
+    recalls = _recalls(runs)
+    figure = Figure(figsize=(WIDE_IN, 0.165 * len(order) + 0.9), layout="constrained")
+    axes = figure.subplots()
+    rows = np.arange(len(order))
+    axes.hlines(rows, 0, 1, color=RULE, lw=0.5)
+    # Dots of one class stand slightly above each other, so that equal ones stay visible.
+    lifts = np.linspace(-0.26, 0.26, len(runs)) if len(runs) > 1 else [0.0]
+    for recall, colour, lift in zip(recalls, run_colours(len(runs)), lifts, strict=True):
+        axes.scatter(
+            recall[order], rows + lift, s=18, color=colour, zorder=3, edgecolors="white", lw=0.4, clip_on=False
+        )
+    axes.set_yticks(rows, [shorten(names[action]) for action in map(int, order)])
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.set_ylim(len(order) - 0.4, -0.8)
+    axes.set_xlim(0, 1)
+    asked = np.bincount(runs[0].predictions.targets, minlength=len(counts))
+    for offset, heading, numbers in ((34, "training", counts), (70, "evaluated", asked)):
+        cells = [(-1.0, heading), *((float(row), str(numbers[action])) for row, action in enumerate(order))]
+        for row, text in cells:
+            axes.annotate(
+                text,
+                (1, row),
+                (offset, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                color=MUTED,
+                fontsize=6.5,
+                annotation_clip=False,
+            )
+    percent_axis(axes, which="x")
+    axes.set_xlabel("recall@5")
+    axes.spines["left"].set_visible(False)
+    run_legend(figure, distinct_titles(runs), marker="o")
+    return figure
+
+
+def _mean_by_count(counts: NDArray[np.int64], values: NDArray) -> tuple[NDArray, NDArray]:
+    """Return place (count + 1) and mean of bins that each double the count."""
+    bins = np.floor(np.log2(counts + 1.0)).astype(int)
+    sizes = np.bincount(bins)
+    filled = sizes > 0
+    places = np.exp(np.bincount(bins, weights=np.log(counts + 1.0))[filled] / sizes[filled])
+    return places, np.bincount(bins, weights=values)[filled] / sizes[filled]
+
+
+def _cloud(titles: Sequence[str], recalls: Sequence[NDArray], order: NDArray, counts: NDArray) -> Figure:
+    figure = Figure(figsize=(WIDE_IN, 3.2), layout="constrained")
+    axes = figure.subplots()
+    rng = np.random.default_rng(0)
+    # Counts and recalls are small whole ratios: without a little noise thousands of dots would be a few dozen.
+    places = (counts[order] + 1.0) * np.exp(rng.normal(0, 0.04, len(order)))
+    for recall, colour in zip(recalls, run_colours(len(recalls)), strict=True):
+        values = recall[order]
+        noisy = values + rng.normal(0, 0.012, len(order))
+        axes.scatter(places, noisy, s=7, color=colour, alpha=0.25, linewidths=0, rasterized=True)
+        axes.plot(*_mean_by_count(counts[order], values), color=colour, lw=2, marker="o", ms=3.5, mec="white")
+    axes.set_xscale("log")
+    most = counts[order].max(initial=1)
+    marks = [0, *(value for decade in range(6) for value in (10**decade, 3 * 10**decade) if value <= most)]
+    axes.set_xticks([mark + 1 for mark in marks], [f"{mark:,}" for mark in marks])
+    axes.minorticks_off()
+    axes.set_ylim(-0.05, 1.05)
+    percent_axis(axes, which="y")
+    axes.set_xlabel("training segments of the class")
+    axes.set_ylabel("recall@5")
+    run_legend(figure, titles, marker="o")
+    return figure
+
+
+@styled()
+def recall_by_class(runs: Sequence[ReportRun], action_names: Sequence[str], train_counts: NDArray[np.int64]) -> Figure:
+    """Draw the recall@5 of each evaluated class, from frequent to rare in training.
+
+    Up to `MAX_NAMED_CLASSES` evaluated classes are named; more of them become a cloud over the training count, with the
+    mean of each doubling of it.
+
+    Args:
+        runs: Runs on the same segments.
+        action_names: Name of each class [A].
+        train_counts: Training segments of each class [A].
+    """
+    recalls = _recalls(runs)
+    evaluated = np.flatnonzero(~np.isnan(recalls[0]))
+    order = evaluated[np.argsort(-train_counts[evaluated], kind="stable")]
+    titles = distinct_titles(runs)
+    if len(order) <= MAX_NAMED_CLASSES:
+        return _named_dots(runs, order, action_names, train_counts)
+    return _cloud(titles, recalls, order, train_counts)
+
+
+@styled()
+def recall_by_band(runs: Sequence[ReportRun], train_counts: NDArray[np.int64]) -> Figure:
+    """Draw the class-mean recall@5 over the evaluated classes of each frequency band.
+
+    Args:
+        runs: Runs on the same segments.
+        train_counts: Training segments of each class [A].
+    """
+    recalls = _recalls(runs)
+    is_evaluated = ~np.isnan(recalls[0])
+    bands = [band for band in frequency_bands(train_counts) if is_evaluated[band.classes].any()]
+    figure = Figure(figsize=(WIDE_IN, 2.3 + (0.3 if len(runs) > 1 else 0)), layout="constrained")
+    axes = figure.subplots()
+    width = min(0.8 / len(runs), 0.34)
+    for position, (recall, colour) in enumerate(zip(recalls, run_colours(len(runs)), strict=True)):
+        heights = [float(np.nanmean(recall[band.classes])) for band in bands]
+        places = np.arange(len(bands)) + (position - (len(runs) - 1) / 2) * width
+        axes.bar(places, heights, width=0.92 * width, color=colour)
+        for place, height in zip(places, heights, strict=True):
+            axes.annotate(
+                f"{100 * height:.0f}",
+                (place, height),
+                (0, 2),
+                textcoords="offset points",
+                ha="center",
+                color=colour,
+                fontsize=7,
+            )
+    labels = []
+    for band in bands:
+        span = f"{band.low}" if band.low == band.high else f"{band.low} to {band.high}"
+        num_classes = int(is_evaluated[band.classes].sum())
+        plural = "class" if num_classes == 1 else "classes"
+        labels.append(f"{band.name}: {num_classes} {plural}\n{span} training segments")
+    axes.set_xticks(range(len(bands)), labels)
+    axes.tick_params(axis="x", labelcolor=INK, length=0)
+    axes.set_ylim(0, 1.08)
+    axes.set_yticks(np.linspace(0, 1, 5))
+    axes.set_xlim(-0.6, len(bands) - 0.4)
+    axes.set_ylabel("class-mean recall@5")
+    percent_axis(axes, which="y")
+    axes.spines["left"].set_visible(False)
+    run_legend(figure, distinct_titles(runs))
+    return figure

@@ -1,0 +1,243 @@
+"""From a run directory and a benchmark to what a report shows: runs, references, and one film."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgear.datasets.benchmark import Benchmark
+from sgear.datasets.kitchen.ceiling import bayes_ceiling, bayes_scores, recall_ranking
+from sgear.datasets.kitchen.world import TAU_A_S
+from sgear.errors import RunError
+from sgear.metrics import class_mean_recall, marginalize, top_k_accuracy
+from sgear.models.pretrained import load_model
+from sgear.models.prototype_bank import PrototypeBank
+from sgear.predictions import Predictions, score
+from sgear.prototypes import LanguagePrototypes
+from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Film, Reference, ReportRun
+from sgear.streaming.forecast import Forecast
+from sgear.training.run import RunDirectory, read_json
+
+_SCORE_TOLERANCE = 1e-6
+
+
+def _read_log(path: Path) -> tuple[dict, ...]:
+    if not path.is_file():
+        raise RunError(f"{path}: no such log; 'sgear train' writes it")
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    parsed = []
+    for number, line in enumerate(lines, start=1):
+        # A run that is still going, or was killed, may end in half a line.
+        if not line.endswith("\n"):
+            continue
+        try:
+            parsed.append(json.loads(line))
+        except ValueError as err:
+            raise RunError(f"{path}: line {number} is not JSON ({err}); mend or delete the line") from err
+    return tuple(parsed)
+
+
+def _check_report(path: Path, report: dict, predictions: Predictions) -> None:
+    try:
+        stored, num_evaluated = report["scores"]["action"], report["num_evaluated"]
+        computed = score(predictions)["action"]
+        agrees = all(abs(stored[name] - value) < _SCORE_TOLERANCE for name, value in computed.items())
+    except (KeyError, TypeError) as err:
+        raise RunError(f"{path}: lacks {err}; write it again with 'sgear evaluate'") from err
+    if not agrees or num_evaluated != len(predictions):
+        raise RunError(
+            f"{path}: says top-1 {stored['top1']:.4f} on {num_evaluated} segments, but the predictions beside it give "
+            f"{computed['top1']:.4f} on {len(predictions)}; write both again with 'sgear evaluate'"
+        )
+
+
+def collect_run(path: Path, *, language_file: Path | None = None) -> ReportRun:
+    """Read everything that a report shows of a run.
+
+    Args:
+        path: Run directory.
+        language_file: Language prototypes that the run's configuration names.
+
+    Raises:
+        RunError: If model, predictions, report or log are missing, damaged, or contradict each other.
+        PrototypeError: If the language prototypes are missing or belong to another vocabulary.
+    """
+    run = RunDirectory(path).require()
+    if not run.predictions.is_file():
+        raise RunError(f"{run.predictions}: no predictions; write them with 'sgear evaluate {path}'")
+    trained = load_model(run.model)
+    predictions = Predictions.load(run.predictions)
+    report = read_json(run.report)
+    _check_report(run.report, report, predictions)
+    bank = getattr(trained.model, "bank", None)
+    language = None
+    if language_file is not None:
+        language = LanguagePrototypes.load(language_file, predictions.taxonomy).vectors
+    provenance = read_json(run.provenance)
+    return ReportRun(
+        name=run.name,
+        title=str(provenance.get("name", run.name)),
+        predictions=predictions,
+        report=report,
+        log=_read_log(run.metrics),
+        visual=bank.visual.detach().clone() if isinstance(bank, PrototypeBank) else None,
+        language=language,
+        provenance=provenance,
+    )
+
+
+def _subset_masks(benchmark: Benchmark) -> dict[str, NDArray[np.bool_]]:
+    table = benchmark.validation
+    masks = {
+        "unseen": np.isin(table.column("participant_id"), sorted(benchmark.unseen_participants)),
+        "tail": benchmark.tail_action_mask[table.column("action_id")],
+    }
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def frequency_reference(benchmark: Benchmark, predictions: Predictions) -> Reference:
+    """Score the same guess for every segment: the commonest classes of the training split.
+
+    Args:
+        benchmark: Gives the training counts.
+        predictions: Any run's table; its targets are used, its scores are not.
+    """
+    taxonomy = benchmark.taxonomy
+    predictions = predictions.aligned_to(tuple(benchmark.validation.uids))
+    targets, counts = predictions.targets, benchmark.train.action_counts().astype(np.float64)
+    ranking = np.broadcast_to(counts, (len(targets), len(counts)))
+    k = min(5, len(counts))
+    scores = {
+        "top1": top_k_accuracy(ranking, targets, k=1),
+        "top5": top_k_accuracy(ranking, targets, k=k),
+        "recall5": class_mean_recall(ranking, targets, k=k),
+    }
+    parts = {
+        "verb": (taxonomy.verb_of_action, len(taxonomy.verbs)),
+        "noun": (taxonomy.noun_of_action, len(taxonomy.nouns)),
+    }
+    for name, (part_of_action, num_parts) in parts.items():
+        part_ranking = marginalize(ranking, part_of_action, num_parts)
+        scores[f"{name}_recall5"] = class_mean_recall(part_ranking, part_of_action[targets], k=min(5, num_parts))
+    for name, mask in _subset_masks(benchmark).items():
+        scores[f"{name}_recall5"] = class_mean_recall(ranking[mask], targets[mask], k=k)
+    note = f"the same guess for every segment: classes by their number of training segments ({len(benchmark.train)})"
+    return Reference(FREQUENCY_BASELINE, scores, note)
+
+
+def ceiling_reference(benchmark: Benchmark, predictions: Predictions) -> Reference:
+    """Score the exact posterior of the kitchen's law given the true past of each film.
+
+    Raises:
+        AnnotationError: If the validation films do not come from the law of this version of the kitchen.
+    """
+    table, taxonomy = benchmark.validation, benchmark.taxonomy
+    realised = bayes_ceiling(table)
+    posteriors = bayes_scores(table)
+    targets = table.column("action_id")
+    scores = {"top1": realised.top1, "top5": realised.top5, "recall5": realised.class_mean_recall5}
+    parts = {
+        "verb": (taxonomy.verb_of_action, len(taxonomy.verbs)),
+        "noun": (taxonomy.noun_of_action, len(taxonomy.nouns)),
+    }
+    for name, (part_of_action, num_parts) in parts.items():
+        part_targets = part_of_action[targets]
+        ranking = recall_ranking(
+            marginalize(posteriors, part_of_action, num_parts), np.bincount(part_targets, minlength=num_parts)
+        )
+        scores[f"{name}_recall5"] = class_mean_recall(ranking, part_targets, k=min(5, num_parts))
+    for name, mask in _subset_masks(benchmark).items():
+        counts = np.bincount(targets[mask], minlength=taxonomy.num_actions)
+        ranking = recall_ranking(posteriors[mask], counts)
+        scores[f"{name}_recall5"] = class_mean_recall(ranking, targets[mask], k=min(5, ranking.shape[1]))
+    best_first = -np.sort(-posteriors, axis=1)
+    tau_a_s = float(predictions.protocol["tau_a_s"])
+    bound = "" if tau_a_s <= TAU_A_S else f"; at tau_a {tau_a_s:g} s an upper bound, the newest action may be hidden"
+    note = (
+        "the law that made the films, given all true actions before each segment; on average over all films it "
+        f"reaches top-1 {100 * best_first[:, 0].mean():.1f} and top-5 {100 * best_first[:, :5].sum(axis=1).mean():.1f} "
+        f"from these pasts, and on these segments the numbers shown, which a lucky run may pass{bound}"
+    )
+    return Reference(BAYES_CEILING, scores, note)
+
+
+def references_of(benchmark: Benchmark, predictions: Predictions, *, dataset: str) -> list[Reference]:
+    """Return the frequency baseline, and the Bayes ceiling where the law behind the films is known.
+
+    Args:
+        benchmark: Segments of the report.
+        predictions: Any run's table on `benchmark.validation`.
+        dataset: Name of the data set in the configuration; `kitchen` has a ceiling for anticipation.
+    """
+    references = [frequency_reference(benchmark, predictions)]
+    if dataset == "kitchen" and predictions.protocol["kind"] == "anticipation":
+        references.append(ceiling_reference(benchmark, predictions))
+    return references
+
+
+def collect_film(benchmark: Benchmark, video_id: str, forecasts: Iterable[Forecast]) -> Film:
+    """Put forecasts of a video beside what is annotated in it.
+
+    Args:
+        benchmark: Gives the annotated actions, those that are never asked for included.
+        video_id: The video.
+        forecasts: What a model said of it, e.g. by `sgear.streaming.anticipate.anticipate_video`.
+
+    Raises:
+        RunError: If nothing is annotated in the video.
+    """
+    names = benchmark.taxonomy.action_names
+    truth = tuple(
+        (segment.start_s, segment.stop_s, names[segment.action_id])
+        for segment in benchmark.timeline.of_video(video_id)
+        if segment.action_id >= 0
+    )
+    if not truth:
+        known = benchmark.validation.video_ids[:5]
+        raise RunError(f"{video_id!r}: nothing is annotated in {benchmark.name}; choose one of {known}")
+    return Film(video_id, tuple(forecasts), truth)
+
+
+def film_of_predictions(
+    benchmark: Benchmark, predictions: Predictions, *, video_id: str = "", top_k: int = 5
+) -> Film | None:
+    """Make a film of the evaluated segments of one video: one forecast per segment, asked tau_a before it.
+
+    Args:
+        benchmark: Gives the times.
+        predictions: Scores of `benchmark.validation` by a model that anticipates.
+        video_id: The video. Default: the validation video with the most segments.
+        top_k: Number of actions in each forecast.
+
+    Returns:
+        The film, or None for a recognition run, which says nothing about the future.
+
+    Raises:
+        RunError: If the video has no validation segment.
+    """
+    if predictions.protocol["kind"] != "anticipation":
+        return None
+    table, names = benchmark.validation, benchmark.taxonomy.action_names
+    if not video_id:
+        ids = table.column("video_id").tolist()
+        video_id = max(table.video_ids, key=ids.count)
+    segments = table.of_video(video_id)
+    if not len(segments):
+        raise RunError(f"{video_id!r} has no validation segment; choose one of {table.video_ids[:5]}")
+    tau_a_s = float(predictions.protocol["tau_a_s"])
+    row_of = {uid: row for row, uid in enumerate(predictions.uids)}
+    probs = predictions.probs
+    forecasts = []
+    for segment in segments:
+        if segment.start_s < tau_a_s:
+            continue  # Nothing can be seen before the film begins.
+        row = probs[row_of[segment.uid]]
+        best = np.argsort(-row, kind="stable")[:top_k]
+        top = tuple((names[action], float(row[action])) for action in best)
+        forecasts.append(Forecast(now_s=segment.start_s - tau_a_s, tau_a_s=tau_a_s, top=top))
+    truth = tuple((segment.start_s, segment.stop_s, names[segment.action_id]) for segment in segments)
+    return Film(video_id, tuple(forecasts), truth)

@@ -1,0 +1,215 @@
+"""The report as one HTML file: words, tables and figures, nothing fetched from elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from sgear.datasets.benchmark import Benchmark
+from sgear.report.classes import MAX_NAMED_CLASSES, frequency_bands, recall_by_band, recall_by_class
+from sgear.report.confusion import MAX_CLASSES, confusion_matrix, part_confusion
+from sgear.report.contents import Film, Reference, ReportRun, aligned_runs, distinct_titles
+from sgear.report.curves import learning_curves
+from sgear.report.page import CSS
+from sgear.report.prototypes import MAX_CELLS, MAX_DOTS, similarity_agreement, similarity_matrices
+from sgear.report.style import WIDE_IN, to_svg
+from sgear.report.tables import facts, protocol_text, provenance_table, score_table
+from sgear.report.timeline import MAX_SEGMENTS, forecast_timeline, outcomes
+
+# All figures are shown at this scale, so that their letters have one size.
+_PIXELS_PER_INCH = 912 / WIDE_IN
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, one sentence on how to read what follows, and the figures."""
+
+    title: str
+    reading: str
+    figures: tuple[tuple[str, Figure], ...]
+
+    def to_html(self) -> str:
+        """Return the section; several figures stand side by side where the page is wide enough."""
+        pictures = "".join(
+            f"<figure style='max-width:{_PIXELS_PER_INCH * figure.get_figwidth():.0f}px'>{to_svg(figure, label)}"
+            "</figure>"
+            for label, figure in self.figures
+        )
+        group = "pair" if len(self.figures) > 1 else "single"
+        return (
+            f"<section><h2>{escape(self.title)}</h2><p class='reading'>{escape(self.reading)}</p>"
+            f"<div class='{group}'>{pictures}</div></section>"
+        )
+
+
+def _curves(runs: Sequence[ReportRun]) -> Section | None:
+    figure = learning_curves(runs)
+    if figure is None:
+        return None
+    reading = (
+        "Each loss term over optimiser steps; the faint line is every logged step, the strong one a moving average. "
+        "Terms are shown before their weights."
+    )
+    return Section("Learning curves", reading, (("learning curves", figure),))
+
+
+def _classes(runs: Sequence[ReportRun], benchmark: Benchmark) -> Section:
+    counts = benchmark.train.action_counts()
+    num_evaluated = len(set(runs[0].predictions.targets.tolist()))
+    silent = benchmark.taxonomy.num_actions - num_evaluated
+    form = (
+        "One line per class, commonest in training at the top; a dot is the share of its segments for which the class "
+        "is among the five best scores. Numbers of segments stand on the right."
+        if num_evaluated <= MAX_NAMED_CLASSES
+        else "One dot per class and run (slightly scattered so that dots do not hide each other), with the mean "
+        "over classes of similar frequency."
+    )
+    absent = f" {silent} classes without evaluated segments are not drawn." if silent else ""
+    figure = recall_by_class(runs, benchmark.taxonomy.action_names, counts)
+    return Section("Recall per class", form + absent, (("recall at 5 of each class", figure),))
+
+
+def _bands(runs: Sequence[ReportRun], benchmark: Benchmark) -> Section:
+    counts = benchmark.train.action_counts()
+    names = ", ".join(band.name for band in frequency_bands(counts))
+    reading = (
+        f"Classes grouped at the terciles of their number of training segments ({names}); a bar is the mean recall@5 "
+        "of the evaluated classes in the group. A model that only counts is good at the head alone."
+    )
+    figure = recall_by_band(runs, counts)
+    return Section("Recall per frequency band", reading, (("recall at 5 per frequency band", figure),))
+
+
+def _confusion(run: ReportRun, title: str, benchmark: Benchmark) -> Section:
+    taxonomy = benchmark.taxonomy
+    figures = []
+    for part, part_of_action, names in (
+        ("verb", taxonomy.verb_of_action, taxonomy.verbs),
+        ("noun", taxonomy.noun_of_action, taxonomy.nouns),
+    ):
+        counts = part_confusion(run.predictions, part_of_action, len(names))
+        figures.append((f"confusion of {part}s", confusion_matrix(counts, names, part=part)))
+    most = max(len(taxonomy.verbs), len(taxonomy.nouns))
+    only = f" The {MAX_CLASSES} commonest true classes are shown." if most > MAX_CLASSES else ""
+    reading = (
+        f"Verbs first, then nouns, of {title}: each row is a true class and says in percent what the model held for "
+        f"likeliest, by the sum of its action probabilities. A good model is dark on the diagonal.{only}"
+    )
+    return Section("Confusion of verbs and of nouns", reading, tuple(figures))
+
+
+def _prototypes(run: ReportRun, title: str, benchmark: Benchmark) -> list[Section]:
+    names = benchmark.taxonomy.action_names
+    matrices = similarity_matrices(run.language, run.visual, names)
+    if matrices is None:
+        return []
+    blocks = f" Neighbours are averaged to {MAX_CELLS} blocks." if len(names) > MAX_CELLS else ""
+    kinds = " and ".join(
+        kind for kind, vectors in (("language", run.language), ("visual", run.visual)) if vectors is not None
+    )
+    reading = (
+        f"Cosine between the {kinds} prototypes of every two actions in {title}, similar actions next to each other; "
+        f"dark blocks are families of actions. Each matrix has its own scale.{blocks}"
+    )
+    sections = [Section("Prototype similarity", reading, (("cosines between prototypes", matrices),))]
+    if run.language is not None and run.visual is not None:
+        num_pairs = len(names) * (len(names) - 1) // 2
+        is_dotted = num_pairs <= MAX_DOTS
+        mark = "One dot" if is_dotted else "A count, darker for more, of dots, one"
+        named = " The most similar pair of each kind is named." if is_dotted else ""
+        agreement = similarity_agreement(run.language, run.visual, names)
+        if agreement is not None:
+            reading = (
+                f"{mark} per pair of actions: if what is alike in words is alike in what the model sees, the dots "
+                f"rise to the right.{named}"
+            )
+            sections.append(
+                Section("Do words and pictures agree?", reading, (("language against visual cosine", agreement),))
+            )
+    return sections
+
+
+def _timeline(film: Film, title: str) -> Section:
+    judged = outcomes(film)
+    num_asked = sum(outcome.rank is not None for outcome in judged)
+    num_first = sum(outcome.rank == 1 for outcome in judged)
+    only = f" The first {MAX_SEGMENTS} actions are drawn." if len(film.truth) > MAX_SEGMENTS else ""
+    num_listed = sum(bool(outcome.rank) for outcome in judged)
+    reading = (
+        f"Video {film.video_id} by {title}: what happened, and below it the probability that had been given to each "
+        "action for that moment, tau_a earlier; the stronger the colour, the likelier. A forecast holds until the "
+        f"next one, and the outline is the truth. Of {num_asked} starts with a forecast, {num_first} were first in it "
+        f"and {num_listed} were listed.{only}"
+    )
+    return Section("Forecast timeline", reading, (("forecasts through a video", forecast_timeline(film)),))
+
+
+def render_report(
+    runs: Sequence[ReportRun],
+    references: Sequence[Reference],
+    benchmark: Benchmark,
+    *,
+    film: Film | None = None,
+) -> str:
+    """Return the page; arguments and errors are those of `write_report`."""
+    aligned = aligned_runs(runs, benchmark)
+    titles = distinct_titles(aligned)
+    last, last_title = aligned[-1], titles[-1]
+    curves = _curves(aligned)
+    sections = [
+        *([curves] if curves is not None else []),
+        _classes(aligned, benchmark),
+        _bands(aligned, benchmark),
+        _confusion(last, last_title, benchmark),
+        *_prototypes(last, last_title, benchmark),
+        *([_timeline(film, last_title)] if film is not None and film.truth else []),
+    ]
+    subject = last_title if len(aligned) == 1 else f"{len(aligned)} runs side by side"
+    heading = f"{benchmark.name}: {subject}"
+    return "".join(
+        (
+            "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
+            "<meta name='viewport' content='width=device-width, initial-scale=1'>",
+            f"<title>{escape(heading)}</title><style>{CSS}</style></head><body><main>",
+            f"<header><p class='kicker'>sgear report</p><h1>{escape(heading)}</h1>",
+            f"<p class='stamp'>{escape(protocol_text(last.predictions.protocol))}</p></header>",
+            score_table(aligned, references),
+            facts(aligned, benchmark),
+            provenance_table(aligned),
+            *(section.to_html() for section in sections),
+            "</main></body></html>\n",
+        )
+    )
+
+
+def write_report(
+    runs: Sequence[ReportRun],
+    references: Sequence[Reference],
+    benchmark: Benchmark,
+    out: Path,
+    *,
+    film: Film | None = None,
+) -> None:
+    """Write a self-contained HTML report, whole or not at all.
+
+    Args:
+        runs: Runs on the same segments under the same protocol; confusion, prototypes and film are of the last one.
+        references: Rows beside the runs; the Bayes ceiling stands last.
+        benchmark: Segments and vocabulary that the runs were evaluated on.
+        out: File to write.
+        film: A video with forecasts of the last run.
+
+    Raises:
+        ValueError: If there is no run.
+        PredictionError: If the runs must not be compared, or do not belong to the benchmark.
+    """
+    page = render_report(runs, references, benchmark, film=film)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f"{out.name}.part")
+    part.write_text(page, encoding="utf-8")
+    os.replace(part, out)

@@ -1,0 +1,74 @@
+"""`sgear report` from run directories to the page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from report_examples import PROTOCOL, make_predictions
+from report_run_files import write_run
+
+from sgear.cli.report import run_report
+from sgear.config.build import load_benchmark
+from sgear.config.compose import save_config
+from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig
+from sgear.datasets.kitchen import KitchenConfig, make_world, write_annotations
+from sgear.errors import PredictionError, RunError
+from sgear.prototypes import LanguagePrototypes
+from sgear.training.run import RunDirectory
+
+
+@pytest.fixture(scope="module")
+def kitchen_root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("kitchen")
+    world = make_world(KitchenConfig(num_train_videos=4, num_validation_videos=2, actions_per_video=20))
+    write_annotations(world, root / "annotations")
+    return root
+
+
+def _kitchen_run(path: Path, root: Path, *, tau_a_s: float = 1.0, language: bool = False) -> RunDirectory:
+    dataset = DatasetConfig(name="kitchen", root=str(root))
+    benchmark = load_benchmark(dataset)
+    run = write_run(path, benchmark, predictions=make_predictions(benchmark, protocol={**PROTOCOL, "tau_a_s": tau_a_s}))
+    config = ExperimentConfig(name=path.name, dataset=dataset)
+    if language:
+        file = path / "language.safetensors"
+        num_actions = benchmark.taxonomy.num_actions
+        LanguagePrototypes(
+            vectors=torch.randn(num_actions, 4, generator=torch.Generator().manual_seed(0)),
+            texts=benchmark.taxonomy.action_names,
+            encoder="toy",
+            taxonomy_digest=benchmark.taxonomy.digest,
+        ).save(file)
+        config = replace(config, init=InitConfig(language_prototypes=str(file)))
+    save_config(config, run.config)
+    return run
+
+
+def test_report_lands_in_the_last_run_with_ceiling_film_and_language(tmp_path, kitchen_root, capsys):
+    first = _kitchen_run(tmp_path / "first", kitchen_root)
+    last = _kitchen_run(tmp_path / "last", kitchen_root, language=True)
+    run_report([first.path, last.path], None)
+    text = (last.path / "report.html").read_text(encoding="utf-8")
+    assert "Bayes ceiling" in text
+    assert "Forecast timeline" in text
+    assert "Do words and pictures agree?" in text
+    assert len(text) < 3_000_000
+    printed = capsys.readouterr().out
+    assert "frequency baseline" in printed
+    assert "Bayes ceiling" in printed
+
+
+def test_runs_of_different_protocols_are_refused(tmp_path, kitchen_root):
+    first = _kitchen_run(tmp_path / "first", kitchen_root)
+    last = _kitchen_run(tmp_path / "last", kitchen_root, tau_a_s=2.0)
+    with pytest.raises(PredictionError, match=r"first and last: .* different protocols"):
+        run_report([first.path, last.path], tmp_path / "out.html")
+    assert not (tmp_path / "out.html").exists()
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="not a run directory"):
+        run_report([tmp_path], None)

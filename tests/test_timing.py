@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sgear.timing import AnticipationProtocol, RecognitionProtocol, observable, protocol_from_dict
+
+positive = st.floats(0.1, 30, allow_nan=False)
+
+
+@given(tau_a_s=positive, tau_o_s=st.floats(1, 60), fps=st.floats(1, 30), start_s=st.floats(0, 1000))
+def test_no_instant_of_a_window_is_later_than_tau_a_before_the_action(tau_a_s, tau_o_s, fps, start_s):
+    protocol = AnticipationProtocol(tau_a_s=tau_a_s, tau_o_s=tau_o_s, fps=fps)
+    timestamps_s = protocol.timestamps(start_s)
+    assert len(timestamps_s) == protocol.num_steps
+    assert timestamps_s[-1] == start_s - tau_a_s
+    assert (np.diff(timestamps_s) > 0).all()
+    protocol.assert_no_future(timestamps_s, start_s)
+
+
+def test_a_frame_from_the_future_is_caught():
+    protocol = AnticipationProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=1.0)
+    with pytest.raises(AssertionError, match=r"9\.1"):
+        protocol.assert_no_future(np.array([8.0, 9.1]), start_s=10.0)
+
+
+def test_training_may_lengthen_tau_a_but_never_shorten_it():
+    protocol = AnticipationProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=1.0)
+    assert protocol.timestamps(10.0, 1.5)[-1] == 8.5
+    with pytest.raises(ValueError, match="shorter"):
+        protocol.timestamps(10.0, 0.5)
+
+
+@pytest.mark.parametrize("tau_a_s", [0.0, -1.0, float("nan"), float("inf")])
+def test_anticipation_cannot_look_into_the_action(tau_a_s):
+    with pytest.raises(ValueError, match="tau_a_s"):
+        AnticipationProtocol(tau_a_s=tau_a_s, tau_o_s=4.0, fps=1.0)
+
+
+@given(start_s=st.floats(0, 100), length_s=st.floats(0.1, 20), num_steps=st.integers(1, 20), seed=st.integers(0, 99))
+def test_recognition_stays_inside_the_action(start_s, length_s, num_steps, seed):
+    protocol = RecognitionProtocol(num_steps=num_steps, jitter=1.0)
+    for rng in (None, np.random.default_rng(seed)):
+        timestamps_s = protocol.timestamps(start_s, start_s + length_s, rng)
+        assert start_s - 1e-9 <= timestamps_s.min()
+        assert timestamps_s.max() <= start_s + length_s + 1e-9
+        assert (np.diff(timestamps_s) >= -1e-9).all()
+
+
+def test_instants_before_the_video_do_not_exist():
+    assert observable(np.array([-0.5, 0.0, 0.5])).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "protocol", [AnticipationProtocol(tau_a_s=1.0, tau_o_s=15.0, fps=1.0), RecognitionProtocol(num_steps=4, jitter=0.5)]
+)
+def test_a_protocol_survives_its_dict(protocol):
+    assert protocol_from_dict(protocol.to_dict()) == protocol

@@ -110,7 +110,7 @@ class Taxonomy:
         A label of one word gets itself as noun. Underscores become spaces in the names.
         """
         texts = [label.replace("_", " ").strip() for label in labels]
-        split = [(text.split(" ", 1) + [text])[:2] for text in texts]
+        split = [[*text.split(" ", 1), text][:2] for text in texts]
         verbs = tuple(dict.fromkeys(verb for verb, _ in split))
         nouns = tuple(dict.fromkeys(noun for _, noun in split))
         pairs = tuple((verbs.index(verb), nouns.index(noun)) for verb, noun in split)

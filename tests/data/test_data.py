@@ -9,6 +9,7 @@ from sgear.data import AnticipationDataset, FeatureSource, RecognitionDataset, S
 from sgear.data.dataset import observable_segments
 from sgear.errors import FeatureError
 from sgear.features import FeatureTable, VideoFeatures
+from sgear.features.corruption import ClassConfusion
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol, RecognitionProtocol
@@ -128,3 +129,18 @@ def test_samples_hold_the_row_they_come_from():
     table = segments((5.0, 6.0, 0), (8.0, 9.0, 1))
     dataset = AnticipationDataset(table, PROTOCOL, StepLabels(table), FeatureSource(clock()), seed=None)
     assert torch.stack([dataset[index]["row"] for index in range(2)]).tolist() == [0, 1]
+
+
+def test_class_confusion_acts_in_training_alone():
+    table = segments((0.0, 5.0, 0), (5.0, 10.0, 1), (12.0, 13.0, 2))
+    labels = StepLabels(table)
+    features = clock()
+    known = {"v": labels.at("v", features["v"].times_s)}
+    source = FeatureSource(features, pool_s=1.0, confusion=ClassConfusion(features, known, num_actions=3, strength=2.0))
+    plain = FeatureSource(features, pool_s=1.0)
+    instants_s = np.array([8.0, 9.0, 10.0])
+    evaluated, _ = source.read("v", instants_s, None)
+    trained, pts_s = source.read("v", instants_s, np.random.default_rng(0))
+    assert torch.equal(evaluated, plain.read("v", instants_s, None)[0])
+    assert not torch.equal(trained, evaluated)
+    assert pts_s.tolist() == [8.0, 9.0, 10.0]

@@ -23,7 +23,7 @@ class PooledRegression:
             StandardScaler(), LogisticRegression(C=inverse_regularization, max_iter=500)
         )
 
-    def _pool(self, dataset: AnticipationDataset) -> NDArray[np.float64]:
+    def _pool(self, dataset: AnticipationDataset) -> NDArray[np.float32]:
         rows = []
         for index in range(len(dataset)):
             sample = dataset[index]

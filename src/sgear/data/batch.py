@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TypedDict
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 
 class Sample(TypedDict):
     """One clip: steps [T ...], which of them are real, their labels, the next action, and its row in the table."""
 
-    clip: Float[Tensor, T * step]
+    clip: Tensor
     exists: Bool[Tensor, " T"]
     step_labels: Int[Tensor, " T"]
     target: Int[Tensor, ""]
@@ -20,9 +20,9 @@ class Sample(TypedDict):
 
 
 class Batch(TypedDict):
-    """Stacked samples."""
+    """Stacked samples; `clip` is [B T ...]."""
 
-    clip: Float[Tensor, "B T *step"]
+    clip: Tensor
     exists: Bool[Tensor, "B T"]
     step_labels: Int[Tensor, "B T"]
     target: Int[Tensor, " B"]

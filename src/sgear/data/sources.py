@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.features import FeatureTable
+from sgear.features.corruption import ClassConfusion
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.cache import FrameCache
 from sgear.video.transforms import ClipTransform
 
 
+@runtime_checkable
 class StepSource(Protocol):
     """Reads steps of a video at given instants."""
 
@@ -38,11 +40,13 @@ class FeatureSource:
     Args:
         table: Features of the videos.
         pool_s: Average the rows of the last `pool_s` seconds of each step; 0 takes the newest row alone.
+        confusion: Corrupts the rows of training videos before they are averaged, in training only.
     """
 
-    def __init__(self, table: FeatureTable, *, pool_s: float = 0.0) -> None:
+    def __init__(self, table: FeatureTable, *, pool_s: float = 0.0, confusion: ClassConfusion | None = None) -> None:
         self.table = table
         self.pool_s = pool_s
+        self.confusion = confusion
 
     def first_s(self, video_id: str) -> float:
         """Return the time of the first row."""
@@ -54,13 +58,22 @@ class FeatureSource:
         """Return features [T F] and the time of the newest row of each."""
         video = self.table[video_id]
         last = video.rows_at(timestamps_s)
+        begin = last
+        if self.pool_s > 0:
+            begin = np.searchsorted(video.times_s, timestamps_s - self.pool_s + TIME_TOLERANCE_S, side="right")
+            begin = np.minimum(begin, last)
+        first, stop = int(begin.min()), int(last.max()) + 1
+        if rng is None or self.confusion is None:
+            rows = video.features[first:stop]
+        else:
+            rows = self.confusion.rows(video_id, first, stop, rng)
         if self.pool_s == 0:
-            return torch.from_numpy(video.features[last]), video.times_s[last]
-        begin = np.searchsorted(video.times_s, timestamps_s - self.pool_s + TIME_TOLERANCE_S, side="right")
-        begin = np.minimum(begin, last)
-        sums = np.concatenate([np.zeros((1, self.table.width)), np.cumsum(video.features, axis=0, dtype=np.float64)])
-        pooled = (sums[last + 1] - sums[begin]) / (last + 1 - begin)[:, None]
-        return torch.from_numpy(pooled.astype(np.float32)), video.times_s[last]
+            return torch.from_numpy(rows[last - first]), video.times_s[last]
+        # Every second interval of the bounds is a step; the row at the end lets a bound lie behind the last row.
+        bounds = np.stack([begin, last + 1], axis=1).reshape(-1) - first
+        sums = np.add.reduceat(np.concatenate([rows, rows[-1:]]), bounds, axis=0)[::2]
+        pooled = sums / (last + 1 - begin)[:, None].astype(np.float32)
+        return torch.from_numpy(pooled), video.times_s[last]
 
 
 class VideoSource:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
@@ -60,9 +61,10 @@ def _read_arrays(path: Path, names: tuple[str, ...]) -> list[NDArray]:
     if not path.is_file():
         raise FeatureError(f"{path}: no such feature file; copy it there or leave its video out of the split")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a file that it opened itself open where it is no archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return [file[name] for name in names]
-    except (KeyError, ValueError, OSError, EOFError) as err:
+    except (KeyError, ValueError, OSError, EOFError, BadZipFile) as err:
         raise FeatureError(f"{path}: cannot read arrays {list(names)} ({err}); copy the file again") from err
 
 

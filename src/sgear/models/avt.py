@@ -27,7 +27,7 @@ class Avt(nn.Module):
     def __init__(self, config: ModelConfig, *, num_actions: int) -> None:
         super().__init__()
         self.config = config
-        self.encoder = build_encoder(config.encoder, width=config.width)
+        self.encoder = build_encoder(config.encoder, width=config.width, num_actions=num_actions)
         self.decoder = CausalDecoder(config.decoder, feature_dim=config.width, max_steps=config.max_steps)
         self.classifier = ActionClassifier(config.width, num_actions, config.head.dropout)
 

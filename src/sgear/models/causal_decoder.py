@@ -80,20 +80,21 @@ class CausalDecoder(nn.Module):
             raise ValueError(f"decoder.width {config.width} must be a multiple of num_heads {config.num_heads}")
         self.dropout = config.dropout
         self.project_in = nn.Linear(feature_dim, config.width, bias=False)
-        self.positions = nn.Embedding(max_steps, config.width)
+        self.max_steps = max_steps
+        self.positions = nn.Embedding(max_steps, config.width) if config.positions else None
         self.blocks = nn.ModuleList(
             CausalBlock(config.width, config.num_heads, config.dropout) for _ in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(config.width)
         self.project_out = nn.Linear(config.width, feature_dim, bias=False)
-        self._initialise(config.num_layers)
+        self._initialise(config.num_layers, config.init_std)
 
-    def _initialise(self, num_layers: int) -> None:
+    def _initialise(self, num_layers: int, std: float) -> None:
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 # GPT-2 shrinks what enters the residual stream, so that its variance does not grow with depth.
                 is_residual = name.endswith(("attention_out.weight", "mlp_out.weight"))
-                nn.init.normal_(parameter, std=0.02 / (2 * num_layers) ** 0.5 if is_residual else 0.02)
+                nn.init.normal_(parameter, std=std / (2 * num_layers) ** 0.5 if is_residual else std)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
@@ -113,12 +114,14 @@ class CausalDecoder(nn.Module):
             ValueError: If the clip is longer than the decoder was built for.
         """
         num_steps = observed.shape[1]
-        if num_steps > self.positions.num_embeddings:
+        if num_steps > self.max_steps:
             raise ValueError(
-                f"clip of {num_steps} steps, but this model was built for at most {self.positions.num_embeddings}; "
+                f"clip of {num_steps} steps, but this model was built for at most {self.max_steps}; "
                 "shorten tau_o_s * fps or train with a larger model.max_steps"
             )
-        steps = self.project_in(observed) + self.positions.weight[:num_steps]
+        steps = self.project_in(observed)
+        if self.positions is not None:
+            steps = steps + self.positions.weight[:num_steps]
         steps = F.dropout(steps, self.dropout, self.training)
         mask = None if exists is None else causal_mask(exists)
         for block in self.blocks:

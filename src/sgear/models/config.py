@@ -22,6 +22,9 @@ class EncoderConfig:
         feature_dropout: Dropout on stored features (`features` only).
         feature_noise: Standard deviation of Gaussian noise on stored features in training, as a share of the
             standard deviation of each feature over the training set (`features` only).
+        recogniser: Read the posteriors of a linear recogniser, fitted to the rows of the training videos and then
+            frozen, instead of the stored features themselves (`features` only).
+        init_gain: Factor on the initial weights of the map from features to width D (`features` only).
     """
 
     name: str = "features"
@@ -35,6 +38,8 @@ class EncoderConfig:
     feature_dim: int = 0
     feature_dropout: float = 0.0
     feature_noise: float = 0.0
+    recogniser: bool = False
+    init_gain: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +64,13 @@ class PrototypeAttentionConfig:
         enabled: Switch PA on.
         num_heads: Number of attention heads.
         detach_prototypes: Keep PA's gradient away from the prototypes, as the released code does.
+        gate: Start value of the fusion gate; sigmoid(gate) is the share that bypasses PA.
     """
 
     enabled: bool = True
     num_heads: int = 4
     detach_prototypes: bool = True
+    gate: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +82,17 @@ class DecoderConfig:
         num_layers: Number of blocks.
         num_heads: Number of attention heads.
         dropout: Dropout of embeddings, attention and residual branches.
+        positions: Add a learned vector per position of the window; without it the order of steps is known by the
+            causal mask alone.
+        init_std: Standard deviation of the initial weights; GPT-2's 0.02 suits widths of several hundred.
     """
 
     width: int = 2048
     num_layers: int = 6
     num_heads: int = 4
     dropout: float = 0.1
+    positions: bool = True
+    init_std: float = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +104,14 @@ class HeadConfig:
             feature alone (AVT).
         temperature: Start value of the softmax temperature of the read-out.
         learn_temperature: Train the temperature.
+        gate: Start value of the mixing gate; sigmoid(gate) is the share of the feature itself.
         dropout: Dropout before the classifier.
     """
 
     mix_prototypes: bool = True
     temperature: float = 0.07
     learn_temperature: bool = True
+    gate: float = 0.5
     dropout: float = 0.2
 
 

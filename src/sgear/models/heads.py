@@ -30,7 +30,7 @@ class PrototypeMix(nn.Module):
         super().__init__()
         if config.temperature <= 0:
             raise ValueError(f"head.temperature must be positive, got {config.temperature}")
-        self.gate = nn.Parameter(torch.tensor(0.5))
+        self.gate = nn.Parameter(torch.tensor(config.gate))
         self.log_temperature = nn.Parameter(
             torch.tensor(math.log(config.temperature)), requires_grad=config.learn_temperature
         )

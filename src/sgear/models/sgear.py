@@ -32,7 +32,7 @@ class SGear(nn.Module):
     def __init__(self, config: ModelConfig, *, num_actions: int) -> None:
         super().__init__()
         self.config = config
-        self.encoder = build_encoder(config.encoder, width=config.width)
+        self.encoder = build_encoder(config.encoder, width=config.width, num_actions=num_actions)
         self.temporal_context = TemporalContextAggregator(
             config.temporal_context, width=config.width, max_steps=config.max_steps
         )
@@ -41,7 +41,7 @@ class SGear(nn.Module):
         self.prototype_attention = (
             PrototypeAttention(config.prototype_attention, width=config.width) if has_attention else None
         )
-        self.fusion_gate = nn.Parameter(torch.tensor(0.5)) if has_attention else None
+        self.fusion_gate = nn.Parameter(torch.tensor(config.prototype_attention.gate)) if has_attention else None
         self.decoder = CausalDecoder(config.decoder, feature_dim=config.width, max_steps=config.max_steps)
         self.prototype_mix = PrototypeMix(config.head) if config.head.mix_prototypes else None
         self.classifier = ActionClassifier(config.width, num_actions, config.head.dropout)

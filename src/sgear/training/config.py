@@ -12,6 +12,7 @@ class OptimConfig:
     Args:
         name: `adamw` or `sgd` (momentum 0.9).
         lr: Peak learning rate.
+        encoder_lr_scale: Learning rate of the encoder as a share of `lr`, for encoders that were trained before.
         weight_decay: Decay of matrices; vectors (biases, norms, gates) are not decayed.
         epochs: Passes over the training set.
         warmup_epochs: Linear warm-up; a cosine to 0 follows.
@@ -23,6 +24,7 @@ class OptimConfig:
 
     name: str = "adamw"
     lr: float = 1e-3
+    encoder_lr_scale: float = 1.0
     weight_decay: float = 0.05
     epochs: int = 10
     warmup_epochs: float = 1.0

@@ -103,12 +103,15 @@ def fit(
     accelerator = make_accelerator(runtime, accumulate=optim.accumulate)
     set_seed(seed)
     sampler = EpochSampler(len(train), seed)
+    # A loader draws a seed for its workers whenever it starts; from its own generator, so that starting once more
+    # after a resume does not move the dropout's.
     loader = DataLoader(
         train,
         batch_size=optim.batch_size,
         sampler=sampler,
         collate_fn=collate,
         num_workers=runtime.num_workers,
+        generator=torch.Generator(),
     )
     step_module = TrainStep(model, objective)
     loader, step_module, optimizer = accelerator.prepare(loader, step_module, build_optimizer(step_module, optim))

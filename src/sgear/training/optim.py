@@ -14,14 +14,24 @@ from sgear.training.config import OptimConfig
 def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     """Return the optimiser; matrices are decayed, vectors and scalars are not.
 
+    Args:
+        model: Its trainable parameters; those under a submodule named `encoder` learn at `encoder_lr_scale`.
+        config: Settings.
+
     Raises:
         ConfigError: If the name is unknown.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    groups = []
+    for in_encoder, scale in ((True, config.encoder_lr_scale), (False, 1.0)):
+        members = [
+            parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and ("encoder" in name.split(".")) == in_encoder
+        ]
+        for is_matrix, decay in ((True, config.weight_decay), (False, 0.0)):
+            chosen = [parameter for parameter in members if (parameter.ndim >= 2) == is_matrix]
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": decay, "lr": config.lr * scale})
     match config.name:
         case "adamw":
             return AdamW(groups, lr=config.lr)

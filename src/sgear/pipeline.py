@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
 
 from sgear.config.build import Data, build_data, build_network, build_objective
 from sgear.config.compose import load_run_config, save_config
@@ -38,17 +37,6 @@ def class_prior(segments: SegmentTable) -> torch.Tensor:
     """Return the logarithm of class frequencies with one count added to each class [A]."""
     counts = torch.from_numpy(segments.action_counts()).float() + 1
     return (counts / counts.sum()).log()
-
-
-def subset_masks(data: Data, uids: tuple[str, ...]) -> dict[str, NDArray[np.bool_]]:
-    """Return which of the validation samples belong to each subset that the benchmark reports."""
-    benchmark = data.benchmark
-    table = benchmark.validation
-    row_of = {uid: row for row, uid in enumerate(table.uids)}
-    rows = np.array([row_of[uid] for uid in uids])
-    unseen = np.isin(table.column("participant_id")[rows], sorted(benchmark.unseen_participants))
-    tail = benchmark.tail_action_mask[table.column("action_id")[rows]]
-    return {"unseen": unseen, "tail": tail}
 
 
 def predict(
@@ -196,7 +184,7 @@ def _evaluate_into(
         "num_asked": len(data.benchmark.validation),
         "num_evaluated": len(predictions),
         "num_from_prior": len(data.blind),
-        "scores": score(predictions, subset_masks(data, predictions.uids)),
+        "scores": score(predictions, data.benchmark.subset_masks),
     }
     predictions.save(run.predictions)
     write_json(run.report, report)

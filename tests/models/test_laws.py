@@ -22,7 +22,13 @@ def tiny_model(name: str, *, pixels: bool = False):
     torch.manual_seed(0)
     encoder = (
         EncoderConfig(
-            name="vit_tiny_patch16_224", image_height=16, image_width=32, embed_dim=32, depth=1, num_heads=2, patch_size=8
+            name="vit_tiny_patch16_224",
+            image_height=16,
+            image_width=32,
+            embed_dim=32,
+            depth=1,
+            num_heads=2,
+            patch_size=8,
         )
         if pixels
         else EncoderConfig(feature_dim=FEATURE_DIM)

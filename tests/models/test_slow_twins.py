@@ -69,9 +69,7 @@ def test_prototype_mix_equals_its_formula():
     mixed = mix(features, similarity, prototypes)
     gate = 1 / (1 + math.exp(-0.5))
     for b in range(2):
-        cosines = [
-            float(features[b] @ prototypes[k] / features[b].norm() / prototypes[k].norm()) for k in range(3)
-        ]
+        cosines = [float(features[b] @ prototypes[k] / features[b].norm() / prototypes[k].norm()) for k in range(3)]
         shares = torch.tensor(cosines).div(0.5).softmax(0)
         read_out = sum(shares[k] * prototypes[k] for k in range(3))
         torch.testing.assert_close(mixed[b], gate * features[b] + (1 - gate) * read_out)
@@ -81,7 +79,9 @@ def test_decoder_equals_the_gpt2_of_transformers():
     transformers = __import__("transformers")
     width, num_layers, num_heads, num_steps = 16, 2, 4, 5
     decoder = randomise(
-        CausalDecoder(DecoderConfig(width=width, num_layers=num_layers, num_heads=num_heads), feature_dim=6, max_steps=8)
+        CausalDecoder(
+            DecoderConfig(width=width, num_layers=num_layers, num_heads=num_heads), feature_dim=6, max_steps=8
+        )
     )
     gpt2 = transformers.GPT2Model(
         transformers.GPT2Config(vocab_size=1, n_positions=8, n_embd=width, n_layer=num_layers, n_head=num_heads)

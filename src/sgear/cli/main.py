@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -101,6 +102,9 @@ def quickstart(
 
 def main() -> None:
     """Run the command line; a `SgearError` becomes one line on stderr and exit code 2."""
+    # Must stand before torch is loaded. Threads that wait for each other actively lose five times where another
+    # process takes one of the cores (docs/decisions/003).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except SgearError as err:

@@ -69,7 +69,8 @@ def _draw_film(steps: _Steps, root: Path, benchmark: Benchmark, run: Path, out: 
         "Forecast through a film of somebody never seen in training",
         f"sgear anticipate {video} --model {run} --every {FORECAST_EVERY_S} --out {out}",
     )
-    film = collect_film(benchmark, video_id, anticipate_video(load_model(RunDirectory(run).model), video, every_s=0.5))
+    trained = load_model(RunDirectory(run).model)
+    film = collect_film(benchmark, video_id, anticipate_video(trained, video, every_s=FORECAST_EVERY_S))
     with progress_bar("drawing the film") as progress:
         write_overlay(video, out, film.forecasts, truth=film.truth, progress=progress)
     return film
@@ -79,7 +80,7 @@ def run_quickstart(out: Path, seed: int) -> None:
     """Render, train, evaluate, report, and draw the forecast over a film."""
     steps = _Steps()
     root = out / "kitchen"
-    steps.begin("Render a kitchen: films with a known law of what comes next", f"sgear data kitchen {root} --seed {seed}")
+    steps.begin("Render a kitchen: films whose law is known", f"sgear data kitchen {root} --seed {seed}")
     render_kitchen(root, KitchenConfig(seed=seed))
     benchmark = load_benchmark(DatasetConfig(name="kitchen", root=str(root)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,7 @@ def load_benchmark(config: DatasetConfig) -> Benchmark:
         case "kitchen":
             if not (root / "annotations").is_dir():
                 raise AnnotationError(f"{root}: no kitchen there; render it with 'sgear data kitchen {root}'")
-            return load_epic100(root / "annotations")
+            return replace(load_epic100(root / "annotations"), name="kitchen")
         case "epic100":
             return load_epic100(root / "annotations")
         case "salads50":

@@ -44,6 +44,15 @@ class Benchmark:
         return SegmentTable(frame, self.taxonomy, origin=f"{self.name} timeline")
 
     @property
+    def subset_masks(self) -> dict[str, NDArray[np.bool_]]:
+        """Which validation segments belong to `unseen` and `tail` [M]; a subset without segments is left out."""
+        masks = {
+            "unseen": np.isin(self.validation.column("participant_id"), sorted(self.unseen_participants)),
+            "tail": self.tail_action_mask[self.validation.column("action_id")],
+        }
+        return {name: mask for name, mask in masks.items() if mask.any()}
+
+    @property
     def tail_action_mask(self) -> NDArray[np.bool_]:
         """Which actions are rare: verb or noun in its tail list, [A]."""
         verb_is_tail = np.isin(self.taxonomy.verb_of_action, sorted(self.tail_verb_ids))

@@ -78,6 +78,7 @@ def _load_encoder(name: str):
     if importlib.util.find_spec("sentence_transformers") is None:
         raise PrototypeError(f"sentence embeddings need the package sentence-transformers; {_INSTALL_HINT}")
     transformer = importlib.import_module("sentence_transformers").SentenceTransformer
+    importlib.import_module("transformers.utils.logging").disable_progress_bar()
     if name != OFFLINE_ENCODER:
         try:
             return transformer(name, device="cpu")

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.kitchen.ceiling import bayes_ceiling, bayes_scores, recall_ranking
@@ -90,15 +89,6 @@ def collect_run(path: Path, *, language_file: Path | None = None) -> ReportRun:
     )
 
 
-def _subset_masks(benchmark: Benchmark) -> dict[str, NDArray[np.bool_]]:
-    table = benchmark.validation
-    masks = {
-        "unseen": np.isin(table.column("participant_id"), sorted(benchmark.unseen_participants)),
-        "tail": benchmark.tail_action_mask[table.column("action_id")],
-    }
-    return {name: mask for name, mask in masks.items() if mask.any()}
-
-
 def frequency_reference(benchmark: Benchmark, predictions: Predictions) -> Reference:
     """Score the same guess for every segment: the commonest classes of the training split.
 
@@ -123,7 +113,7 @@ def frequency_reference(benchmark: Benchmark, predictions: Predictions) -> Refer
     for name, (part_of_action, num_parts) in parts.items():
         part_ranking = marginalize(ranking, part_of_action, num_parts)
         scores[f"{name}_recall5"] = class_mean_recall(part_ranking, part_of_action[targets], k=min(5, num_parts))
-    for name, mask in _subset_masks(benchmark).items():
+    for name, mask in benchmark.subset_masks.items():
         scores[f"{name}_recall5"] = class_mean_recall(ranking[mask], targets[mask], k=k)
     note = f"the same guess for every segment: classes by their number of training segments ({len(benchmark.train)})"
     return Reference(FREQUENCY_BASELINE, scores, note)
@@ -150,7 +140,7 @@ def ceiling_reference(benchmark: Benchmark, predictions: Predictions) -> Referen
             marginalize(posteriors, part_of_action, num_parts), np.bincount(part_targets, minlength=num_parts)
         )
         scores[f"{name}_recall5"] = class_mean_recall(ranking, part_targets, k=min(5, num_parts))
-    for name, mask in _subset_masks(benchmark).items():
+    for name, mask in benchmark.subset_masks.items():
         counts = np.bincount(targets[mask], minlength=taxonomy.num_actions)
         ranking = recall_ranking(posteriors[mask], counts)
         scores[f"{name}_recall5"] = class_mean_recall(ranking, targets[mask], k=min(5, ranking.shape[1]))

@@ -35,7 +35,7 @@ def silent(message: str) -> None:
 
 def class_prior(segments: SegmentTable) -> torch.Tensor:
     """Return the logarithm of class frequencies with one count added to each class [A]."""
-    counts = torch.from_numpy(segments.action_counts()).float() + 1
+    counts = torch.tensor(segments.action_counts()).float() + 1
     return (counts / counts.sum()).log()
 
 
@@ -237,7 +237,7 @@ def visual_prototypes(path: Path, out: Path) -> VisualPrototypes:
     accelerator = make_accelerator(config.runtime)
     model = trained.model.to(accelerator.device)
     outputs = run_model(model, clips, accelerator, batch_size=config.optim.batch_size)
-    actions = torch.from_numpy(clips.segments.column("action_id"))
+    actions = torch.tensor(clips.segments.column("action_id"))
     prototypes = class_means(outputs.aggregated.cpu(), actions, data.benchmark.taxonomy, run=run.name)
     prototypes.save(out)
     return prototypes

@@ -144,3 +144,13 @@ def test_class_confusion_acts_in_training_alone():
     assert torch.equal(evaluated, plain.read("v", instants_s, None)[0])
     assert not torch.equal(trained, evaluated)
     assert pts_s.tolist() == [8.0, 9.0, 10.0]
+
+
+@given(st.lists(st.floats(0, 15), min_size=1, max_size=6))
+def test_the_next_action_equals_a_loop_over_the_segments(timestamps_s):
+    spans = [(2.0, 3.0, 0), (4.5, 6.0, 1), (7.0, 12.0, 2)]
+    labels = StepLabels(segments(*spans)).next_after("v", np.array(timestamps_s), earliest_s=1.0, latest_s=4.0)
+    for t_s, label in zip(timestamps_s, labels.tolist(), strict=True):
+        coming = [(start, action) for start, _, action in spans if start >= t_s + 1.0 - 1e-6]
+        expected = coming[0][1] if coming and coming[0][0] <= t_s + 4.0 + 1e-6 else -1
+        assert label == expected

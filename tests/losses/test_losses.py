@@ -24,6 +24,7 @@ def make_output(batch=3, steps=4, seed=0):
         predicted=draw(batch, steps, WIDTH),
         logits=draw(batch, NUM_ACTIONS),
         past_logits=draw(batch, steps, NUM_ACTIONS),
+        next_logits=draw(batch, steps, NUM_ACTIONS),
         aggregated=draw(batch, WIDTH),
         prototype_similarity=draw(batch, NUM_ACTIONS),
         past_similarity=draw(batch, steps, NUM_ACTIONS),
@@ -88,9 +89,13 @@ def test_unlabelled_clips_and_steps_give_no_gradient():
 
 
 def test_total_is_the_weighted_sum_of_the_named_terms():
-    config = ObjectiveConfig(cls=0.5, past=2.0, feat=3.0, sem=4.0, past_sem=0.25, reg=1.5)
+    config = ObjectiveConfig(cls=0.5, past=2.0, next=0.7, feat=3.0, sem=4.0, past_sem=0.25, reg=1.5)
     terms = Objective(config, torch.eye(NUM_ACTIONS))(
-        make_output(), torch.tensor([0, 1, -1]), torch.zeros(3, 4, dtype=torch.long), torch.ones(3, 4, dtype=torch.bool)
+        make_output(),
+        torch.tensor([0, 1, -1]),
+        torch.zeros(3, 4, dtype=torch.long),
+        torch.ones(3, 4, dtype=torch.bool),
+        torch.ones(3, 4, dtype=torch.long),
     )
     expected = sum(getattr(config, name) * value.item() for name, value in terms.items() if name != "total")
     assert terms["total"].item() == pytest.approx(expected, rel=1e-5)

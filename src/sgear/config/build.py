@@ -248,6 +248,7 @@ def _make_samples(
             source,
             seed=config.seed,
             tau_a_jitter_s=config.source.tau_a_jitter_s,
+            next_within_s=config.source.next_within_s,
         ),
         validation=AnticipationDataset(validation.take(sees_validation), protocol, labels, source, seed=None),
         blind=validation.take(~sees_validation),

@@ -25,7 +25,8 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
 
     if config.protocol.kind == "recognition":
         add("protocol.kind=recognition", "protocol", ("tau_a_s", "tau_o_s", "fps"))
-        add("protocol.kind=recognition", "source", ("tau_a_jitter_s",))
+        add("protocol.kind=recognition", "source", ("tau_a_jitter_s", "next_within_s"))
+        add("protocol.kind=recognition", "objective", ("next",))
     else:
         add("protocol.kind=anticipation", "protocol", ("num_steps", "jitter"))
     if config.source.kind == "features":
@@ -53,6 +54,8 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
             add("model.head.mix_prototypes=false", "model.head", ("temperature", "learn_temperature", "gate"))
     if not (config.objective.sem or config.objective.past_sem):
         add("objective.sem=0 and objective.past_sem=0", "init", ("language_prototypes",))
+    if not config.objective.next:
+        add("objective.next=0", "source", ("next_within_s",))
     if not config.objective.feat:
         add("objective.feat=0", "objective", ("detach_feature_target",))
     if not config.init.run:
@@ -81,5 +84,10 @@ def check_effects(config: ExperimentConfig) -> None:
             raise ConfigError(
                 f"{key}={ours[key]} has no effect with {reason}; remove it (default {defaults[key]!r}) or change that"
             )
+    if config.objective.next and config.source.next_within_s <= config.protocol.tau_a_s:
+        raise ConfigError(
+            f"objective.next={config.objective.next} has no effect with source.next_within_s="
+            f"{config.source.next_within_s}; set it above protocol.tau_a_s={config.protocol.tau_a_s}"
+        )
     if config.init.run and not config.init.blocks:
         raise ConfigError("init.run has no effect without init.blocks; name the blocks to copy, e.g. [encoder]")

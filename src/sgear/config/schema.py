@@ -59,6 +59,7 @@ class SourceConfig:
         flip: Mirror half of the training clips (video).
         brightness: Largest relative change of brightness in training (video).
         contrast: Largest relative change of contrast in training (video).
+        next_within_s: The loss term `next` asks each step for the action that starts within this many seconds.
         tau_a_jitter_s: Training lengthens tau_a by up to this many seconds.
         confusion: Strength of class confusion of training rows, 0 is off; see `ClassConfusion` (features).
     """
@@ -72,6 +73,7 @@ class SourceConfig:
     brightness: float = 0.2
     contrast: float = 0.2
     tau_a_jitter_s: float = 0.0
+    next_within_s: float = 0.0
     confusion: float = 0.0
 
 

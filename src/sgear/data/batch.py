@@ -10,11 +10,12 @@ from torch import Tensor
 
 
 class Sample(TypedDict):
-    """One clip: steps [T ...], which of them are real, their labels, the next action, and its row in the table."""
+    """One clip: its steps [T ...] and which are real; the action of each and after each; the target; the table's row."""
 
     clip: Tensor
     exists: Bool[Tensor, " T"]
     step_labels: Int[Tensor, " T"]
+    next_labels: Int[Tensor, " T"]
     target: Int[Tensor, ""]
     row: Int[Tensor, ""]
 
@@ -25,6 +26,7 @@ class Batch(TypedDict):
     clip: Tensor
     exists: Bool[Tensor, "B T"]
     step_labels: Int[Tensor, "B T"]
+    next_labels: Int[Tensor, "B T"]
     target: Int[Tensor, " B"]
     row: Int[Tensor, " B"]
 
@@ -35,6 +37,7 @@ def collate(samples: list[Sample]) -> Batch:
         clip=torch.stack([sample["clip"] for sample in samples]),
         exists=torch.stack([sample["exists"] for sample in samples]),
         step_labels=torch.stack([sample["step_labels"] for sample in samples]),
+        next_labels=torch.stack([sample["next_labels"] for sample in samples]),
         target=torch.stack([sample["target"] for sample in samples]),
         row=torch.stack([sample["row"] for sample in samples]),
     )

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from sgear.data.batch import Sample
 from sgear.data.labels import StepLabels
 from sgear.data.sources import StepSource
-from sgear.segments import ActionSegment, SegmentTable
+from sgear.segments import UNKNOWN_ACTION, ActionSegment, SegmentTable
 from sgear.timing import AnticipationProtocol, RecognitionProtocol, observable
 
 
@@ -53,6 +53,10 @@ class WindowDataset(Dataset[Sample], ABC):
     def step_labels(self, segment: ActionSegment, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the action of each instant [T]."""
 
+    def next_labels(self, segment: ActionSegment, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the action that follows each instant [T], -1 where it is not asked for."""
+        return np.full(len(instants_s), UNKNOWN_ACTION)
+
     def check_read(self, segment: ActionSegment, pts_s: NDArray[np.float64]) -> None:
         """Hold what the protocol forbids; called with the times of what was read."""
 
@@ -70,6 +74,7 @@ class WindowDataset(Dataset[Sample], ABC):
             clip=clip,
             exists=torch.from_numpy(exists),
             step_labels=torch.from_numpy(self.step_labels(segment, instants_s)),
+            next_labels=torch.from_numpy(self.next_labels(segment, instants_s)),
             target=torch.tensor(segment.action_id),
             row=torch.tensor(index),
         )
@@ -85,6 +90,7 @@ class AnticipationDataset(WindowDataset):
         source: Where steps are read.
         seed: Seed of the augmentation; None for evaluation.
         tau_a_jitter_s: Training lengthens `tau_a` by up to this many seconds, drawn anew in each epoch.
+        next_within_s: Each step is asked for the next action too, where that starts within this many seconds.
 
     Raises:
         ValueError: If a segment starts before anything can be seen; `split_observable` sorts these out.
@@ -99,10 +105,12 @@ class AnticipationDataset(WindowDataset):
         *,
         seed: int | None,
         tau_a_jitter_s: float = 0.0,
+        next_within_s: float = 0.0,
     ) -> None:
         super().__init__(segments, labels, source, seed=seed)
         self.protocol = protocol
         self.tau_a_jitter_s = tau_a_jitter_s
+        self.next_within_s = next_within_s
         blind = (~observable_segments(segments, protocol, source)).sum()
         if blind:
             raise ValueError(f"{blind} segments start before anything can be seen; predict them from the class prior")
@@ -118,6 +126,12 @@ class AnticipationDataset(WindowDataset):
     def step_labels(self, segment: ActionSegment, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the annotated action of each instant."""
         return self.labels.at(segment.video_id, instants_s)
+
+    def next_labels(self, segment: ActionSegment, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return what starts between `tau_a` and `next_within_s` after each instant."""
+        return self.labels.next_after(
+            segment.video_id, instants_s, earliest_s=self.protocol.tau_a_s, latest_s=self.next_within_s
+        )
 
     def check_read(self, segment: ActionSegment, pts_s: NDArray[np.float64]) -> None:
         """Assert that no frame later than `start_s - tau_a_s` was read."""

@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgear.segments import UNKNOWN_ACTION, SegmentTable
+from sgear.timing import TIME_TOLERANCE_S
 
 
 class StepLabels:
@@ -36,3 +37,18 @@ class StepLabels:
         nearest = distance.argmin(axis=1)
         is_covered = np.isfinite(distance[np.arange(len(times)), nearest])
         return np.where(is_covered, actions[nearest], UNKNOWN_ACTION)
+
+    def next_after(
+        self, video_id: str, timestamps_s: NDArray[np.float64], *, earliest_s: float, latest_s: float
+    ) -> NDArray[np.int64]:
+        """Return the first action that starts at least `earliest_s` after each instant [T].
+
+        An instant after which none starts within `latest_s` gets -1: what comes is then too far away to ask for.
+        """
+        if video_id not in self._of_video:
+            return np.full(len(timestamps_s), UNKNOWN_ACTION)
+        starts, _, actions = self._of_video[video_id]
+        first = np.searchsorted(starts, timestamps_s + earliest_s - TIME_TOLERANCE_S, side="left")
+        found = np.minimum(first, len(starts) - 1)
+        is_near = (first < len(starts)) & (starts[found] <= timestamps_s + latest_s + TIME_TOLERANCE_S)
+        return np.where(is_near, actions[found], UNKNOWN_ACTION)

@@ -23,6 +23,7 @@ class ObjectiveConfig:
     Args:
         cls: Next action.
         past: Actions of the observed steps.
+        next: Action that follows each observed step, where it starts soon (`source.next_within_s`).
         feat: Next feature.
         sem: Semantic loss of the anticipated feature.
         past_sem: Semantic loss of the features behind the past actions.
@@ -33,6 +34,7 @@ class ObjectiveConfig:
 
     cls: float = 1.0
     past: float = 1.0
+    next: float = 0.0
     feat: float = 1.0
     sem: float = 0.0
     past_sem: float = 0.0
@@ -75,6 +77,7 @@ class Objective(nn.Module):
         targets: Int[Tensor, " B"],
         step_labels: Int[Tensor, "B T"],
         exists: Bool[Tensor, "B T"],
+        next_labels: Int[Tensor, "B T"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Return each active term before weighting, and `total`.
 
@@ -83,6 +86,7 @@ class Objective(nn.Module):
             targets: Next action of each clip, -1 for unknown.
             step_labels: Action of each observed step, -1 for unknown.
             exists: Which steps are real.
+            next_labels: Action that follows each step, -1 for unknown or not asked for.
         """
         config = self.config
         labels = step_labels.masked_fill(~exists, UNKNOWN_ACTION)
@@ -92,6 +96,9 @@ class Objective(nn.Module):
             terms["cls"] = classification_loss(output.logits, targets, label_smoothing=smoothing)
         if config.past:
             terms["past"] = classification_loss(output.past_logits, labels, label_smoothing=smoothing)
+        if config.next and next_labels is not None:
+            following = next_labels.masked_fill(~exists, UNKNOWN_ACTION)
+            terms["next"] = classification_loss(output.next_logits, following, label_smoothing=smoothing)
         if config.feat:
             terms["feat"] = feature_loss(
                 output.predicted, output.observed, exists, detach_target=config.detach_feature_target

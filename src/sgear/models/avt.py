@@ -35,10 +35,12 @@ class Avt(nn.Module):
         """Anticipate; see `SGear.forward`."""
         observed = self.encoder(clip)[:, :, 0]
         predicted = self.decoder(observed, exists)
+        next_logits = self.classifier(predicted)
         return AnticipationOutput(
             observed=observed,
             predicted=predicted,
-            logits=self.classifier(predicted[:, -1]),
+            logits=next_logits[:, -1],
             past_logits=self.classifier(features_for_past(observed, predicted, exists)),
+            next_logits=next_logits,
             aggregated=predicted[:, -1],
         )

@@ -19,6 +19,7 @@ class AnticipationOutput:
         logits: Scores of the next action [B A].
         past_logits: Scores of the action of each observed step [B T A], made from the feature that was predicted
             for it (from its own feature where nothing precedes it).
+        next_logits: Scores of the action that follows each step [B T A]; the last step's are `logits`.
         aggregated: Input of the classifier for the next action [B D]; its class means are visual prototypes.
         prototype_similarity: Cosine of the anticipated feature to each visual prototype [B A]; None without
             prototypes.
@@ -30,6 +31,7 @@ class AnticipationOutput:
     predicted: Float[Tensor, "B T D"]
     logits: Float[Tensor, "B A"]
     past_logits: Float[Tensor, "B T A"]
+    next_logits: Float[Tensor, "B T A"]
     aggregated: Float[Tensor, "B D"]
     prototype_similarity: Float[Tensor, "B A"] | None = None
     past_similarity: Float[Tensor, "B T A"] | None = None

@@ -76,15 +76,16 @@ class SGear(nn.Module):
         """
         observed = self.observe(clip, exists)
         predicted = self.decoder(observed, exists)
-        logits, aggregated, similarity = self.classify(predicted[:, -1])
+        next_logits, aggregated, similarity = self.classify(predicted)
         past_logits, _, past_similarity = self.classify(features_for_past(observed, predicted, exists))
         return AnticipationOutput(
             observed=observed,
             predicted=predicted,
-            logits=logits,
+            logits=next_logits[:, -1],
             past_logits=past_logits,
-            aggregated=aggregated,
-            prototype_similarity=similarity,
+            next_logits=next_logits,
+            aggregated=aggregated[:, -1],
+            prototype_similarity=similarity[:, -1],
             past_similarity=past_similarity,
             prototypes=self.bank.visual,
         )

@@ -21,4 +21,4 @@ class TrainStep(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Return each active loss term and `total`."""
         output = self.model(batch["clip"], batch["exists"])
-        return self.objective(output, batch["target"], batch["step_labels"], batch["exists"])
+        return self.objective(output, batch["target"], batch["step_labels"], batch["exists"], batch["next_labels"])

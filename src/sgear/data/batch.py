@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Sample(TypedDict):
-    """One clip: its steps [T ...] and which are real; the action of each and after each; the target; the table's row."""
+    """One clip: its steps [T ...], which are real, the action of each and after each, the target, and its row."""
 
     clip: Tensor
     exists: Bool[Tensor, " T"]

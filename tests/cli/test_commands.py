@@ -23,10 +23,14 @@ TINY = [
 ]
 
 
-def sgear(*arguments: str | Path) -> str:
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sgear.cli.main", *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def sgear(*arguments: str | Path) -> str:
+    done = run(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -104,6 +108,20 @@ def test_every_real_film_is_forecast(trained: Path, real_data: Path):
     for film in films:
         lines = sgear("anticipate", film, "--model", trained / "kitchen-sgear", "--json").splitlines()
         assert len(lines) >= 3, film.name
+
+
+@pytest.mark.parametrize("damage", ["missing", "zero bytes", "not a film", "cut in the middle"])
+def test_a_film_that_cannot_be_read_is_named_and_nothing_is_written(trained: Path, tmp_path: Path, damage: str):
+    film, out = tmp_path / "film.mp4", tmp_path / "forecast.mp4"
+    original = next((trained / "kitchen" / "videos").rglob("*.mp4")).read_bytes()
+    contents = {"zero bytes": b"", "not a film": b"hello", "cut in the middle": original[: len(original) // 2]}
+    if damage in contents:
+        film.write_bytes(contents[damage])
+    done = run("anticipate", film, "--model", trained / "kitchen-sgear", "--out", out)
+    assert done.returncode == 2
+    assert "film.mp4" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path for path in tmp_path.iterdir() if path != film] == []
 
 
 def test_two_runs_are_reported_side_by_side(trained: Path, tmp_path: Path):

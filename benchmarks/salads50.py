@@ -1,6 +1,6 @@
 """The 50 Salads table: trains and scores everything on splits 1 and 2, and writes docs/results/salads50.md.
 
-    make salads50          (that is: python benchmarks/salads50.py; about 20 minutes on one core)
+    make salads50          (that is: python benchmarks/salads50.py; about 25 minutes on one core)
 
 A finished run is not trained again, so a run that was stopped goes on where it was. Delete the folder to start anew.
 """

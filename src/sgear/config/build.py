@@ -223,9 +223,9 @@ def _make_samples(
     features: FeatureTable | None,
 ) -> Data:
     protocol = build_protocol(config.protocol)
-    if protocol_steps(protocol) > config.model.max_steps:
+    if protocol.num_steps > config.model.max_steps:
         raise ConfigError(
-            f"the protocol gives {protocol_steps(protocol)} steps, but model.max_steps={config.model.max_steps}"
+            f"the protocol gives {protocol.num_steps} steps, but model.max_steps={config.model.max_steps}"
         )
     train, validation = benchmark.train, benchmark.validation
     if isinstance(protocol, RecognitionProtocol):
@@ -255,11 +255,6 @@ def _make_samples(
         preprocessing=preprocessing,
         features=features,
     )
-
-
-def protocol_steps(protocol: AnticipationProtocol | RecognitionProtocol) -> int:
-    """Return the number of steps T of a clip under a protocol."""
-    return protocol.num_steps
 
 
 def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationModel, list[str]]:

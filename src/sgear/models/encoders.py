@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from einops import rearrange
@@ -16,15 +14,6 @@ from sgear.models.config import EncoderConfig
 from sgear.torchvision_guard import import_timm
 
 FEATURES = "features"
-
-
-@runtime_checkable
-class FrameEncoder(Protocol):
-    """A module from clips to tokens; the first token of a frame stands for the whole frame."""
-
-    def __call__(self, clip: Tensor) -> Float[Tensor, "B T N D"]:
-        """Return tokens of each frame."""
-        ...
 
 
 class FrameRecogniser(nn.Module):

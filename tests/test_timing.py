@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgear.timing import AnticipationProtocol, RecognitionProtocol, observable, protocol_from_dict
+from sgear.timing import AnticipationProtocol, RecognitionProtocol, VJepaProtocol, observable, protocol_from_dict
 
 positive = st.floats(0.1, 30, allow_nan=False)
 
@@ -21,7 +21,7 @@ def test_no_instant_of_a_window_is_later_than_tau_a_before_the_action(tau_a_s, t
 def test_a_frame_from_the_future_is_caught():
     protocol = AnticipationProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=1.0)
     with pytest.raises(AssertionError, match=r"9\.1"):
-        protocol.assert_no_future(np.array([8.0, 9.1]), start_s=10.0)
+        protocol.assert_no_future(np.array([8.0, 9.1]), anchor_s=10.0)
 
 
 def test_training_may_lengthen_tau_a_but_never_shorten_it():
@@ -51,8 +51,48 @@ def test_instants_before_the_video_do_not_exist():
     assert observable(np.array([-0.5, 0.0, 0.5])).tolist() == [False, True, True]
 
 
-@pytest.mark.parametrize(
-    "protocol", [AnticipationProtocol(tau_a_s=1.0, tau_o_s=15.0, fps=1.0), RecognitionProtocol(num_steps=4, jitter=0.5)]
-)
+PROTOCOLS = [
+    AnticipationProtocol(tau_a_s=1.0, tau_o_s=15.0, fps=1.0),
+    AnticipationProtocol(tau_a_s=0.5, tau_o_s=4.0, fps=4.0, short_history="repeat", views="three-crop-flip"),
+    VJepaProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=8.0),
+    RecognitionProtocol(num_steps=4, jitter=0.5),
+]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_protocol_survives_its_dict(protocol):
     assert protocol_from_dict(protocol.to_dict()) == protocol
+
+
+def test_stamps_of_the_first_version_are_read_with_the_rules_they_had():
+    stamp = {"kind": "anticipation", "tau_a_s": 1.0, "tau_o_s": 15.0, "fps": 1.0}
+    assert protocol_from_dict(stamp) == PROTOCOLS[0]
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        {"kind": "anticipation"},
+        {"kind": "oracle", "tau_a_s": 1.0},
+        {"tau_a_s": 1.0, "tau_o_s": 15.0, "fps": 1.0},
+        {"kind": "anticipation", "tau_a_s": 1.0, "tau_o_s": 15.0, "fps": 1.0, "views": "all"},
+        {"kind": "anticipation", "tau_a_s": 1.0, "tau_o_s": 15.0, "fps": 1.0, "short_history": "zeros"},
+        {"kind": "anticipation", "tau_a_s": "soon", "tau_o_s": 15.0, "fps": 1.0},
+        {"kind": "recognition"},
+    ],
+)
+def test_a_stamp_that_cannot_be_read_is_an_error(stamp):
+    with pytest.raises(ValueError, match=r"protocol|must be|convert"):
+        protocol_from_dict(stamp)
+
+
+def test_the_two_anchors_differ_by_the_length_of_the_action():
+    anticipation, vjepa = PROTOCOLS[0], PROTOCOLS[2]
+    assert anticipation.timestamps(anticipation.anchor_s(10.0, 16.0))[-1] == 9.0
+    assert vjepa.timestamps(vjepa.anchor_s(10.0, 16.0))[-1] == 15.0
+
+
+def test_no_setting_of_anticipation_moves_the_window_into_the_action():
+    # The end of the action reaches the protocol through anchor_s alone, and there it must have no effect.
+    for protocol in PROTOCOLS[:2]:
+        assert protocol.anchor_s(10.0, 16.0) == protocol.anchor_s(10.0, 99.0) == 10.0

@@ -1,12 +1,12 @@
 """Annotated action intervals: one checked table for every data set.
 
 Times are seconds. A row that contradicts itself is refused with its file and row number; nothing is repaired or
-dropped in silence.
+dropped in silence. Segments of a test split have no labels: verb, noun and action are all -1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,15 +49,25 @@ class SegmentTable:
 
     Args:
         frame: Columns of `SCHEMA`; others are refused.
-        taxonomy: Vocabulary that the ids refer to. An action id of -1 means a (verb, noun) pair without a class.
+        taxonomy: Vocabulary that the ids refer to. An action id of -1 means a (verb, noun) pair without a class; all
+            three -1 means that the label is not known.
         origin: Name of the file or generator, for error messages.
         first_row: Row number of the first record in that file, for error messages.
+        lines: Line of each record in that file, where they are not simply consecutive.
 
     Raises:
         AnnotationError: If a column, a value or a pair of values is wrong; names the row.
     """
 
-    def __init__(self, frame: pl.DataFrame, taxonomy: Taxonomy, *, origin: str, first_row: int = 2) -> None:
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        taxonomy: Taxonomy,
+        *,
+        origin: str,
+        first_row: int = 2,
+        lines: Sequence[int] | pl.Series | None = None,
+    ) -> None:
         missing = [name for name in SCHEMA if name not in frame.columns]
         extra = [name for name in frame.columns if name not in SCHEMA]
         if missing or extra:
@@ -65,10 +75,11 @@ class SegmentTable:
         self.frame = frame.select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
         self.taxonomy = taxonomy
         self.origin = origin
-        self._check(first_row)
+        self._check(range(first_row, first_row + frame.height) if lines is None else lines)
 
-    def _check(self, first_row: int) -> None:
-        indexed = self.frame.with_row_index("row", offset=first_row)
+    def _check(self, lines: Sequence[int] | pl.Series) -> None:
+        indexed = self.frame.with_columns(pl.Series("row", lines, dtype=pl.Int64))
+        is_unlabelled = pl.all_horizontal(pl.col("verb_id", "noun_id", "action_id") == UNKNOWN_ACTION)
         pair = [f"{name}_id" for name in ("verb", "noun")]
         bounds = [len(self.taxonomy.verbs), len(self.taxonomy.nouns)]
         problems: list[tuple[pl.Expr, str]] = [
@@ -80,7 +91,10 @@ class SegmentTable:
             (pl.col("start_s") < 0, "starts before 0 s"),
             (pl.col("stop_s") <= pl.col("start_s"), "ends before it starts"),
             *(
-                ((pl.col(name) < 0) | (pl.col(name) >= bound), f"has a {name} outside 0..{bound - 1}")
+                (
+                    ((pl.col(name) < 0) | (pl.col(name) >= bound)) & ~is_unlabelled,
+                    f"has a {name} outside 0..{bound - 1}",
+                )
                 for name, bound in zip(pair, bounds, strict=True)
             ),
             (
@@ -107,6 +121,11 @@ class SegmentTable:
 
     def __repr__(self) -> str:
         return f"SegmentTable({len(self)} segments of {self.num_videos} videos, {self.origin})"
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether every segment has an action to compare a forecast with."""
+        return bool((self.frame["action_id"] >= 0).all())
 
     @property
     def num_videos(self) -> int:

@@ -10,11 +10,16 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import AnnotationError
+
+Field = Literal["verb", "noun", "action"]
+FIELDS: tuple[Field, ...] = ("verb", "noun", "action")
+"""What a label has: a verb, a noun, and the two together."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,12 @@ class Taxonomy:
     action_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for action_id, (verb_id, noun_id) in enumerate(self.action_pairs):
+            if not (0 <= verb_id < len(self.verbs) and 0 <= noun_id < len(self.nouns)):
+                raise AnnotationError(
+                    f"action {action_id} is (verb {verb_id}, noun {noun_id}), but there are "
+                    f"{len(self.verbs)} verbs and {len(self.nouns)} nouns"
+                )
         if not self.action_names:
             names = tuple(f"{self.verbs[v]} {self.nouns[n]}" for v, n in self.action_pairs)
             object.__setattr__(self, "action_names", names)
@@ -51,12 +62,6 @@ class Taxonomy:
                 raise AnnotationError(f"{kind} names must be unique, these repeat: {twice[:5]}")
         if len(self.action_names) != len(self.action_pairs):
             raise AnnotationError(f"{len(self.action_pairs)} actions but {len(self.action_names)} action names")
-        for action_id, (verb_id, noun_id) in enumerate(self.action_pairs):
-            if not (0 <= verb_id < len(self.verbs) and 0 <= noun_id < len(self.nouns)):
-                raise AnnotationError(
-                    f"action {action_id} is (verb {verb_id}, noun {noun_id}), but there are "
-                    f"{len(self.verbs)} verbs and {len(self.nouns)} nouns"
-                )
 
     @property
     def num_actions(self) -> int:
@@ -72,6 +77,20 @@ class Taxonomy:
     def noun_of_action(self) -> NDArray[np.int64]:
         """Noun id of each action, [A]."""
         return np.array([noun for _, noun in self.action_pairs], dtype=np.int64)
+
+    def names(self, field: Field) -> tuple[str, ...]:
+        """Return the class names of a field, in the order of their ids."""
+        return {"verb": self.verbs, "noun": self.nouns, "action": self.action_names}[field]
+
+    def ids_of_action(self, field: Field) -> NDArray[np.int64]:
+        """Return the class of each action in a field, [A]; for `action` that is the action itself."""
+        match field:
+            case "verb":
+                return self.verb_of_action
+            case "noun":
+                return self.noun_of_action
+            case "action":
+                return np.arange(self.num_actions)
 
     @cached_property
     def action_of_pair(self) -> dict[tuple[int, int], int]:

@@ -1,45 +1,46 @@
 """Which instants of a video a model may see, in seconds.
 
 `AnticipationProtocol` is part of what a number means: it travels with weights, predictions and reports, and it cannot
-express a look into the action. Recognition pre-training, which must look into the action, is a different class, so
-no anticipation number can come from it.
+express a look into the action. What must or does look into the action is a class of its own, so no anticipation number
+can come from it: recognition pre-training, and the end-anchored evaluation that some published numbers use.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 TIME_TOLERANCE_S = 1e-6
 
+ShortHistory = Literal["mask", "repeat"]
+"""What stands for steps before the video: nothing at all, or the first frame again and again."""
+Views = Literal["centre", "three-crop", "three-crop-flip"]
+"""Which parts of each frame a model sees at test time; the probabilities of several views are averaged."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class AnticipationProtocol:
-    """Observe `tau_o_s` seconds that end `tau_a_s` before the action, at `fps` steps per second.
-
-    Args:
-        tau_a_s: Anticipation time in seconds: from the last observed instant to the start of the action. > 0.
-        tau_o_s: Observation time in seconds: length of the observed window. > 0.
-        fps: Steps per second of the observed window. > 0.
-
-    Raises:
-        ValueError: If a value is not positive and finite, or the window holds no step.
-    """
+class _WindowProtocol:
+    """A window of `tau_o_s` seconds that ends `tau_a_s` before an anchor, at `fps` steps per second."""
 
     tau_a_s: float
     tau_o_s: float
     fps: float
-    kind: ClassVar[str] = "anticipation"
+    short_history: ShortHistory = "mask"
+    views: Views = "centre"
+    kind: ClassVar[str]
 
     def __post_init__(self) -> None:
         for name in ("tau_a_s", "tau_o_s", "fps"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be positive and finite, got {value}")
+        for name, choices in (("short_history", get_args(ShortHistory)), ("views", get_args(Views))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if self.num_steps < 1:
             raise ValueError(f"a window of {self.tau_o_s} s at {self.fps} fps holds no step; raise tau_o_s or fps")
 
@@ -48,15 +49,19 @@ class AnticipationProtocol:
         """Number of steps T of a full window."""
         return round(self.tau_o_s * self.fps)
 
-    def timestamps(self, start_s: float, tau_a_s: float | None = None) -> NDArray[np.float64]:
-        """Return the instants of the window before an action that starts at `start_s`.
+    def anchor_s(self, start_s: float, stop_s: float) -> float:
+        """Return the instant from which `tau_a_s` counts back."""
+        raise NotImplementedError
+
+    def timestamps(self, anchor_s: float, tau_a_s: float | None = None) -> NDArray[np.float64]:
+        """Return the instants of the window.
 
         Args:
-            start_s: Start of the action in seconds.
+            anchor_s: The instant that `anchor_s()` gives for an action, in seconds.
             tau_a_s: A longer anticipation time, for training with a varied horizon. Default: the protocol's.
 
         Returns:
-            Array [T], ascending; the last is `start_s - tau_a_s`. Instants before 0 s are negative: they do not
+            Array [T], ascending; the last is `anchor_s - tau_a_s`. Instants before 0 s are negative: they do not
             exist in the video, and `observable` says which do.
 
         Raises:
@@ -65,25 +70,83 @@ class AnticipationProtocol:
         gap_s = self.tau_a_s if tau_a_s is None else tau_a_s
         if gap_s < self.tau_a_s:
             raise ValueError(f"tau_a_s={gap_s} is shorter than the protocol's {self.tau_a_s}")
-        return (start_s - gap_s) - np.arange(self.num_steps - 1, -1, -1, dtype=np.float64) / self.fps
+        return (anchor_s - gap_s) - np.arange(self.num_steps - 1, -1, -1, dtype=np.float64) / self.fps
 
-    def assert_no_future(self, pts_s: NDArray[np.float64], start_s: float) -> None:
-        """Hold the sampling law: nothing later than `start_s - tau_a_s` was read.
+    def assert_no_future(self, pts_s: NDArray[np.float64], anchor_s: float) -> None:
+        """Hold the sampling law: nothing later than `anchor_s - tau_a_s` was read.
 
         Args:
             pts_s: Presentation times in seconds of what was really read.
-            start_s: Start of the action in seconds.
+            anchor_s: The instant that `anchor_s()` gives for the action, in seconds.
 
         Raises:
             AssertionError: If a read frame is later than the last allowed instant.
         """
-        limit_s = start_s - self.tau_a_s
+        limit_s = anchor_s - self.tau_a_s
         latest_s = float(np.max(pts_s, initial=-math.inf))
         assert latest_s <= limit_s + TIME_TOLERANCE_S, f"frame at {latest_s} s seen, only {limit_s} s is allowed"
 
     def to_dict(self) -> dict[str, float | str]:
         """Return a plain dict with the protocol's kind, as it is stamped into files."""
         return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnticipationProtocol(_WindowProtocol):
+    """Observe `tau_o_s` seconds that end `tau_a_s` before the action *starts*, at `fps` steps per second.
+
+    Args:
+        tau_a_s: Anticipation time in seconds: from the last observed instant to the start of the action. > 0.
+        tau_o_s: Observation time in seconds: length of the observed window. > 0.
+        fps: Steps per second of the observed window. > 0.
+        short_history: Steps before the video are masked, or repeat its first frame. An action before which nothing can
+            be seen is predicted from the class prior under either rule.
+        views: Parts of each frame that are seen at test time.
+
+    Raises:
+        ValueError: If a value is out of range, or the window holds no step.
+    """
+
+    kind: ClassVar[str] = "anticipation"
+
+    def anchor_s(self, start_s: float, stop_s: float) -> float:
+        """Return the start of the action."""
+        return start_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class VJepaProtocol(_WindowProtocol):
+    """Observe `tau_o_s` seconds that end `tau_a_s` before the action *ends*; the challenge does not allow that.
+
+    It exists to check published numbers only. Four of five actions of EPIC-KITCHENS-100 last longer than a second, so
+    the model usually sees the action that it is asked for; and actions that never occur in training are left out of
+    the score. `CAVEAT` is printed with each number.
+
+    Args:
+        tau_a_s: From the last observed instant to the end of the action, in seconds. > 0.
+        tau_o_s: Observation time in seconds. > 0.
+        fps: Steps per second. > 0.
+        short_history: See `AnticipationProtocol`; the published evaluation repeats the first frame.
+        views: See `AnticipationProtocol`.
+
+    Source:
+        facebookresearch/vjepa2, evals/action_anticipation_frozen/epickitchens.py; asked about in its issue 173.
+    """
+
+    short_history: ShortHistory = "repeat"
+    kind: ClassVar[str] = "vjepa"
+
+    CAVEAT: ClassVar[str] = (
+        "the vjepa protocol ends the clip 1 s before the action ENDS, so the action is usually seen, and leaves out "
+        "classes without training segments; its numbers must not stand beside anticipation numbers"
+    )
+
+    def anchor_s(self, start_s: float, stop_s: float) -> float:
+        """Return the end of the action."""
+        return stop_s
+
+
+WindowProtocol = AnticipationProtocol | VJepaProtocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,17 +189,22 @@ def observable(timestamps_s: NDArray[np.float64], first_s: float = 0.0) -> NDArr
     return timestamps_s >= first_s - TIME_TOLERANCE_S
 
 
-def protocol_from_dict(values: dict[str, float | str]) -> AnticipationProtocol | RecognitionProtocol:
+def protocol_from_dict(values: dict[str, float | str]) -> WindowProtocol | RecognitionProtocol:
     """Rebuild a protocol from `to_dict`.
 
     Raises:
-        ValueError: If the kind is unknown.
+        ValueError: If the kind or a name is unknown, or a value is wrong.
     """
     fields = dict(values)
-    match fields.pop("kind", None):
-        case AnticipationProtocol.kind:
-            return AnticipationProtocol(**{name: float(value) for name, value in fields.items()})
-        case RecognitionProtocol.kind:
-            return RecognitionProtocol(num_steps=int(fields["num_steps"]), jitter=float(fields["jitter"]))
-        case other:
-            raise ValueError(f"unknown protocol kind {other!r}; known: anticipation, recognition")
+    kind = fields.pop("kind", None)
+    known = {each.kind: each for each in (AnticipationProtocol, VJepaProtocol, RecognitionProtocol)}
+    if kind not in known:
+        raise ValueError(f"unknown protocol kind {kind!r}; known: {', '.join(known)}")
+    text = {"short_history", "views"}
+    try:
+        typed: dict[str, Any] = {name: str(value) if name in text else float(value) for name, value in fields.items()}
+        if kind == RecognitionProtocol.kind:
+            return RecognitionProtocol(num_steps=int(typed["num_steps"]), jitter=float(typed.get("jitter", 0.0)))
+        return known[kind](**typed)
+    except (TypeError, KeyError) as err:
+        raise ValueError(f"protocol {values} cannot be read: {err}") from err

@@ -12,7 +12,7 @@ from sgear.features import FeatureTable, VideoFeatures
 from sgear.features.corruption import ClassConfusion
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
-from sgear.timing import AnticipationProtocol, RecognitionProtocol
+from sgear.timing import AnticipationProtocol, RecognitionProtocol, VJepaProtocol
 
 TAXONOMY = Taxonomy.from_labels(["cut onion", "peel onion", "wash pan"])
 PROTOCOL = AnticipationProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=1.0)
@@ -58,6 +58,25 @@ def test_steps_before_the_video_do_not_exist():
     sample = AnticipationDataset(table, PROTOCOL, StepLabels(table), FeatureSource(clock()), seed=None)[0]
     assert sample["exists"].tolist() == [False, True, True, True]
     assert sample["clip"][:, 0].tolist() == [0.0, 0.5, 1.5, 2.5]
+
+
+def test_the_repeat_rule_reads_the_first_step_again():
+    table = segments((3.5, 4.0, 0))
+    protocol = AnticipationProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=1.0, short_history="repeat")
+    source = FeatureSource(clock(first_s=0.25))
+    sample = AnticipationDataset(table, protocol, StepLabels(table), source, seed=None)[0]
+    assert sample["exists"].all()
+    assert sample["clip"][:, 0].tolist() == [0.25, 0.5, 1.5, 2.5]
+
+
+@given(start_s=st.floats(0, 10), length_s=st.floats(1.1, 8))
+def test_the_vjepa_window_ends_a_second_before_the_end_of_the_action(start_s, length_s):
+    table = segments((start_s, start_s + length_s, 0))
+    protocol = VJepaProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=1.0)
+    source = FeatureSource(clock(fps=64.0))
+    sample = AnticipationDataset(table, protocol, StepLabels(table), source, seed=None)[0]
+    assert start_s + length_s - 1.0 - 1 / 64 - 1e-5 <= sample["clip"][-1].item() <= start_s + length_s - 1.0 + 1e-5
+    assert sample["exists"].all()
 
 
 def test_segments_with_nothing_to_see_are_counted_and_refused():

@@ -1,13 +1,16 @@
 """The loader of the official EPIC-KITCHENS-100 files."""
 
-import os
+import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+from pickled_tables import dump, table
 
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.epic100 import load_epic100
+from sgear.datasets.epic_files import published_order
 from sgear.errors import AnnotationError
 
 FILES = {
@@ -35,20 +38,9 @@ def annotations(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def real_annotations() -> Path:
-    root = Path(os.environ.get("SGEAR_DATA") or Path(__file__).parents[3] / "shared" / "data")
-    folder = root / "epic-kitchens-100-annotations"
-    if not folder.is_dir():
-        pytest.skip(f"the EPIC-KITCHENS-100 annotations are not in {folder}; set SGEAR_DATA to their parent folder")
-    return folder
-
-
-def load_real() -> Benchmark:
-    folder = real_annotations()
-    names = [name for name in ("EPIC_100_train.csv", "EPIC_100_train_rebuilt.csv") if (folder / name).is_file()]
-    if not names:
-        pytest.skip(f"{folder} holds no training file")
-    return load_epic100(folder, train_name=names[0])
+@pytest.fixture(scope="module")
+def official(real_data: Path) -> Benchmark:
+    return load_epic100(real_data / "epic-kitchens-100-annotations")
 
 
 def test_columns_are_found_by_name_and_times_are_exact_seconds(annotations: Path) -> None:
@@ -75,25 +67,26 @@ def test_subsets_are_read(annotations: Path) -> None:
 @pytest.mark.parametrize("name", list(FILES))
 def test_missing_file_is_named(annotations: Path, name: str) -> None:
     (annotations / f"EPIC_100_{name}.csv").unlink()
-    with pytest.raises(AnnotationError, match=f"EPIC_100_{name}.csv is missing"):
+    with pytest.raises(AnnotationError, match=f"EPIC_100_{name}.csv: no such file"):
         load_epic100(annotations)
 
 
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
-        ("train", "start_timestamp", "begin", r"train.csv: columns \['start_timestamp'\] are missing"),
-        ("train", "01:00:02.25", "01:00:62.25", r"train.csv: row 3: stop_timestamp is '01:00:62.25'"),
-        ("train", "01:00:02.25", "", r"train.csv: row 3: stop_timestamp is None"),
+        ("train", "start_timestamp", "begin", r"train.csv, line 1: columns \['start_timestamp'\] are missing"),
+        ("train", "01:00:02.25", "01:00:62.25", r"train.csv, line 3: stop_timestamp is '01:00:62.25'"),
+        ("train", "01:00:02.25", "", r"train.csv, line 3: stop_timestamp is ''"),
         ("train", "01:00:02.25", "00:59:00.00", r"train.csv: row 3, uid 'P01_01_1' ends before it starts"),
-        ("train", ",0,1,x", ",0,7,x", r"train.csv: row 2: noun_class is '7', expected a class in 0..1"),
-        ("train", ",0,1,x", ",take,1,x", r"train.csv: row 2: verb_class is 'take'"),
+        ("train", ",0,1,x", ",0,7,x", r"train.csv, line 2: noun_class is '7', expected a whole number in 0..1"),
+        ("train", ",0,1,x", ",take,1,x", r"train.csv, line 2: verb_class is 'take'"),
         ("train", "P01_01_1", "P01_01_0", r"row 2, uid 'P01_01_0' repeats a uid"),
-        ("verb_classes", "1,turn-on", "2,turn-on", r"verb_classes.csv: row 3: id is '2'"),
-        ("tail_nouns", "0", "9", r"tail_nouns.csv: row 2: noun is '9'"),
+        ("train", ",0,1,x", ",0,1", r"train.csv, line 2: 7 fields, expected 8"),
+        ("verb_classes", "1,turn-on", "2,turn-on", r"verb_classes.csv, line 3: id is '2'"),
+        ("tail_nouns", "0", "9", r"tail_nouns.csv, line 2: noun is '9'"),
     ],
 )
-def test_wrong_content_is_refused_with_file_and_row(
+def test_wrong_content_is_refused_with_file_and_line(
     annotations: Path, name: str, old: str, new: str, message: str
 ) -> None:
     path = annotations / f"EPIC_100_{name}.csv"
@@ -102,18 +95,95 @@ def test_wrong_content_is_refused_with_file_and_row(
         load_epic100(annotations)
 
 
+def test_action_ids_follow_the_text_of_their_verb_and_noun_ids() -> None:
+    pairs = {(1, 0), (10, 3), (0, 2), (0, 10), (0, 1)}
+    assert published_order(pairs) == ((0, 1), (0, 10), (0, 2), (10, 3), (1, 0))
+
+
+def test_test_segments_have_no_labels(annotations: Path) -> None:
+    (annotations / "EPIC_100_test_timestamps.csv").write_text(
+        "narration_id,participant_id,video_id,start_timestamp,stop_timestamp\nP03_01_0,P03,P03_01,00:00:05.10,00:00:06.00\n"
+    )
+    test = load_epic100(annotations).tests["test"]
+    assert (test.uids, test.column("start_s").tolist(), test.column("action_id").tolist()) == (
+        ["P03_01_0"],
+        [5.1],
+        [-1],
+    )
+    assert not test.is_labelled
+
+
+def test_a_folder_without_test_segments_has_no_test_split(annotations: Path) -> None:
+    assert load_epic100(annotations).tests == {}
+
+
+def test_a_rebuilt_training_file_says_so(annotations: Path) -> None:
+    train = annotations / "EPIC_100_train.csv"
+    train.rename(annotations / "EPIC_100_train_rebuilt.csv")
+    benchmark = load_epic100(annotations)
+    assert "EPIC_100_train_rebuilt.csv (rebuilt, not official)" in benchmark.train.origin
+    assert len(benchmark.train) == 2
+
+
+def test_the_official_csv_is_preferred_to_a_rebuilt_one_and_to_a_pickle(annotations: Path) -> None:
+    (annotations / "EPIC_100_train_rebuilt.csv").write_text("not read")
+    (annotations / "EPIC_100_train.pkl").write_text("not read")
+    assert load_epic100(annotations).train.origin.endswith("EPIC_100_train.csv")
+
+
+def test_a_named_training_file_is_not_replaced_by_another(annotations: Path) -> None:
+    with pytest.raises(AnnotationError, match=r"mine.csv: no such file"):
+        load_epic100(annotations, train_name="mine.csv")
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+def test_a_pickle_gives_the_same_segments_as_its_csv(annotations: Path, name: str) -> None:
+    expected = load_epic100(annotations)
+    path = annotations / f"EPIC_100_{name}.csv"
+    rows = pl.read_csv(path, infer_schema=False).with_columns(pl.col("verb_class", "noun_class").cast(pl.Int64))
+    cells = rows.drop("narration_id").to_dict(as_series=False)
+    pickled = table(cells, index=rows["narration_id"].to_list(), index_name="narration_id", layout="1.0")
+    path.with_suffix(".pkl").write_bytes(dump(pickled))
+    path.unlink()
+    found = load_epic100(annotations)
+    assert getattr(found, name).frame.equals(getattr(expected, name).frame)
+    assert getattr(found, name).origin.endswith(".pkl")
+
+
 @pytest.mark.data
-def test_official_files_have_the_published_sizes() -> None:
-    benchmark = load_real()
-    assert (len(benchmark.train), len(benchmark.validation)) == (67217, 9668)
-    taxonomy = benchmark.taxonomy
+def test_official_files_have_the_published_sizes(official: Benchmark) -> None:
+    assert (len(official.train), len(official.validation), len(official.tests["test"])) == (67217, 9668, 13092)
+    taxonomy = official.taxonomy
     assert (len(taxonomy.verbs), len(taxonomy.nouns), taxonomy.num_actions) == (97, 300, 3806)
-    assert benchmark.unseen_participants == {"P18", "P32"}
+    assert official.unseen_participants == {"P18", "P32"}
 
 
 @pytest.mark.data
-def test_official_action_ids_agree_with_their_verbs_and_nouns() -> None:
-    validation = load_real().validation
-    actions = validation.column("action_id")
-    np.testing.assert_array_equal(validation.taxonomy.verb_of_action[actions], validation.column("verb_id"))
-    np.testing.assert_array_equal(validation.taxonomy.noun_of_action[actions], validation.column("noun_id"))
+def test_official_action_ids_agree_with_their_verbs_and_nouns(official: Benchmark) -> None:
+    for segments in (official.train, official.validation):
+        actions = segments.column("action_id")
+        np.testing.assert_array_equal(segments.taxonomy.verb_of_action[actions], segments.column("verb_id"))
+        np.testing.assert_array_equal(segments.taxonomy.noun_of_action[actions], segments.column("noun_id"))
+
+
+@pytest.mark.data
+def test_official_subsets_have_the_published_sizes(official: Benchmark) -> None:
+    sizes = {
+        name: {field: int(mask.sum()) for field, mask in masks.items()} for name, masks in official.subset_masks.items()
+    }
+    assert sizes["tail"] == {"verb": 1760, "noun": 1900, "action": 3105}
+    assert set(sizes["unseen"].values()) == {1065}
+
+
+@pytest.mark.data
+def test_official_rows_keep_their_times_and_classes(official: Benchmark) -> None:
+    first = next(iter(official.validation))
+    assert (first.uid, first.start_s, first.stop_s, first.verb_id, first.noun_id) == ("P01_11_0", 0.0, 1.89, 0, 2)
+    assert official.taxonomy.action_names[first.action_id] == "take plate"
+
+
+@pytest.mark.data
+def test_official_files_are_read_in_two_seconds(real_data: Path) -> None:
+    start_s = time.process_time()
+    load_epic100(real_data / "epic-kitchens-100-annotations")
+    assert time.process_time() - start_s < 2

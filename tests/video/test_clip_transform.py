@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgear.video import ClipTransform
+from sgear.video.transforms import VIEWS
 
 PLAIN = {"crop_margin": 0.0, "flip": False, "brightness": 0.0, "contrast": 0.0}
 STRONG = {"crop_margin": 0.3, "flip": True, "brightness": 0.4, "contrast": 0.4}
@@ -129,3 +130,26 @@ def test_settings_out_of_range_are_refused(changes):
 def test_frames_that_are_not_bytes_are_refused():
     with pytest.raises((ValueError, TypeError), match=r"(?i)uint8"):
         ClipTransform(8, 8, *NO_NORM, **PLAIN).evaluate(torch.zeros(1, 3, 8, 8))
+
+
+def test_three_crops_of_a_wide_film_are_its_left_centre_and_right():
+    film = torch.arange(64, dtype=torch.uint8).expand(2, 3, 16, 64).contiguous()
+    transform = ClipTransform(16, 16, *NO_NORM, **PLAIN)
+    left, centre, right = (transform.evaluate(film, view) * 255 for view in VIEWS["three-crop"])
+    assert left[0, 0, 0].round().tolist() == list(range(16))
+    assert centre[0, 0, 0].round().tolist() == list(range(24, 40))
+    assert right[0, 0, 0].round().tolist() == list(range(48, 64))
+
+
+def test_three_crops_of_a_tall_film_are_its_top_centre_and_bottom():
+    film = torch.arange(64, dtype=torch.uint8)[:, None].expand(2, 3, 64, 16).contiguous()
+    transform = ClipTransform(16, 16, *NO_NORM, **PLAIN)
+    tops = [round(transform.evaluate(film, view)[0, 0, 0, 0].item() * 255) for view in VIEWS["three-crop"]]
+    assert tops == [0, 24, 48]
+
+
+def test_the_second_half_of_the_six_views_mirrors_the_first():
+    transform = ClipTransform(16, 24, *NO_NORM, **PLAIN)
+    views = [transform.evaluate(_clip(), view) for view in VIEWS["three-crop-flip"]]
+    assert all(torch.equal(plain.flip(-1), mirrored) for plain, mirrored in zip(views[:3], views[3:], strict=True))
+    assert torch.equal(views[1], transform.evaluate(_clip()))

@@ -7,6 +7,7 @@ where a run was resumed.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -17,21 +18,33 @@ from sgear.data.batch import Sample
 from sgear.data.labels import StepLabels
 from sgear.data.sources import StepSource
 from sgear.segments import UNKNOWN_ACTION, ActionSegment, SegmentTable
-from sgear.timing import AnticipationProtocol, RecognitionProtocol, observable
+from sgear.timing import RecognitionProtocol, WindowProtocol, observable
+
+AnyProtocol = TypeVar("AnyProtocol", bound=WindowProtocol | RecognitionProtocol)
 
 
-class WindowDataset(Dataset[Sample], ABC):
+class WindowDataset(Dataset[Sample], ABC, Generic[AnyProtocol]):
     """Base of the two data sets: one sample per row of a segment table.
 
     Args:
         segments: Rows to sample; with the class to predict.
+        protocol: Which instants are seen.
         labels: Actions of the observed steps.
         source: Where steps are read.
         seed: Seed of the augmentation; None means evaluation, without any randomness.
     """
 
-    def __init__(self, segments: SegmentTable, labels: StepLabels, source: StepSource, *, seed: int | None) -> None:
+    def __init__(
+        self,
+        segments: SegmentTable,
+        protocol: AnyProtocol,
+        labels: StepLabels,
+        source: StepSource,
+        *,
+        seed: int | None,
+    ) -> None:
         self.segments = segments
+        self.protocol = protocol
         self.labels = labels
         self.source = source
         self.seed = seed
@@ -44,6 +57,11 @@ class WindowDataset(Dataset[Sample], ABC):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose augmentation is drawn."""
         self.epoch = epoch
+
+    @property
+    def repeats_first(self) -> bool:
+        """Whether steps before the video repeat its first one; otherwise they do not exist."""
+        return False
 
     @abstractmethod
     def instants(self, segment: ActionSegment, rng: np.random.Generator | None) -> NDArray[np.float64]:
@@ -65,7 +83,10 @@ class WindowDataset(Dataset[Sample], ABC):
         segment = self._rows[index]
         rng = None if self.seed is None else np.random.default_rng([self.seed, self.epoch, index])
         instants_s = self.instants(segment, rng)
-        exists = observable(instants_s, self.source.first_s(segment.video_id))
+        first_s = self.source.first_s(segment.video_id)
+        if self.repeats_first:
+            instants_s = np.maximum(instants_s, first_s)
+        exists = observable(instants_s, first_s)
         steps, pts_s = self.source.read(segment.video_id, instants_s[exists], rng)
         self.check_read(segment, pts_s)
         clip = torch.zeros(len(instants_s), *steps.shape[1:])
@@ -80,8 +101,8 @@ class WindowDataset(Dataset[Sample], ABC):
         )
 
 
-class AnticipationDataset(WindowDataset):
-    """What was seen until `tau_a` before each action.
+class AnticipationDataset(WindowDataset[WindowProtocol]):
+    """What was seen until `tau_a` before each action (before its end, under `VJepaProtocol`).
 
     Args:
         segments: Actions to anticipate.
@@ -99,7 +120,7 @@ class AnticipationDataset(WindowDataset):
     def __init__(
         self,
         segments: SegmentTable,
-        protocol: AnticipationProtocol,
+        protocol: WindowProtocol,
         labels: StepLabels,
         source: StepSource,
         *,
@@ -107,21 +128,26 @@ class AnticipationDataset(WindowDataset):
         tau_a_jitter_s: float = 0.0,
         next_within_s: float = 0.0,
     ) -> None:
-        super().__init__(segments, labels, source, seed=seed)
-        self.protocol = protocol
+        super().__init__(segments, protocol, labels, source, seed=seed)
         self.tau_a_jitter_s = tau_a_jitter_s
         self.next_within_s = next_within_s
         blind = (~observable_segments(segments, protocol, source)).sum()
         if blind:
             raise ValueError(f"{blind} segments start before anything can be seen; predict them from the class prior")
 
+    @property
+    def repeats_first(self) -> bool:
+        """Whether the protocol repeats the first frame of a video."""
+        return self.protocol.short_history == "repeat"
+
     def instants(self, segment: ActionSegment, rng: np.random.Generator | None) -> NDArray[np.float64]:
         """Return the window before the action."""
         tau_a_s = self.protocol.tau_a_s
+        anchor_s = self.protocol.anchor_s(segment.start_s, segment.stop_s)
         if rng is not None:
-            room_s = segment.start_s - tau_a_s - self.source.first_s(segment.video_id)
+            room_s = anchor_s - tau_a_s - self.source.first_s(segment.video_id)
             tau_a_s += rng.uniform(0, max(0.0, min(self.tau_a_jitter_s, room_s)))
-        return self.protocol.timestamps(segment.start_s, tau_a_s)
+        return self.protocol.timestamps(anchor_s, tau_a_s)
 
     def step_labels(self, segment: ActionSegment, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the annotated action of each instant."""
@@ -134,24 +160,12 @@ class AnticipationDataset(WindowDataset):
         )
 
     def check_read(self, segment: ActionSegment, pts_s: NDArray[np.float64]) -> None:
-        """Assert that no frame later than `start_s - tau_a_s` was read."""
-        self.protocol.assert_no_future(pts_s, segment.start_s)
+        """Assert that no frame later than the protocol allows was read."""
+        self.protocol.assert_no_future(pts_s, self.protocol.anchor_s(segment.start_s, segment.stop_s))
 
 
-class RecognitionDataset(WindowDataset):
+class RecognitionDataset(WindowDataset[RecognitionProtocol]):
     """What is seen during each action."""
-
-    def __init__(
-        self,
-        segments: SegmentTable,
-        protocol: RecognitionProtocol,
-        labels: StepLabels,
-        source: StepSource,
-        *,
-        seed: int | None,
-    ) -> None:
-        super().__init__(segments, labels, source, seed=seed)
-        self.protocol = protocol
 
     def instants(self, segment: ActionSegment, rng: np.random.Generator | None) -> NDArray[np.float64]:
         """Return instants spread over the action."""
@@ -162,9 +176,8 @@ class RecognitionDataset(WindowDataset):
         return np.full(len(instants_s), segment.action_id)
 
 
-def observable_segments(
-    segments: SegmentTable, protocol: AnticipationProtocol, source: StepSource
-) -> NDArray[np.bool_]:
-    """Return which segments have at least one step to see at `start_s - tau_a_s` [M]."""
+def observable_segments(segments: SegmentTable, protocol: WindowProtocol, source: StepSource) -> NDArray[np.bool_]:
+    """Return which segments have at least one step to see [M]; the rest is predicted from the class prior."""
     first_s = np.array([source.first_s(video_id) for video_id in segments.column("video_id")])
-    return observable(segments.column("start_s") - protocol.tau_a_s - first_s)
+    anchors = [protocol.anchor_s(segment.start_s, segment.stop_s) for segment in segments]
+    return observable(np.array(anchors) - protocol.tau_a_s - first_s)

@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sgear.features import FeatureTable
 from sgear.features.corruption import ClassConfusion
-from sgear.timing import TIME_TOLERANCE_S
+from sgear.features.table import StoredFeatures, VideoFeatures, pool_rows
 from sgear.video.cache import FrameCache
-from sgear.video.transforms import ClipTransform
+from sgear.video.transforms import VIEWS, ClipTransform, View
 
 
 @runtime_checkable
@@ -38,12 +37,12 @@ class FeatureSource:
     """Steps from stored features.
 
     Args:
-        table: Features of the videos.
+        table: Features of the videos, in memory or read as they are asked for.
         pool_s: Average the rows of the last `pool_s` seconds of each step; 0 takes the newest row alone.
         confusion: Corrupts the rows of training videos before they are averaged, in training only.
     """
 
-    def __init__(self, table: FeatureTable, *, pool_s: float = 0.0, confusion: ClassConfusion | None = None) -> None:
+    def __init__(self, table: StoredFeatures, *, pool_s: float = 0.0, confusion: ClassConfusion | None = None) -> None:
         self.table = table
         self.pool_s = pool_s
         self.confusion = confusion
@@ -57,31 +56,29 @@ class FeatureSource:
     ) -> tuple[Tensor, NDArray[np.float64]]:
         """Return features [T F] and the time of the newest row of each."""
         video = self.table[video_id]
-        last = video.rows_at(timestamps_s)
-        begin = last
-        if self.pool_s > 0:
-            begin = np.searchsorted(video.times_s, timestamps_s - self.pool_s + TIME_TOLERANCE_S, side="right")
-            begin = np.minimum(begin, last)
-        first, stop = int(begin.min()), int(last.max()) + 1
         if rng is None or self.confusion is None:
-            rows = video.features[first:stop]
-        else:
-            rows = self.confusion.rows(video_id, first, stop, rng)
-        if self.pool_s == 0:
-            return torch.from_numpy(rows[last - first]), video.times_s[last]
-        # Every second interval of the bounds is a step; the row at the end lets a bound lie behind the last row.
-        bounds = np.stack([begin, last + 1], axis=1).reshape(-1) - first
-        sums = np.add.reduceat(np.concatenate([rows, rows[-1:]]), bounds, axis=0)[::2]
-        pooled = sums / (last + 1 - begin)[:, None].astype(np.float32)
-        return torch.from_numpy(pooled), video.times_s[last]
+            features, pts_s = video.read(timestamps_s, self.pool_s)
+            return torch.from_numpy(features), pts_s
+        assert isinstance(video, VideoFeatures), "class confusion is only built on features in memory"
+        begin, last = video.spans(timestamps_s, self.pool_s)
+        first = int(begin.min())
+        rows = self.confusion.rows(video_id, first, int(last.max()) + 1, rng)
+        return torch.from_numpy(pool_rows(rows, begin - first, last - first)), video.times_s[last]
 
 
 class VideoSource:
-    """Steps from frames kept in a cache, transformed as one clip."""
+    """Steps from frames kept in a cache, transformed as one clip.
 
-    def __init__(self, cache: FrameCache, transform: ClipTransform) -> None:
+    Args:
+        cache: The frames.
+        transform: Crop, augmentation, normalisation.
+        view: Part of each frame that evaluation sees.
+    """
+
+    def __init__(self, cache: FrameCache, transform: ClipTransform, view: View = VIEWS["centre"][0]) -> None:
         self.cache = cache
         self.transform = transform
+        self.view = view
 
     def first_s(self, video_id: str) -> float:
         """Return 0: times of a video count from its first frame."""
@@ -92,5 +89,6 @@ class VideoSource:
     ) -> tuple[Tensor, NDArray[np.float64]]:
         """Return frames [T 3 H W], normalised, and the time each was shown at."""
         batch = self.cache.frames_played_at(video_id, timestamps_s)
-        frames = self.transform.evaluate(batch.frames) if rng is None else self.transform.train(batch.frames, rng)
-        return frames, batch.pts_s
+        if rng is None:
+            return self.transform.evaluate(batch.frames, self.view), batch.pts_s
+        return self.transform.train(batch.frames, rng), batch.pts_s

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgear.segments import SegmentTable
-from sgear.taxonomy import Taxonomy
+from sgear.taxonomy import FIELDS, Field, Taxonomy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,11 @@ class Benchmark:
         unseen_participants: Participants of `validation` that never occur in training, as the benchmark lists them.
         tail_verb_ids: Verbs the benchmark calls rare.
         tail_noun_ids: Nouns the benchmark calls rare.
+        many_shot_verb_ids: Verbs the benchmark calls frequent (EPIC-KITCHENS-55).
+        many_shot_noun_ids: Nouns the benchmark calls frequent (EPIC-KITCHENS-55).
+        tests: Test splits by name, e.g. `test`, or `seen` and `unseen`; without labels where they are not published.
+        headline: The metric of `sgear.predictions.score` by which the benchmark ranks models.
+        usual_tau_a_s: Anticipation time in seconds at which numbers are usually given.
         unscored: Segments that are seen as past but never asked for, e.g. those too close to the start of a video.
     """
 
@@ -34,6 +39,11 @@ class Benchmark:
     unseen_participants: frozenset[str] = field(default_factory=frozenset)
     tail_verb_ids: frozenset[int] = field(default_factory=frozenset)
     tail_noun_ids: frozenset[int] = field(default_factory=frozenset)
+    many_shot_verb_ids: frozenset[int] = field(default_factory=frozenset)
+    many_shot_noun_ids: frozenset[int] = field(default_factory=frozenset)
+    tests: dict[str, SegmentTable] = field(default_factory=dict)
+    headline: str = "recall5"
+    usual_tau_a_s: float = 1.0
     unscored: SegmentTable | None = None
 
     @property
@@ -44,17 +54,45 @@ class Benchmark:
         return SegmentTable(frame, self.taxonomy, origin=f"{self.name} timeline")
 
     @property
-    def subset_masks(self) -> dict[str, NDArray[np.bool_]]:
-        """Which validation segments belong to `unseen` and `tail` [M]; a subset without segments is left out."""
-        masks = {
-            "unseen": np.isin(self.validation.column("participant_id"), sorted(self.unseen_participants)),
-            "tail": self.tail_action_mask[self.validation.column("action_id")],
+    def subset_masks(self) -> dict[str, dict[Field, NDArray[np.bool_]]]:
+        """Which validation segments belong to `unseen` and `tail`, for each field [M].
+
+        A segment is in the tail of the verbs if its verb is rare, in the tail of the nouns if its noun is, and in the
+        tail of the actions if either is. A subset without any segment is left out.
+        """
+        unseen = np.isin(self.validation.column("participant_id"), sorted(self.unseen_participants))
+        masks: dict[str, dict[Field, NDArray[np.bool_]]] = {
+            "unseen": dict.fromkeys(FIELDS, unseen),
+            "tail": {
+                "verb": np.isin(self.validation.column("verb_id"), sorted(self.tail_verb_ids)),
+                "noun": np.isin(self.validation.column("noun_id"), sorted(self.tail_noun_ids)),
+                "action": self.tail_action_mask[self.validation.column("action_id")],
+            },
         }
-        return {name: mask for name, mask in masks.items() if mask.any()}
+        return {name: by_field for name, by_field in masks.items() if by_field["action"].any()}
 
     @property
     def tail_action_mask(self) -> NDArray[np.bool_]:
         """Which actions are rare: verb or noun in its tail list, [A]."""
-        verb_is_tail = np.isin(self.taxonomy.verb_of_action, sorted(self.tail_verb_ids))
-        noun_is_tail = np.isin(self.taxonomy.noun_of_action, sorted(self.tail_noun_ids))
-        return verb_is_tail | noun_is_tail
+        return self._verb_or_noun_in(self.tail_verb_ids, self.tail_noun_ids)
+
+    @property
+    def many_shot_ids(self) -> dict[Field, NDArray[np.int64]]:
+        """Frequent classes of each field; an action is frequent if its verb or its noun is. Empty without lists."""
+        if not (self.many_shot_verb_ids or self.many_shot_noun_ids):
+            return {}
+        actions = self._verb_or_noun_in(self.many_shot_verb_ids, self.many_shot_noun_ids)
+        return {
+            "verb": np.array(sorted(self.many_shot_verb_ids)),
+            "noun": np.array(sorted(self.many_shot_noun_ids)),
+            "action": np.flatnonzero(actions),
+        }
+
+    @property
+    def trained_action_mask(self) -> NDArray[np.bool_]:
+        """Which actions occur in the training segments, [A]."""
+        return self.train.action_counts() > 0
+
+    def _verb_or_noun_in(self, verb_ids: frozenset[int], noun_ids: frozenset[int]) -> NDArray[np.bool_]:
+        has_verb = np.isin(self.taxonomy.verb_of_action, sorted(verb_ids))
+        return has_verb | np.isin(self.taxonomy.noun_of_action, sorted(noun_ids))

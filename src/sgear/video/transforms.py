@@ -19,6 +19,28 @@ _NUM_DRAWS = 8
 
 
 @dataclass(frozen=True)
+class View:
+    """Which part of a frame is seen at test time.
+
+    Args:
+        place: Where the crop stands along the side in which the film is longer: 0 left or top, 1 right or bottom.
+        is_mirrored: Whether left and right change places.
+    """
+
+    place: float = 0.5
+    is_mirrored: bool = False
+
+
+_THREE = tuple(View(place) for place in (0.0, 0.5, 1.0))
+VIEWS: dict[str, tuple[View, ...]] = {
+    "centre": (View(),),
+    "three-crop": _THREE,
+    "three-crop-flip": (*_THREE, *(View(view.place, is_mirrored=True) for view in _THREE)),
+}
+"""The views of each `AnticipationProtocol.views`."""
+
+
+@dataclass(frozen=True)
 class ClipTransform:
     """Crop, resize, jitter and normalise the frames of a clip.
 
@@ -73,9 +95,12 @@ class ClipTransform:
         clip = (clip - centre) * (1 + self.contrast * signed[1]) + centre
         return self._normalise(clip.clamp(0, 1))
 
-    def evaluate(self, frames: UInt8[Tensor, "T 3 H W"]) -> Float32[Tensor, "T 3 h w"]:
-        """Return the clip with the crop at the centre and unchanged colours."""
-        return self._normalise(self._crop(frames, top=0.5, left=0.5))
+    def evaluate(self, frames: UInt8[Tensor, "T 3 H W"], view: View = VIEWS["centre"][0]) -> Float32[Tensor, "T 3 h w"]:
+        """Return one view of the clip with unchanged colours."""
+        is_wide = frames.shape[-1] * self.height >= frames.shape[-2] * self.width
+        top, left = (0.5, view.place) if is_wide else (view.place, 0.5)
+        clip = self._crop(frames, top=top, left=left)
+        return self._normalise(clip.flip(-1) if view.is_mirrored else clip)
 
     def _crop(self, frames: Tensor, *, top: float, left: float) -> Tensor:
         if frames.ndim != 4 or frames.shape[1] != 3 or frames.dtype != torch.uint8:

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgear.datasets.benchmark import Benchmark
+from sgear.datasets.epic_files import published_order
 from sgear.datasets.kitchen.law import kitchen_law
 from sgear.datasets.kitchen.recipes import NOUNS, VERBS
 from sgear.datasets.kitchen.world import KitchenFilm, KitchenWorld
@@ -96,7 +97,7 @@ def write_annotations(world: KitchenWorld, folder: Path) -> None:
 def world_benchmark(world: KitchenWorld) -> Benchmark:
     """Return the benchmark of a world without writing or rendering anything."""
     present = {_class_pair(segment.action) for film in world.films for segment in film.segments}
-    taxonomy = Taxonomy(verbs=VERBS, nouns=NOUNS, action_pairs=tuple(sorted(present)))
+    taxonomy = Taxonomy(verbs=VERBS, nouns=NOUNS, action_pairs=published_order(present))
     tail_verbs, tail_nouns = _tail_classes(world)
     return Benchmark(
         name="kitchen",

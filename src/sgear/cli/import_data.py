@@ -1,0 +1,90 @@
+"""`sgear data import`: say what is wrong with a csv of own annotations, row by row, and make a data set of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sgear.datasets.own import ImportResult, Problem, check_own, import_own
+from sgear.errors import ConfigError
+
+MOST_SHOWN = 50
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+
+
+def run_import(
+    csv: Path,
+    out: Path | None,
+    *,
+    validation_share: float | None = None,
+    seed: int = 0,
+    videos: Path | None = None,
+    check_only: bool = False,
+) -> ImportResult:
+    """Check a csv, print what was found, and write the data set folder.
+
+    Args:
+        csv: One action per row.
+        out: Folder to write.
+        validation_share: Share of validation segments where there is no column split.
+        seed: Seed of the splits.
+        videos: Folder of the films, to check that each row lies within its film.
+        check_only: Write nothing; `out` is then not allowed.
+
+    Raises:
+        SgearError: If the csv cannot be read, or a setting contradicts another one.
+        typer.Exit: With code 2 if a row is wrong; nothing is written then.
+    """
+    if check_only == (out is not None):
+        raise ConfigError("give either a folder to write, or --check to write nothing")
+    if validation_share is not None and not 0 < validation_share < 1:
+        raise ConfigError(f"the validation share must be between 0 and 1, got {validation_share:g}")
+    if out is None:
+        result = check_own(csv, validation_share=validation_share, seed=seed, videos=videos)
+    else:
+        result = import_own(csv, out, validation_share=validation_share, seed=seed, videos=videos)
+    console = Console(highlight=False, soft_wrap=True)
+    _print_problems(console, result.problems)
+    if not result.is_accepted:
+        num_errors = sum(problem.level == "error" for problem in result.problems)
+        console.print(f"[red]{_count(num_errors, 'error')} in {escape(str(csv))}; nothing was written.[/red]")
+        raise typer.Exit(2)
+    _print_summary(console, result)
+    if result.out is not None:
+        written = escape(str(result.out))
+        console.print(f"Written to {written}. Train with dataset.name=csv dataset.root={written}")
+    else:
+        console.print("The file can be imported; nothing was written.")
+    return result
+
+
+def _print_problems(console: Console, problems: tuple[Problem, ...]) -> None:
+    for problem in problems[:MOST_SHOWN]:
+        colour = _COLOURS[problem.level]
+        console.print(f"[{colour}]{problem.level}[/{colour}] {escape(str(problem))}")
+    hidden = problems[MOST_SHOWN:]
+    if hidden:
+        counts = [_count(sum(each.level == level for each in hidden), level) for level in _COLOURS]
+        console.print(f"... and {len(hidden)} more: {', '.join(text for text in counts if not text.startswith('0 '))}")
+
+
+def _print_summary(console: Console, result: ImportResult) -> None:
+    assert result.taxonomy is not None, "an accepted csv has classes"
+    table = Table("split", "segments", "videos", *(["participants"] if result.has_participants else []), "classes")
+    for name, counts in result.splits.items():
+        people = [counts.participants] if result.has_participants else []
+        table.add_row(name, *(f"{count:,}" for count in (counts.segments, counts.videos, *people, counts.classes)))
+    console.print(table)
+    taxonomy = result.taxonomy
+    is_labels = taxonomy.verbs == taxonomy.action_names
+    parts = "" if is_labels else f" of {_count(len(taxonomy.verbs), 'verb')} and {_count(len(taxonomy.nouns), 'noun')}"
+    console.print(f"{_count(taxonomy.num_actions, 'action class', 'action classes')}{parts}")
+    console.print(f"Splits: {escape(result.split_rule)}")
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,214 @@
+"""A csv of own annotations -> its right rows, and what is wrong with each of the others.
+
+Columns: `video`, `start`, `stop`, then `verb` and `noun`, or `label`; optional `participant`, `split`, `uid`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from sgear.datasets.own.problems import ProblemList, named
+from sgear.datasets.text_table import read_rows, wrong_separator
+
+TIME_COLUMNS = ("video", "start", "stop")
+LABEL_STYLES = (("verb", "noun"), ("label",))
+OPTIONAL = ("participant", "split", "uid")
+WRITTEN_IDS = ("verb_id", "noun_id", "action_id")
+"""Columns that an imported folder adds; in a csv they are made anew and not read."""
+SPLITS = ("train", "validation", "test")
+FILM_ENDINGS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
+_SPLIT_HINTS = {
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "testing": "test",
+}
+_LONGEST_NAME = 200
+_LATEST_S = 1e6
+
+_SECONDS = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_CLOCK = re.compile(r"([0-9]{1,5}):([0-5][0-9]):([0-5][0-9])(\.[0-9]+)?")
+_TIME_HINTS = (
+    (re.compile(r"[+-]?[0-9]+,[0-9]+"), "has a decimal comma", "Write a point: 12.5"),
+    (re.compile(r"[0-9]+:[0-9]{2}(\.[0-9]+)?"), "has no hours", "Write HH:MM:SS, e.g. 00:01:30.5, or seconds, 90.5"),
+    (
+        re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE),
+        "is no time",
+        "Write seconds such as 12.5, or remove the row",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class OwnRow:
+    """One right row.
+
+    Args:
+        line: Line of the file.
+        video: Name of the video, without folder and ending.
+        start_s: Start of the action in seconds.
+        stop_s: Its end in seconds.
+        names: (verb, noun) or (label,); empty where a test row has none.
+        participant: Who acts; None without such a column.
+        split: One of `SPLITS`; None without such a column.
+        uid: Name of the row; empty without such a column.
+    """
+
+    line: int
+    video: str
+    start_s: float
+    stop_s: float
+    names: tuple[str, ...]
+    participant: str | None
+    split: str | None
+    uid: str
+
+
+@dataclass(frozen=True)
+class OwnTable:
+    """The right rows of a file, and which columns it has."""
+
+    rows: tuple[OwnRow, ...]
+    style: tuple[str, ...]
+    has_participants: bool
+    has_splits: bool
+
+
+def read_own(path: Path, problems: ProblemList) -> OwnTable | None:
+    """Read all rows; what is wrong goes to `problems`.
+
+    Returns:
+        The rows without an error of their own, or None where the header is wrong.
+
+    Raises:
+        AnnotationError: If the file is missing, empty, no UTF-8 text, or has a quote that is not closed.
+    """
+    rows, lines = read_rows(path, remedy="Check the path.")
+    header, first_line = rows.pop(0), lines.pop(0)
+    style = _check_header(header, first_line, problems)
+    if style is None:
+        return None
+    if not rows:
+        problems.error(first_line, None, None, "there is no row below the header", "Write one row per action")
+    good = []
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != len(header):
+            text = f"{len(row)} fields, expected {len(header)} as in the header"
+            remedy = 'Put double quotes around a value with a comma, "a, b"; write numbers with a decimal point'
+            problems.error(line, None, None, text, remedy)
+        elif (right := _read_row(dict(zip(header, row, strict=True)), line, style, problems)) is not None:
+            good.append(right)
+    return OwnTable(tuple(good), style, "participant" in header, "split" in header)
+
+
+def _check_header(header: list[str], line: int, problems: ProblemList) -> tuple[str, ...] | None:
+    """Return how labels are given, or None where the header is wrong."""
+    missing = [name for name in TIME_COLUMNS if name not in header]
+    separator = wrong_separator(header)
+    if missing and separator is not None:
+        text = f"the columns are separated by {separator}, expected commas"
+        problems.error(line, None, None, text, "Save the file as 'CSV UTF-8 (comma delimited)'")
+        return None
+    known = {*TIME_COLUMNS, *OPTIONAL, *(name for style in LABEL_STYLES for name in style)}
+    style = "label" if "label" in header else "verb and noun"
+    has_both = "label" in header and ("verb" in header or "noun" in header)
+    if style != "label":
+        missing += [name for name in ("verb", "noun") if name not in header]
+    twice = sorted({name for name in header if name in known and header.count(name) > 1})
+    unknown = [name for name in header if name not in known and name not in WRITTEN_IDS]
+    spelled = [name for name in unknown if name.casefold() in missing]
+    if missing:
+        hint = f"; write {named(spelled)} in small letters" if spelled else ", or give 'label' instead of verb and noun"
+        problems.error(line, None, None, f"columns {named(missing)} are missing", f"Add them to the header{hint}")
+    if has_both:
+        text = "there is a column label and a column verb or noun"
+        problems.error(line, None, None, text, "Keep label, or verb and noun")
+    if twice:
+        problems.error(line, None, None, f"columns {named(twice)} occur twice", "Remove one of each")
+    if unknown and not missing:
+        problems.note(line, None, f"columns {named(unknown)} are not used", "Correct the name if one is misspelled")
+    if missing or has_both or twice:
+        return None
+    return ("label",) if style == "label" else ("verb", "noun")
+
+
+def _read_row(row: dict[str, str], line: int, style: tuple[str, ...], problems: ProblemList) -> OwnRow | None:
+    """Return the row, or None after saying all that is wrong with it."""
+    num_before = problems.num_errors
+    for name in (*style, *OPTIONAL, "video"):
+        if name in row:
+            _check_name(row[name], name, line, problems)
+    _check_video(row["video"], line, problems)
+    for name in ("participant", "uid"):
+        if row.get(name) == "":
+            problems.error(line, name, "", "is empty", f"Write it, or remove the column {name} for all rows")
+    split = row.get("split")
+    if split is not None and split not in SPLITS:
+        hint = _SPLIT_HINTS.get(split.casefold(), split.casefold())
+        remedy = f"Write {hint}" if hint in SPLITS else f"Write one of {', '.join(SPLITS)}"
+        problems.error(line, "split", split, "is no split", remedy)
+    empty = [name for name in style if row[name] == ""]
+    if empty and not (split == "test" and len(empty) == len(style)):
+        for name in empty:
+            problems.error(line, name, "", "is empty", "Write what is done, or remove the row")
+    start_s, stop_s = (_read_time(row[name], name, line, problems) for name in ("start", "stop"))
+    if start_s is None or stop_s is None:
+        return None
+    if stop_s <= start_s:
+        remedy = "Correct start or stop; both count from the start of the video"
+        problems.error(line, "stop", row["stop"], f"is not after the start {row['start']}", remedy)
+    if problems.num_errors > num_before:
+        return None
+    names = () if empty else tuple(row[name] for name in style)
+    return OwnRow(line, row["video"], start_s, stop_s, names, row.get("participant"), split, row.get("uid", ""))
+
+
+def _check_name(value: str, column: str, line: int, problems: ProblemList) -> None:
+    if not value.isprintable() and any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in value):
+        problems.error(line, column, value, "holds a line break or another control character", "Remove it")
+    if len(value) > _LONGEST_NAME:
+        text = f"has {len(value)} characters, at most {_LONGEST_NAME} are allowed"
+        problems.error(line, column, value, text, "Shorten it, or look for a quote that is not closed")
+
+
+def _check_video(video: str, line: int, problems: ProblemList) -> None:
+    if video == "":
+        problems.error(line, "video", "", "is empty", "Write the name of the video file")
+    name = re.split(r"[/\\]", video)[-1]
+    front, point, ending = name.rpartition(".")
+    stem = front if (point + ending).casefold() in FILM_ENDINGS else name
+    if stem != video:
+        problems.error(line, "video", video, "has a folder or a file ending", f"Write the name alone: {stem}")
+
+
+def _read_time(text: str, column: str, line: int, problems: ProblemList) -> float | None:
+    """Return seconds, or None after saying what is wrong."""
+    clock = _CLOCK.fullmatch(text)
+    if clock is not None:
+        hours, minutes, seconds, fraction = clock.groups(default="")
+        # One decimal number, so that 00:01:01.60 is the float nearest to 61.6.
+        value = float(f"{int(hours) * 3600 + int(minutes) * 60 + int(seconds)}{fraction}")
+    elif _SECONDS.fullmatch(text):
+        value = float(text)
+    else:
+        problem, remedy = next(
+            ((words, what) for pattern, words, what in _TIME_HINTS if pattern.fullmatch(text)),
+            ("is empty" if text == "" else "is no time", "Write seconds such as 12.5, or HH:MM:SS.ss"),
+        )
+        problems.error(line, column, text, problem, remedy)
+        return None
+    if value < 0:
+        problems.error(line, column, text, "is before the start of the video", "Count seconds from the first frame, 0")
+        return None
+    if not math.isfinite(value) or value > _LATEST_S:
+        remedy = "Write seconds, not frames or milliseconds"
+        problems.error(line, column, text, f"is later than {_LATEST_S:,.0f} s", remedy)
+        return None
+    # Minus zero is zero.
+    return abs(value)

@@ -1,0 +1,210 @@
+"""50 Salads, frame-wise labels at 30 frames a second: `groundTruth/*.txt` with `mapping.txt`.
+
+Frame i is shown at i / 30 s of the film. `action_start` and `action_end` fill the film before the first and after the
+last action; they are classes of the dense protocol (`sgear.datasets.dense`), but no segments.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from sgear.datasets.benchmark import Benchmark
+from sgear.datasets.salads50 import FIRST_START_S, label_runs
+from sgear.datasets.text_table import read_text, shown
+from sgear.errors import AnnotationError
+from sgear.segments import SegmentTable
+from sgear.taxonomy import Taxonomy
+
+FPS = 30.0
+START, END = "action_start", "action_end"
+SPLITS = (1, 2, 3, 4, 5)
+VIDEO_ID = re.compile(r"rgb-([0-9]{2})-[0-9]")
+_REMEDY = "Check the folder of 50 Salads, or get the file again."
+
+
+def text_lines(path: Path) -> list[tuple[int, str]]:
+    """Return (line number, text) of each line of a text file that is not blank.
+
+    Raises:
+        AnnotationError: If the file is missing, empty or no UTF-8 text.
+    """
+    lines = re.split(r"\r\n|\r|\n", read_text(path, remedy=_REMEDY))
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def user_of(video_id: str) -> str:
+    """Return the user of a video: `rgb-01-2` is the second salad of user 01."""
+    return video_id.split("-")[1]
+
+
+def read_videos(path: Path) -> list[str]:
+    """Return the video ids of a split file: one id per line, with or without a folder and `.txt`.
+
+    Raises:
+        AnnotationError: If a line is no video of 50 Salads, or occurs twice.
+    """
+    videos: dict[str, int] = {}
+    for number, line in text_lines(path):
+        video_id = line.rsplit("/", 1)[-1].removesuffix(".txt")
+        if not VIDEO_ID.fullmatch(video_id):
+            raise AnnotationError(
+                f"{path}, line {number}: {shown(line)}, expected a video such as rgb-01-2. Correct the file."
+            )
+        if video_id in videos:
+            raise AnnotationError(
+                f"{path}, line {number}: {video_id} stands on line {videos[video_id]} already. Remove one."
+            )
+        videos[video_id] = number
+    return list(videos)
+
+
+def read_fold(root: Path, split: int) -> dict[str, list[str]]:
+    """Return the training and test videos of one of the five folds of `splits_abu_farha` (or `splits`).
+
+    Raises:
+        AnnotationError: If a file is missing or wrong, or a user is on both sides.
+        ValueError: If there is no such fold.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"50 Salads has the folds {SPLITS}, got split {split}")
+    folder = root / "splits_abu_farha"
+    if not folder.is_dir() and (root / "splits" / f"train.split{split}.bundle").is_file():
+        folder = root / "splits"
+    parts = {part: read_videos(folder / f"{part}.split{split}.bundle") for part in ("train", "test")}
+    return check_users(parts, folder)
+
+
+def check_users(parts: dict[str, list[str]], folder: Path) -> dict[str, list[str]]:
+    """Return the parts of a split as they are.
+
+    Raises:
+        AnnotationError: If a user is in both.
+    """
+    train, test = ({user_of(video_id) for video_id in parts[part]} for part in ("train", "test"))
+    if train & test:
+        raise AnnotationError(f"{folder}: users {sorted(train & test)} are in train and in test. Get the files again.")
+    return parts
+
+
+def read_mapping(root: Path) -> dict[str, int]:
+    """Return the id of each of the 19 frame classes, as `mapping.txt` numbers them.
+
+    Raises:
+        AnnotationError: If a line is wrong, or the ids are not 0, 1, 2, ... once each.
+    """
+    path = root / "mapping.txt"
+    ids: dict[str, int] = {}
+    for number, line in text_lines(path):
+        parts = line.split()
+        if len(parts) != 2 or not re.fullmatch(r"[0-9]{1,3}", parts[0]) or parts[1] in ids:
+            raise AnnotationError(f"{path}, line {number}: {shown(line)}, expected an id and a new name. Correct it.")
+        ids[parts[1]] = int(parts[0])
+    if sorted(ids.values()) != list(range(len(ids))) or not {START, END} < ids.keys():
+        raise AnnotationError(
+            f"{path}: expected the ids 0..{len(ids) - 1} once each, with {START} and {END}. Correct the file."
+        )
+    return ids
+
+
+def read_frame_labels(root: Path, video_id: str, mapping: dict[str, int]) -> NDArray[np.int64]:
+    """Return the class of each frame [T], 30 a second, in the ids of `mapping`.
+
+    Raises:
+        AnnotationError: If the file is missing, or holds a name that is not in `mapping`.
+    """
+    path = root / "groundTruth" / f"{video_id}.txt"
+    labels = []
+    for number, name in text_lines(path):
+        if name not in mapping:
+            raise AnnotationError(f"{path}, line {number}: {shown(name)} is not in mapping.txt. Correct the file.")
+        if number != len(labels) + 1:
+            raise AnnotationError(
+                f"{path}, line {number - 1}: a blank line, expected a label on each. Correct the file."
+            )
+        labels.append(mapping[name])
+    return np.array(labels, dtype=np.int64)
+
+
+def action_runs(labels: NDArray[np.int64], mapping: dict[str, int]) -> list[tuple[int, int, str]]:
+    """Return (first frame, frame after the last, name) of each maximal run of one action."""
+    names = {index: name for name, index in mapping.items()}
+    outside = np.isin(labels, [mapping[START], mapping[END]])
+    return [(first, stop, names[code - 1]) for first, stop, code in label_runs(np.where(outside, 0, labels + 1))]
+
+
+def load_salads50_framewise(root: Path, *, split: int, only_present: bool = False) -> Benchmark:
+    """Load one of the five folds from the frame-wise labels.
+
+    A segment is a maximal run of one of the 17 actions, in seconds of the film. Class ids are those of
+    `load_salads50` and `load_salads50_raw`, not those of `mapping.txt`.
+
+    Args:
+        root: Folder with `groundTruth/`, `mapping.txt` and `splits_abu_farha/`.
+        split: Fold, 1 to 5.
+        only_present: Leave out videos without a label file. Numbers on a part of the videos are not those of the fold.
+
+    Raises:
+        AnnotationError: If a file is missing or wrong; names the videos whose label files are missing.
+        ValueError: If there is no such fold.
+    """
+    mapping = read_mapping(root)
+    names = sorted(mapping.keys() - {START, END})
+    taxonomy = Taxonomy.from_labels(names)
+    parts = read_fold(root, split)
+    missing = missing_labels(root, [*parts["train"], *parts["test"]])
+    if missing and not only_present:
+        raise AnnotationError(
+            f"{root / 'groundTruth'}: no labels of {len(missing)} videos: {', '.join(missing)}. Put their files "
+            "there, or load the others alone with only_present=True."
+        )
+    tables = {}
+    for part, video_ids in parts.items():
+        present = [video_id for video_id in video_ids if video_id not in missing]
+        rows = [
+            (video_id, first / FPS, stop / FPS, names.index(name))
+            for video_id in present
+            for first, stop, name in action_runs(read_frame_labels(root, video_id, mapping), mapping)
+        ]
+        tables[part] = segment_frame(rows, taxonomy)
+    return split_benchmark(tables, taxonomy, name=f"salads50-framewise-fold{split}", origin=str(root / "groundTruth"))
+
+
+def missing_labels(root: Path, video_ids: list[str]) -> list[str]:
+    """Return the videos without a frame-wise label file."""
+    return [video_id for video_id in video_ids if not (root / "groundTruth" / f"{video_id}.txt").is_file()]
+
+
+def segment_frame(rows: list[tuple[str, float, float, int]], taxonomy: Taxonomy) -> pl.DataFrame:
+    """Return segments of (video id, start in s, stop in s, action id), with users and uids `<video>_<number>`."""
+    schema = {"video_id": pl.String, "start_s": pl.Float64, "stop_s": pl.Float64, "action_id": pl.Int64}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    number = pl.int_range(pl.len()).over("video_id").cast(pl.String)
+    actions = pl.Series(range(taxonomy.num_actions), dtype=pl.Int64)
+    return frame.with_columns(
+        (pl.col("video_id") + "_" + number).alias("uid"),
+        pl.col("video_id").str.split("-").list.get(1).alias("participant_id"),
+        pl.col("action_id").replace_strict(actions, taxonomy.verb_of_action, return_dtype=pl.Int64).alias("verb_id"),
+        pl.col("action_id").replace_strict(actions, taxonomy.noun_of_action, return_dtype=pl.Int64).alias("noun_id"),
+    )
+
+
+def split_benchmark(tables: dict[str, pl.DataFrame], taxonomy: Taxonomy, *, name: str, origin: str) -> Benchmark:
+    """Return the benchmark of `train` and `test` segments; those of the first two seconds are past only."""
+    is_asked = pl.col("start_s") >= FIRST_START_S
+
+    def table(frame: pl.DataFrame) -> SegmentTable:
+        return SegmentTable(frame, taxonomy, origin=origin)
+
+    return Benchmark(
+        name=name,
+        taxonomy=taxonomy,
+        train=table(tables["train"].filter(is_asked)),
+        validation=table(tables["test"].filter(is_asked)),
+        unscored=table(pl.concat([frame.filter(~is_asked) for frame in tables.values()])),
+        headline="top1",
+    )

@@ -1,0 +1,232 @@
+"""50 Salads from the raw annotations: `activityAnnotations/*.txt`, one `start stop label` per line, in camera time.
+
+The unit is the microsecond, and every time lies on the camera's grid of 33,338.125 us (29.9957 frames a second), so
+times are whole frames, here played at 30 a second. Frame-wise ground truth and stored features count frames in the
+same way, but the films lack some (0 to 23 in the five films with labels here, up to 81 in the features of 02-2).
+
+Clock `annotations`: 0 s is the first annotated instant of the video, at any level. Row 0 of the stored features is
+there: at 3 rows a second 97.7 % of the rows of all 50 videos have the label annotated for them, 99.4 % in the median
+video; most of the rest is lost frames.
+
+Clock `film`: 0 s is the first frame of the film. Where that is, and where frames were lost, is known from
+`groundTruth/` alone: each action starts on the frame where it starts there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from sgear.datasets.benchmark import Benchmark
+from sgear.datasets.salads50_framewise import (
+    FPS,
+    action_runs,
+    check_users,
+    missing_labels,
+    read_fold,
+    read_frame_labels,
+    read_mapping,
+    read_videos,
+    segment_frame,
+    split_benchmark,
+    text_lines,
+)
+from sgear.datasets.text_table import TextTable, shown
+from sgear.errors import AnnotationError
+from sgear.taxonomy import Taxonomy
+
+Granularity = Literal["low", "mid", "eval", "abstract"]
+Clock = Literal["annotations", "film"]
+Folds = Literal["abu_farha", "lea"]
+
+TICK_US = 33338.125
+"""Distance of two camera frames in microseconds."""
+# Rounding to whole microseconds moves a time by 1.5e-5 ticks.
+_TICK_TOLERANCE = 1e-3
+HIGH_LEVEL = frozenset({"cut_and_mix_ingredients", "prepare_dressing", "serve_salad"})
+"""Labels of the highest level, which lie over the activities."""
+_NO_CLASS = "null"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One annotated phase: frames [start, stop) after the first annotated instant, and its low-level label."""
+
+    start: int
+    stop: int
+    label: str
+
+
+def load_salads50_raw(
+    root: Path,
+    *,
+    split: int,
+    granularity: Granularity = "mid",
+    folds: Folds = "abu_farha",
+    clock: Clock = "annotations",
+) -> Benchmark:
+    """Load one split of the raw annotations at one level.
+
+    `low` keeps the phases (prep, core, post) as segments. Above that, a segment goes from the first to the last phase
+    of an activity between which no phase of another class starts; activities annotated for the very same time (several
+    ingredients placed at once, 7 videos) are segments of their own, where the frame-wise labels keep one of them.
+    Phases whose class is `null` at a level are left out. Users 08 and 12 have annotations, but belong to no split and
+    have no features.
+
+    Args:
+        root: Folder of the data set.
+        split: 1 to 5 for `abu_farha`: users 1-5, 6-11, 13-17, 18-22, 23-27 are tested. 1 or 2 for `lea`.
+        granularity: Level of the labels; `abstract` has the verbs alone.
+        folds: `abu_farha` reads splits_abu_farha/, the five folds of anticipation papers; `lea` reads splits/, the
+            split that stored features were trained on. They are different: `lea` 1 tests users 3, 6, 14, 19 and 22.
+        clock: What 0 s is, see above. `film` needs the frame-wise labels of all videos of the split.
+
+    Raises:
+        AnnotationError: If a file is missing or wrong; names file and line.
+        ValueError: If an argument is unknown.
+    """
+    for name, value, known in (
+        ("granularity", granularity, get_args(Granularity)),
+        ("folds", folds, get_args(Folds)),
+        ("clock", clock, get_args(Clock)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    class_of, classes = _read_conversion(root, granularity)
+    taxonomy = Taxonomy.from_labels(classes)
+    parts = read_fold(root, split) if folds == "abu_farha" else _read_lea_split(root, split)
+    missing = missing_labels(root, [*parts["train"], *parts["test"]]) if clock == "film" else []
+    if missing:
+        raise AnnotationError(
+            f"{root / 'groundTruth'}: no labels of {len(missing)} videos, so nothing says where their films start: "
+            f"{', '.join(missing)}. Put their files there, or use the clock 'annotations'."
+        )
+    tables = {}
+    for part, video_ids in parts.items():
+        segments = []
+        for video_id in video_ids:
+            rows = _read_rows(root, video_id, class_of)
+            if clock == "film":
+                rows = _on_film(rows, root, video_id)
+            segments += [
+                (video_id, first / FPS, stop / FPS, classes.index(name))
+                for first, stop, name in _merge(
+                    [(row.start, row.stop, class_of[row.label]) for row in rows], granularity
+                )
+                if name != _NO_CLASS
+            ]
+        tables[part] = segment_frame(segments, taxonomy)
+    name = f"salads50-{granularity}-{'fold' if folds == 'abu_farha' else 'split'}{split}"
+    return split_benchmark(tables, taxonomy, name=name, origin=str(root / "activityAnnotations"))
+
+
+def _read_lea_split(root: Path, split: int) -> dict[str, list[str]]:
+    if split not in (1, 2):
+        raise ValueError(f"50 Salads has the splits 1 and 2 of Lea et al., got split {split}")
+    folder = root / "splits" / f"split_{split}"
+    return check_users({part: read_videos(folder / f"{part}.txt") for part in ("train", "test")}, folder)
+
+
+def _read_conversion(root: Path, granularity: Granularity) -> tuple[dict[str, str], list[str]]:
+    """Return the class of each low-level label, and the classes in the order of their ids."""
+    path = root / "conversions" / f"low_to_{'mid' if granularity == 'low' else granularity}.txt"
+    class_of: dict[str, str] = {}
+    for number, line in text_lines(path):
+        parts = line.split()
+        if len(parts) != 2 or parts[0] in class_of:
+            raise AnnotationError(
+                f"{path}, line {number}: {shown(line)}, expected a new label and its class. Correct it."
+            )
+        class_of[parts[0]] = parts[0] if granularity == "low" else parts[1]
+    classes = sorted(set(class_of.values()) - {_NO_CLASS})
+    if granularity != "abstract":
+        path = root / f"{granularity}_level_actions.txt" if granularity in ("low", "mid") else root / "eval_actions.txt"
+        listed = [line for _, line in text_lines(path)]
+        if sorted(listed) != classes:
+            odd = sorted(set(listed) ^ set(classes)) or "a name occurs twice"
+            raise AnnotationError(f"{path}: not the classes of the conversion files ({odd}). Get the files again.")
+        classes = listed
+    return class_of, classes
+
+
+def _read_rows(root: Path, video_id: str, class_of: dict[str, str]) -> list[_Row]:
+    """Return the phases of a video in the order of their starts."""
+    path = root / "activityAnnotations" / f"{video_id.removeprefix('rgb-')}-activityAnnotation.txt"
+    lines = text_lines(path)
+    fields = [line.split() for _, line in lines]
+    for (number, line), parts in zip(lines, fields, strict=True):
+        if len(parts) != 3:
+            raise AnnotationError(f"{path}, line {number}: {shown(line)}, expected start, stop and label. Correct it.")
+    frame = pl.DataFrame(fields, schema=dict.fromkeys(("start", "stop", "label"), pl.String), orient="row")
+    table = TextTable(path, frame, pl.Series("line", [number for number, _ in lines]))
+    table.refuse(~pl.col("label").is_in([*class_of, *HIGH_LEVEL]), "label", "an activity of 50 Salads")
+    start_us, stop_us = (table.integers(column).to_numpy() for column in ("start", "stop"))
+    table.refuse(pl.lit(pl.Series(stop_us < start_us)), "stop", "a time at or after the start")
+    table.refuse(pl.lit(frame.is_duplicated()), "start", "a row that does not occur twice")
+    starts = _frames(table, "start", start_us - start_us.min())
+    stops = _frames(table, "stop", stop_us - start_us.min())
+    phases = [row for row in zip(starts, stops, frame["label"], strict=True) if row[2] not in HIGH_LEVEL]
+    if not phases:
+        raise AnnotationError(f"{path}: no low-level activity in the file. Get the file again.")
+    begun = {start for start, _, _ in phases}
+    # The last frame of a phase belongs to it unless another one starts there; a phase has one frame at least.
+    rows = [_Row(start, max(start + 1, stop if stop in begun else stop + 1), label) for start, stop, label in phases]
+    return sorted(rows, key=lambda row: (row.start, class_of[row.label], row.label))
+
+
+def _frames(table: TextTable, column: str, after_us: NDArray[np.int64]) -> list[int]:
+    """Return times after the first annotated instant as frames."""
+    frames = np.round(after_us / TICK_US)
+    is_off_grid = np.abs(after_us / TICK_US - frames) > _TICK_TOLERANCE
+    table.refuse(pl.lit(pl.Series(is_off_grid)), column, f"a time on the camera's grid of {TICK_US} us")
+    return frames.astype(int).tolist()
+
+
+def _merge(rows: list[tuple[int, int, str]], granularity: Granularity) -> list[tuple[int, int, str]]:
+    """Join phases of one class between which no phase of another class starts; rows and result sorted by start."""
+    if granularity == "low":
+        return rows
+    merged: list[tuple[int, int, str]] = []
+    newest: dict[str, tuple[int, int]] = {}
+    for start, stop, name in rows:
+        # Where the open segment of this class stands in `merged`, and when its last phase started.
+        place, last_start = newest.get(name, (-1, -1))
+        if place < 0 or any(last_start < other[0] < start for other in rows if other[2] != name):
+            newest[name] = len(merged), start
+            merged.append((start, stop, name))
+        else:
+            newest[name] = place, start
+            merged[place] = merged[place][0], max(merged[place][1], stop), name
+    return merged
+
+
+def _on_film(rows: list[_Row], root: Path, video_id: str) -> list[_Row]:
+    """Return the phases in frames of the film, counted from its first."""
+    activity_of, _ = _read_conversion(root, "mid")
+    # Of activities that start together, the frame-wise labels show the last by name: the order of `rows`.
+    newest = {row.start: activity_of[row.label] for row in rows}
+    changes = [new for old, new in pairwise([(0, ""), *newest.items()]) if old[1] != new[1]]
+    mapping = read_mapping(root)
+    runs = action_runs(read_frame_labels(root, video_id, mapping), mapping)
+    if [name for _, name in changes] != [name for _, _, name in runs]:
+        raise AnnotationError(
+            f"{root / 'groundTruth'}: the actions of {video_id} do not follow in the order of its raw annotations, so "
+            "nothing says where the film starts. Get both files again, or use the clock 'annotations'."
+        )
+    annotated = np.array([start for start, _ in changes])
+    shown_at = np.array([first for first, _, _ in runs])
+    limits = np.append(shown_at[1:], np.iinfo(np.int64).max)
+
+    def film(frame: int) -> int:
+        # Frames lost before an action are known at its start; a later time of its phases stays before the next start.
+        index = max(int(np.searchsorted(annotated, frame, side="right")) - 1, 0)
+        return int(min(frame - annotated[index] + shown_at[index], limits[index]))
+
+    moved = [(film(row.start), film(row.stop), row.label) for row in rows]
+    return [_Row(start, max(start + 1, stop), label) for start, stop, label in moved]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgear.errors import PredictionError
-from sgear.predictions import Predictions, late_fuse, score
+from sgear.predictions import Predictions, late_fuse
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 
@@ -90,20 +90,3 @@ def test_tables_of_other_segments_or_protocols_are_not_fused():
     other = AnticipationProtocol(tau_a_s=0.5, tau_o_s=10.0, fps=1.0).to_dict()
     with pytest.raises(PredictionError, match="different protocols"):
         late_fuse([table(), table(protocol=other)], [1.0, 1.0])
-
-
-def test_verbs_and_nouns_are_ranked_by_summed_probabilities():
-    # Action 3 (put knife) is the single likeliest; the two "take" actions together are likelier.
-    logits = np.log(np.array([[0.3, 0.3, 0.0001, 0.3999]], dtype=np.float32))
-    result = score(table(num_samples=1, logits=logits, targets=np.array([0])))
-    assert result["action"]["top1"] == 0.0
-    assert result["verb"]["top1"] == 1.0
-
-
-def test_subsets_have_their_own_class_mean():
-    predictions = table(logits=np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 1, 1]])
-    mask = np.array([False, False, False, False, True, True])
-    result = score(predictions, {"tail": mask, "unseen": np.zeros(6, dtype=bool)})
-    assert result["tail"]["top1"] == 0.5
-    assert result["tail"]["num_samples"] == 2
-    assert "unseen" not in result

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+_SCORES_AT_ONCE = 1 << 17
+
+
+def membership(part_of_action: NDArray[np.int64], num_parts: int) -> csr_matrix:
+    """Return the sparse matrix [num_parts A] that is 1 where an action has the part; its product sums over actions."""
+    num_actions = len(part_of_action)
+    ones = np.ones(num_actions)
+    return csr_matrix((ones, (part_of_action, np.arange(num_actions))), shape=(num_parts, num_actions))
 
 
 def marginalize(
@@ -27,6 +37,11 @@ def marginalize(
     """
     if action_probs.shape[1] != len(part_of_action):
         raise ValueError(f"{action_probs.shape[1]} action scores but {len(part_of_action)} actions in the taxonomy")
-    member = np.zeros((len(part_of_action), num_parts))
-    member[np.arange(len(part_of_action)), part_of_action] = 1.0
-    return action_probs.astype(np.float64) @ member
+    member = membership(part_of_action, num_parts)
+    sums = np.empty((len(action_probs), num_parts))
+    num_rows = max(1, _SCORES_AT_ONCE // len(part_of_action))
+    for start in range(0, len(sums), num_rows):
+        rows = slice(start, start + num_rows)
+        # Actions first: each sum then adds whole rows, which stand together in memory.
+        sums[rows] = (member @ np.ascontiguousarray(action_probs[rows].T, dtype=np.float64)).T
+    return sums

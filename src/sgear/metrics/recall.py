@@ -8,6 +8,39 @@ from numpy.typing import NDArray
 from sgear.metrics.accuracy import top_k_hits
 
 
+def mean_per_class(values: NDArray, targets: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
+    """Average a value of each sample over the samples of each class.
+
+    Args:
+        values: Hit (0 or 1), or any number, of each sample [M].
+        targets: Class of each sample [M], in [0, num_classes).
+        num_classes: Number of classes K.
+
+    Returns:
+        Means [K], NaN for a class without samples.
+    """
+    counts = np.bincount(targets, minlength=num_classes)
+    sums = np.bincount(targets, weights=values, minlength=num_classes)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def mean_of_present(per_class: NDArray[np.float64], classes: NDArray[np.int64] | None = None) -> float:
+    """Average over classes, leaving out those without samples (NaN).
+
+    Args:
+        per_class: A number for each class [K], NaN where there is none.
+        classes: Classes to average over. Default: all.
+
+    Raises:
+        ValueError: If no class is left.
+    """
+    chosen = per_class if classes is None else per_class[classes]
+    present = chosen[~np.isnan(chosen)]
+    if not len(present):
+        raise ValueError("no sample belongs to the classes to average over")
+    return float(present.mean())
+
+
 def recall_per_class(scores: NDArray[np.floating], targets: NDArray[np.int64], *, k: int = 5) -> NDArray[np.float64]:
     """Return the top-k recall of each class, NaN for a class without samples.
 
@@ -21,12 +54,9 @@ def recall_per_class(scores: NDArray[np.floating], targets: NDArray[np.int64], *
 
     Raises:
         ValueError: If shapes or k do not fit.
+        PredictionError: If a score is NaN.
     """
-    num_classes = scores.shape[1]
-    hits = top_k_hits(scores, targets, k=k)
-    counts = np.bincount(targets, minlength=num_classes)
-    found = np.bincount(targets, weights=hits, minlength=num_classes)
-    return np.where(counts > 0, found / np.maximum(counts, 1), np.nan)
+    return mean_per_class(top_k_hits(scores, targets, k=k), targets, scores.shape[1])
 
 
 def class_mean_recall(
@@ -45,25 +75,40 @@ def class_mean_recall(
         scores: Any ranking [M K], higher is likelier; logits and probabilities give the same result.
         targets: Class of each sample [M], in [0, K).
         k: Number of guesses, in [1, K].
-        classes: Classes to average over, e.g. a many-shot set. Default: all present.
+        classes: Classes to average over, e.g. the many-shot classes of EPIC-KITCHENS-55. Default: all present.
 
     Returns:
         Recall in [0, 1].
 
     Raises:
         ValueError: If k > K, or no target falls in `classes`.
+        PredictionError: If a score is NaN.
 
     Source:
-        EPIC-KITCHENS-100 anticipation challenge, mean top-5 recall.
+        EPIC-KITCHENS-100 anticipation challenge, mean top-5 recall; with `classes`, the mean top-5 recall over
+        many-shot classes of fpv-iplab/rulstm (RULSTM/utils.py, `topk_recall`).
 
     Example:
         >>> class_mean_recall(np.eye(3), np.array([0, 1, 1]), k=1)
         0.75
     """
-    recalls = recall_per_class(scores, targets, k=k)
-    if classes is not None:
-        recalls = recalls[classes]
-    present = recalls[~np.isnan(recalls)]
-    if not len(present):
-        raise ValueError("no sample belongs to the classes to average over")
-    return float(present.mean())
+    return mean_of_present(recall_per_class(scores, targets, k=k), classes)
+
+
+def class_mean_accuracy(scores: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
+    """Average over classes the share of samples whose class has the best score: class-mean top-1 recall.
+
+    EGTEA Gaze+ papers call it mean class accuracy; it is top-1 accuracy with every class given the same weight.
+
+    Args:
+        scores: Any ranking [M K], higher is likelier.
+        targets: Class of each sample [M], in [0, K).
+
+    Returns:
+        Accuracy in [0, 1].
+
+    Raises:
+        ValueError: If shapes do not fit or there is no sample.
+        PredictionError: If a score is NaN.
+    """
+    return class_mean_recall(scores, targets, k=1)

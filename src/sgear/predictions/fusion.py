@@ -1,35 +1,122 @@
-"""Late fusion: a weighted sum of the scores of several models on the same segments."""
+"""Late fusion: the scores of several models on the same segments, joined strictly by uid and averaged with weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+from scipy.stats import rankdata
 
 from sgear.errors import PredictionError
+from sgear.predictions.ordering import float32_in_order, log_probabilities
 from sgear.predictions.table import Predictions
+from sgear.taxonomy import FIELDS, Field
+
+Space = Literal["logits", "probs", "ranks"]
+"""What is averaged: log probabilities, probabilities, or reciprocal ranks."""
+SPACES: tuple[Space, ...] = ("logits", "probs", "ranks")
+
+RANK_OFFSET = 60.0
+"""Added to a rank before it is inverted, so that no single first place outweighs everything else."""
+_ROWS_AT_ONCE = 512
 
 
-def late_fuse(tables: Sequence[Predictions], weights: Sequence[float]) -> Predictions:
-    """Average the probabilities of several models, joined strictly by uid.
+def late_fuse(
+    tables: Sequence[Predictions],
+    weights: Sequence[float],
+    *,
+    space: Space = "probs",
+    field_weights: Mapping[Field, Sequence[float]] | None = None,
+    notes: Mapping[str, object] | None = None,
+) -> Predictions:
+    """Average the scores of several models.
+
+    Weights need not sum to 1; only their proportions count. The spaces:
+
+    * `probs`: mean of probabilities. A model must be sure to be heard.
+    * `logits`: mean of log probabilities, that is of logits less their log-sum-exp. The subtraction changes no ranking,
+      but makes models comparable whose logits differ by a constant. A class that one model excludes is out.
+    * `ranks`: mean of 1 / (60 + rank), rank 1 for the best, equal scores sharing the mean of their ranks. For models
+      whose scores have nothing in common; the result's probabilities then mean nothing but an order.
+
+    Verbs and nouns of the result are summed from its actions, as those of any table without heads; it gets
+    `verb_logits` or `noun_logits` of its own if a model has that head, `field_weights` names that field, or the space
+    is `ranks`, whose action scores cannot be summed.
 
     Args:
         tables: Predictions of the same segments under the same protocol and vocabulary.
-        weights: One weight per table, not negative, not all 0; they are scaled to sum to 1.
+        weights: One weight per table, not negative, not all 0.
+        space: What is averaged.
+        field_weights: Other weights for some of `verb`, `noun` and `action`.
+        notes: Further entries of the result's provenance, such as where the weights come from.
 
     Returns:
-        The fused table, in the order of the first; its logits are log probabilities.
+        The fused table, in the order of the first. Scores that differ stay different in float32.
 
     Raises:
-        ValueError: If the weights do not fit the tables.
+        ValueError: If weights or space do not fit.
+        PredictionError: If segments, targets, protocol or vocabulary differ.
+
+    Source:
+        Ranks: Cormack, Clarke and Buettcher, Reciprocal Rank Fusion, SIGIR 2009.
+    """
+    fields = dict(field_weights or {})
+    unknown = [name for name in fields if name not in FIELDS]
+    if space not in SPACES or unknown:
+        raise ValueError(
+            f"expected one of {', '.join(SPACES)} and weights of {', '.join(FIELDS)}; got {space}, {unknown}"
+        )
+    shares = {name: check_weights(fields.get(name, weights), len(tables)) for name in FIELDS}
+    check_weights(weights, len(tables))
+    aligned = align(tables)
+    first = aligned[0]
+    own: dict[Field, NDArray[np.float32]] = {}
+    for name in FIELDS:
+        if name == "action" or name in fields or space == "ranks" or any(has_head(table, name) for table in aligned):
+            own[name] = _fuse_field(aligned, shares[name], name, space)
+    provenance: dict[str, object] = {
+        "fusion": [table.provenance for table in aligned],
+        "weights": [float(weight) for weight in weights],
+        "space": space,
+    }
+    if fields:
+        provenance["field_weights"] = {name: [float(weight) for weight in fields[name]] for name in fields}
+    return Predictions(
+        uids=first.uids,
+        logits=own["action"],
+        targets=first.targets,
+        taxonomy=first.taxonomy,
+        protocol=first.protocol,
+        provenance=provenance | dict(notes or {}),
+        verb_logits=own.get("verb"),
+        noun_logits=own.get("noun"),
+    )
+
+
+def check_weights(weights: Sequence[float], num_tables: int) -> NDArray[np.float64]:
+    """Return weights scaled to sum to 1.
+
+    Raises:
+        ValueError: If there is not one weight per table, one is negative or not finite, or all are 0.
+    """
+    if len(weights) != num_tables or not num_tables:
+        raise ValueError(f"expected one weight per table, got {len(weights)} weights for {num_tables} tables")
+    if any(not math.isfinite(weight) or weight < 0 for weight in weights) or not 0 < math.fsum(weights) < math.inf:
+        raise ValueError(f"weights must be finite, not negative and not all 0, got {list(weights)}")
+    share = np.asarray(weights, dtype=np.float64)
+    return share / share.sum()
+
+
+def align(tables: Sequence[Predictions]) -> list[Predictions]:
+    """Return the tables in the row order of the first.
+
+    Raises:
         PredictionError: If segments, targets, protocol or vocabulary differ.
     """
-    if len(tables) != len(weights) or not tables:
-        raise ValueError(f"expected one weight per table, got {len(weights)} weights for {len(tables)} tables")
-    share = np.asarray(weights, dtype=np.float64)
-    if (share < 0).any() or share.sum() <= 0:
-        raise ValueError(f"weights must not be negative and not all 0, got {list(weights)}")
-    share = share / share.sum()
     first = tables[0]
     aligned = [first]
     for table in tables[1:]:
@@ -37,12 +124,57 @@ def late_fuse(tables: Sequence[Predictions], weights: Sequence[float]) -> Predic
         aligned.append(table.aligned_to(first.uids))
         if not np.array_equal(aligned[-1].targets, first.targets):
             raise PredictionError("the tables disagree about the true actions; they come from different annotations")
-    probs = sum(weight * table.probs for weight, table in zip(share, aligned, strict=True))
-    return Predictions(
-        uids=first.uids,
-        logits=np.log(np.maximum(probs, 1e-30)).astype(np.float32),
-        targets=first.targets,
-        taxonomy=first.taxonomy,
-        protocol=first.protocol,
-        provenance={"fusion": [table.provenance for table in tables], "weights": share.tolist()},
-    )
+    return aligned
+
+
+def has_head(table: Predictions, field: Field) -> bool:
+    """Return whether the table has logits of this field."""
+    return {"verb": table.verb_logits, "noun": table.noun_logits, "action": table.logits}[field] is not None
+
+
+def parts_of(
+    tables: Sequence[Predictions], field: Field, space: Space
+) -> Iterator[tuple[slice, list[NDArray[np.float64]]]]:
+    """Yield blocks of rows with what `combine` takes of each table, [R K] each."""
+    for start in range(0, len(tables[0]), _ROWS_AT_ONCE):
+        rows = slice(start, min(start + _ROWS_AT_ONCE, len(tables[0])))
+        yield rows, [_part(table.take(np.arange(rows.start, rows.stop)), field, space) for table in tables]
+
+
+def _part(table: Predictions, field: Field, space: Space) -> NDArray[np.float64]:
+    own = {"verb": table.verb_logits, "noun": table.noun_logits, "action": table.logits}[field]
+    if space == "ranks":
+        scores = table.field_probs(field) if own is None else own
+        return 1.0 / (RANK_OFFSET + rankdata(-scores, axis=1))
+    if own is None:
+        return log_probabilities(table.field_probs(field))
+    return log_softmax(own.astype(np.float64), axis=1)
+
+
+def combine(parts: Sequence[NDArray[np.float64]], shares: NDArray[np.float64], space: Space) -> NDArray[np.float64]:
+    """Return the fused log scores [R K] of one block of rows.
+
+    Args:
+        parts: What `parts_of` gives for each table.
+        shares: Weight of each table, summing to 1.
+        space: What is averaged.
+    """
+    used = [(part, share) for part, share in zip(parts, shares, strict=True) if share > 0]
+    if space == "logits":
+        return sum((share * part for part, share in used), start=np.zeros_like(parts[0]))
+    if space == "ranks":
+        return np.log(sum((share * part for part, share in used), start=np.zeros_like(parts[0])))
+    # Relative to the largest, so that a probability too small for float64 still has its place in the order.
+    largest = np.maximum.reduce([part for part, _ in used])
+    total = sum((share * np.exp(part - largest) for part, share in used), start=np.zeros_like(largest))
+    return largest + np.log(total)
+
+
+def _fuse_field(
+    tables: Sequence[Predictions], shares: NDArray[np.float64], field: Field, space: Space
+) -> NDArray[np.float32]:
+    num_classes = len(tables[0].taxonomy.names(field))
+    fused = np.empty((len(tables[0]), num_classes), dtype=np.float32)
+    for rows, parts in parts_of(tables, field, space):
+        fused[rows] = float32_in_order(combine(parts, shares, space))
+    return fused

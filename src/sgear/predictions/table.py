@@ -6,21 +6,27 @@ everything else as JSON in its header, so nothing in it can execute.
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from sgear.errors import PredictionError
-from sgear.taxonomy import Taxonomy
+from sgear.metrics.marginalize import marginalize
+from sgear.predictions.table_file import read_table_file, write_table_file
+from sgear.segments import UNKNOWN_ACTION
+from sgear.taxonomy import Field, Taxonomy
 from sgear.timing import protocol_from_dict
 
-FORMAT = "sgear-predictions-1"
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the softmax over the last axis."""
+    # In place: a second array of this size would cost more time than the arithmetic.
+    probs = np.subtract(logits, logits.max(axis=-1, keepdims=True), dtype=np.float64)
+    np.exp(probs, out=probs)
+    probs /= probs.sum(axis=-1, keepdims=True)
+    return probs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +36,15 @@ class Predictions:
     Args:
         uids: One uid per sample, unique.
         logits: Action scores before softmax [M A], float32.
-        targets: True action of each sample [M].
+        targets: True action of each sample [M]; all -1 on a test split without labels.
         taxonomy: Vocabulary of the scores.
         protocol: The protocol's `to_dict()`.
         provenance: Model name, run, commit, seed and the like; JSON values.
+        verb_logits: Scores before softmax of a verb head [M V]. Default: verbs are summed action probabilities.
+        noun_logits: The same of a noun head [M N].
 
     Raises:
-        PredictionError: If shapes disagree, a uid repeats, or a score is not finite.
+        PredictionError: If shapes disagree, a uid repeats, a target is out of range, or a score is not finite.
     """
 
     uids: tuple[str, ...]
@@ -45,6 +53,8 @@ class Predictions:
     taxonomy: Taxonomy
     protocol: dict[str, float | str]
     provenance: dict[str, object] = field(default_factory=dict)
+    verb_logits: NDArray[np.float32] | None = None
+    noun_logits: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.uids), self.taxonomy.num_actions)
@@ -54,22 +64,65 @@ class Predictions:
                 f"got logits {self.logits.shape} and targets {self.targets.shape}"
             )
         if len(set(self.uids)) != len(self.uids):
-            twice = next(uid for uid in self.uids if self.uids.count(uid) > 1)
+            seen: set[str] = set()
+            twice = next(uid for uid in self.uids if uid in seen or seen.add(uid))
             raise PredictionError(f"uid {twice!r} occurs more than once; each segment is predicted exactly once")
-        bad = np.flatnonzero(~np.isfinite(self.logits).all(axis=1))
-        if len(bad):
-            raise PredictionError(f"{len(bad)} samples have a score that is not finite, first {self.uids[bad[0]]!r}")
-        protocol_from_dict(self.protocol)
+        is_known = self.targets != UNKNOWN_ACTION
+        if is_known.any() and not (
+            is_known.all() and self.targets.min() >= 0 and self.targets.max() < self.taxonomy.num_actions
+        ):
+            raise PredictionError(
+                f"true actions must all be in 0..{self.taxonomy.num_actions - 1}, or all be -1 (not known); got "
+                f"{self.targets.min()}..{self.targets.max()}"
+            )
+        for name, own, num_classes in (
+            ("verb", self.verb_logits, len(self.taxonomy.verbs)),
+            ("noun", self.noun_logits, len(self.taxonomy.nouns)),
+        ):
+            if own is not None and own.shape != (len(self.uids), num_classes):
+                raise PredictionError(f"expected {name} logits {(len(self.uids), num_classes)}, got {own.shape}")
+        for name, scores in (("action", self.logits), ("verb", self.verb_logits), ("noun", self.noun_logits)):
+            if scores is None:
+                continue
+            bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+            if len(bad):
+                raise PredictionError(
+                    f"{len(bad)} samples have a {name} score that is not finite, first {self.uids[bad[0]]!r}"
+                )
+        try:
+            protocol_from_dict(self.protocol)
+        except ValueError as err:
+            raise PredictionError(str(err)) from err
 
     def __len__(self) -> int:
         return len(self.uids)
 
     @property
+    def is_labelled(self) -> bool:
+        """Whether the true actions are known."""
+        return bool((self.targets != UNKNOWN_ACTION).all())
+
+    @property
     def probs(self) -> NDArray[np.float64]:
         """Softmax of the logits, [M A]."""
-        shifted = self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True)
-        exponent = np.exp(shifted)
-        return exponent / exponent.sum(axis=1, keepdims=True)
+        return softmax(self.logits)
+
+    def field_probs(self, field: Field) -> NDArray[np.float64]:
+        """Return the probabilities of a field [M K]: of its own head, or summed from the actions' probabilities."""
+        own = {"verb": self.verb_logits, "noun": self.noun_logits, "action": self.logits}[field]
+        if own is not None:
+            return softmax(own)
+        return marginalize(self.probs, self.taxonomy.ids_of_action(field), len(self.taxonomy.names(field)))
+
+    def field_targets(self, field: Field) -> NDArray[np.int64]:
+        """Return the true class of each sample in a field [M].
+
+        Raises:
+            PredictionError: If the true actions are not known.
+        """
+        if not self.is_labelled:
+            raise PredictionError("these predictions are of a split without labels; there is nothing to score")
+        return self.taxonomy.ids_of_action(field)[self.targets]
 
     def aligned_to(self, uids: tuple[str, ...]) -> Predictions:
         """Return the same predictions in another order of the same uids.
@@ -88,14 +141,17 @@ class Predictions:
                 f"the two tables are not about the same segments: {len(missing)} uids missing, {len(extra)} extra, "
                 f"for example {example!r}. Evaluate both models on the same split."
             )
-        rows = np.array([row_of[uid] for uid in uids])
-        return Predictions(
-            uids=uids,
+        return self.take(np.array([row_of[uid] for uid in uids], dtype=np.int64))
+
+    def take(self, rows: NDArray[np.int64]) -> Predictions:
+        """Return the samples of the given rows, in that order."""
+        return replace(
+            self,
+            uids=tuple(self.uids[row] for row in rows),
             logits=self.logits[rows],
             targets=self.targets[rows],
-            taxonomy=self.taxonomy,
-            protocol=self.protocol,
-            provenance=self.provenance,
+            verb_logits=None if self.verb_logits is None else self.verb_logits[rows],
+            noun_logits=None if self.noun_logits is None else self.noun_logits[rows],
         )
 
     def check_comparable(self, other: Predictions) -> None:
@@ -104,7 +160,7 @@ class Predictions:
         Raises:
             PredictionError: If protocol or vocabulary differ; gives both sides.
         """
-        if self.protocol != other.protocol:
+        if protocol_from_dict(self.protocol) != protocol_from_dict(other.protocol):
             raise PredictionError(f"different protocols: {self.protocol} and {other.protocol}")
         if self.taxonomy.digest != other.taxonomy.digest:
             raise PredictionError(
@@ -114,21 +170,20 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write the table to a safetensors file, whole or not at all."""
-        header = {
-            "format": FORMAT,
-            "uids": json.dumps(self.uids),
-            "taxonomy": json.dumps(self.taxonomy.to_dict()),
-            "protocol": json.dumps(self.protocol),
-            "provenance": json.dumps(self.provenance),
-        }
         tensors = {
             "logits": np.ascontiguousarray(self.logits, dtype=np.float32),
             "targets": np.ascontiguousarray(self.targets, dtype=np.int64),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        save_file(tensors, part, metadata=header)
-        os.replace(part, path)
+        for name, own in (("verb_logits", self.verb_logits), ("noun_logits", self.noun_logits)):
+            if own is not None:
+                tensors[name] = np.ascontiguousarray(own, dtype=np.float32)
+        texts = {
+            "uids": self.uids,
+            "taxonomy": self.taxonomy.to_dict(),
+            "protocol": self.protocol,
+            "provenance": self.provenance,
+        }
+        write_table_file(path, tensors=tensors, texts=texts)
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
@@ -137,21 +192,8 @@ class Predictions:
         Raises:
             PredictionError: If the file is missing, damaged, or not a table of predictions.
         """
-        if not path.is_file():
-            raise PredictionError(f"{path}: no such predictions file; write one with 'sgear evaluate RUN'")
+        fields = read_table_file(path)
         try:
-            with safe_open(path, framework="numpy") as file:
-                header = file.metadata() or {}
-                if header.get("format") != FORMAT:
-                    raise PredictionError(f"{path}: not a table of predictions (format {header.get('format')!r})")
-                logits, targets = file.get_tensor("logits"), file.get_tensor("targets")
-            return cls(
-                uids=tuple(json.loads(header["uids"])),
-                logits=logits,
-                targets=targets,
-                taxonomy=Taxonomy.from_dict(json.loads(header["taxonomy"])),
-                protocol=json.loads(header["protocol"]),
-                provenance=json.loads(header["provenance"]),
-            )
-        except (SafetensorError, KeyError, ValueError) as err:
+            return cls(**fields)
+        except (PredictionError, OverflowError) as err:
             raise PredictionError(f"{path}: damaged predictions file ({err}); evaluate the run again") from err

@@ -1,0 +1,64 @@
+"""Tables of the same segments at several anticipation times: the horizon curve and the time to action."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sgear.errors import PredictionError
+from sgear.metrics.horizons import HorizonScores, horizon_scores
+from sgear.predictions.outcomes import field_outcomes
+from sgear.predictions.table import Predictions
+from sgear.taxonomy import FIELDS, Field
+
+
+def score_horizons(tables: Sequence[Predictions]) -> dict[Field, HorizonScores]:
+    """Compute the scores of each field at each anticipation time, and the time to action.
+
+    Args:
+        tables: One table per anticipation time, in any order, on the same segments. Their protocols may differ in
+            `tau_a_s` alone.
+
+    Returns:
+        For `verb`, `noun` and `action` the scores from the longest to the shortest anticipation time.
+
+    Raises:
+        ValueError: If there is no table.
+        PredictionError: If segments, true actions, vocabulary or protocols differ, two tables have the same
+            anticipation time, or a protocol has none.
+    """
+    if not tables:
+        raise ValueError("a horizon curve needs at least one table")
+    first = tables[0]
+    times_s = [_tau_a_s(table) for table in tables]
+    if len(set(times_s)) < len(times_s):
+        raise PredictionError(f"two tables have the same anticipation time: {times_s} s; give one table for each")
+    aligned = []
+    for table in tables:
+        rest = {name: value for name, value in table.protocol.items() if name != "tau_a_s"}
+        if rest != {name: value for name, value in first.protocol.items() if name != "tau_a_s"}:
+            raise PredictionError(
+                f"protocols differ in more than the anticipation time: {first.protocol} and {table.protocol}"
+            )
+        if table.taxonomy.digest != first.taxonomy.digest:
+            raise PredictionError(f"different vocabularies: {first.taxonomy.digest} and {table.taxonomy.digest}")
+        aligned.append(table.aligned_to(first.uids))
+        if not np.array_equal(aligned[-1].targets, first.targets):
+            raise PredictionError("the tables disagree about the true actions; they come from different annotations")
+    outcomes = [field_outcomes(table) for table in aligned]
+    return {
+        field: horizon_scores(
+            np.stack([outcome[field].ranks for outcome in outcomes], axis=1),
+            outcomes[0][field].targets,
+            times_s,
+            num_classes=outcomes[0][field].num_classes,
+        )
+        for field in FIELDS
+    }
+
+
+def _tau_a_s(table: Predictions) -> float:
+    if "tau_a_s" not in table.protocol:
+        raise PredictionError(f"{table.protocol}: no anticipation time, so no place on a horizon curve")
+    return float(table.protocol["tau_a_s"])

@@ -1,0 +1,218 @@
+"""Fusion weights found on held-out segments, never on those that are reported.
+
+Weights chosen on the reported split fit its noise: with recall averaged over hundreds of classes of one or two
+segments, a search gains tenths of a point for nothing. So the search takes its own tables, and refuses to share a
+single uid with the reported ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgear.errors import PredictionError
+from sgear.metrics.accuracy import top_k_hits
+from sgear.predictions.fusion import Space, align, combine, late_fuse, parts_of
+from sgear.predictions.table import Predictions
+from sgear.taxonomy import Field
+
+SearchMetric = Literal["recall5", "top1", "top5"]
+_MAX_ROUNDS = 10
+Weights = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class WeightSearch:
+    """Result of `search_weights`.
+
+    Args:
+        weights: Best weights, summing to 1.
+        score: Their score on the held-out segments, in [0, 1].
+        tried: All weights with their scores, in the order in which they were tried.
+        metric: What was maximised.
+        field: Of which field.
+        num_segments: Number of held-out segments.
+        uids_digest: First 16 hex digits of the SHA-256 of their sorted uids.
+    """
+
+    weights: Weights
+    score: float
+    tried: tuple[tuple[Weights, float], ...]
+    metric: SearchMetric
+    field: Field
+    num_segments: int
+    uids_digest: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what a prediction file says about the search."""
+        return {
+            "weights": list(self.weights),
+            "score": self.score,
+            "metric": self.metric,
+            "field": self.field,
+            "num_tried": len(self.tried),
+            "held_out_segments": self.num_segments,
+            "held_out_uids": self.uids_digest,
+        }
+
+
+def search_weights(
+    held_out: Sequence[Predictions],
+    *,
+    metric: SearchMetric = "recall5",
+    space: Space = "probs",
+    num_steps: int = 20,
+    field: Field = "action",
+) -> WeightSearch:
+    """Find the fusion weights that score best on held-out segments.
+
+    Two or three tables: every point of the simplex in steps of 1 / num_steps. More: coordinate ascent from the best of
+    equal weights and single tables, one weight at a time over the same steps, the others keeping their proportions,
+    until nothing improves. Of equal scores the most even weights win. Deterministic.
+
+    Args:
+        held_out: Predictions of the models to fuse, on segments that will not be reported; with labels.
+        metric: Class-mean recall@5, top-1 or top-5 accuracy.
+        space: Space of the fusion.
+        num_steps: Steps per weight.
+        field: Field whose score is maximised.
+
+    Returns:
+        The weights, their score and all that was tried.
+
+    Raises:
+        ValueError: If there are fewer than two tables or no step.
+        PredictionError: If the tables do not belong together or have no labels.
+    """
+    if len(held_out) < 2 or num_steps < 1:
+        raise ValueError(f"expected at least 2 tables and 1 step, got {len(held_out)} and {num_steps}")
+    tables = align(held_out)
+    targets = tables[0].field_targets(field)
+    if not len(targets):
+        raise PredictionError("there are no held-out segments to search on")
+    tried: dict[Weights, float] = {}
+
+    def try_all(candidates: Sequence[Weights]) -> Weights:
+        new = [weights for weights in dict.fromkeys(candidates) if weights not in tried]
+        tried.update(zip(new, _scores(tables, targets, new, metric, space, field), strict=True))
+        return max(tried, key=lambda weights: (tried[weights], -sum(weight**2 for weight in weights), weights))
+
+    if len(tables) <= 3:
+        best = try_all(_simplex(len(tables), num_steps))
+    else:
+        equal = (1 / len(tables),) * len(tables)
+        best = try_all([equal, *(tuple(map(float, row)) for row in np.eye(len(tables)))])
+        for _ in range(_MAX_ROUNDS):
+            before = best
+            for place in range(len(tables)):
+                best = try_all([_with(best, place, step / num_steps) for step in range(num_steps + 1)])
+            if best == before:
+                break
+    digest = hashlib.sha256("\n".join(sorted(tables[0].uids)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return WeightSearch(best, tried[best], tuple(tried.items()), metric, field, len(targets), digest)
+
+
+def refuse_reported_split(held_out: Sequence[Predictions], reported: Sequence[Predictions]) -> None:
+    """Raise if weights would be searched on what they are reported on.
+
+    Raises:
+        PredictionError: If a uid of the held-out tables is also in the reported ones.
+    """
+    reported_uids = {uid for table in reported for uid in table.uids}
+    shared = sorted({uid for table in held_out for uid in table.uids} & reported_uids)
+    if shared:
+        raise PredictionError(
+            f"{len(shared)} segments are in the held-out and in the reported predictions, first {shared[0]!r}; weights "
+            "found on what is reported are fitted to its noise. Search on another split, for example on training "
+            "videos that were held out."
+        )
+
+
+def fuse_with_search(
+    reported: Sequence[Predictions],
+    held_out: Sequence[Predictions],
+    *,
+    metric: SearchMetric = "recall5",
+    space: Space = "probs",
+    num_steps: int = 20,
+    fields: Sequence[Field] = ("action",),
+) -> tuple[Predictions, Mapping[Field, WeightSearch]]:
+    """Search weights on held-out predictions and fuse the reported ones of the same models with them.
+
+    Args:
+        reported: Predictions to fuse.
+        held_out: Predictions of the same models in the same order on other segments.
+        metric: See `search_weights`.
+        space: See `late_fuse`.
+        num_steps: See `search_weights`.
+        fields: Fields with a search of their own; the others take the weights of `action`, which is always searched.
+
+    Returns:
+        The fused table, whose provenance says where its weights were found, and the searches.
+
+    Raises:
+        ValueError: If the numbers of tables differ or are too small.
+        PredictionError: If a segment is in both, or tables do not belong together.
+    """
+    if len(reported) != len(held_out):
+        raise ValueError(f"{len(reported)} tables to fuse but {len(held_out)} held-out tables; give one per model")
+    refuse_reported_split(held_out, reported)
+    for one, other in zip(reported, held_out, strict=True):
+        one.check_comparable(other)
+    searches: dict[Field, WeightSearch] = {
+        name: search_weights(held_out, metric=metric, space=space, num_steps=num_steps, field=name)
+        for name in dict.fromkeys(("action", *fields))
+    }
+    fused = late_fuse(
+        reported,
+        searches["action"].weights,
+        space=space,
+        field_weights={name: search.weights for name, search in searches.items() if name != "action"},
+        notes={"weights_searched_on": {name: search.to_dict() for name, search in searches.items()}},
+    )
+    return fused, searches
+
+
+def _simplex(num_tables: int, num_steps: int) -> list[Weights]:
+    grid = itertools.product(range(num_steps + 1), repeat=num_tables)
+    return [tuple(step / num_steps for step in steps) for steps in grid if sum(steps) == num_steps]
+
+
+def _with(weights: Weights, place: int, value: float) -> Weights:
+    """Set one weight; the others share the rest as before, or evenly if they had nothing."""
+    others = sum(weight for index, weight in enumerate(weights) if index != place)
+    scale = (1 - value) / others if others > 0 else 0.0
+    even = (1 - value) / (len(weights) - 1)
+    return tuple(
+        value if index == place else (weight * scale if others > 0 else even) for index, weight in enumerate(weights)
+    )
+
+
+def _scores(
+    tables: Sequence[Predictions],
+    targets: NDArray[np.int64],
+    candidates: Sequence[Weights],
+    metric: SearchMetric,
+    space: Space,
+    field: Field,
+) -> list[float]:
+    num_classes = len(tables[0].taxonomy.names(field))
+    k = 1 if metric == "top1" else min(5, num_classes)
+    hits = np.zeros((len(candidates), len(targets)), dtype=bool)
+    for rows, parts in parts_of(tables, field, space):
+        for index, weights in enumerate(candidates):
+            fused = combine(parts, np.asarray(weights), space)
+            hits[index, rows] = top_k_hits(fused, targets[rows], k=k)
+    if metric != "recall5":
+        return [float(row.mean()) for row in hits]
+    counts = np.bincount(targets, minlength=num_classes)
+    # Every class that occurs has the same weight, however many segments it has.
+    share = 1.0 / (counts[targets] * np.count_nonzero(counts))
+    # One row at a time: equal hits then give equal sums to the last bit, and ties are ties.
+    return [float(share[row].sum()) for row in hits]

@@ -1,0 +1,264 @@
+"""Write predictions as a submission file of the EPIC-KITCHENS anticipation challenges.
+
+The servers sort scores with `argsort()[::-1]`, which gives equal scores to the class with the higher id. So no two
+written scores of a segment are equal: they are multiples of 1e-8, each at least 1e-8 above the next lower one. The
+order of the predictions is kept exactly, a written probability is off by at most 1e-8 times the number of classes,
+and scores that were equal before are put apart by training frequency or by lot (`ordering.best_first`).
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgear.errors import PredictionError
+from sgear.predictions.challenge import EPIC55, EPIC100, MAX_SLS, NUM_ACTIONS, SLS_NAMES, Challenge
+from sgear.predictions.ordering import best_first, push_apart
+from sgear.predictions.table import Predictions
+from sgear.taxonomy import FIELDS, Field, Taxonomy
+from sgear.timing import AnticipationProtocol, protocol_from_dict
+
+DECIMALS = 8
+_ROWS_AT_ONCE = 256
+TrainCounts = Mapping[Field, NDArray[np.int64]]
+
+
+def write_epic100(
+    predictions: Predictions,
+    out: Path,
+    *,
+    sls: Sequence[int],
+    train_counts: TrainCounts | None = None,
+    seed: int = 0,
+) -> None:
+    """Write a submission to the EPIC-KITCHENS-100 challenge, whole or not at all.
+
+    Args:
+        predictions: Scores of all segments of the split; uids are narration ids.
+        out: A `.zip` to upload (it holds `test.json`), or a `.json` for the official evaluation script.
+        sls: Supervision levels of pre-training, training labels and training data, 0 to 5 each.
+        train_counts: Training segments of each class per field; of equal scores the frequent class comes first.
+        seed: Seed of the lot that decides between what is still equal.
+
+    Raises:
+        ValueError: If a supervision level is not an integer in 0..5.
+        PredictionError: If the vocabulary or the protocol is not the challenge's, all scores of a segment are equal,
+            or `out` has another ending.
+
+    Source:
+        evaluate_anticipation_json_ek100.py of epic-kitchens/C3-Action-Anticipation.
+    """
+    _write({EPIC100.splits[0]: predictions}, out, EPIC100, sls=sls, train_counts=train_counts, seed=seed)
+
+
+def write_epic55(
+    tables: Mapping[str, Predictions], out: Path, *, train_counts: TrainCounts | None = None, seed: int = 0
+) -> None:
+    """Write a submission to the EPIC-KITCHENS-55 challenge, whole or not at all.
+
+    Args:
+        tables: Scores of the test splits, by name: `seen` and `unseen`.
+        out: A `.zip` to upload, or a folder that receives `seen.json` and `unseen.json`.
+        train_counts: See `write_epic100`.
+        seed: See `write_epic100`.
+
+    Raises:
+        PredictionError: As `write_epic100`; or if a split is missing or a uid is not a number.
+
+    Source:
+        Submission page of the EPIC-KITCHENS-55 challenges (version 0.1, two files in a flat zip);
+        RULSTM main.py of fpv-iplab/rulstm, mode `test`.
+    """
+    if set(tables) != set(EPIC55.splits):
+        raise PredictionError(f"expected predictions of the splits {', '.join(EPIC55.splits)}; got {sorted(tables)}")
+    for split, table in tables.items():
+        odd = [uid for uid in table.uids if not (uid.isascii() and uid.isdigit() and str(int(uid)) == uid)]
+        if odd:
+            raise PredictionError(f"{split}: EPIC-KITCHENS-55 uids are plain numbers such as 1924; got {odd[0]!r}")
+    _write(dict(tables), out, EPIC55, sls=None, train_counts=train_counts, seed=seed)
+
+
+def write_split(
+    predictions: Predictions,
+    out: Path,
+    challenge: Challenge,
+    *,
+    sls: Sequence[int] | None = None,
+    train_counts: TrainCounts | None = None,
+    seed: int = 0,
+) -> None:
+    """Write one `.json` in a challenge's format, for example of the validation split, to score it by other programs.
+
+    Raises:
+        PredictionError: As `write_epic100`.
+    """
+    _write({out.stem: predictions}, out, challenge, sls=sls, train_counts=train_counts, seed=seed)
+
+
+def _write(
+    tables: dict[str, Predictions],
+    out: Path,
+    challenge: Challenge,
+    *,
+    sls: Sequence[int] | None,
+    train_counts: TrainCounts | None,
+    seed: int,
+) -> None:
+    _check_sls(sls, challenge)
+    for split, table in tables.items():
+        _check_table(table, split, challenge)
+    if out.suffix == ".zip" or (out.suffix == ".json" and len(tables) == 1):
+        parts = {out: _part(out)}
+    elif not out.suffix and len(tables) > 1:
+        parts = {out / f"{split}.json": _part(out / f"{split}.json") for split in tables}
+    else:
+        endings = ".zip or .json" if len(tables) == 1 else ".zip, or no ending for a folder"
+        raise PredictionError(f"{out}: a submission is written to a name with the ending {endings}")
+    try:
+        if out.suffix == ".zip":
+            _write_zip(parts[out], tables, challenge, sls, train_counts, seed)
+        else:
+            for part, table in zip(parts.values(), tables.values(), strict=True):
+                part.parent.mkdir(parents=True, exist_ok=True)
+                with part.open("wb") as file:
+                    _write_json(file.write, table, challenge, sls, train_counts, seed)
+        for target, part in parts.items():
+            os.replace(part, target)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f"{target.name}.part")
+
+
+def _write_zip(
+    path: Path,
+    tables: dict[str, Predictions],
+    challenge: Challenge,
+    sls: Sequence[int] | None,
+    train_counts: TrainCounts | None,
+    seed: int,
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for split, table in tables.items():
+            # The date is fixed, so that equal predictions give equal files.
+            info = zipfile.ZipInfo(f"{split}.json", date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(info, "w", force_zip64=True) as file:
+                _write_json(file.write, table, challenge, sls, train_counts, seed)
+
+
+def _check_sls(sls: Sequence[int] | None, challenge: Challenge) -> None:
+    if not challenge.has_sls:
+        return
+    if sls is None or len(sls) != len(SLS_NAMES) or any(type(v) is not int or not 0 <= v <= MAX_SLS for v in sls):
+        raise ValueError(f"supervision levels {', '.join(SLS_NAMES)} must be three integers in 0..{MAX_SLS}, got {sls}")
+
+
+def _check_table(table: Predictions, split: str, challenge: Challenge) -> None:
+    if not len(table):
+        raise PredictionError(f"{split}: there are no predictions to submit")
+    taxonomy = table.taxonomy
+    size = (len(taxonomy.verbs), len(taxonomy.nouns))
+    if size != (challenge.num_verbs, challenge.num_nouns) or taxonomy.num_actions < NUM_ACTIONS:
+        raise PredictionError(
+            f"{split}: the {challenge.name} challenge has {challenge.num_verbs} verbs, {challenge.num_nouns} nouns and "
+            f"at least {NUM_ACTIONS} actions; these predictions have {size[0]}, {size[1]} and {taxonomy.num_actions}"
+        )
+    protocol = protocol_from_dict(table.protocol)
+    if not isinstance(protocol, AnticipationProtocol) or protocol.tau_a_s < challenge.min_tau_a_s - 1e-9:
+        raise PredictionError(
+            f"{split}: the challenge forbids any frame later than {challenge.min_tau_a_s:g} s before the action "
+            f"starts; these predictions were made under {table.protocol}"
+        )
+
+
+def _write_json(
+    write: Callable[[bytes], int],
+    table: Predictions,
+    challenge: Challenge,
+    sls: Sequence[int] | None,
+    train_counts: TrainCounts | None,
+    seed: int,
+) -> None:
+    head = [f'"version":"{challenge.version}"', f'"challenge":"{challenge.task}"']
+    if challenge.has_sls and sls is not None:
+        head += [f'"{name}":{level}' for name, level in zip(SLS_NAMES, sls, strict=True)]
+    write(("{" + ",".join(head) + ',"results":{').encode())
+    glue = b"\n"
+    for start in range(0, len(table), _ROWS_AT_ONCE):
+        rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(table)))
+        for entry in _entries(table.take(rows), train_counts or {}, seed):
+            write(glue + entry.encode())
+            glue = b",\n"
+    write(b"}}\n")
+
+
+def _entries(table: Predictions, train_counts: TrainCounts, seed: int) -> Iterator[str]:
+    """Yield the text `"uid":{...}` of each segment."""
+    taxonomy = table.taxonomy
+    own = {"verb": table.verb_logits, "noun": table.noun_logits, "action": table.logits}
+    order: dict[str, NDArray[np.int64]] = {}
+    digits: dict[str, NDArray[np.int64]] = {}
+    for name in FIELDS:
+        probs = table.field_probs(name)
+        # Ranked by logits where there are some: probabilities of a confident model underflow to equal zeros.
+        logits = own[name]
+        scores: NDArray[np.floating] = probs if logits is None else logits
+        _refuse_constant(scores, name, table.uids)
+        num_best = NUM_ACTIONS if name == "action" else scores.shape[1]
+        order[name] = best_first(scores, table.uids, num_best=num_best, counts=train_counts.get(name), seed=seed)
+        digits[name] = _digits(np.take_along_axis(probs, order[name], axis=1))
+    pairs = _action_keys(taxonomy)
+    templates = {name: _template(len(taxonomy.names(name))) for name in ("verb", "noun")}
+    for row, uid in enumerate(table.uids):
+        texts = []
+        for name in ("verb", "noun"):
+            by_id = np.empty_like(digits[name][row])
+            by_id[order[name][row]] = digits[name][row]
+            texts.append(f'"{name}":{{{templates[name] % tuple(by_id.tolist())}}}')
+        actions = zip(pairs[order["action"][row]], digits["action"][row].tolist(), strict=True)
+        texts.append('"action":{' + ",".join([f'"{pair}":0.{value:0{DECIMALS}d}' for pair, value in actions]) + "}")
+        yield f'"{_plain(uid)}":{{{",".join(texts)}}}'
+
+
+def _refuse_constant(scores: NDArray[np.floating], name: str, uids: Sequence[str]) -> None:
+    rows = np.flatnonzero(scores.max(axis=1) == scores.min(axis=1)) if scores.shape[1] > 1 else []
+    if len(rows):
+        raise PredictionError(
+            f"{len(rows)} segments have the same score for every {name}, first {uids[rows[0]]!r}; the server would "
+            "rank them by class id. Predict the class prior where there is nothing to see."
+        )
+
+
+def _digits(probs: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Turn probabilities, best first, into decimals that strictly fall along each row and are never 0 or 1."""
+    num_classes = probs.shape[1]
+    ranks = np.broadcast_to(np.arange(num_classes), probs.shape)
+    # The upper limit leaves a free place above for each better class.
+    limits = 10**DECIMALS - num_classes + ranks
+    ascending = np.rint(probs[:, ::-1] * 10**DECIMALS).astype(np.int64)
+    return push_apart(np.clip(ascending, 1, limits), ranks)[:, ::-1]
+
+
+def _template(num_classes: int) -> str:
+    return ",".join(f'"{class_id}":0.%0{DECIMALS}d' for class_id in range(num_classes))
+
+
+def _action_keys(taxonomy: Taxonomy) -> NDArray[np.object_]:
+    return np.array([f"{verb},{noun}" for verb, noun in taxonomy.action_pairs], dtype=object)
+
+
+def _plain(uid: str) -> str:
+    """Return a uid as it stands in JSON; those of the challenges need no escapes."""
+    if not uid or not all(char.isascii() and (char.isalnum() or char in "_-.") for char in uid):
+        raise PredictionError(f"uid {uid!r} is not a narration id; expected letters, digits, '_', '-' and '.'")
+    return uid

@@ -24,3 +24,12 @@ def real_data() -> Path:
     if not root.is_dir():
         pytest.skip(f"real data not found at {root}; set SGEAR_DATA to its folder")
     return root
+
+
+@pytest.fixture(scope="session")
+def golden(real_data: Path) -> Path:
+    """Folder of values that the peers' own code made, beside the real recordings."""
+    root = real_data.parent / "golden"
+    if not root.is_dir():
+        pytest.skip(f"golden values not found at {root}")
+    return root

@@ -2,62 +2,23 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tiny_models import CAUSAL, EVERY, MAX_STEPS, NOT_CAUSAL, NUM_ACTIONS, NUM_NOUNS, NUM_VERBS, clip_of, tiny_model
 
-from sgear.models import (
-    DecoderConfig,
-    EncoderConfig,
-    HeadConfig,
-    ModelConfig,
-    PrototypeAttentionConfig,
-    TemporalContextConfig,
-    build_model,
-)
+from sgear.models.prototype_attention import nearest_prototypes
 
-NUM_ACTIONS, FEATURE_DIM, MAX_STEPS = 7, 6, 8
+FEW = settings(max_examples=8)
 
 
-def tiny_model(name: str, *, pixels: bool = False):
-    torch.manual_seed(0)
-    encoder = (
-        EncoderConfig(
-            name="vit_tiny_patch16_224",
-            image_height=16,
-            image_width=32,
-            embed_dim=32,
-            depth=1,
-            num_heads=2,
-            patch_size=8,
-        )
-        if pixels
-        else EncoderConfig(feature_dim=FEATURE_DIM)
-    )
-    config = ModelConfig(
-        name=name,
-        width=32,
-        max_steps=MAX_STEPS,
-        encoder=encoder,
-        temporal_context=TemporalContextConfig(num_blocks=2 if name == "sgear" else 0),
-        prototype_attention=PrototypeAttentionConfig(num_heads=2),
-        decoder=DecoderConfig(width=32, num_layers=2, num_heads=2),
-        head=HeadConfig(mix_prototypes=True),
-    )
-    model = build_model(config, num_actions=NUM_ACTIONS).eval()
-    # Trained weights are not small; at their start many paths are almost switched off.
-    for parameter in model.parameters():
-        if parameter.ndim >= 2:
-            torch.nn.init.normal_(parameter, std=0.3)
-    return model
-
-
-def clip_of(seed: int, batch: int, steps: int, *, pixels: bool = False) -> torch.Tensor:
-    shape = (batch, steps, 3, 16, 32) if pixels else (batch, steps, FEATURE_DIM)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+def assert_equal_before(first, second, step_idx: int):
+    for name in ("observed", "predicted", "next_logits", "past_logits"):
+        assert torch.equal(getattr(first, name)[:, :step_idx], getattr(second, name)[:, :step_idx]), name
 
 
 @pytest.mark.parametrize("pixels", [False, True])
-@pytest.mark.parametrize("name", ["sgear", "avt"])
+@pytest.mark.parametrize("name", CAUSAL)
+@FEW
 @given(seed=st.integers(0, 1000), steps=st.integers(2, MAX_STEPS), data=st.data())
 def test_changing_a_step_leaves_every_output_before_it_equal(name, pixels, seed, steps, data):
     model = tiny_model(name, pixels=pixels)
@@ -67,12 +28,40 @@ def test_changing_a_step_leaves_every_output_before_it_equal(name, pixels, seed,
     other[:, changed_idx] += 1.0
     with torch.no_grad():
         before, after = model(clip), model(other)
-    assert torch.equal(before.predicted[:, :changed_idx], after.predicted[:, :changed_idx])
-    assert torch.equal(before.observed[:, :changed_idx], after.observed[:, :changed_idx])
+    assert_equal_before(before, after, changed_idx)
     assert not torch.equal(before.logits, after.logits)
 
 
-@pytest.mark.parametrize("name", ["sgear", "avt"])
+@pytest.mark.parametrize("name", NOT_CAUSAL)
+def test_a_choice_by_the_clip_mean_lets_a_later_step_change_an_earlier_output(name):
+    model = tiny_model(name)
+    assert not model.prototype_attention.is_causal
+    clip = clip_of(0, 4, 5)
+    other = clip.clone()
+    other[:, 4] *= -20.0
+    with torch.no_grad():
+        assert not torch.equal(model(clip).observed[:, :4], model(other).observed[:, :4])
+
+
+@pytest.mark.parametrize("name", NOT_CAUSAL)
+@FEW
+@given(seed=st.integers(0, 1000), changed_idx=st.integers(1, 4))
+def test_with_the_same_prototypes_chosen_a_later_step_changes_nothing(name, seed, changed_idx):
+    model = tiny_model(name)
+    clip = clip_of(seed, 1, 5)
+    other = clip.clone()
+    # Too little to change the order of the prototypes, enough to change any output that reads these steps.
+    other[:, changed_idx:] += 1e-4
+    exists = torch.ones(1, 5, dtype=torch.bool)
+    with torch.no_grad():
+        frames = [model.encoder(each)[:, :, 0] for each in (clip, other)]
+        ranks = [nearest_prototypes(each, model.bank.visual, exists, k=5) for each in frames]
+        assume(torch.equal(*ranks))
+        assert_equal_before(model(clip), model(other), changed_idx)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@FEW
 @given(seed=st.integers(0, 1000), first=st.integers(1, 3), second=st.integers(1, 3))
 def test_a_clip_does_not_see_its_batch_mates(name, seed, first, second):
     model = tiny_model(name)
@@ -84,7 +73,8 @@ def test_a_clip_does_not_see_its_batch_mates(name, seed, first, second):
     torch.testing.assert_close(together, apart, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["sgear", "avt"])
+@pytest.mark.parametrize("name", EVERY)
+@FEW
 @given(seed=st.integers(0, 1000), steps=st.integers(2, MAX_STEPS), data=st.data())
 def test_what_fills_a_step_that_does_not_exist_is_never_read(name, seed, steps, data):
     model = tiny_model(name)
@@ -100,34 +90,42 @@ def test_what_fills_a_step_that_does_not_exist_is_never_read(name, seed, steps, 
     assert torch.equal(first.past_logits[:, num_missing:], second.past_logits[:, num_missing:])
 
 
-@pytest.mark.parametrize("name", ["sgear", "avt"])
-@pytest.mark.parametrize("steps", range(1, MAX_STEPS + 1))
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("steps", [1, 2, 5, MAX_STEPS])
 def test_any_length_up_to_the_built_one_is_read(name, steps):
     output = tiny_model(name)(clip_of(0, 2, steps))
     assert output.logits.shape == (2, NUM_ACTIONS)
     assert output.past_logits.shape == (2, steps, NUM_ACTIONS)
+    assert output.verb_logits.shape == (2, NUM_VERBS)
+    assert output.noun_logits.shape == (2, NUM_NOUNS)
 
 
-def test_a_clip_longer_than_built_for_is_refused_with_both_lengths():
-    with pytest.raises(ValueError, match=r"9 steps.*at most 8"):
-        tiny_model("avt")(clip_of(0, 1, 9))
-
-
-def test_permuting_the_classes_permutes_the_scores():
-    model = tiny_model("sgear")
+@pytest.mark.parametrize("name", EVERY)
+def test_permuting_the_classes_permutes_the_scores(name):
+    model = tiny_model(name)
     order = torch.randperm(NUM_ACTIONS, generator=torch.Generator().manual_seed(3))
     clip = clip_of(1, 2, 5)
     with torch.no_grad():
         before = model(clip).logits
-        model.bank.visual.copy_(model.bank.visual[order])
         model.classifier.linear.weight.copy_(model.classifier.linear.weight[order])
         model.classifier.linear.bias.copy_(model.classifier.linear.bias[order])
+        if name != "avt":
+            model.bank.visual.copy_(model.bank.visual[order])
+            if name == "sgear-share":
+                model.prototype_attention.subset.copy_(order.argsort()[model.prototype_attention.subset])
         after = model(clip).logits
     torch.testing.assert_close(after, before[:, order], rtol=1e-5, atol=1e-5)
 
 
-def test_prototype_attention_can_keep_its_gradient_from_the_prototypes():
-    model = tiny_model("sgear")
-    attended = model.prototype_attention(torch.randn(1, 3, 32), model.bank.visual)
-    attended.sum().backward()
-    assert model.bank.visual.grad is None
+@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize("name", CAUSAL)
+def test_bfloat16_agrees_with_float32(name, pixels):
+    # Weights of std 0.3 and a read-out of temperature 0.07 amplify rounding. Measured over 10 seeds: logits differ by
+    # at most 7 % of the largest one, 1 to 4 % in the mean over models.
+    model, clip = tiny_model(name, pixels=pixels), clip_of(0, 8, MAX_STEPS, pixels=pixels)
+    with torch.no_grad():
+        exact = model(clip).logits
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = model(clip).logits.float()
+    assert (exact - rounded).abs().max() <= 0.1 * exact.abs().max()
+    assert not torch.equal(exact, rounded)

@@ -3,63 +3,39 @@
 import math
 
 import torch
+from tiny_models import clip_of, randomise, tiny_model
 
-from sgear.models import DecoderConfig, HeadConfig, PrototypeAttentionConfig, TemporalContextConfig
+from sgear.models import DecoderConfig, HeadConfig
 from sgear.models.causal_decoder import CausalDecoder
 from sgear.models.heads import PrototypeMix, cosine_similarity
-from sgear.models.prototype_attention import PrototypeAttention
-from sgear.models.temporal_context import TemporalContextAggregator
+from sgear.models.past import features_for_past
+from sgear.torchvision_guard import guard_torchvision
 
 
-def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    generator = torch.Generator().manual_seed(seed)
+def test_a_frame_is_the_gated_mean_of_its_context_and_of_what_it_reads_of_the_prototypes():
+    model, clip = tiny_model("sgear"), clip_of(0, 2, 4)
     with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    return module.eval()
-
-
-def test_temporal_context_equals_the_sum_over_earlier_frames():
-    num_steps, num_tokens, width, head_dim = 4, 3, 64, 32
-    module = randomise(TemporalContextAggregator(TemporalContextConfig(num_blocks=1), width=width, max_steps=6))
-    block = module.blocks[0]
-    with torch.no_grad():
-        block.step_weights.copy_(torch.tensor([0.5, 2.0, 1.5, 0.7, 1.0, 1.0]))
-    weights = block.step_weights.tolist()
-    tokens = torch.randn(1, num_steps, num_tokens, width)
-    qkv = block.qkv(block.attention_norm(tokens))[0]
-    query, key, value = qkv.split(width, dim=-1)
-    attended = torch.zeros(num_steps, num_tokens, width)
-    for t in range(num_steps):
-        total = sum(weights[:t])
-        for head in range(width // head_dim):
-            part = slice(head * head_dim, (head + 1) * head_dim)
-            keys, values = key[t, :, part].clone(), value[t, :, part].clone()
-            for s in range(t):
-                keys = keys + weights[s] * key[s, :, part] / max(1.0, total)
-                values = values + weights[s] * value[s, :, part] / max(1.0, total)
-            for n in range(num_tokens):
-                scores = torch.stack([query[t, n, part] @ keys[m] / math.sqrt(head_dim) for m in range(num_tokens)])
-                attended[t, n, part] = scores.softmax(0) @ values
-    expected = tokens + block.attention_out(attended)[None]
-    expected = expected + block.mlp_out(torch.nn.functional.gelu(block.mlp_in(block.mlp_norm(expected))))
-    torch.testing.assert_close(module(tokens), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_prototype_attention_equals_a_softmax_over_all_prototypes():
-    width, num_heads, num_actions = 8, 2, 5
-    module = randomise(PrototypeAttention(PrototypeAttentionConfig(num_heads=num_heads), width=width))
-    frames, prototypes = torch.randn(2, 3, width), torch.randn(num_actions, width)
-    key, value = module.key_value(prototypes).split(width, dim=-1)
-    read = torch.zeros(2, 3, width)
+        tokens = model.encoder(clip)
+        informed = model.temporal_context(tokens)
+        # Prototype attention reads the class tokens before TCA.
+        related = model.prototype_attention(tokens[:, :, 0], model.bank.visual)
+        gate = 1 / (1 + math.exp(-0.5))
+        observed = model(clip).observed
     for b in range(2):
-        for t in range(3):
-            query = module.query(frames[b, t])
-            for head in range(num_heads):
-                part = slice(head * 4, head * 4 + 4)
-                scores = torch.stack([query[part] @ key[k, part] / 2.0 for k in range(num_actions)])
-                read[b, t, part] = scores.softmax(0) @ value[:, part]
-    torch.testing.assert_close(module(frames, prototypes), module.out(read), rtol=1e-4, atol=1e-5)
+        for t in range(4):
+            expected = gate * informed[b, t, 0] + (1 - gate) * related[b, t]
+            torch.testing.assert_close(observed[b, t], expected)
+
+
+def test_a_step_is_judged_by_the_feature_predicted_for_it_or_by_its_own_where_nothing_precedes_it():
+    observed, predicted = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
+    exists = torch.tensor([[False, True, True, True], [True] * 4])
+    for known in (exists, None):
+        past = features_for_past(observed, predicted, known)
+        for b in range(2):
+            for t in range(4):
+                has_past = t > 0 and (known is None or bool(known[b, t - 1]))
+                assert torch.equal(past[b, t], predicted[b, t - 1] if has_past else observed[b, t])
 
 
 def test_prototype_mix_equals_its_formula():
@@ -76,6 +52,7 @@ def test_prototype_mix_equals_its_formula():
 
 
 def test_decoder_equals_the_gpt2_of_transformers():
+    guard_torchvision()
     transformers = __import__("transformers")
     width, num_layers, num_heads, num_steps = 16, 2, 4, 5
     decoder = randomise(

@@ -1,7 +1,17 @@
-"""What a model must beat: frequency, Markov on the recognised past, logistic regression on pooled features."""
+"""What a model must beat: frequency, the last action and what follows it, logistic regression on pooled features."""
 
-from sgear.baselines.frequency import frequency_logits
+from sgear.baselines.annotations import annotated_samples
+from sgear.baselines.base import Baseline, predict_baseline
+from sgear.baselines.frequency import FrequencyBaseline, frequency_logits
 from sgear.baselines.markov import MarkovBaseline
 from sgear.baselines.pooled import PooledRegression
 
-__all__ = ["MarkovBaseline", "PooledRegression", "frequency_logits"]
+__all__ = [
+    "Baseline",
+    "FrequencyBaseline",
+    "MarkovBaseline",
+    "PooledRegression",
+    "annotated_samples",
+    "frequency_logits",
+    "predict_baseline",
+]

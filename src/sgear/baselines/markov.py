@@ -1,7 +1,7 @@
-"""Markov chain on the recognised past: which action follows the one that is seen now.
+"""Last action + frequency: which action follows the one that is seen now, by the counts of the training segments.
 
-A frame classifier says which action is going on at the last observed instant; the transition counts of the training
-segments, weighted by its probabilities, say what comes next.
+The last action is recognised by a frame classifier, whose probabilities weigh the rows of the counts, or taken from
+the annotations. The counts fall back to the class frequencies.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sgear.data.dataset import AnticipationDataset
 from sgear.segments import UNKNOWN_ACTION, SegmentTable
+
+PASTS = ("recognised", "annotated")
 
 
 def transition_probs(segments: SegmentTable, *, smoothing: float) -> NDArray[np.float64]:
@@ -34,22 +36,43 @@ def transition_probs(segments: SegmentTable, *, smoothing: float) -> NDArray[np.
 
 
 class MarkovBaseline:
-    """Recognise the last step, then follow the transition counts.
+    """Take the last observed action and follow the transition counts.
 
     Args:
-        smoothing: Counts added to each row of transitions, in proportion to the class frequencies.
-        inverse_regularization: C of the logistic regression that recognises the last step.
+        past: `recognised`: the probabilities that a logistic regression gives the last step. `annotated`: the action
+            that started last in the observed window, as annotated; an oracle of the past, which reads no features.
+            Where the window shows no action, the counts of first actions are followed.
+        smoothing: Counts added to each row of transitions, in proportion to the class frequencies, > 0: an action
+            that was rarely seen falls back to them.
+        inverse_regularization: C of the logistic regression (`recognised`).
+
+    Raises:
+        ValueError: If `past` is unknown or `smoothing` is not positive.
     """
 
-    def __init__(self, *, smoothing: float = 1.0, inverse_regularization: float = 0.01) -> None:
+    def __init__(
+        self, *, past: str = "recognised", smoothing: float = 1.0, inverse_regularization: float = 0.01
+    ) -> None:
+        if past not in PASTS:
+            raise ValueError(f"past must be one of {', '.join(PASTS)}, got {past!r}")
+        if not smoothing > 0:
+            raise ValueError(f"smoothing must be positive, got {smoothing}; without it unseen actions have no score")
+        self.past = past
         self.smoothing = smoothing
         self._recogniser: Pipeline = make_pipeline(
             StandardScaler(), LogisticRegression(C=inverse_regularization, max_iter=500)
         )
 
+    @property
+    def name(self) -> str:
+        """Name of the row in a table."""
+        return f"last {self.past} action + frequency"
+
     def fit(self, train: AnticipationDataset) -> MarkovBaseline:
-        """Learn to recognise from all labelled steps of the training windows, and count transitions."""
+        """Count transitions; learn to recognise from all labelled steps of the training windows."""
         self._transitions = transition_probs(train.segments, smoothing=self.smoothing)
+        if self.past == "annotated":
+            return self
         features, labels = [], []
         for index in range(len(train)):
             sample = train[index]
@@ -59,8 +82,21 @@ class MarkovBaseline:
         self._recogniser.fit(np.concatenate(features), np.concatenate(labels))
         return self
 
+    def _annotated_rows(self, dataset: AnticipationDataset) -> NDArray[np.int64]:
+        """Return the row of the transitions that each sample's window ends with [M]."""
+        none = len(self._transitions) - 1
+        rows = []
+        for segment in dataset.segments:
+            instants_s = dataset.instants(segment, None)
+            first_s = max(float(instants_s[0]), dataset.source.first_s(segment.video_id))
+            action = dataset.labels.newest(segment.video_id, first_s=first_s, last_s=float(instants_s[-1]))
+            rows.append(none if action == UNKNOWN_ACTION else action)
+        return np.array(rows, dtype=np.int64)
+
     def logits(self, dataset: AnticipationDataset) -> NDArray[np.float32]:
         """Return log probabilities of the next action [M A]."""
+        if self.past == "annotated":
+            return np.log(self._transitions).astype(np.float32)[self._annotated_rows(dataset)]
         last_steps = np.stack([dataset[index]["clip"][-1].numpy() for index in range(len(dataset))])
         now = np.zeros((len(dataset), self._transitions.shape[1]))
         now[:, self._recogniser.classes_] = self._recogniser.predict_proba(last_steps)

@@ -18,6 +18,8 @@ class PooledRegression:
         inverse_regularization: C of the logistic regression.
     """
 
+    name = "pooled logistic regression"
+
     def __init__(self, *, inverse_regularization: float = 0.01) -> None:
         self._classifier: Pipeline = make_pipeline(
             StandardScaler(), LogisticRegression(C=inverse_regularization, max_iter=500)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sgear.losses.masked import masked_mean
+
 
 def feature_loss(
     predicted: Float[Tensor, "B T D"],
@@ -24,6 +26,5 @@ def feature_loss(
     target = observed[:, 1:]
     if detach_target:
         target = target.detach()
-    both = (exists[:, 1:] & exists[:, :-1])[..., None]
-    error = (predicted[:, :-1] - target).float().square()
-    return (error * both).sum() / (both.sum() * error.shape[-1]).clamp(min=1)
+    errors = (predicted[:, :-1] - target).float().square().mean(dim=-1)
+    return masked_mean(errors, exists[:, 1:] & exists[:, :-1])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sgear.errors import ConfigError
 from sgear.losses.classification import classification_loss
 from sgear.losses.feature import feature_loss
+from sgear.losses.mixup import Labels, Mix, pair_labels
 from sgear.losses.semantic import regularization_loss, semantic_loss
 from sgear.models.outputs import AnticipationOutput
 from sgear.segments import UNKNOWN_ACTION
@@ -22,25 +23,35 @@ class ObjectiveConfig:
 
     Args:
         cls: Next action.
+        cls_verb: Verb of the next action (`model.head.verb_noun`).
+        cls_noun: Noun of the next action (`model.head.verb_noun`).
         past: Actions of the observed steps.
         next: Action that follows each observed step, where it starts soon (`source.next_within_s`).
+        horizons: Next action, asked at each step from which the model looks ahead (RULSTM).
         feat: Next feature.
         sem: Semantic loss of the anticipated feature.
         past_sem: Semantic loss of the features behind the past actions.
         reg: Distance of the anticipated feature to its prototype.
-        label_smoothing: Label smoothing of `cls` and `past`.
-        detach_feature_target: Cut the gradient into the target of `feat`.
+        label_smoothing: Label smoothing of all terms that classify.
+        mixup: Parameter alpha of mixup on stored features in training; 0 is off.
+        detach_feature_target: Cut the gradient into the target of `feat`; the released code does not.
+        detach_reg_target: Cut the gradient into the prototype of `reg`, as the released code does.
     """
 
     cls: float = 1.0
+    cls_verb: float = 0.0
+    cls_noun: float = 0.0
     past: float = 1.0
     next: float = 0.0
+    horizons: float = 0.0
     feat: float = 1.0
     sem: float = 0.0
     past_sem: float = 0.0
     reg: float = 0.0
     label_smoothing: float = 0.0
+    mixup: float = 0.0
     detach_feature_target: bool = False
+    detach_reg_target: bool = True
 
     @property
     def needs_prototypes(self) -> bool:
@@ -54,22 +65,42 @@ class Objective(nn.Module):
     Args:
         config: Weights.
         relations: Cosines of the language prototypes [A A]; needed for the semantic terms.
+        verb_of_action: Verb of each action [A]; needed for `cls_verb`.
+        noun_of_action: Noun of each action [A]; needed for `cls_noun`.
 
     Raises:
-        ConfigError: If a semantic term is on without relations.
+        ConfigError: If a term is on without what it needs, or a setting is out of range.
     """
 
     relations: Tensor | None
+    verb_of_action: Tensor | None
+    noun_of_action: Tensor | None
 
-    def __init__(self, config: ObjectiveConfig, relations: Float[Tensor, "A A"] | None = None) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        relations: Float[Tensor, "A A"] | None = None,
+        *,
+        verb_of_action: Int[Tensor, " A"] | None = None,
+        noun_of_action: Int[Tensor, " A"] | None = None,
+    ) -> None:
         super().__init__()
         if (config.sem or config.past_sem) and relations is None:
             raise ConfigError(
                 "objective.sem needs language prototypes; set init.language_prototypes to a file written by "
                 "'sgear prototypes language'"
             )
+        if config.mixup < 0 or not 0 <= config.label_smoothing < 1:
+            raise ConfigError(
+                f"objective.mixup must be at least 0 and label_smoothing in [0, 1), got {config.mixup} and "
+                f"{config.label_smoothing}"
+            )
+        if (config.cls_verb and verb_of_action is None) or (config.cls_noun and noun_of_action is None):
+            raise ConfigError("objective.cls_verb and cls_noun need the verb and the noun of each action")
         self.config = config
         self.register_buffer("relations", relations, persistent=False)
+        self.register_buffer("verb_of_action", verb_of_action, persistent=False)
+        self.register_buffer("noun_of_action", noun_of_action, persistent=False)
 
     def forward(
         self,
@@ -78,6 +109,7 @@ class Objective(nn.Module):
         step_labels: Int[Tensor, "B T"],
         exists: Bool[Tensor, "B T"],
         next_labels: Int[Tensor, "B T"] | None = None,
+        mix: Mix | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Return each active term before weighting, and `total`.
 
@@ -87,31 +119,82 @@ class Objective(nn.Module):
             step_labels: Action of each observed step, -1 for unknown.
             exists: Which steps are real.
             next_labels: Action that follows each step, -1 for unknown or not asked for.
+            mix: How the clips were mixed; None where they were not.
         """
-        config = self.config
-        labels = step_labels.masked_fill(~exists, UNKNOWN_ACTION)
-        smoothing = config.label_smoothing
-        terms: dict[str, Tensor] = {}
-        if config.cls:
-            terms["cls"] = classification_loss(output.logits, targets, label_smoothing=smoothing)
-        if config.past:
-            terms["past"] = classification_loss(output.past_logits, labels, label_smoothing=smoothing)
-        if config.next and next_labels is not None:
-            following = next_labels.masked_fill(~exists, UNKNOWN_ACTION)
-            terms["next"] = classification_loss(output.next_logits, following, label_smoothing=smoothing)
-        if config.feat:
-            terms["feat"] = feature_loss(
-                output.predicted, output.observed, exists, detach_target=config.detach_feature_target
-            )
-        if config.needs_prototypes:
-            if output.prototype_similarity is None or output.past_similarity is None or output.prototypes is None:
-                raise ConfigError("objective.sem, past_sem and reg need a model with prototypes (model.name=sgear)")
-            if config.sem and self.relations is not None:
-                terms["sem"] = semantic_loss(output.prototype_similarity, targets, self.relations)
-            if config.past_sem and self.relations is not None:
-                terms["past_sem"] = semantic_loss(output.past_similarity, labels, self.relations)
-            if config.reg:
-                terms["reg"] = regularization_loss(output.predicted[:, -1], targets, output.prototypes)
-        weighted = [getattr(config, name) * value for name, value in terms.items()]
+        asked = pair_labels(targets, mix)
+        past = pair_labels(step_labels.masked_fill(~exists, UNKNOWN_ACTION), mix)
+        terms = self._action_terms(output, asked, past)
+        if self.config.next and next_labels is not None:
+            following = pair_labels(next_labels.masked_fill(~exists, UNKNOWN_ACTION), mix)
+            terms["next"] = self._classify(output.next_logits, following)
+        if self.config.horizons:
+            if output.horizon_logits is None:
+                raise ConfigError("objective.horizons needs a model that looks ahead from each step (rulstm)")
+            num_horizons = output.horizon_logits.shape[1]
+            each = targets[:, None].expand(-1, num_horizons).masked_fill(~exists[:, -num_horizons:], UNKNOWN_ACTION)
+            terms["horizons"] = self._classify(output.horizon_logits, pair_labels(each, mix))
+        if self.config.feat:
+            detach_target = self.config.detach_feature_target
+            terms["feat"] = feature_loss(output.predicted, output.observed, exists, detach_target=detach_target)
+        if self.config.needs_prototypes:
+            terms |= self._prototype_terms(output, asked, past)
+        weighted = [getattr(self.config, name) * value for name, value in terms.items()]
+        if not weighted:
+            raise ConfigError("every weight of the objective is 0, so nothing would be trained; set one above 0")
         terms["total"] = torch.stack(weighted).sum()
+        return terms
+
+    def _classify(self, logits: Tensor, labels: Labels) -> Float[Tensor, ""]:
+        return classification_loss(
+            labels.spread(logits),
+            labels.targets,
+            label_smoothing=self.config.label_smoothing,
+            weights=labels.weights,
+        )
+
+    def _action_terms(self, output: AnticipationOutput, asked: Labels, past: Labels) -> dict[str, Tensor]:
+        terms = {}
+        if self.config.cls:
+            terms["cls"] = self._classify(output.logits, asked)
+        for name, logits, classes in (
+            ("cls_verb", output.verb_logits, self.verb_of_action),
+            ("cls_noun", output.noun_logits, self.noun_of_action),
+        ):
+            if getattr(self.config, name):
+                if logits is None or classes is None:
+                    raise ConfigError(f"objective.{name} needs a model with verb and noun classifiers (head.verb_noun)")
+                of_action = classes[asked.targets.clamp(min=0)]
+                of_field = torch.where(asked.targets == UNKNOWN_ACTION, UNKNOWN_ACTION, of_action)
+                terms[name] = self._classify(logits, Labels(of_field, asked.weights))
+        if self.config.past:
+            if output.past_logits is None:
+                raise ConfigError("objective.past needs a model that recognises what it saw (sgear, avt); set it to 0")
+            terms["past"] = self._classify(output.past_logits, past)
+        return terms
+
+    def _prototype_terms(self, output: AnticipationOutput, asked: Labels, past: Labels) -> dict[str, Tensor]:
+        config, terms = self.config, {}
+        if output.prototype_similarity is None or output.past_similarity is None or output.prototypes is None:
+            raise ConfigError("objective.sem, past_sem and reg need a model with prototypes (model.name=sgear)")
+        if self.relations is not None and len(self.relations) != len(output.prototypes):
+            raise ConfigError(
+                f"the language prototypes are of {len(self.relations)} actions, but the model has "
+                f"{len(output.prototypes)}; write them for this vocabulary with 'sgear prototypes language'"
+            )
+        for name, similarity, labels in (
+            ("sem", output.prototype_similarity, asked),
+            ("past_sem", output.past_similarity, past),
+        ):
+            if getattr(config, name) and self.relations is not None:
+                terms[name] = semantic_loss(
+                    labels.spread(similarity), labels.targets, self.relations, weights=labels.weights
+                )
+        if config.reg:
+            terms["reg"] = regularization_loss(
+                asked.spread(output.predicted[:, -1]),
+                asked.targets,
+                output.prototypes,
+                detach_target=config.detach_reg_target,
+                weights=asked.weights,
+            )
         return terms

@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sgear.losses.masked import masked_mean
 from sgear.segments import UNKNOWN_ACTION
 
 
@@ -14,33 +15,46 @@ def semantic_loss(
     similarity: Float[Tensor, "*batch A"],
     targets: Int[Tensor, "*batch"],
     relations: Float[Tensor, "A A"],
+    *,
+    weights: Float[Tensor, "*batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """Compare a feature's cosines to the visual prototypes with its label's cosines to the language prototypes.
 
     Both vectors are divided by their L1 norms; the loss is the sum of absolute differences, averaged over the known
-    targets: 0 where the geometry is reproduced, at most 2.
+    targets: 0 where the geometry is reproduced, at most 2. Without the norms, as the paper words it, a sum over
+    thousands of classes would dwarf every other term.
 
     Args:
         similarity: Cosine of each feature to each visual prototype.
         targets: Classes in [0, A), or -1 for unknown.
         relations: Cosine of each language prototype (row) to each other.
+        weights: Weight of each target, at least 0. Default: 1.
 
     Source:
         S-GEAR (arXiv:2407.02309), semantic loss, L1-normalised as in the released code.
     """
-    known = targets != UNKNOWN_ACTION
-    ours = F.normalize(similarity[known].float(), p=1, dim=-1)
-    theirs = F.normalize(relations[targets[known]].float(), p=1, dim=-1)
-    return (ours - theirs).abs().sum() / known.sum().clamp(min=1)
+    ours = F.normalize(similarity.float(), p=1, dim=-1)
+    theirs = F.normalize(relations[targets.clamp(min=0)].float(), p=1, dim=-1)
+    return masked_mean((ours - theirs).abs().sum(dim=-1), targets != UNKNOWN_ACTION, weights)
 
 
 def regularization_loss(
-    features: Float[Tensor, "B D"], targets: Int[Tensor, " B"], prototypes: Float[Tensor, "A D"]
+    features: Float[Tensor, "B D"],
+    targets: Int[Tensor, " B"],
+    prototypes: Float[Tensor, "A D"],
+    *,
+    detach_target: bool = True,
+    weights: Float[Tensor, " B"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return the mean squared distance of a feature to its label's prototype, both of unit length: in [0, 4].
 
-    The prototype is detached: the feature moves, not the prototype.
+    Args:
+        features: Anticipated features.
+        targets: Classes in [0, A), or -1 for unknown.
+        prototypes: Visual prototypes.
+        detach_target: The feature moves, not the prototype, as in the released code.
+        weights: Weight of each target, at least 0. Default: 1.
     """
-    known = targets != UNKNOWN_ACTION
-    cosine = torch.cosine_similarity(features[known].float(), prototypes[targets[known]].detach().float(), dim=-1)
-    return (2 * (1 - cosine)).sum() / known.sum().clamp(min=1)
+    wanted = prototypes[targets.clamp(min=0)].float()
+    cosine = torch.cosine_similarity(features.float(), wanted.detach() if detach_target else wanted, dim=-1)
+    return masked_mean(2 * (1 - cosine), targets != UNKNOWN_ACTION, weights)

@@ -6,6 +6,7 @@ from sgear.models.config import (
     HeadConfig,
     ModelConfig,
     PrototypeAttentionConfig,
+    RulstmConfig,
     TemporalContextConfig,
 )
 from sgear.models.factory import AnticipationModel, build_model
@@ -19,6 +20,7 @@ __all__ = [
     "HeadConfig",
     "ModelConfig",
     "PrototypeAttentionConfig",
+    "RulstmConfig",
     "TemporalContextConfig",
     "build_model",
 ]

@@ -2,45 +2,66 @@
 
 from __future__ import annotations
 
-from jaxtyping import Bool
-from torch import Tensor, nn
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from sgear.models.causal_decoder import CausalDecoder
 from sgear.models.config import ModelConfig
 from sgear.models.encoders import build_encoder
-from sgear.models.heads import ActionClassifier
+from sgear.models.heads import ActionClassifier, Classified, build_field_classifiers
 from sgear.models.outputs import AnticipationOutput
 from sgear.models.past import features_for_past
+from sgear.models.stepwise import StepwiseModel
+from sgear.models.temporal_context import ContextState
 
 
-class Avt(nn.Module):
+class Avt(StepwiseModel):
     """Anticipate with the predicted feature alone.
 
     Args:
         config: Sizes; the prototype parts are not used.
         num_actions: Number of action classes A.
+        num_verbs: Number of verbs V (`head.verb_noun`).
+        num_nouns: Number of nouns N (`head.verb_noun`).
 
     Source:
         Girdhar and Grauman, Anticipative Video Transformer, ICCV 2021 (arXiv:2106.02036).
     """
 
-    def __init__(self, config: ModelConfig, *, num_actions: int) -> None:
+    def __init__(self, config: ModelConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
         super().__init__()
         self.config = config
         self.encoder = build_encoder(config.encoder, width=config.width, num_actions=num_actions)
         self.decoder = CausalDecoder(config.decoder, feature_dim=config.width, max_steps=config.max_steps)
         self.classifier = ActionClassifier(config.width, num_actions, config.head.dropout)
+        self.field_classifiers = build_field_classifiers(
+            config.head, width=config.width, num_verbs=num_verbs, num_nouns=num_nouns
+        )
+
+    def observe_step(
+        self, frame: Tensor, context: ContextState | None = None, exists: Bool[Tensor, " B"] | None = None
+    ) -> tuple[Float[Tensor, "B D"], ContextState]:
+        """Return the class token; AVT's frames know nothing of each other."""
+        return self.encoder(frame[:, None])[:, 0, 0], ()
+
+    def classify(self, features: Float[Tensor, "*b D"]) -> Classified:
+        """Return scores of features."""
+        return Classified(self.classifier(features), features, None)
 
     def forward(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate; see `SGear.forward`."""
         observed = self.encoder(clip)[:, :, 0]
         predicted = self.decoder(observed, exists)
-        next_logits = self.classifier(predicted)
+        next_logits, mixed, _ = self.classify(predicted)
+        past_logits, _, _ = self.classify(features_for_past(observed, predicted, exists))
+        verb_logits, noun_logits = self.classify_fields(mixed[:, -1])
         return AnticipationOutput(
             observed=observed,
             predicted=predicted,
             logits=next_logits[:, -1],
-            past_logits=self.classifier(features_for_past(observed, predicted, exists)),
+            past_logits=past_logits,
             next_logits=next_logits,
-            aggregated=predicted[:, -1],
+            aggregated=mixed[:, -1],
+            verb_logits=verb_logits,
+            noun_logits=noun_logits,
         )

@@ -1,10 +1,13 @@
 """The causal decoder: a pre-norm GPT-2 stack that reads features and predicts the next one.
 
 Its blocks compute what GPT-2 blocks compute (fused qkv with bias, tanh GELU, learned positions), so that decoders of
-AVT fit. Steps that do not exist (a video shorter than the window) are masked as keys, never filled.
+AVT fit. Steps that do not exist (a video shorter than the window) are masked as keys, never filled. Clips can be read
+whole or in parts: a cache of keys and values carries what was read.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -13,6 +16,27 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sgear.models.config import DecoderConfig
+from sgear.models.window import check_num_steps
+
+KeyValue = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class DecoderCache:
+    """What the decoder has read so far.
+
+    Args:
+        layers: Key and value [B h T d] of each block.
+        exists: Which steps are real [B T]; None where all are.
+    """
+
+    layers: tuple[KeyValue, ...]
+    exists: Bool[Tensor, "B T"] | None
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps read."""
+        return self.layers[0][0].shape[2]
 
 
 def causal_mask(exists: Bool[Tensor, "B T"]) -> Bool[Tensor, "B 1 T T"]:
@@ -40,26 +64,40 @@ class CausalBlock(nn.Module):
         self.mlp_in = nn.Linear(width, 4 * width)
         self.mlp_out = nn.Linear(4 * width, width)
 
-    def forward(self, steps: Float[Tensor, "B T W"], mask: Bool[Tensor, "B 1 T T"] | None) -> Float[Tensor, "B T W"]:
-        """Apply the block; `mask` None means that every step exists."""
+    def forward(
+        self, steps: Float[Tensor, "B T W"], mask: Bool[Tensor, "B 1 T S"] | None, past: KeyValue | None = None
+    ) -> tuple[Float[Tensor, "B T W"], KeyValue]:
+        """Apply the block.
+
+        Args:
+            steps: The steps to read.
+            mask: Which of all steps, earlier ones included, each of them may read. None: every step up to its own.
+            past: Keys and values of earlier steps.
+
+        Returns:
+            The new steps, and keys and values of all steps.
+        """
         query, key, value = rearrange(
             self.qkv(self.attention_norm(steps)),
             "B T (three h d) -> three B h T d",
             three=3,
             h=self.num_heads,
         )
+        if past is not None:
+            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
         read = F.scaled_dot_product_attention(
             query,
             key,
             value,
             attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=mask is None,
+            # A single newest step may read everything.
+            is_causal=mask is None and steps.shape[1] > 1,
         )
         attended = self.attention_out(rearrange(read, "B h T d -> B T (h d)"))
         steps = steps + F.dropout(attended, self.dropout, self.training)
         hidden = F.gelu(self.mlp_in(self.mlp_norm(steps)), approximate="tanh")
-        return steps + F.dropout(self.mlp_out(hidden), self.dropout, self.training)
+        return steps + F.dropout(self.mlp_out(hidden), self.dropout, self.training), (key, value)
 
 
 class CausalDecoder(nn.Module):
@@ -113,17 +151,70 @@ class CausalDecoder(nn.Module):
         Raises:
             ValueError: If the clip is longer than the decoder was built for.
         """
-        num_steps = observed.shape[1]
-        if num_steps > self.max_steps:
-            raise ValueError(
-                f"clip of {num_steps} steps, but this model was built for at most {self.max_steps}; "
-                "shorten tau_o_s * fps or train with a larger model.max_steps"
-            )
+        return self.prefill(observed, exists)[0]
+
+    def prefill(
+        self,
+        observed: Float[Tensor, "B T D"],
+        exists: Bool[Tensor, "B T"] | None = None,
+        cache: DecoderCache | None = None,
+    ) -> tuple[Float[Tensor, "B T D"], DecoderCache]:
+        """Read several steps, after those in `cache`; the predictions equal those of `forward` over all steps.
+
+        Args:
+            observed: Features of the new steps.
+            exists: Which of the new steps are real. Default: all.
+            cache: What was read before; None starts a clip.
+
+        Returns:
+            Predicted features of the new steps, and the cache for the next ones.
+
+        Raises:
+            ValueError: If all steps together are more than the decoder was built for.
+        """
+        num_new, num_past = observed.shape[1], 0 if cache is None else cache.num_steps
+        check_num_steps(num_past + num_new, self.max_steps)
         steps = self.project_in(observed)
         if self.positions is not None:
-            steps = steps + self.positions.weight[:num_steps]
+            steps = steps + self.positions.weight[num_past : num_past + num_new]
         steps = F.dropout(steps, self.dropout, self.training)
-        mask = None if exists is None else causal_mask(exists)
-        for block in self.blocks:
-            steps = block(steps, mask)
-        return self.project_out(self.norm(steps))
+        known = _join_exists(exists, cache, like=observed)
+        if known is not None:
+            mask = causal_mask(known)[:, :, num_past:]
+        elif num_past and num_new > 1:
+            num_clips, num_steps = observed.shape[0], num_past + num_new
+            everything = torch.ones(num_clips, num_steps, dtype=torch.bool, device=observed.device)
+            mask = causal_mask(everything)[:, :, num_past:]
+        else:
+            mask = None
+        layers = []
+        for block_idx, block in enumerate(self.blocks):
+            steps, key_value = block(steps, mask, None if cache is None else cache.layers[block_idx])
+            layers.append(key_value)
+        return self.project_out(self.norm(steps)), DecoderCache(layers=tuple(layers), exists=known)
+
+    def step(
+        self,
+        observed: Float[Tensor, "B D"],
+        cache: DecoderCache | None = None,
+        exists: Bool[Tensor, " B"] | None = None,
+    ) -> tuple[Float[Tensor, "B D"], DecoderCache]:
+        """Read one more step; see `prefill`."""
+        predicted, cache = self.prefill(observed[:, None], None if exists is None else exists[:, None], cache)
+        return predicted[:, 0], cache
+
+
+def _join_exists(
+    new: Bool[Tensor, "B T"] | None, cache: DecoderCache | None, *, like: Float[Tensor, "B T D"]
+) -> Bool[Tensor, "B S"] | None:
+    """Return which of the steps in the cache and of the new ones are real; None where all are."""
+    past = None if cache is None else cache.exists
+    if past is None and new is None:
+        return None
+    if new is None:
+        new = torch.ones(like.shape[:2], dtype=torch.bool, device=like.device)
+    if cache is None:
+        return new
+    if past is None:
+        past = torch.ones(like.shape[0], cache.num_steps, dtype=torch.bool, device=like.device)
+    return torch.cat([past, new], dim=1)

@@ -12,6 +12,7 @@ class EncoderConfig:
     Args:
         name: Full name of a timm ViT, or `features` for stored features.
         pretrained: Start from timm's published weights. They are downloaded on first use.
+        weights: Start from a local file instead: `.safetensors`, or `.pth` read without executing code (timm encoders).
         image_height: Height of the input frames in pixels (timm encoders).
         image_width: Width of the input frames in pixels (timm encoders).
         embed_dim: Width of the ViT; 0 keeps the architecture's own.
@@ -29,6 +30,7 @@ class EncoderConfig:
 
     name: str = "features"
     pretrained: bool = False
+    weights: str = ""
     image_height: int = 0
     image_width: int = 0
     embed_dim: int = 0
@@ -48,12 +50,21 @@ class TemporalContextConfig:
 
     Args:
         num_blocks: Number of blocks.
+        mode: `cumulative` adds a learned weighted sum of the earlier frames' keys and values (the released code's
+            idea), `decay` the same sum with weights that fall exponentially with age, `causal` attends to all tokens
+            of the earlier frames (the paper's words).
         normalise: Divide the sum of earlier keys and values by the sum of its weights, so that it does not grow
-            with the number of frames.
+            with the number of frames (`cumulative`, `decay`).
+        detach_past: Keep gradients from flowing into the keys and values of earlier frames, as the released code does.
+        lifetime_steps: Start value of the age, in steps, at which a frame's weight has fallen to 1/e; learned per head
+            (`decay`).
     """
 
     num_blocks: int = 0
+    mode: str = "cumulative"
     normalise: bool = True
+    detach_past: bool = True
+    lifetime_steps: float = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +73,27 @@ class PrototypeAttentionConfig:
 
     Args:
         enabled: Switch PA on.
+        mode: `paper` lets frames ask the prototypes; `released` keeps the roles of the released code, corrected; see
+            `sgear.models.prototype_attention`.
         num_heads: Number of attention heads.
+        share: Share of the prototypes that can be asked, in (0, 1] (`paper`); a random subset.
+        num_prototypes: The same as a number instead; 0 leaves it to `share`.
+        subset_seed: Seed of the subset.
+        top_k: Ask the k prototypes most like the mean of the clip's frames; the choice reads the whole clip, so PA is
+            then not causal. 0: every prototype in mode `paper`, as many as there are steps in mode `released`.
+        toeplitz: Blend in the term that depends on the distance of two steps alone (`released`).
         detach_prototypes: Keep PA's gradient away from the prototypes, as the released code does.
         gate: Start value of the fusion gate; sigmoid(gate) is the share that bypasses PA.
     """
 
     enabled: bool = True
+    mode: str = "paper"
     num_heads: int = 4
+    share: float = 1.0
+    num_prototypes: int = 0
+    subset_seed: int = 0
+    top_k: int = 0
+    toeplitz: bool = True
     detach_prototypes: bool = True
     gate: float = 0.5
 
@@ -102,10 +127,17 @@ class HeadConfig:
     Args:
         mix_prototypes: Classify a mix of the predicted feature and its prototype read-out (S-GEAR) instead of the
             feature alone (AVT).
-        temperature: Start value of the softmax temperature of the read-out.
+        temperature: Start value of the softmax temperature of the read-out: 1.0 in the paper, sqrt(width) in the
+            released code (the read-out is then close to the mean prototype), 0.07 for a read-out that tells apart.
         learn_temperature: Train the temperature.
         gate: Start value of the mixing gate; sigmoid(gate) is the share of the feature itself.
-        dropout: Dropout before the classifier.
+        dropout: Dropout before the classifiers.
+        verb_noun: Add classifiers of the verb and of the noun; without them both are summed action probabilities.
+        detach_prototype_values: Keep the read-out's gradient away from the prototypes it returns (RGB path of the
+            released code; its feature path does not).
+        detach_similarity_feature: Keep the gradient of the cosines away from the feature (the released feature path;
+            its RGB path does not).
+        detach_similarity_prototypes: Keep the gradient of the cosines away from the prototypes.
     """
 
     mix_prototypes: bool = True
@@ -113,6 +145,39 @@ class HeadConfig:
     learn_temperature: bool = True
     gate: float = 0.5
     dropout: float = 0.2
+    verb_noun: bool = False
+    detach_prototype_values: bool = True
+    detach_similarity_feature: bool = False
+    detach_similarity_prototypes: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulstmConfig:
+    """RULSTM (`name: rulstm` only).
+
+    Args:
+        modalities: Width of each modality; the clip holds them side by side on its last axis. Two or more are fused
+            by modality attention.
+        hidden_dim: Width H of the hidden and the cell state of each LSTM.
+        step_s: Seconds between two steps, the paper's alpha; equals 1 / protocol.fps.
+        tau_a_s: Seconds from the last step of a clip to the start of the action; equals protocol.tau_a_s.
+        anticipation_steps: The action is asked for at every step that lies at most this many steps before it, the
+            paper's S_ant. Earlier steps of the clip, the paper's S_enc, are read only.
+        dropout: Dropout on the features, before the classifiers and inside modality attention.
+        sequence_completion: Pre-training: the unrolling LSTM reads the observed steps that follow, not the last
+            one again and again.
+        attention: What modality attention reads beside the rolling cell states: `released` the hidden states at the
+            end of the unrolling, as the published weights do, `paper` the rolling hidden states.
+    """
+
+    modalities: list[int] = field(default_factory=list)
+    hidden_dim: int = 1024
+    step_s: float = 0.25
+    tau_a_s: float = 0.25
+    anticipation_steps: int = 8
+    dropout: float = 0.8
+    sequence_completion: bool = False
+    attention: str = "released"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +185,8 @@ class ModelConfig:
     """A whole model.
 
     Args:
-        name: `sgear` or `avt`; AVT has no prototypes and ignores nothing: their settings are refused there.
+        name: `sgear`, `avt` or `rulstm`. AVT and RULSTM have no prototypes, RULSTM has no decoder: settings that a
+            model does not read are refused.
         width: Feature width D between encoder, decoder and head.
         max_steps: Longest clip T that the model can read.
         encoder: Frame encoder.
@@ -128,6 +194,7 @@ class ModelConfig:
         prototype_attention: PA.
         decoder: Causal decoder.
         head: Classifier.
+        rulstm: RULSTM.
     """
 
     name: str = "sgear"
@@ -138,3 +205,4 @@ class ModelConfig:
     prototype_attention: PrototypeAttentionConfig = field(default_factory=PrototypeAttentionConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    rulstm: RulstmConfig = field(default_factory=RulstmConfig)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from einops import rearrange
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from sgear.errors import ConfigError
 from sgear.features.recogniser import LinearRecogniser
 from sgear.models.config import EncoderConfig
+from sgear.models.vit_weights import load_vit_weights
 from sgear.torchvision_guard import import_timm
 
 FEATURES = "features"
@@ -83,8 +86,27 @@ class FeatureEncoder(nn.Module):
         return self.project(clip)[:, :, None]
 
 
+def frame_statistics(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Return the channel means and standard deviations of the frames that a timm model expects; 0.5 if it says none."""
+    published = import_timm().models.get_pretrained_cfg(name)
+    if published is None:
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    return published.mean, published.std
+
+
 class TimmEncoder(nn.Module):
-    """A timm ViT on each frame [B T 3 H W], with a linear map where its width is not D."""
+    """A timm ViT on each frame [B T 3 H W], with a linear map where its width is not D.
+
+    A ViT without class token gets its pooled feature in the place of one.
+
+    Args:
+        config: Name, sizes, and where the weights come from.
+        width: Width D of the tokens returned.
+
+    Raises:
+        ConfigError: If timm knows no such model, it is no ViT, or its published weights cannot be had.
+        RunError: If the file of `config.weights` does not fit.
+    """
 
     def __init__(self, config: EncoderConfig, *, width: int) -> None:
         super().__init__()
@@ -95,18 +117,39 @@ class TimmEncoder(nn.Module):
             overrides["img_size"] = (config.image_height, config.image_width)
         try:
             self.vit = timm.create_model(config.name, pretrained=config.pretrained, num_classes=0, **overrides)
-        except RuntimeError as err:
+        except (RuntimeError, TypeError) as err:
             raise ConfigError(
                 f"model.encoder.name={config.name!r} cannot be built by timm ({err}); "
                 "list names with: python -c \"import timm; print(timm.list_models('vit*'))\""
             ) from err
+        except OSError as err:
+            raise ConfigError(
+                f"the published weights of model.encoder.name={config.name!r} cannot be had ({err}); give a local file "
+                "as model.encoder.weights instead of model.encoder.pretrained"
+            ) from err
+        if not hasattr(self.vit, "num_prefix_tokens"):
+            raise ConfigError(f"model.encoder.name={config.name!r} is no ViT; S-GEAR reads the tokens of a ViT")
+        self.has_class_token = getattr(self.vit, "cls_token", None) is not None
+        self.image_size = getattr(self.vit.patch_embed, "img_size", None)
+        self.loaded = load_vit_weights(self.vit, Path(config.weights)) if config.weights else ""
         has_map = self.vit.num_features != width
         self.project = nn.Linear(self.vit.num_features, width) if has_map else nn.Identity()
 
     def forward(self, clip: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B T N D"]:
-        """Return all tokens of each frame, class token first."""
-        tokens = self.project(self.vit.forward_features(rearrange(clip, "B T C H W -> (B T) C H W")))
-        return rearrange(tokens, "(B T) N D -> B T N D", B=clip.shape[0])
+        """Return all tokens of each frame, class token first.
+
+        Raises:
+            ConfigError: If the clip is not made of frames of the size that the ViT was built for.
+        """
+        if clip.ndim != 5 or (self.image_size is not None and tuple(clip.shape[-2:]) != tuple(self.image_size)):
+            raise ConfigError(
+                f"this model reads frames of size {self.image_size}, got a clip of shape {tuple(clip.shape)}, not "
+                "[B T 3 H W]; check source.kind, model.encoder.image_height and image_width"
+            )
+        tokens = self.vit.forward_features(rearrange(clip, "B T C H W -> (B T) C H W"))
+        if not self.has_class_token:
+            tokens = torch.cat([self.vit.forward_head(tokens, pre_logits=True)[:, None], tokens], dim=1)
+        return rearrange(self.project(tokens), "(B T) N D -> B T N D", B=clip.shape[0])
 
 
 def build_encoder(config: EncoderConfig, *, width: int, num_actions: int) -> FeatureEncoder | TimmEncoder:

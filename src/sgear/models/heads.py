@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sgear.errors import ConfigError
 from sgear.models.config import HeadConfig
+
+
+class Classified(NamedTuple):
+    """Scores of features, and what they were made from.
+
+    Args:
+        logits: Action scores [... A].
+        mixed: Input of the classifier [... D].
+        similarity: Cosine of the features to each prototype [... A]; None without prototypes.
+    """
+
+    logits: Tensor
+    mixed: Tensor
+    similarity: Tensor | None
 
 
 def cosine_similarity(
@@ -23,13 +39,24 @@ class PrototypeMix(nn.Module):
     """Blend a feature with its soft nearest prototypes.
 
     zbar = sum_k softmax_k(cos(z, rho_k) / temperature) rho_k, and the result is g z + (1 - g) zbar with a learned
-    gate g = sigmoid(gate). Prototype values are detached, similarities are not, as on the released RGB path.
+    gate g = sigmoid(gate). The same gate serves predicted and past features.
+
+    Args:
+        config: Start values and gradient routes.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+
+    Source:
+        S-GEAR (arXiv:2407.02309). The released RGB path detaches the values of the read-out and not the similarities;
+        its feature path does the opposite. The switches are `detach_prototype_values` and `detach_similarity_*`.
     """
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         if config.temperature <= 0:
             raise ValueError(f"head.temperature must be positive, got {config.temperature}")
+        self.detach_values = config.detach_prototype_values
         self.gate = nn.Parameter(torch.tensor(config.gate))
         self.log_temperature = nn.Parameter(
             torch.tensor(math.log(config.temperature)), requires_grad=config.learn_temperature
@@ -42,21 +69,63 @@ class PrototypeMix(nn.Module):
         prototypes: Float[Tensor, "A D"],
     ) -> Float[Tensor, "*batch D"]:
         """Return mixed features of the same shape."""
-        read_out = (similarity / self.log_temperature.exp()).softmax(dim=-1) @ prototypes.detach()
+        values = prototypes.detach() if self.detach_values else prototypes
+        read_out = (similarity / self.log_temperature.exp()).softmax(dim=-1) @ values
         gate = self.gate.sigmoid()
         return gate * features + (1 - gate) * read_out
 
 
 class ActionClassifier(nn.Module):
-    """Dropout and one linear layer."""
+    """Dropout and one linear layer.
 
-    def __init__(self, width: int, num_actions: int, dropout: float) -> None:
+    Args:
+        width: Width D of the features.
+        num_classes: Number of classes.
+        dropout: Dropout before the layer.
+    """
+
+    def __init__(self, width: int, num_classes: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(width, num_actions)
+        self.linear = nn.Linear(width, num_classes)
         nn.init.normal_(self.linear.weight, std=0.01)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, features: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch A"]:
-        """Return action scores."""
+        """Return scores."""
         return self.linear(self.dropout(features))
+
+
+class FieldClassifiers(nn.Module):
+    """Classifiers of verb and noun, beside the one of actions.
+
+    Args:
+        width: Width D of the features.
+        num_verbs: Number of verbs V.
+        num_nouns: Number of nouns N.
+        dropout: Dropout before each layer.
+
+    Raises:
+        ConfigError: If the number of verbs or nouns is not given.
+    """
+
+    def __init__(self, width: int, num_verbs: int, num_nouns: int, dropout: float) -> None:
+        super().__init__()
+        if num_verbs < 1 or num_nouns < 1:
+            raise ConfigError(
+                f"head.verb_noun needs the numbers of verbs and nouns, got {num_verbs} and {num_nouns}; "
+                "give num_verbs and num_nouns to build_model"
+            )
+        self.verb = ActionClassifier(width, num_verbs, dropout)
+        self.noun = ActionClassifier(width, num_nouns, dropout)
+
+    def forward(self, features: Float[Tensor, "*b D"]) -> tuple[Float[Tensor, "*b V"], Float[Tensor, "*b N"]]:
+        """Return scores of verbs and of nouns."""
+        return self.verb(features), self.noun(features)
+
+
+def build_field_classifiers(
+    config: HeadConfig, *, width: int, num_verbs: int, num_nouns: int
+) -> FieldClassifiers | None:
+    """Return classifiers of verb and noun where `config.verb_noun` asks for them."""
+    return FieldClassifiers(width, num_verbs, num_nouns, config.dropout) if config.verb_noun else None

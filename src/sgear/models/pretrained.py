@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -25,11 +24,13 @@ from sgear.models.config import (
     HeadConfig,
     ModelConfig,
     PrototypeAttentionConfig,
+    RulstmConfig,
     TemporalContextConfig,
 )
 from sgear.models.factory import AnticipationModel, build_model
+from sgear.models.strict import describe_mismatch
 from sgear.taxonomy import Taxonomy
-from sgear.timing import AnticipationProtocol, RecognitionProtocol, protocol_from_dict
+from sgear.timing import RecognitionProtocol, WindowProtocol, protocol_from_dict
 
 FORMAT = "sgear-model-1"
 WEIGHTS_FILE = "weights.safetensors"
@@ -76,7 +77,7 @@ class TrainedModel:
     model: AnticipationModel
     config: ModelConfig
     taxonomy: Taxonomy
-    protocol: AnticipationProtocol | RecognitionProtocol
+    protocol: WindowProtocol | RecognitionProtocol
     preprocessing: Preprocessing
     log_prior: Float[Tensor, " A"]
 
@@ -89,6 +90,7 @@ def model_config_from_dict(values: dict) -> ModelConfig:
         "prototype_attention": PrototypeAttentionConfig,
         "decoder": DecoderConfig,
         "head": HeadConfig,
+        "rulstm": RulstmConfig,
     }
     return ModelConfig(**{name: parts[name](**value) if name in parts else value for name, value in values.items()})
 
@@ -131,11 +133,21 @@ def load_model(folder: Path) -> TrainedModel:
         preprocessing = Preprocessing(**stored)
         protocol = protocol_from_dict(description["protocol"])
         log_prior = tensors.pop("log_prior")
-        # The saved weights replace any published ones, so nothing is downloaded here.
-        encoder = asdict(config.encoder) | {"pretrained": False}
+        # The saved weights replace any published ones, so nothing else is read or downloaded here.
+        encoder = replace(config.encoder, pretrained=False, weights="")
         model = build_model(
-            model_config_from_dict(asdict(config) | {"encoder": encoder}), num_actions=taxonomy.num_actions
+            replace(config, encoder=encoder),
+            num_actions=taxonomy.num_actions,
+            num_verbs=len(taxonomy.verbs),
+            num_nouns=len(taxonomy.nouns),
         )
+        problem = describe_mismatch(model.state_dict(), tensors)
+        if problem:
+            raise RunError(
+                f"{folder / WEIGHTS_FILE}: not the weights of the model that {DESCRIPTION_FILE} describes "
+                f"({config.name}, width {config.width}, {taxonomy.num_actions} actions): {problem}; copy both files "
+                "of one run again"
+            )
         model.load_state_dict(tensors, strict=True)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as err:
         raise RunError(f"{folder}: the model cannot be loaded ({err}); train it again or copy it again") from err
@@ -147,32 +159,3 @@ def load_model(folder: Path) -> TrainedModel:
         preprocessing=preprocessing,
         log_prior=log_prior,
     )
-
-
-@torch.no_grad()
-def copy_blocks(model: AnticipationModel, source: AnticipationModel, blocks: tuple[str, ...]) -> dict[str, int]:
-    """Copy whole blocks of weights from one model into another, strictly.
-
-    Args:
-        model: Receives.
-        source: Gives.
-        blocks: Names of submodules, e.g. `encoder`, `temporal_context`, `decoder`.
-
-    Returns:
-        Number of tensors copied per block.
-
-    Raises:
-        RunError: If a block is absent on either side or its weights do not fit; gives both sides.
-    """
-    copied = {}
-    for block in blocks:
-        ours, theirs = getattr(model, block, None), getattr(source, block, None)
-        if ours is None or theirs is None:
-            side = "this model" if ours is None else "the run to start from"
-            raise RunError(f"init.blocks: {side} has no block {block!r}")
-        try:
-            ours.load_state_dict(theirs.state_dict(), strict=True)
-        except RuntimeError as err:
-            raise RunError(f"init.blocks: block {block!r} does not fit: {err}") from err
-        copied[block] = len(ours.state_dict())
-    return copied

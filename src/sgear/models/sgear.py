@@ -9,60 +9,91 @@ from torch import Tensor, nn
 from sgear.models.causal_decoder import CausalDecoder
 from sgear.models.config import ModelConfig
 from sgear.models.encoders import build_encoder
-from sgear.models.heads import ActionClassifier, PrototypeMix, cosine_similarity
+from sgear.models.heads import ActionClassifier, Classified, PrototypeMix, build_field_classifiers, cosine_similarity
 from sgear.models.outputs import AnticipationOutput
 from sgear.models.past import features_for_past
-from sgear.models.prototype_attention import PrototypeAttention
+from sgear.models.prototype_attention import build_prototype_attention
 from sgear.models.prototype_bank import PrototypeBank
-from sgear.models.temporal_context import TemporalContextAggregator
+from sgear.models.stepwise import StepwiseModel
+from sgear.models.temporal_context import ContextState, TemporalContextAggregator
 
 
-class SGear(nn.Module):
+class SGear(StepwiseModel):
     """Semantically guided anticipation.
 
     Args:
         config: Sizes and switches.
         num_actions: Number of action classes A.
+        num_verbs: Number of verbs V (`head.verb_noun`).
+        num_nouns: Number of nouns N (`head.verb_noun`).
 
     Source:
         Diko et al., Semantically Guided Representation Learning for Action Anticipation, ECCV 2024
         (arXiv:2407.02309).
     """
 
-    def __init__(self, config: ModelConfig, *, num_actions: int) -> None:
+    def __init__(self, config: ModelConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.encoder = build_encoder(config.encoder, width=config.width, num_actions=num_actions)
-        self.temporal_context = TemporalContextAggregator(
-            config.temporal_context, width=config.width, max_steps=config.max_steps
-        )
-        self.bank = PrototypeBank(num_actions, config.width)
-        has_attention = config.prototype_attention.enabled
+        width, max_steps, asking = config.width, config.max_steps, config.prototype_attention
+        self.encoder = build_encoder(config.encoder, width=width, num_actions=num_actions)
+        self.temporal_context = TemporalContextAggregator(config.temporal_context, width=width, max_steps=max_steps)
+        self.bank = PrototypeBank(num_actions, width)
         self.prototype_attention = (
-            PrototypeAttention(config.prototype_attention, width=config.width) if has_attention else None
+            build_prototype_attention(asking, width=width, num_actions=num_actions, max_steps=max_steps)
+            if asking.enabled
+            else None
         )
-        self.fusion_gate = nn.Parameter(torch.tensor(config.prototype_attention.gate)) if has_attention else None
-        self.decoder = CausalDecoder(config.decoder, feature_dim=config.width, max_steps=config.max_steps)
+        self.fusion_gate = nn.Parameter(torch.tensor(asking.gate)) if asking.enabled else None
+        self.decoder = CausalDecoder(config.decoder, feature_dim=width, max_steps=max_steps)
         self.prototype_mix = PrototypeMix(config.head) if config.head.mix_prototypes else None
-        self.classifier = ActionClassifier(config.width, num_actions, config.head.dropout)
+        self.classifier = ActionClassifier(width, num_actions, config.head.dropout)
+        self.field_classifiers = build_field_classifiers(
+            config.head, width=width, num_verbs=num_verbs, num_nouns=num_nouns
+        )
 
     def observe(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         """Return the feature of each step: TCA's class token fused with prototype attention."""
         tokens = self.encoder(clip)
-        informed = self.temporal_context(tokens, exists)[:, :, 0]
+        return self._fuse(tokens[:, :, 0], self.temporal_context(tokens, exists)[:, :, 0], exists)
+
+    def observe_step(
+        self, frame: Tensor, context: ContextState | None = None, exists: Bool[Tensor, " B"] | None = None
+    ) -> tuple[Float[Tensor, "B D"], ContextState]:
+        """See `StepwiseModel.observe_step`.
+
+        Raises:
+            ValueError: If prototype attention reads the whole clip before it answers.
+        """
+        if self.prototype_attention is not None and not self.prototype_attention.is_causal:
+            raise ValueError(
+                "this model chooses its prototypes by the mean of the whole clip, which a stream does not have; give "
+                "whole clips to forward, or train with prototype_attention.mode=paper and top_k=0"
+            )
+        tokens = self.encoder(frame[:, None])[:, 0]
+        informed, context = self.temporal_context.step(tokens, context, exists)
+        return self._fuse(tokens[:, None, 0], informed[:, None, 0], None)[:, 0], context
+
+    def _fuse(
+        self, frames: Float[Tensor, "B T D"], informed: Float[Tensor, "B T D"], exists: Bool[Tensor, "B T"] | None
+    ) -> Float[Tensor, "B T D"]:
         if self.prototype_attention is None or self.fusion_gate is None:
             return informed
-        related = self.prototype_attention(tokens[:, :, 0], self.bank.visual)
+        related = self.prototype_attention(frames, self.bank.visual, exists)
         gate = self.fusion_gate.sigmoid()
         return gate * informed + (1 - gate) * related
 
-    def classify(self, features: Float[Tensor, "*b D"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits, classifier input, and cosine to each prototype."""
-        similarity = cosine_similarity(features, self.bank.visual)
+    def classify(self, features: Float[Tensor, "*b D"]) -> Classified:
+        """Return scores of features, the classifier's input, and the cosine to each prototype."""
+        prototypes, head = self.bank.visual, self.config.head
+        similarity = cosine_similarity(
+            features.detach() if head.detach_similarity_feature else features,
+            prototypes.detach() if head.detach_similarity_prototypes else prototypes,
+        )
         mixed = features
         if self.prototype_mix is not None:
-            mixed = self.prototype_mix(features, similarity, self.bank.visual)
-        return self.classifier(mixed), mixed, similarity
+            mixed = self.prototype_mix(features, similarity, prototypes)
+        return Classified(self.classifier(mixed), mixed, similarity)
 
     def forward(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate.
@@ -73,19 +104,26 @@ class SGear(nn.Module):
 
         Returns:
             Named tensors; see `AnticipationOutput`.
+
+        Raises:
+            ConfigError: If the clip has another shape than the encoder reads.
+            ValueError: If the clip is longer than the model was built for.
         """
         observed = self.observe(clip, exists)
         predicted = self.decoder(observed, exists)
-        next_logits, aggregated, similarity = self.classify(predicted)
+        next_logits, mixed, similarity = self.classify(predicted)
         past_logits, _, past_similarity = self.classify(features_for_past(observed, predicted, exists))
+        verb_logits, noun_logits = self.classify_fields(mixed[:, -1])
         return AnticipationOutput(
             observed=observed,
             predicted=predicted,
             logits=next_logits[:, -1],
             past_logits=past_logits,
             next_logits=next_logits,
-            aggregated=aggregated[:, -1],
-            prototype_similarity=similarity[:, -1],
+            aggregated=mixed[:, -1],
+            prototype_similarity=None if similarity is None else similarity[:, -1],
             past_similarity=past_similarity,
             prototypes=self.bank.visual,
+            verb_logits=verb_logits,
+            noun_logits=noun_logits,
         )

@@ -10,12 +10,14 @@ class OptimConfig:
     """Optimisation.
 
     Args:
-        name: `adamw` or `sgd` (momentum 0.9).
+        name: `adamw`, `adam` (decay as part of the gradient) or `sgd` (momentum 0.9).
+        nesterov: Nesterov's form of momentum (`sgd`).
         lr: Peak learning rate.
         encoder_lr_scale: Learning rate of the encoder as a share of `lr`, for encoders that were trained before.
         weight_decay: Decay of matrices; vectors (biases, norms, gates) are not decayed.
         epochs: Passes over the training set.
-        warmup_epochs: Linear warm-up; a cosine to 0 follows.
+        warmup_epochs: Linear warm-up; a cosine to `final_lr_share` follows.
+        final_lr_share: Learning rate at the end as a share of `lr`.
         batch_size: Clips per step and process.
         accumulate: Batches whose gradients are averaged into one step.
         clip_norm: Largest norm of the gradient; 0 does not clip.
@@ -23,11 +25,13 @@ class OptimConfig:
     """
 
     name: str = "adamw"
+    nesterov: bool = False
     lr: float = 1e-3
     encoder_lr_scale: float = 1.0
     weight_decay: float = 0.05
     epochs: int = 10
     warmup_epochs: float = 1.0
+    final_lr_share: float = 0.0
     batch_size: int = 32
     accumulate: int = 1
     clip_norm: float = 1.0

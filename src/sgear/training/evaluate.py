@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from accelerate import Accelerator
@@ -16,10 +16,12 @@ from sgear.models import AnticipationModel
 
 @dataclass(frozen=True)
 class Outputs:
-    """What evaluation keeps of each sample, in the order of the data set."""
+    """What evaluation keeps of each sample, in the order of the data set; None where a model has no such head."""
 
     logits: Float[Tensor, "M A"]
     aggregated: Float[Tensor, "M D"]
+    verb_logits: Float[Tensor, "M V"] | None = None
+    noun_logits: Float[Tensor, "M N"] | None = None
 
 
 @torch.inference_mode()
@@ -48,14 +50,18 @@ def run_model(
     )
     was_training = model.training
     model.eval()
-    rows, logits, aggregated = [], [], []
+    rows: list[Tensor] = []
+    kept: dict[str, list[Tensor]] = {item.name: [] for item in fields(Outputs)}
     for batch in loader:
         with accelerator.autocast():
             output = model(batch["clip"], batch["exists"])
-        gathered = accelerator.gather_for_metrics((batch["row"], output.logits.float(), output.aggregated.float()))
-        for kept, values in zip((rows, logits, aggregated), gathered, strict=True):
-            kept.append(values.cpu())
+        made = {name: getattr(output, name) for name in kept}
+        named = {name: values.float() for name, values in made.items() if values is not None}
+        row, gathered = accelerator.gather_for_metrics((batch["row"], named))
+        rows.append(row.cpu())
+        for name, values in gathered.items():
+            kept[name].append(values.cpu())
     model.train(was_training)
     order = torch.cat(rows).argsort()
     assert torch.equal(torch.cat(rows)[order], torch.arange(len(dataset))), "each sample is evaluated exactly once"
-    return Outputs(torch.cat(logits)[order], torch.cat(aggregated)[order])
+    return Outputs(**{name: torch.cat(parts)[order] for name, parts in kept.items() if parts})

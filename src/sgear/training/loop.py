@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from rich.progress import (
     BarColumn,
@@ -64,6 +65,8 @@ class FitResult:
 
 def make_accelerator(runtime: RuntimeConfig, *, accumulate: int = 1) -> Accelerator:
     """Return the engine for a device and precision."""
+    # Accelerate keeps the first precision of a process and refuses another one; a notebook or a test may run both.
+    AcceleratorState._reset_state()
     return Accelerator(
         cpu=runtime.device == "cpu",
         mixed_precision="bf16" if runtime.precision == "bf16" else "no",
@@ -119,7 +122,10 @@ def fit(
     steps_per_epoch = -(-num_batches // optim.accumulate)
     warmup_steps, total_steps = round(optim.warmup_epochs * steps_per_epoch), optim.epochs * steps_per_epoch
     schedule = LambdaLR(
-        optimizer.optimizer, lambda step: lr_scale(step, warmup_steps=warmup_steps, total_steps=total_steps)
+        optimizer.optimizer,
+        lambda step: lr_scale(
+            step, warmup_steps=warmup_steps, total_steps=total_steps, final_share=optim.final_lr_share
+        ),
     )
     accelerator.register_for_checkpointing(schedule)
     average = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from sgear.errors import ConfigError
 from sgear.training.config import OptimConfig
@@ -15,11 +15,12 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     """Return the optimiser; matrices are decayed, vectors and scalars are not.
 
     Args:
-        model: Its trainable parameters; those under a submodule named `encoder` learn at `encoder_lr_scale`.
+        model: Its parameters that are not frozen (`init.freeze`); those under a submodule named `encoder` learn at
+            `encoder_lr_scale`.
         config: Settings.
 
     Raises:
-        ConfigError: If the name is unknown.
+        ConfigError: If the name is unknown, or nothing is left to train.
     """
     groups = []
     for in_encoder, scale in ((True, config.encoder_lr_scale), (False, 1.0)):
@@ -32,24 +33,29 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
             chosen = [parameter for parameter in members if (parameter.ndim >= 2) == is_matrix]
             if chosen:
                 groups.append({"params": chosen, "weight_decay": decay, "lr": config.lr * scale})
+    if not groups:
+        raise ConfigError("every parameter is frozen; take a block out of init.freeze")
     match config.name:
         case "adamw":
-            return AdamW(groups, lr=config.lr)
+            return AdamW(groups, lr=config.lr, fused=True)
+        case "adam":
+            return Adam(groups, lr=config.lr, fused=True)
         case "sgd":
-            return SGD(groups, lr=config.lr, momentum=0.9)
+            return SGD(groups, lr=config.lr, momentum=0.9, nesterov=config.nesterov, fused=True)
         case other:
-            raise ConfigError(f"optim.name={other!r} is unknown; choose adamw or sgd")
+            raise ConfigError(f"optim.name={other!r} is unknown; choose adamw, adam or sgd")
 
 
-def lr_scale(step: int, *, warmup_steps: int, total_steps: int) -> float:
-    """Return the share of the peak learning rate at a step: linear warm-up, then a cosine to 0.
+def lr_scale(step: int, *, warmup_steps: int, total_steps: int, final_share: float = 0.0) -> float:
+    """Return the share of the peak learning rate at a step: linear warm-up, then a cosine to `final_share`.
 
     Args:
         step: Optimiser step, from 0.
         warmup_steps: Length of the warm-up.
         total_steps: Length of the training.
+        final_share: Share at the end, in [0, 1].
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -16,7 +16,8 @@ class RunDirectory:
     """Paths inside one run.
 
     `config.yaml` what was asked, `run.json` where it came from, `metrics.jsonl` the log, `checkpoints/` to resume,
-    `model/` the trained model, `predictions/` scores per split, `report.json` the numbers.
+    `model/` the trained model, `predictions/` scores per split, `report.json` the numbers, `horizons.json` the numbers
+    at several anticipation times.
     """
 
     path: Path
@@ -50,6 +51,19 @@ class RunDirectory:
     def predictions(self) -> Path:
         """Scores on the validation split."""
         return self.path / "predictions" / "validation.safetensors"
+
+    def split_predictions(self, split: str) -> Path:
+        """Scores on another split, e.g. `test`."""
+        return self.path / "predictions" / f"{split}.safetensors"
+
+    def horizon_predictions(self, tau_a_s: float) -> Path:
+        """Scores on the validation split at another anticipation time."""
+        return self.path / "predictions" / f"validation-tau_a-{tau_a_s:g}s.safetensors"
+
+    @property
+    def horizons(self) -> Path:
+        """The numbers at several anticipation times, where they were asked for."""
+        return self.path / "horizons.json"
 
     @property
     def report(self) -> Path:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from sgear.data.batch import Batch
 from sgear.losses import Objective
+from sgear.losses.mixup import draw_mix, mix_clips
 from sgear.models import AnticipationModel
 
 
@@ -20,5 +21,9 @@ class TrainStep(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Return each active loss term and `total`."""
-        output = self.model(batch["clip"], batch["exists"])
-        return self.objective(output, batch["target"], batch["step_labels"], batch["exists"], batch["next_labels"])
+        clip, exists, mix = batch["clip"], batch["exists"], None
+        if self.training and self.objective.config.mixup:
+            mix = draw_mix(exists, alpha=self.objective.config.mixup)
+            clip = mix_clips(clip, mix)
+        output = self.model(clip, exists)
+        return self.objective(output, batch["target"], batch["step_labels"], exists, batch["next_labels"], mix)

@@ -1,0 +1,101 @@
+"""Mixup of stored features: a clip and a partner from its batch are blended, and so is what they are asked for.
+
+The targets of a blend are two labels with weights, so every loss that knows weights can be mixed. A label that is not
+known, and a step that one of the two clips lacks, take no part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sgear.segments import UNKNOWN_ACTION
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Who is blended with whom; B clips, T steps.
+
+    Args:
+        partner: Row of each clip's partner in the batch [B].
+        share: Share of the clip itself [B]; its partner has the rest.
+        step_share: The same per step [B T]; 1 where a step is real in one of the two clips alone.
+    """
+
+    partner: Int[Tensor, " B"]
+    share: Float[Tensor, " B"]
+    step_share: Float[Tensor, "B T"]
+
+
+def make_mix(exists: Bool[Tensor, "B T"], partner: Int[Tensor, " B"], share: Float[Tensor, " B"]) -> Mix:
+    """Return the mix of given partners and shares."""
+    both = exists & exists[partner]
+    return Mix(partner=partner, share=share, step_share=torch.where(both, share[:, None], 1.0))
+
+
+def draw_mix(exists: Bool[Tensor, "B T"], *, alpha: float) -> Mix:
+    """Draw a random partner for each clip, and its share from Beta(alpha, alpha).
+
+    Args:
+        exists: Which steps are real.
+        alpha: Above 0; small values leave most clips almost as they are.
+
+    Source:
+        Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018 (arXiv:1710.09412).
+    """
+    num_clips = len(exists)
+    share = torch.distributions.Beta(alpha, alpha).sample((num_clips,)).to(exists.device)
+    return make_mix(exists, torch.randperm(num_clips, device=exists.device), share)
+
+
+def mix_clips(clip: Float[Tensor, "*batch"], mix: Mix) -> Float[Tensor, "*batch"]:
+    """Blend each clip of stored features [B T F] with its partner.
+
+    Raises:
+        ValueError: If the clips are not stored features.
+    """
+    if clip.ndim != 3:
+        raise ValueError(f"mixup blends stored features [B T F], got a clip of shape {tuple(clip.shape)}")
+    share = mix.step_share[..., None]
+    return share * clip + (1 - share) * clip[mix.partner]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is asked, with weights where clips are mixed.
+
+    Args:
+        targets: Class of each sample [B ...], -1 for unknown. Mixed: [2B ...], the clips' own, then their partners'.
+        weights: Weight of each target; None where nothing is mixed.
+    """
+
+    targets: Int[Tensor, "*batch"]
+    weights: Float[Tensor, "*batch"] | None = None
+
+    def spread(self, scores: Tensor) -> Tensor:
+        """Repeat what a model said about each clip for the labels of its partner."""
+        return scores if self.weights is None else torch.cat([scores, scores])
+
+
+def pair_labels(targets: Int[Tensor, "B ..."], mix: Mix | None) -> Labels:
+    """Return the hard form of mixed labels: both labels with their weights.
+
+    Args:
+        targets: One label per clip [B], or one per step [B S] of the last S steps of the clips.
+        mix: How the clips were mixed; None leaves the labels alone.
+    """
+    if mix is None:
+        return Labels(targets)
+    share = mix.share if targets.ndim == 1 else mix.step_share[:, -targets.shape[1] :]
+    return Labels(torch.cat([targets, targets[mix.partner]]), torch.cat([share, 1 - share]))
+
+
+def soft_labels(targets: Int[Tensor, " B"], mix: Mix, num_classes: int) -> Float[Tensor, "B A"]:
+    """Return the soft form of mixed labels: class probabilities, without the mass of unknown labels."""
+    known = (targets != UNKNOWN_ACTION)[:, None]
+    own = F.one_hot(targets.clamp(min=0), num_classes) * known
+    return mix.share[:, None] * own + (1 - mix.share[:, None]) * own[mix.partner]

@@ -1,0 +1,162 @@
+"""Published checkpoints of AVT and RULSTM: their names, and how to load them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sgear.errors import ConfigError
+from sgear.models.checkpoint_files import read_checkpoint
+from sgear.models.config import ModelConfig
+from sgear.models.conversion import Conversion, Naming, build_bare, convert
+from sgear.models.factory import AnticipationModel
+
+_GPT = "future_predictor.gpt_model"
+
+
+def _fill_avt(ours: str, shape: torch.Size) -> Tensor | None:
+    if ours == "encoder.feature_scale":
+        return torch.ones(shape)
+    # AVT maps features only where their width is not the model's, and then without a bias.
+    if ours == "encoder.project.weight" and shape[0] == shape[1]:
+        return torch.eye(shape[0])
+    return torch.zeros(shape) if ours == "encoder.project.bias" else None
+
+
+_AVT = Naming(
+    names=(
+        (r"encoder\.vit\.(.+)", r"backbone.model.\1"),
+        (r"encoder\.project\.weight", "mapper_to_inter.weight"),
+        (r"decoder\.project_in\.weight", "future_predictor.encoder.weight"),
+        (r"decoder\.positions\.weight", f"{_GPT}.wpe.weight"),
+        (r"decoder\.blocks\.(\d+)\.attention_norm\.(.+)", rf"{_GPT}.h.\1.ln_1.\2"),
+        (r"decoder\.blocks\.(\d+)\.qkv\.(.+)", rf"{_GPT}.h.\1.attn.c_attn.\2"),
+        (r"decoder\.blocks\.(\d+)\.attention_out\.(.+)", rf"{_GPT}.h.\1.attn.c_proj.\2"),
+        (r"decoder\.blocks\.(\d+)\.mlp_norm\.(.+)", rf"{_GPT}.h.\1.ln_2.\2"),
+        (r"decoder\.blocks\.(\d+)\.mlp_in\.(.+)", rf"{_GPT}.h.\1.mlp.c_fc.\2"),
+        (r"decoder\.blocks\.(\d+)\.mlp_out\.(.+)", rf"{_GPT}.h.\1.mlp.c_proj.\2"),
+        (r"decoder\.norm\.(.+)", rf"{_GPT}.ln_f.\1"),
+        (r"decoder\.project_out\.weight", "future_predictor.decoder.weight"),
+        (r"classifier\.linear\.(.+)", r"classifiers.action.\1"),
+        (r"field_classifiers\.(verb|noun)\.linear\.(.+)", r"classifiers.\1.\2"),
+    ),
+    # Constant causal masks, tables from actions to verbs and nouns, and classifiers that were not asked for.
+    left_out=re.compile(r".*\.attn\.(bias|masked_bias)|cls_map_.*|classifiers\.(verb|noun)\..*"),
+    fill=_fill_avt,
+)
+_RULSTM = Naming(
+    names=(
+        (r"branches\.(\d+)\.rolling\.(.+)", r"branches.\1.rolling_lstm.lstm.\2_l0"),
+        (r"branches\.(\d+)\.unrolling\.(.+)", r"branches.\1.unrolling_lstm.\2_l0"),
+        (r"branches\.(\d+)\.classifier\.(.+)", r"branches.\1.classifier.1.\2"),
+        (r"modality_attention\.layers\.(.+)", r"MATT.\1"),
+    ),
+    left_out=re.compile(r"(?!)"),
+    fill=lambda ours, shape: None,
+)
+
+
+def _size(stored: Mapping[str, Tensor], name: str, dim: int = 0) -> str:
+    return str(stored[name].shape[dim]) if name in stored and stored[name].ndim > dim else "?"
+
+
+def _avt_sizes(stored: Mapping[str, Tensor]) -> str:
+    layers = {match[1] for name in stored if (match := re.match(rf"{re.escape(_GPT)}\.h\.(\d+)\.", name))}
+    settings = {
+        "model.width": _size(stored, "future_predictor.decoder.weight"),
+        "model.decoder.width": _size(stored, "future_predictor.encoder.weight"),
+        "model.decoder.num_layers": str(len(layers)),
+    }
+    if "mapper_to_inter.weight" in stored:
+        settings["model.encoder.feature_dim"] = _size(stored, "mapper_to_inter.weight", 1)
+    return (
+        f"{', '.join(f'{name}={value}' for name, value in settings.items())}, "
+        f"{_size(stored, 'classifiers.action.weight')} actions and at most {_size(stored, f'{_GPT}.wpe.weight')} steps"
+    )
+
+
+def convert_avt(
+    stored: Mapping[str, Tensor], config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
+) -> Conversion:
+    """Rename the weights of an AVT, on features or end to end.
+
+    Args:
+        stored: Weights under AVT's names; see `read_checkpoint`.
+        config: `name: avt` with the sizes of the checkpoint. The number of heads leaves no trace in the weights, so a
+            wrong one is not noticed. Of the learned positions the first `max_steps` are taken; classifiers of verbs
+            and nouns are where `head.verb_noun` asks for them, in the order of the checkpoint.
+        num_actions: Number of action classes A.
+        class_order: Class of the checkpoint for each of our actions [A]. Default: the same order.
+
+    Raises:
+        ConfigError: If anything is missing, left over or of another shape.
+
+    Source:
+        facebookresearch/AVT, models/base_model.py, models/future_prediction.py and models/video_classification.py;
+        tests/models/test_golden_avt.py.
+    """
+    if config.name != "avt":
+        raise ConfigError(f"weights of AVT need model.name=avt, got {config.name!r}")
+    return convert(
+        stored, config, _AVT, num_actions=num_actions, class_order=class_order, built_with=_avt_sizes(stored)
+    )
+
+
+def _rulstm_sizes(stored: Mapping[str, Tensor]) -> str:
+    widths = []
+    while (name := f"branches.{len(widths)}.rolling_lstm.lstm.weight_ih_l0") in stored:
+        widths.append(stored[name].shape[1])
+    return (
+        f"model.rulstm.modalities={widths}, model.rulstm.hidden_dim="
+        f"{_size(stored, 'branches.0.rolling_lstm.lstm.weight_hh_l0', 1)} and "
+        f"{_size(stored, 'branches.0.classifier.1.weight')} actions"
+    )
+
+
+def convert_rulstm(
+    stored: Mapping[str, Tensor], config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
+) -> Conversion:
+    """Rename the weights of a RULSTM: one branch alone, or branches with modality attention.
+
+    Args:
+        stored: Weights under RULSTM's names; see `read_checkpoint`.
+        config: `name: rulstm` with the sizes of the checkpoint.
+        num_actions: Number of action classes A.
+        class_order: Class of the checkpoint for each of our actions [A]. Default: the same order.
+
+    Raises:
+        ConfigError: If anything is missing, left over or of another shape.
+
+    Source:
+        fpv-iplab/rulstm, RULSTM/models.py; tests/models/test_golden_rulstm.py.
+    """
+    if config.name != "rulstm":
+        raise ConfigError(f"weights of RULSTM need model.name=rulstm, got {config.name!r}")
+    if not any(name.startswith("branches.") for name in stored):
+        stored = {f"branches.0.{name}": tensor for name, tensor in stored.items()}
+    return convert(
+        stored, config, _RULSTM, num_actions=num_actions, class_order=class_order, built_with=_rulstm_sizes(stored)
+    )
+
+
+def load_published(
+    path: Path, config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
+) -> tuple[AnticipationModel, Conversion]:
+    """Build the model of `config` with the weights of a published checkpoint, in evaluation mode.
+
+    Raises:
+        RunError: If the file cannot be read as plain weights.
+        ConfigError: If it does not fit, or no converter exists for `config.name`.
+    """
+    converters = {"avt": convert_avt, "rulstm": convert_rulstm}
+    if config.name not in converters:
+        raise ConfigError(f"there is no converter for model.name={config.name!r}; choose {' or '.join(converters)}")
+    stored = read_checkpoint(path)
+    conversion = converters[config.name](stored, config, num_actions=num_actions, class_order=class_order)
+    model = build_bare(config, stored, num_actions=num_actions)
+    model.load_state_dict(conversion.state, strict=True)
+    return model.eval(), conversion

@@ -1,0 +1,198 @@
+"""RULSTM: one rolling-unrolling branch per modality, fused by modality attention (MATT).
+
+The clip holds the modalities side by side on its last axis, so the model reads what every other model on stored
+features reads. Unlike AVT and S-GEAR it answers a whole range of horizons from one clip.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sgear.errors import ConfigError
+from sgear.models.config import ModelConfig, RulstmConfig
+from sgear.models.encoders import FEATURES
+from sgear.models.outputs import AnticipationOutput
+from sgear.models.rulstm_branch import BranchStates, RulstmBranch
+from sgear.models.window import check_num_steps
+
+ATTENTION_VARIANTS = ("released", "paper")
+
+
+def steps_until_action(settings: RulstmConfig, tau_a_s: float) -> int:
+    """Return the number of steps from the last one of a clip, `tau_a_s` before the action, to the action.
+
+    Raises:
+        ConfigError: If that is no whole number from 1 to `anticipation_steps`.
+    """
+    exact = tau_a_s / settings.step_s
+    if abs(exact - round(exact)) > 1e-6 or not 1 <= round(exact) <= settings.anticipation_steps:
+        raise ConfigError(
+            f"RULSTM looks ahead by 1 to model.rulstm.anticipation_steps={settings.anticipation_steps} whole steps of "
+            f"{settings.step_s} s (step_s); tau_a_s={tau_a_s} would be {exact:g} steps"
+        )
+    return round(exact)
+
+
+class ModalityAttention(nn.Module):
+    """MATT: weigh the modalities at each step by the states of their branches.
+
+    Args:
+        num_modalities: Number of branches.
+        hidden_dim: Width H of their states.
+        variant: `released` or `paper`; see `RulstmConfig.attention`.
+        dropout: Dropout after each hidden layer.
+
+    Source:
+        arXiv:2005.02190, section 3.5: hidden and cell states of the rolling LSTMs. The released branch overwrites its
+        rolling hidden states before it hands them on, so the published weights know the unrolled ones. The hidden
+        layers have a quarter and an eighth of the input's width.
+    """
+
+    def __init__(self, num_modalities: int, hidden_dim: int, *, variant: str, dropout: float) -> None:
+        super().__init__()
+        if variant not in ATTENTION_VARIANTS:
+            raise ConfigError(f"model.rulstm.attention={variant!r} is unknown; choose {', '.join(ATTENTION_VARIANTS)}")
+        self.reads_unrolled = variant == "released"
+        width = 2 * num_modalities * hidden_dim
+        self.layers = nn.Sequential(
+            nn.Linear(width, width // 4),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width // 4, width // 8),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width // 8, num_modalities),
+        )
+
+    def forward(self, branches: list[BranchStates]) -> Float[Tensor, "B T M"]:
+        """Return the share of each modality at each step; shares sum to 1."""
+        parts = []
+        for states in branches:
+            parts += [states.anticipated if self.reads_unrolled else states.hidden, states.cell]
+        return self.layers(torch.cat(parts, dim=-1)).softmax(dim=-1)
+
+
+class Rulstm(nn.Module):
+    """Rolling-unrolling LSTMs over one or several modalities.
+
+    Args:
+        config: Sizes; `encoder.feature_dim`, `max_steps` and `rulstm` are read.
+        num_actions: Number of action classes A.
+
+    Raises:
+        ConfigError: If a setting is out of range, or the modalities do not add up to the width of the features.
+
+    Source:
+        Furnari and Farinella, arXiv:2005.02190; fpv-iplab/rulstm. Where a video is shorter than the window, the
+        release repeats its first frame (protocol.short_history=repeat); by default those steps do not exist here.
+    """
+
+    def __init__(self, config: ModelConfig, *, num_actions: int) -> None:
+        super().__init__()
+        settings = config.rulstm
+        if config.encoder.name != FEATURES:
+            raise ConfigError(f"model.name=rulstm reads stored features, not pixels of {config.encoder.name!r}")
+        if not settings.modalities or sum(settings.modalities) != config.encoder.feature_dim:
+            raise ConfigError(
+                f"model.rulstm.modalities={list(settings.modalities)} adds up to {sum(settings.modalities)}, but "
+                f"model.encoder.feature_dim={config.encoder.feature_dim}; list the width of each modality in the order "
+                "of the features"
+            )
+        self.config = config
+        self.widths = tuple(settings.modalities)
+        self.max_steps = config.max_steps
+        self.steps_ahead = steps_until_action(settings, settings.tau_a_s)
+        self.branches = nn.ModuleList(
+            RulstmBranch(
+                width,
+                settings.hidden_dim,
+                num_actions,
+                dropout=settings.dropout,
+                sequence_completion=settings.sequence_completion,
+            )
+            for width in self.widths
+        )
+        self.modality_attention = (
+            ModalityAttention(
+                len(self.widths), settings.hidden_dim, variant=settings.attention, dropout=settings.dropout
+            )
+            if len(self.widths) > 1
+            else None
+        )
+
+    def _check(self, clip: Tensor) -> None:
+        if clip.ndim != 3 or clip.shape[-1] != sum(self.widths):
+            raise ConfigError(
+                f"this model reads modalities of widths {self.widths}, {sum(self.widths)} in all, got a clip of shape "
+                f"{tuple(clip.shape)}; check source.features and model.rulstm.modalities"
+            )
+        check_num_steps(clip.shape[1], self.max_steps)
+
+    def set_tau_a(self, tau_a_s: float) -> None:
+        """Tell the model that clips end `tau_a_s` before the action from now on.
+
+        Nothing that is learned depends on it: the unrolling LSTM makes as many steps as are left.
+
+        Raises:
+            ConfigError: If that is no whole number of steps, or further than it was trained to look.
+        """
+        self.steps_ahead = steps_until_action(self.config.rulstm, tau_a_s)
+
+    def horizons_s(self, num_steps: int) -> list[float]:
+        """Return how long before the action each of the last S steps of a clip lies, in seconds, descending."""
+        settings = self.config.rulstm
+        num_horizons = min(num_steps, settings.anticipation_steps - self.steps_ahead + 1)
+        return [(self.steps_ahead + later) * settings.step_s for later in reversed(range(num_horizons))]
+
+    def horizon_logits(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B S A"]:
+        """Return the scores of the next action at each horizon of `horizons_s`, from what was seen until then alone.
+
+        Where the step of a horizon does not exist, its scores mean nothing.
+
+        Raises:
+            ConfigError: If the model is set to sequence completion, where earlier steps read later ones.
+        """
+        if self.config.rulstm.sequence_completion:
+            raise ConfigError(
+                "in sequence completion an earlier step reads later ones, which is no anticipation; train with "
+                "model.rulstm.sequence_completion=false, starting from this run"
+            )
+        logits = self(clip, exists).horizon_logits
+        assert logits is not None
+        return logits
+
+    def forward(self, clip: Float[Tensor, "B T F"], exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
+        """Anticipate.
+
+        Args:
+            clip: Stored features [B T F] in order of time, all modalities side by side.
+            exists: Which steps are real [B T]. Default: all. Steps before the first real one change nothing.
+
+        Returns:
+            Named tensors with D = H times the number of modalities: `observed` holds the rolling states, `predicted`
+            the ends of the unrollings, `next_logits` the scores of the action after the clip as seen from each step.
+        """
+        self._check(clip)
+        if exists is None:
+            exists = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
+        parts = clip.masked_fill(~exists[..., None], 0.0).split(self.widths, dim=-1)
+        states: list[BranchStates] = [
+            branch(part, exists, steps_ahead=self.steps_ahead)
+            for branch, part in zip(self.branches, parts, strict=True)
+        ]
+        if self.modality_attention is None:
+            logits = states[0].scores
+        else:
+            scores = torch.stack([state.scores for state in states])
+            logits = torch.einsum("B T M, M B T A -> B T A", self.modality_attention(states), scores)
+        predicted = torch.cat([state.anticipated for state in states], dim=-1)
+        return AnticipationOutput(
+            observed=torch.cat([state.hidden for state in states], dim=-1),
+            predicted=predicted,
+            logits=logits[:, -1],
+            next_logits=logits,
+            aggregated=predicted[:, -1],
+            horizon_logits=logits[:, -len(self.horizons_s(clip.shape[1])) :],
+        )

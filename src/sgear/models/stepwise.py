@@ -1,0 +1,141 @@
+"""Frame by frame and beyond the last frame: streams and roll-outs of every model with a causal decoder.
+
+A stream reads each frame once and gives after it what a whole clip up to it would give. A roll-out feeds the predicted
+feature back as the next observed one, which asks the decoder for the action after the next, and so on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sgear.models.causal_decoder import CausalDecoder, DecoderCache
+from sgear.models.heads import Classified, FieldClassifiers
+from sgear.models.temporal_context import ContextState
+from sgear.models.window import check_num_steps
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """What a stream carries from frame to frame.
+
+    Args:
+        context: State of TCA; empty without TCA.
+        decoder: Keys and values of the decoder.
+    """
+
+    context: ContextState
+    decoder: DecoderCache
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What a model says after one more frame; B streams.
+
+    Args:
+        observed: Feature of the frame as the decoder reads it [B D].
+        predicted: Predicted feature of what comes next [B D].
+        logits: Scores of the next action [B A].
+        verb_logits: Scores of its verb [B V]; None without a verb classifier.
+        noun_logits: Scores of its noun [B N]; None without a noun classifier.
+    """
+
+    observed: Float[Tensor, "B D"]
+    predicted: Float[Tensor, "B D"]
+    logits: Float[Tensor, "B A"]
+    verb_logits: Float[Tensor, "B V"] | None = None
+    noun_logits: Float[Tensor, "B N"] | None = None
+
+
+@dataclass(frozen=True)
+class RollOut:
+    """Several predicted steps; B clips, S predicted steps.
+
+    Args:
+        features: Predicted features [B S D]; the first is the one `forward` predicts.
+        logits: Action scores of each [B S A].
+        verb_logits: Verb scores [B S V]; None without a verb classifier.
+        noun_logits: Noun scores [B S N]; None without a noun classifier.
+    """
+
+    features: Float[Tensor, "B S D"]
+    logits: Float[Tensor, "B S A"]
+    verb_logits: Float[Tensor, "B S V"] | None = None
+    noun_logits: Float[Tensor, "B S N"] | None = None
+
+
+class StepwiseModel(nn.Module, ABC):
+    """A model that reads frames into features, and features with a causal decoder."""
+
+    decoder: CausalDecoder
+    field_classifiers: FieldClassifiers | None
+
+    @abstractmethod
+    def observe_step(
+        self, frame: Tensor, context: ContextState | None = None, exists: Bool[Tensor, " B"] | None = None
+    ) -> tuple[Float[Tensor, "B D"], ContextState]:
+        """Return the feature of the next frame of a stream, and what the frame after it needs.
+
+        With TCA in mode `decay` (or none) a stream of frames has no end; only the decoder's window has a longest
+        length, and a caller may slide it over these features.
+        """
+
+    @abstractmethod
+    def classify(self, features: Float[Tensor, "*b D"]) -> Classified:
+        """Return scores of features."""
+
+    def classify_fields(self, mixed: Float[Tensor, "*b D"]) -> tuple[Tensor | None, Tensor | None]:
+        """Return scores of verb and noun, made from the classifier's input; None without such classifiers."""
+        return (None, None) if self.field_classifiers is None else self.field_classifiers(mixed)
+
+    def step(
+        self, frame: Tensor, state: StreamState | None = None, exists: Bool[Tensor, " B"] | None = None
+    ) -> tuple[StepOutput, StreamState]:
+        """Read the next frame of a stream; equal to `forward` over the whole stream.
+
+        Args:
+            frame: One frame [B 3 H W] or stored feature [B F] per stream.
+            state: What the frame before returned; None starts a stream.
+            exists: Whether the frame is real [B]. Default: it is.
+
+        Returns:
+            What the model says now, and the state for the next frame.
+
+        Raises:
+            ValueError: If the stream is longer than the model was built for.
+        """
+        observed, context = self.observe_step(frame, None if state is None else state.context, exists)
+        predicted, cache = self.decoder.step(observed, None if state is None else state.decoder, exists)
+        logits, mixed, _ = self.classify(predicted)
+        verb_logits, noun_logits = self.classify_fields(mixed)
+        said = StepOutput(observed, predicted, logits, verb_logits, noun_logits)
+        return said, StreamState(context=context, decoder=cache)
+
+    def rollout(
+        self, observed: Float[Tensor, "B T D"], num_steps: int, exists: Bool[Tensor, "B T"] | None = None
+    ) -> RollOut:
+        """Predict several steps ahead by feeding each prediction back as the next observed feature.
+
+        Args:
+            observed: Features of the observed steps; `observed` of the output of `forward`.
+            num_steps: Number S of steps to predict, at least 1.
+            exists: Which observed steps are real. Default: all.
+
+        Raises:
+            ValueError: If `num_steps` is below 1, or T + S - 1 is more than the model was built for.
+        """
+        if num_steps < 1:
+            raise ValueError(f"a roll-out needs at least 1 step, got {num_steps}")
+        check_num_steps(observed.shape[1] + num_steps - 1, self.decoder.max_steps)
+        predicted, cache = self.decoder.prefill(observed, exists)
+        features = [predicted[:, -1]]
+        for _ in range(num_steps - 1):
+            following, cache = self.decoder.step(features[-1], cache)
+            features.append(following)
+        stacked = torch.stack(features, dim=1)
+        logits, mixed, _ = self.classify(stacked)
+        return RollOut(stacked, logits, *self.classify_fields(mixed))

@@ -1,0 +1,46 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_models import EVERY, clip_of, tiny_model
+
+from sgear.models.export import export_model
+
+SCRIPT = Path(__file__).with_name("run_compiled.py")
+
+
+def run(backend: str, *names: str) -> dict[str, float]:
+    command = [sys.executable, str(SCRIPT), backend, *names]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, done.stderr
+    lines = [line.rsplit(" ", 1) for line in done.stdout.splitlines()]
+    return {what: float(difference) for what, difference in lines}
+
+
+def test_a_training_step_compiles_whole_and_a_network_exports_for_any_number_of_clips():
+    differences = run("aot_eager", "sgear")
+    assert set(differences) == {"sgear compiled", "sgear exported"}
+    assert max(differences.values()) <= 1e-6
+
+
+@pytest.mark.slow
+def test_every_model_compiles_and_exports():
+    differences = run("aot_eager", *EVERY)
+    assert len(differences) == 2 * len(EVERY)
+    assert max(differences.values()) <= 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+def test_inductor_gives_the_losses_and_gradients_of_the_plain_model():
+    # Fused kernels sum in another order; 6e-6 measured.
+    assert max(run("inductor", "sgear").values()) <= 5e-5
+
+
+@pytest.mark.parametrize(("training", "num_clips"), [(True, 2), (False, 1)])
+def test_an_export_that_would_fix_chance_or_the_number_of_clips_is_refused(training, num_clips):
+    model = tiny_model("avt").train(training)
+    with pytest.raises(ValueError, match="evaluation mode and an example of at least 2 clips"):
+        export_model(model, clip_of(0, num_clips, 3))

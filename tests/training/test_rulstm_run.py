@@ -1,0 +1,142 @@
+"""RULSTM through the same pipeline as the other models: pre-train, train, fuse, evaluate, save and load."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sgear.config import compose_experiment
+from sgear.config.build import build_data
+from sgear.config.network import build_network
+from sgear.data import collate
+from sgear.datasets.kitchen import KitchenConfig, build_kitchen
+from sgear.errors import RunError
+from sgear.models.pretrained import load_model
+from sgear.models.rulstm import Rulstm
+from sgear.pipeline import evaluate_run, predict_split, train_run
+from sgear.predictions import Predictions
+from sgear.timing import AnticipationProtocol
+from sgear.training.run import RunDirectory
+
+KITCHEN = KitchenConfig(
+    num_train_videos=6, num_validation_videos=2, num_participants=4, num_unseen_participants=1, actions_per_video=12
+)
+WIDTH = 64
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("rulstm")
+    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_films=False)
+    return folder
+
+
+def settings(root: Path, name: str, *overrides: str) -> list[str]:
+    return [
+        f"name={name}",
+        f"output_root={root}",
+        f"dataset.root={root / 'kitchen'}",
+        "protocol.tau_o_s=6",
+        "source.kind=features",
+        "source.features=oracle",
+        "model.name=rulstm",
+        "model.max_steps=8",
+        f"model.encoder.feature_dim={WIDTH}",
+        "model.rulstm.hidden_dim=16",
+        "model.rulstm.step_s=1",
+        "model.rulstm.tau_a_s=1",
+        "model.rulstm.anticipation_steps=4",
+        "model.rulstm.dropout=0.2",
+        "objective.cls=0",
+        "objective.horizons=1",
+        "objective.past=0",
+        "objective.feat=0",
+        "optim.lr=1e-2",
+        "optim.epochs=2",
+        "runtime.device=cpu",
+        *overrides,
+    ]
+
+
+@pytest.fixture(scope="module")
+def completed(root: Path) -> RunDirectory:
+    completion = ["model.rulstm.modalities=[64]", "model.rulstm.sequence_completion=true"]
+    return train_run(compose_experiment(settings(root, "completion", *completion)))
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path, completed: RunDirectory) -> RunDirectory:
+    start = [f"init.run={completed.path}", "init.blocks=[branches]"]
+    return train_run(compose_experiment(settings(root, "branch", "model.rulstm.modalities=[64]", *start)))
+
+
+def test_training_starts_from_sequence_completion(root, completed, trained):
+    config = compose_experiment(
+        settings(root, "again", "model.rulstm.modalities=[64]", f"init.run={completed.path}", "init.blocks=[branches]")
+    )
+    model, _ = build_network(config, build_data(config))
+    before, after = load_model(completed.model).model.state_dict(), load_model(trained.model).model.state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not any(torch.equal(tensor, before[name]) for name, tensor in after.items())
+
+
+@torch.no_grad()
+def test_a_saved_model_gives_the_same_bits_and_the_same_report(trained):
+    predictions, report = Predictions.load(trained.predictions), evaluate_run(trained.path)
+    again = Predictions.load(trained.predictions)
+    assert np.array_equal(again.logits, predictions.logits)
+    assert report["num_evaluated"] == report["num_asked"] == len(again)
+    model = load_model(trained.model)
+    assert isinstance(model.model, Rulstm)
+    assert model.config.rulstm.modalities == [WIDTH]
+
+
+@torch.no_grad()
+def test_another_anticipation_time_equals_the_horizon_of_a_longer_clip(root, trained):
+    # The same beginning, an earlier end: what the model says at 3 s is also the horizon of 3 s of the whole clip.
+    earlier = AnticipationProtocol(tau_a_s=3.0, tau_o_s=4.0, fps=1.0)
+    predictions, _ = predict_split(trained.path, protocol=earlier)
+    assert predictions.protocol["tau_a_s"] == 3.0
+    config = compose_experiment(settings(root, "data", "model.rulstm.modalities=[64]"))
+    samples = build_data(config).validation
+    model = load_model(trained.model).model
+    batch = collate([samples[index] for index in range(len(samples))])
+    column = model.horizons_s(6).index(3.0)
+    logits = model.horizon_logits(batch["clip"], batch["exists"])[:, column].numpy()
+    is_seen = batch["exists"][:, -3].numpy()
+    assert is_seen.sum() > 5
+    row_of = {uid: row for row, uid in enumerate(predictions.uids)}
+    rows = [row_of[uid] for uid, seen in zip(samples.segments.uids, is_seen, strict=True) if seen]
+    np.testing.assert_allclose(predictions.logits[rows], logits[is_seen], rtol=1e-4, atol=1e-5)
+
+
+def test_a_fused_model_takes_its_branches_from_runs_of_one_modality(root, trained):
+    # The kitchen has one kind of features; two halves of them stand for two modalities.
+    halves = [f"model.encoder.feature_dim={2 * WIDTH}", f"model.rulstm.modalities=[{WIDTH},{WIDTH}]"]
+    config = compose_experiment(settings(root, "fused", *halves, f"init.branches=[{trained.path},{trained.path}]"))
+    single = compose_experiment(settings(root, "single", "model.rulstm.modalities=[64]"))
+    model, notes = build_network(config, build_data(single))
+    assert isinstance(model, Rulstm)
+    branch = load_model(trained.model).model.branches[0].state_dict()
+    for received in model.branches:
+        assert all(torch.equal(tensor, branch[name]) for name, tensor in received.state_dict().items())
+    assert f"branch 1: from {trained.path}" in notes
+
+
+@pytest.mark.parametrize(
+    ("modalities", "num_runs", "hidden", "message"),
+    [
+        ([64, 64], 1, 16, r"names 1 runs, but this model has 2 modalities \(64, 64\)"),
+        ([32, 64], 2, 16, r"branches\[0\] reads features of width 64 with hidden_dim 16, this model's branch 32"),
+        ([64, 64], 2, 8, r"branches\[0\] reads features of width 64 with hidden_dim 16.*64 with 8"),
+    ],
+)
+def test_branches_that_do_not_fit_are_refused_with_both_sides(root, trained, modalities, num_runs, hidden, message):
+    runs = ",".join([str(trained.path)] * num_runs)
+    changed = [f"model.encoder.feature_dim={sum(modalities)}", f"model.rulstm.modalities={modalities}".replace(" ", "")]
+    changed += [f"model.rulstm.hidden_dim={hidden}", f"init.branches=[{runs}]"]
+    config = compose_experiment(settings(root, "misfit", *changed))
+    single = compose_experiment(settings(root, "single", "model.rulstm.modalities=[64]"))
+    with pytest.raises(RunError, match=message):
+        build_network(config, build_data(single))

@@ -1,51 +1,142 @@
-"""Prototype files: safetensors with a header that ties the vectors to one vocabulary."""
+"""Prototype files: safetensors with a header that ties the vectors to one vocabulary.
+
+The header carries the whole vocabulary, so that a file can be read on its own, and a file of another vocabulary can be
+told apart by name and not by number only.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sgear.errors import PrototypeError
+from sgear.errors import AnnotationError, PrototypeError
 from sgear.taxonomy import Taxonomy
 
+Kind = Literal["language", "visual"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
-def write_prototypes(path: Path, kind: str, vectors: Tensor, header: dict[str, object]) -> None:
-    """Write vectors [A D] and a JSON header, whole or not at all."""
+
+def _format_of(kind: str) -> str:
+    return f"sgear-{kind}-prototypes-1"
+
+
+def write_prototypes(
+    path: Path, kind: Kind, vectors: Float[Tensor, "A D"], taxonomy: Taxonomy, header: dict[str, object]
+) -> None:
+    """Write vectors and a JSON header, whole or not at all.
+
+    Args:
+        path: File to write.
+        kind: `language` or `visual`.
+        vectors: One vector per action.
+        taxonomy: Vocabulary; its digest and its names go into the header.
+        header: What else to keep, JSON-ready.
+
+    Raises:
+        PrototypeError: If number of vectors and of actions differ, or a value is not finite.
+    """
+    _check_vectors(str(path), vectors, taxonomy.num_actions)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    metadata = {"format": f"sgear-{kind}-prototypes-1", "header": json.dumps(header)}
-    save_file({"vectors": vectors.float().contiguous()}, part, metadata=metadata)
+    part = path.with_name(f"{path.name}.part")
+    full = {**header, "taxonomy": taxonomy.digest, "vocabulary": taxonomy.to_dict()}
+    metadata = {"format": _format_of(kind), "header": json.dumps(full)}
+    save_file({"vectors": vectors.detach().float().cpu().contiguous()}, part, metadata=metadata)
     os.replace(part, path)
 
 
-def read_prototypes(path: Path, kind: str, taxonomy: Taxonomy) -> tuple[Tensor, dict]:
-    """Read vectors [A D] and header, and check that they belong to `taxonomy`.
+def kind_of_file(path: Path) -> Kind:
+    """Return which kind of prototypes a file holds.
+
+    Raises:
+        PrototypeError: If it is missing, damaged, or no file of prototypes.
+    """
+    found = _read_metadata(path, "language|visual")["format"]
+    for kind in KINDS:
+        if found == _format_of(kind):
+            return kind
+    raise PrototypeError(f"{path}: expected a file of 'sgear prototypes language' or 'visual', got format {found!r}")
+
+
+def read_prototypes(path: Path, kind: Kind, taxonomy: Taxonomy | None) -> tuple[Tensor, dict[str, Any], Taxonomy]:
+    """Read a file written by `write_prototypes`.
+
+    Args:
+        path: The file.
+        kind: Kind that it must hold.
+        taxonomy: Vocabulary that it must belong to; None takes the file's own.
+
+    Returns:
+        Vectors [A D], header, and vocabulary.
 
     Raises:
         PrototypeError: If the file is missing, damaged, of another kind, or of another vocabulary.
     """
+    metadata = _read_metadata(path, kind)
+    if metadata["format"] != _format_of(kind):
+        raise PrototypeError(f"{path}: expected {kind} prototypes, got format {metadata['format']!r}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            vectors = file.get_tensor("vectors")
+        header: dict[str, Any] = json.loads(metadata["header"])
+        digest = str(header["taxonomy"])
+        own = Taxonomy.from_dict(header["vocabulary"]) if "vocabulary" in header else None
+    except (SafetensorError, AnnotationError, KeyError, ValueError, TypeError) as err:
+        raise PrototypeError(f"{path}: damaged file ({err}); write it again with 'sgear prototypes {kind}'") from err
+    if own is not None and own.digest != digest:
+        raise PrototypeError(f"{path}: damaged file (its names have digest {own.digest}, not {digest}); write it again")
+    if taxonomy is None:
+        if own is None:
+            raise PrototypeError(f"{path}: written before names were kept in the file; name the data set, or write it")
+        taxonomy = own
+    if digest != taxonomy.digest or len(vectors) != taxonomy.num_actions:
+        raise PrototypeError(
+            f"{path}: made for {len(vectors)} actions (digest {digest}), but the data has {taxonomy.num_actions} "
+            f"actions (digest {taxonomy.digest}){_difference(own, taxonomy)}; write it again for this data set with "
+            f"'sgear prototypes {kind}'"
+        )
+    _check_vectors(str(path), vectors, taxonomy.num_actions)
+    return vectors, header, taxonomy
+
+
+def _read_metadata(path: Path, kind: str) -> dict[str, str]:
     if not path.is_file():
         raise PrototypeError(f"{path}: no such file; write it with 'sgear prototypes {kind}'")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != f"sgear-{kind}-prototypes-1":
-                raise PrototypeError(f"{path}: expected {kind} prototypes, got format {metadata.get('format')!r}")
-            vectors = file.get_tensor("vectors")
-        header = json.loads(metadata["header"])
-    except (SafetensorError, KeyError, ValueError) as err:
-        raise PrototypeError(f"{path}: damaged file ({err}); write it again") from err
-    if header["taxonomy"] != taxonomy.digest or len(vectors) != taxonomy.num_actions:
+    except (SafetensorError, OSError) as err:
         raise PrototypeError(
-            f"{path}: made for a vocabulary of {len(vectors)} actions (digest {header['taxonomy']}), but the data has "
-            f"{taxonomy.num_actions} actions (digest {taxonomy.digest}); write it again for this data set"
-        )
+            f"{path}: damaged, or not a safetensors file ({err}); write it again, or read an original .pth file with "
+            "'sgear prototypes language --original'"
+        ) from err
+    return {"format": "none", "header": "{}", **metadata}
+
+
+def _check_vectors(where: str, vectors: Tensor, num_actions: int) -> None:
+    if vectors.ndim != 2 or len(vectors) != num_actions:
+        raise PrototypeError(f"{where}: expected {num_actions} vectors of one width, got {tuple(vectors.shape)}")
     if not torch.isfinite(vectors).all():
-        raise PrototypeError(f"{path}: holds values that are not finite; write it again")
-    return vectors, header
+        raise PrototypeError(f"{where}: holds values that are not finite; make the prototypes again")
+
+
+def _difference(stored: Taxonomy | None, wanted: Taxonomy) -> str:
+    """Say in names how two vocabularies differ."""
+    if stored is None:
+        return ""
+    theirs, ours = stored.action_names, wanted.action_names
+    only_theirs = [name for name in theirs if name not in set(ours)]
+    only_ours = [name for name in ours if name not in set(theirs)]
+    if only_theirs or only_ours:
+        return f"; only in the file: {only_theirs[:3]}, only in the data: {only_ours[:3]}"
+    for action, (there, here) in enumerate(zip(theirs, ours, strict=True)):
+        if there != here:
+            return f"; same names in another order: action {action} is {there!r} in the file, {here!r} in the data"
+    return "; same actions, but other verbs or nouns"

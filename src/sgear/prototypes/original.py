@@ -1,51 +1,165 @@
-"""Import of the encodings that the original release stored: a dict from class id to tensor."""
+"""The files of the original release, both ways: `encodings_*.pth` and `similarities_*.pth`, dicts from class id.
+
+An encoding is a float32 tensor [D]; a similarity is [1, A], the cosines of one class to all, in the order of the dict.
+Files are read with `weights_only=True`: they can hold tensors and plain containers, no code. Classes are joined by
+name and never by position.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 
 from sgear.errors import PrototypeError
-from sgear.prototypes.language import LanguagePrototypes, clean_text
+from sgear.prototypes.encoders import digest_of_file
+from sgear.prototypes.language import LanguagePrototypes
+from sgear.prototypes.original_files import check_cosines, read_tensors, similarity_matrix, write_tensors
+from sgear.prototypes.relations import cosine_relations, vectors_of_relations
+from sgear.prototypes.texts import action_texts, name_key
 from sgear.taxonomy import Taxonomy
 
+ClassNames = Mapping[int, str] | Sequence[str]
+"""Name of each class id."""
 
-def import_original_encodings(path: Path, class_names: Sequence[str], taxonomy: Taxonomy) -> LanguagePrototypes:
+
+def import_original_encodings(
+    path: Path,
+    class_names: ClassNames,
+    taxonomy: Taxonomy,
+    *,
+    similarities: Path | None = None,
+    head_first: bool = False,
+) -> LanguagePrototypes:
     """Read `encodings_*.pth` and put it into the order of `taxonomy`.
-
-    The file is read with `weights_only=True`: it can hold tensors and plain containers, no code.
 
     Args:
         path: The file.
         class_names: Name of each class id of the file; a name that `taxonomy` lacks is left out.
         taxonomy: Vocabulary wanted.
+        similarities: `similarities_*.pth` of the same classes; they must be the cosines of the encodings.
+        head_first: See `sgear.prototypes.texts.clean_text`; it concerns the texts kept in the file alone.
 
     Raises:
-        PrototypeError: If the file is damaged or lacks a class.
+        PrototypeError: If a file is damaged, lacks a class, or contradicts the other one.
     """
-    if not path.is_file():
-        raise PrototypeError(f"{path}: no such file")
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError) as err:
-        raise PrototypeError(f"{path}: not a plain file of tensors ({err}); it was not executed") from err
-    if not isinstance(stored, dict):
-        raise PrototypeError(f"{path}: expected a dict from class id to tensor, got {type(stored).__name__}")
-    by_name = {}
-    for class_id, vector in stored.items():
-        if not 0 <= int(class_id) < len(class_names):
-            raise PrototypeError(f"{path}: class id {class_id} has no name; {len(class_names)} names were given")
-        by_name[clean_text(class_names[int(class_id)])] = torch.as_tensor(vector).float().reshape(-1)
-    texts = tuple(clean_text(name) for name in taxonomy.action_names)
-    missing = [text for text in texts if text not in by_name]
-    if missing:
-        raise PrototypeError(f"{path}: no encoding of {missing[:5]} ({len(missing)} actions); is this the right file?")
+    stored = read_tensors(path)
+    widths = {tensor.numel() for tensor in stored.values()}
+    if len(widths) != 1:
+        raise PrototypeError(f"{path}: encodings must have one width, got {sorted(widths)}")
+    vectors = torch.stack([tensor.float().reshape(-1) for tensor in stored.values()])
+    if similarities is not None:
+        check_cosines(path, stored, vectors, similarities)
+    rows = _rows_of_actions(path, list(stored), class_names, taxonomy)
     return LanguagePrototypes(
-        vectors=torch.stack([by_name[text] for text in texts]),
-        texts=texts,
+        vectors=vectors[rows],
+        texts=action_texts(taxonomy, head_first=head_first),
         encoder=f"original release, {path.name}",
-        taxonomy_digest=taxonomy.digest,
+        taxonomy=taxonomy,
+        revision=digest_of_file(path),
     )
+
+
+def import_original_similarities(
+    path: Path, class_names: ClassNames, taxonomy: Taxonomy, *, head_first: bool = False
+) -> LanguagePrototypes:
+    """Read `similarities_*.pth` alone: vectors [A A] with the stored cosines, all that the semantic loss needs.
+
+    Args:
+        path: The file.
+        class_names: Name of each class id of the file; a name that `taxonomy` lacks is left out.
+        taxonomy: Vocabulary wanted.
+        head_first: See `sgear.prototypes.texts.clean_text`.
+
+    Raises:
+        PrototypeError: If the file is damaged, lacks a class, or holds no cosines.
+    """
+    stored = read_tensors(path)
+    matrix = similarity_matrix(path, stored)
+    rows = _rows_of_actions(path, list(stored), class_names, taxonomy)
+    try:
+        vectors = vectors_of_relations(matrix[rows][:, rows])
+    except PrototypeError as err:
+        raise PrototypeError(f"{path}: {err}; is this the right file?") from err
+    return LanguagePrototypes(
+        vectors=vectors,
+        texts=action_texts(taxonomy, head_first=head_first),
+        encoder=f"original release, {path.name}: cosines alone",
+        taxonomy=taxonomy,
+        revision=digest_of_file(path),
+    )
+
+
+def export_original(
+    prototypes: LanguagePrototypes,
+    *,
+    encodings: Path | None = None,
+    similarities: Path | None = None,
+    class_names: ClassNames | None = None,
+) -> int:
+    """Write prototypes in the layout of the original release, readable with `torch.load(weights_only=True)`.
+
+    Args:
+        prototypes: What to write.
+        encodings: File of the vectors, a dict from class id to float32 [D].
+        similarities: File of their cosines, a dict from class id to float32 [1, A].
+        class_names: Names of the ids to write; the ids after the last known name may be unknown, such as start and
+            end of 50 Salads. Default: the ids of the vocabulary.
+
+    Returns:
+        Number of classes written.
+
+    Raises:
+        PrototypeError: If an action has no id, or the ids written are not 0, 1, 2, ...: the original code stacks the
+            values of the dict and takes positions for ids.
+    """
+    names = prototypes.taxonomy.action_names
+    row_of_key = {name_key(name): row for row, name in enumerate(names)}
+    wanted = _as_mapping(names if class_names is None else class_names)
+    row_of_id = {i: row_of_key[name_key(name)] for i, name in sorted(wanted.items()) if name_key(name) in row_of_key}
+    without_id = [name for row, name in enumerate(names) if row not in set(row_of_id.values())]
+    if without_id:
+        raise PrototypeError(f"the list of class names has no id for {without_id[:5]} ({len(without_id)} actions)")
+    holes = [i for position, i in enumerate(row_of_id) if i != position]
+    if holes:
+        unknown = [name for i, name in sorted(wanted.items()) if i < holes[0] and i not in row_of_id]
+        raise PrototypeError(
+            f"class ids must be 0, 1, 2, ... without a hole, but {unknown[:5]} come before id {holes[0]} and have no "
+            f"prototype among {len(names)} actions"
+        )
+    rows = list(row_of_id.values())
+    if encodings is not None:
+        write_tensors(encodings, {i: prototypes.vectors[row].float().clone() for i, row in row_of_id.items()})
+    if similarities is not None:
+        relations = cosine_relations(prototypes.vectors[rows])
+        write_tensors(similarities, {i: relations[i : i + 1].clone() for i in row_of_id})
+    return len(rows)
+
+
+def _as_mapping(class_names: ClassNames) -> Mapping[int, str]:
+    return class_names if isinstance(class_names, Mapping) else dict(enumerate(class_names))
+
+
+def _rows_of_actions(path: Path, ids: list[int], class_names: ClassNames, taxonomy: Taxonomy) -> list[int]:
+    """Return the position in the file of each action of the vocabulary."""
+    names = _as_mapping(class_names)
+    row_of_key: dict[str, int] = {}
+    for row, class_id in enumerate(ids):
+        if class_id not in names:
+            raise PrototypeError(
+                f"{path}: class id {class_id} has no name; the file holds {len(ids)} classes, and {len(names)} names "
+                "were given. Give the list of names that belongs to the file"
+            )
+        key = name_key(names[class_id])
+        if key in row_of_key:
+            raise PrototypeError(f"{path}: two class ids are called {names[class_id]!r}; names must be unique")
+        row_of_key[key] = row
+    keys = [name_key(name) for name in taxonomy.action_names]
+    missing = [key for key in keys if key not in row_of_key]
+    if missing:
+        raise PrototypeError(
+            f"{path}: nothing for {missing[:5]} ({len(missing)} of {len(keys)} actions of the data set); the file "
+            f"holds {len(ids)} classes such as {list(row_of_key)[:3]}. Is this the right file, and the right data set?"
+        )
+    return [row_of_key[key] for key in keys]

@@ -13,6 +13,8 @@ from sgear.errors import PrototypeError
 from sgear.prototypes.files import read_prototypes, write_prototypes
 from sgear.taxonomy import Taxonomy
 
+_NOISE = 0.01
+
 
 @dataclass(frozen=True, kw_only=True)
 class VisualPrototypes:
@@ -21,75 +23,116 @@ class VisualPrototypes:
     Args:
         vectors: One prototype per action [A D].
         num_exemplars: Training clips behind each [A]; 0 marks a prototype made from its siblings.
-        run: Recognition run they come from.
-        taxonomy_digest: Digest of the vocabulary.
+        run: Recognition run, or stored features, they come from.
+        taxonomy: Vocabulary.
     """
 
     vectors: Float[Tensor, "A D"]
     num_exemplars: Int[Tensor, " A"]
     run: str
-    taxonomy_digest: str
+    taxonomy: Taxonomy
+
+    @property
+    def num_filled(self) -> int:
+        """Number of prototypes without exemplars."""
+        return int((self.num_exemplars == 0).sum())
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file."""
-        header: dict[str, object] = {
-            "num_exemplars": self.num_exemplars.tolist(),
-            "run": self.run,
-            "taxonomy": self.taxonomy_digest,
-        }
-        write_prototypes(path, "visual", self.vectors, header)
-
-    @classmethod
-    def load(cls, path: Path, taxonomy: Taxonomy) -> VisualPrototypes:
-        """Read a file written by `save` and check that it belongs to `taxonomy`.
+        """Write a safetensors file.
 
         Raises:
-            PrototypeError: If it does not, or is missing or damaged.
+            PrototypeError: If there is not one finite vector per action.
         """
-        vectors, header = read_prototypes(path, "visual", taxonomy)
+        header: dict[str, object] = {"num_exemplars": self.num_exemplars.tolist(), "run": self.run}
+        write_prototypes(path, "visual", self.vectors, self.taxonomy, header)
+
+    @classmethod
+    def load(cls, path: Path, taxonomy: Taxonomy | None = None) -> VisualPrototypes:
+        """Read a file written by `save`.
+
+        Args:
+            path: The file.
+            taxonomy: Vocabulary that it must belong to. Default: the file's own.
+
+        Raises:
+            PrototypeError: If it belongs to another vocabulary, or is missing or damaged.
+        """
+        vectors, header, vocabulary = read_prototypes(path, "visual", taxonomy)
+        counts = header.get("num_exemplars", [])
+        if len(counts) != len(vectors):
+            raise PrototypeError(
+                f"{path}: damaged file ({len(counts)} numbers of exemplars of {len(vectors)} vectors); write it again"
+            )
         return cls(
             vectors=vectors,
-            num_exemplars=torch.tensor(header["num_exemplars"]),
-            run=header["run"],
-            taxonomy_digest=header["taxonomy"],
+            num_exemplars=torch.tensor(counts),
+            run=str(header.get("run", "unknown")),
+            taxonomy=vocabulary,
         )
 
 
-def _mean_or_none(vectors: Tensor, chosen: Tensor) -> Tensor | None:
-    return vectors[chosen].mean(dim=0) if chosen.any() else None
-
-
 def class_means(
-    features: Float[Tensor, "M D"], actions: Int[Tensor, " M"], taxonomy: Taxonomy, *, run: str
+    features: Float[Tensor, "M D"],
+    actions: Int[Tensor, " M"],
+    taxonomy: Taxonomy,
+    *,
+    run: str,
+    seed: int = 0,
 ) -> VisualPrototypes:
-    """Average the features of each action.
-
-    An action without exemplars gets the mean of the prototypes of the actions that share its verb and of those that
-    share its noun; without any sibling, the mean of all prototypes.
+    """Average the features of each action, and give the actions without any a prototype of their relatives.
 
     Args:
         features: Features of training clips.
-        actions: Action of each clip, in [0, A).
+        actions: Action of each clip, in [0, A); clips of unknown action, -1, are left out.
         taxonomy: Vocabulary.
         run: Name of the recognition run.
+        seed: Seed of the noise on prototypes without relatives.
 
     Raises:
-        PrototypeError: If there is no clip at all.
+        PrototypeError: If there is no clip of a known action, or an action is not of this vocabulary.
     """
+    known = actions >= 0
+    features, actions = features[known].double(), actions[known]
     if not len(features):
-        raise PrototypeError("visual prototypes need at least one training clip")
+        raise PrototypeError("visual prototypes need at least one training clip of a known action")
+    if int(actions.max()) >= taxonomy.num_actions:
+        raise PrototypeError(
+            f"a clip shows action {int(actions.max())}, but the vocabulary has {taxonomy.num_actions} actions; take "
+            "features and vocabulary from the same run"
+        )
     counts = torch.bincount(actions, minlength=taxonomy.num_actions)
-    sums = torch.zeros(taxonomy.num_actions, features.shape[1]).index_add_(0, actions, features.float())
-    vectors = sums / counts.clamp(min=1)[:, None]
-    has_exemplars = counts > 0
+    sums = torch.zeros(taxonomy.num_actions, features.shape[1], dtype=torch.double).index_add_(0, actions, features)
+    means = sums / counts.clamp(min=1)[:, None]
+    filled = fill_from_siblings(means, counts > 0, taxonomy, seed=seed)
+    return VisualPrototypes(vectors=filled.float(), num_exemplars=counts, run=run, taxonomy=taxonomy)
+
+
+def fill_from_siblings(
+    vectors: Float[Tensor, "A D"], has_exemplars: Tensor, taxonomy: Taxonomy, *, seed: int = 0
+) -> Float[Tensor, "A D"]:
+    """Return prototypes in which actions without exemplars have those of their relatives.
+
+    Such an action gets the mean of two means: of the prototypes that share its verb and of those that share its noun;
+    one of them where the other is empty. Without any relative it gets the mean of all prototypes and 1 % of noise, so
+    that no two of them are equal.
+
+    Args:
+        vectors: Class means; rows without exemplars are not read.
+        has_exemplars: Which rows are class means [A]; at least one.
+        taxonomy: Verb and noun of each action.
+        seed: Seed of the noise.
+    """
     verbs, nouns = torch.from_numpy(taxonomy.verb_of_action), torch.from_numpy(taxonomy.noun_of_action)
-    overall = vectors[has_exemplars].mean(dim=0)
+    known = vectors[has_exemplars]
+    noise_std = _NOISE * known.norm(dim=1).mean() / vectors.shape[1] ** 0.5
+    generator = torch.Generator().manual_seed(seed)
     filled = vectors.clone()
     for action in torch.nonzero(~has_exemplars).flatten().tolist():
-        siblings = [
-            _mean_or_none(vectors, has_exemplars & (verbs == verbs[action])),
-            _mean_or_none(vectors, has_exemplars & (nouns == nouns[action])),
-        ]
-        known = [sibling for sibling in siblings if sibling is not None]
-        filled[action] = torch.stack(known).mean(dim=0) if known else overall
-    return VisualPrototypes(vectors=filled, num_exemplars=counts, run=run, taxonomy_digest=taxonomy.digest)
+        groups = [has_exemplars & (ids == ids[action]) for ids in (verbs, nouns)]
+        siblings = [vectors[group].mean(dim=0) for group in groups if group.any()]
+        if siblings:
+            filled[action] = torch.stack(siblings).mean(dim=0)
+        else:
+            noise = torch.randn(vectors.shape[1], generator=generator, dtype=torch.double).to(vectors.dtype)
+            filled[action] = known.mean(dim=0) + noise_std * noise
+    return filled

@@ -1,0 +1,247 @@
+"""`sgear prototypes`: from a data set to files, pictures and the layout of the original release."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from sgear.cli.prototypes import app
+from sgear.config.build import load_benchmark
+from sgear.config.compose import save_config
+from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig, SourceConfig
+from sgear.datasets.benchmark import Benchmark
+from sgear.datasets.kitchen import KitchenConfig, build_kitchen
+from sgear.errors import ConfigError, PrototypeError, RunError
+from sgear.models import build_model
+from sgear.models.config import DecoderConfig, EncoderConfig, ModelConfig
+from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
+from sgear.pipeline import visual_prototypes
+from sgear.prototypes import LanguagePrototypes, VisualPrototypes
+from sgear.taxonomy import Taxonomy
+from sgear.timing import RecognitionProtocol
+from sgear.training.run import write_json
+
+
+def sgear(*arguments: str | Path) -> str:
+    """Run `sgear prototypes ...` in this process; a `SgearError` comes through as it is."""
+    result = CliRunner().invoke(app, list(map(str, arguments)), env={"COLUMNS": "200"})
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def kitchen_root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "kitchen"
+    config = KitchenConfig(num_train_videos=3, num_validation_videos=2, actions_per_video=30)
+    build_kitchen(root, config, num_processes=1, with_films=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def benchmark(kitchen_root) -> Benchmark:
+    return load_benchmark(DatasetConfig(name="kitchen", root=str(kitchen_root)))
+
+
+@pytest.fixture(scope="module")
+def language_file(benchmark, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("prototypes") / "language.safetensors"
+    taxonomy = benchmark.taxonomy
+    generator = torch.Generator().manual_seed(0)
+    LanguagePrototypes(
+        vectors=torch.randn(taxonomy.num_actions, 12, generator=generator),
+        texts=taxonomy.action_names,
+        encoder="toy",
+        taxonomy=taxonomy,
+        revision="r7",
+    ).save(path)
+    return path
+
+
+def write_run(path: Path, root: Path, benchmark: Benchmark, *, name: str = "sgear", kind: str = "recognition") -> Path:
+    """Write a run on stored features, as training leaves it, with random weights."""
+    model_config = ModelConfig(
+        name=name,
+        width=32,
+        max_steps=4,
+        encoder=EncoderConfig(name="features", feature_dim=64),
+        decoder=DecoderConfig(width=32, num_layers=1, num_heads=4),
+    )
+    torch.manual_seed(0)
+    trained = TrainedModel(
+        model=build_model(model_config, num_actions=benchmark.taxonomy.num_actions),
+        config=model_config,
+        taxonomy=benchmark.taxonomy,
+        protocol=RecognitionProtocol(num_steps=2),
+        preprocessing=Preprocessing(kind="features"),
+        log_prior=torch.zeros(benchmark.taxonomy.num_actions),
+    )
+    save_model(trained, path / "model")
+    config = ExperimentConfig(
+        name=path.name,
+        dataset=DatasetConfig(name="kitchen", root=str(root)),
+        protocol=ProtocolConfig(kind=kind, num_steps=2),
+        source=SourceConfig(kind="features", features="oracle"),
+        model=model_config,
+    )
+    save_config(config, path / "config.yaml")
+    write_json(path / "run.json", {"name": path.name, "seed": 0})
+    return path
+
+
+def test_visual_prototypes_of_a_run_use_the_training_clips_alone(kitchen_root, benchmark, tmp_path):
+    run = write_run(tmp_path / "run", kitchen_root, benchmark)
+    out = tmp_path / "visual.safetensors"
+    printed = sgear("visual", run, "--out", out)
+    prototypes = VisualPrototypes.load(out, benchmark.taxonomy)
+    assert prototypes.num_exemplars.tolist() == benchmark.train.action_counts().tolist()
+    assert f"{len(benchmark.train)} clips, {prototypes.num_filled} of them made from siblings" in " ".join(
+        printed.split()
+    )
+    assert prototypes.run == "run"
+
+
+def test_exemplars_are_limited_and_drawn_by_the_seed(kitchen_root, benchmark, tmp_path):
+    run = write_run(tmp_path / "run", kitchen_root, benchmark)
+    made = [visual_prototypes(run, tmp_path / "v.safetensors", max_exemplars=2, seed=seed) for seed in (0, 0, 1)]
+    assert made[0].num_exemplars.tolist() == [min(2, count) for count in benchmark.train.action_counts()]
+    assert torch.equal(made[0].vectors, made[1].vectors)
+    assert not torch.equal(made[0].vectors, made[2].vectors)
+
+
+def test_a_run_of_another_kind_or_vocabulary_is_refused(kitchen_root, benchmark, tmp_path):
+    run = write_run(tmp_path / "anticipation", kitchen_root, benchmark, kind="anticipation")
+    with pytest.raises(RunError, match="visual prototypes need a recognition run"):
+        sgear("visual", run, "--out", tmp_path / "v.safetensors")
+    other = tmp_path / "other-kitchen"
+    config = KitchenConfig(num_train_videos=1, num_validation_videos=2, actions_per_video=12)
+    build_kitchen(other, config, num_processes=1, with_films=False)
+    run = write_run(tmp_path / "run", other, benchmark)
+    with pytest.raises(RunError, match=r"trained on \d+ actions .* but the data now has \d+"):
+        sgear("visual", run, "--out", tmp_path / "v.safetensors")
+
+
+def test_visual_prototypes_of_stored_features_need_no_run(kitchen_root, benchmark, tmp_path):
+    out = tmp_path / "visual.safetensors"
+    sgear(
+        *("visual", "--features", "oracle", "--dataset", "kitchen", "--root", kitchen_root, "--out", out),
+        *("--max-exemplars", "3"),
+    )
+    prototypes = VisualPrototypes.load(out, benchmark.taxonomy)
+    assert prototypes.num_exemplars.max() == 3
+    assert prototypes.run == "features oracle of kitchen, split 1"
+
+
+def test_a_run_and_features_exclude_each_other(tmp_path):
+    with pytest.raises(ConfigError, match="give either RUN"):
+        sgear("visual", "--out", tmp_path / "v.safetensors")
+    with pytest.raises(ConfigError, match="give either RUN"):
+        sgear("visual", tmp_path, "--features", "oracle", "--dataset", "kitchen", "--out", tmp_path / "v.safetensors")
+
+
+def test_inspect_prints_numbers_and_the_nearest_neighbours(language_file, benchmark):
+    printed = sgear("inspect", language_file, "--class", benchmark.taxonomy.action_names[0].replace(" ", "_"))
+    assert f"{benchmark.taxonomy.num_actions} x 12" in printed
+    assert "toy (r7)" in printed
+    assert f"nearest to '{benchmark.taxonomy.action_names[0]}'" in printed
+
+
+def test_an_unknown_class_is_answered_with_near_names(language_file):
+    with pytest.raises(PrototypeError, match=r"is called 'take tomatto'; did you mean .*'take tomato'"):
+        sgear("inspect", language_file, "--class", "take tomatto")
+
+
+def test_inspect_compares_with_what_a_run_has_learned(language_file, kitchen_root, benchmark, tmp_path):
+    run = write_run(tmp_path / "run", kitchen_root, benchmark)
+    out = tmp_path / "page.html"
+    dataset = ("--dataset", "kitchen", "--root", kitchen_root)
+    printed = sgear("inspect", language_file, "--run", run, *dataset, "--out", out)
+    assert "rank correlation with language" in printed
+    assert "most alike, learned" in printed
+    assert "Do the two sets agree?" in out.read_text(encoding="utf-8")
+
+
+def test_a_model_without_prototypes_cannot_be_compared(language_file, kitchen_root, benchmark, tmp_path):
+    run = write_run(tmp_path / "run", kitchen_root, benchmark, name="avt")
+    with pytest.raises(PrototypeError, match="a model of the kind 'avt' has no prototypes"):
+        sgear("inspect", language_file, "--run", run)
+
+
+def test_two_files_of_one_kind_are_told_apart_by_their_names(language_file, tmp_path):
+    (tmp_path / "copy.safetensors").write_bytes(language_file.read_bytes())
+    printed = sgear("inspect", language_file, "--against", tmp_path / "copy.safetensors")
+    assert "language copy" in printed
+    assert "rank correlation with language language" in printed
+    assert "1.00" in printed
+
+
+def test_files_of_two_vocabularies_cannot_be_compared(language_file, tmp_path):
+    other = Taxonomy.from_labels(["add_oil", "cut_cheese"])
+    file = tmp_path / "other.safetensors"
+    LanguagePrototypes(vectors=torch.eye(2), texts=other.action_names, encoder="toy", taxonomy=other).save(file)
+    with pytest.raises(PrototypeError, match=r"made for 2 actions .* only in the file: \['add oil', 'cut cheese'\]"):
+        sgear("inspect", language_file, "--against", file)
+
+
+def test_inspect_writes_a_picture_or_says_which_endings_there_are(language_file, tmp_path):
+    sgear("inspect", language_file, "--out", tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(ConfigError, match=r"ends in \.html and a picture in \.png"):
+        sgear("inspect", language_file, "--out", tmp_path / "picture.pdf")
+
+
+def test_settings_without_effect_are_refused(language_file, kitchen_root, tmp_path):
+    out = ("--out", tmp_path / "l.safetensors")
+    kitchen = ("--dataset", "kitchen", "--root", kitchen_root)
+    with pytest.raises(ConfigError, match="give one of them"):
+        sgear("inspect", language_file, "--against", language_file, "--run", tmp_path)
+    with pytest.raises(ConfigError, match="give both"):
+        sgear("inspect", language_file, "--root", kitchen_root)
+    with pytest.raises(ConfigError, match="go together"):
+        sgear("language", *kitchen, *out, "--original", tmp_path / "e.pth")
+    with pytest.raises(ConfigError, match="go together"):
+        sgear("language", *kitchen, *out, "--class-names", tmp_path / "n.txt")
+    files = ("--original", tmp_path / "e.pth", "--class-names", tmp_path / "n.txt")
+    with pytest.raises(ConfigError, match="no effect"):
+        sgear("language", *kitchen, *out, *files, "--encoder", "offline")
+    with pytest.raises(ConfigError, match="'reversed' is unknown; choose auto, as-written, head-first"):
+        sgear("language", *kitchen, *out, "--compounds", "reversed")
+    with pytest.raises(ConfigError, match="say what to write"):
+        sgear("export", language_file)
+
+
+def test_export_and_import_give_the_same_file(language_file, kitchen_root, benchmark, tmp_path):
+    encodings, similarities = tmp_path / "encodings_kitchen.pth", tmp_path / "similarities_kitchen.pth"
+    printed = sgear("export", language_file, "--encodings", encodings, "--similarities", similarities)
+    assert f"{benchmark.taxonomy.num_actions} classes" in " ".join(printed.split())
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"{i} {name}\n" for i, name in enumerate(benchmark.taxonomy.action_names)))
+    out = tmp_path / "back.safetensors"
+    common = ("language", "--dataset", "kitchen", "--root", kitchen_root, "--class-names", names, "--out", out)
+    sgear(*common, "--original", encodings, "--similarities", similarities)
+    original = LanguagePrototypes.load(language_file)
+    assert torch.equal(LanguagePrototypes.load(out).vectors, original.vectors)
+    sgear(*common, "--similarities", similarities)
+    assert LanguagePrototypes.load(out).vectors.shape[1] == benchmark.taxonomy.num_actions
+    assert "cosines alone" in LanguagePrototypes.load(out).encoder
+
+
+def test_a_malicious_pickle_is_one_line_on_the_terminal(kitchen_root, tmp_path):
+    bomb, victim, names = tmp_path / "encodings.pth", tmp_path / "was_here", tmp_path / "names.txt"
+    # Protocol 0 by hand: call posix.system("touch ...").
+    bomb.write_bytes(b"cposix\nsystem\n(S'touch " + os.fsencode(victim) + b"'\ntR.")
+    names.write_text("0 take tomato\n")
+    command = [sys.executable, "-m", "sgear.cli.main", "prototypes", "language", "--dataset", "kitchen"]
+    command += ["--root", str(kitchen_root), "--original", str(bomb), "--class-names", str(names)]
+    command += ["--out", str(tmp_path / "l.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert "it was not executed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not victim.exists()
+    assert not (tmp_path / "l.safetensors").exists()

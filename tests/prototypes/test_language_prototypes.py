@@ -1,0 +1,239 @@
+"""Embedding of class names, and the file they are kept in."""
+
+import json
+from importlib.util import find_spec
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from prototype_examples import SALAD, write_tiny_encoder
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from sgear.errors import PrototypeError
+from sgear.prototypes import LanguagePrototypes, VisualPrototypes, encode_taxonomy
+from sgear.prototypes.encoders import load_encoder
+from sgear.prototypes.files import kind_of_file
+from sgear.taxonomy import Taxonomy
+
+NO_ENCODER = "sentence-transformers is not installed; install the extra 'language'"
+needs_encoder = pytest.mark.skipif(find_spec("sentence_transformers") is None, reason=NO_ENCODER)
+
+
+def make_language(taxonomy: Taxonomy = SALAD) -> LanguagePrototypes:
+    vectors = torch.randn(taxonomy.num_actions, 6, generator=torch.Generator().manual_seed(0))
+    return LanguagePrototypes(
+        vectors=vectors, texts=taxonomy.action_names, encoder="toy", taxonomy=taxonomy, revision="r1"
+    )
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "language.safetensors"
+    make_language().save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny_encoder(tmp_path_factory):
+    if find_spec("sentence_transformers") is None:
+        pytest.skip(NO_ENCODER)
+    return write_tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny-bert")
+
+
+def test_a_saved_file_is_read_to_the_same_bits(file):
+    written, read = make_language(), LanguagePrototypes.load(file, SALAD)
+    assert torch.equal(read.vectors, written.vectors)
+    assert (read.texts, read.encoder, read.revision) == (written.texts, "toy", "r1")
+    assert read.taxonomy.digest == SALAD.digest
+
+
+def test_a_file_brings_its_own_vocabulary(file):
+    assert LanguagePrototypes.load(file).taxonomy == SALAD
+    assert kind_of_file(file) == "language"
+
+
+def test_a_file_of_other_names_is_refused_with_the_names(file):
+    other = Taxonomy.from_labels(["add_oil", "cut_cheese", "cut_tomato", "mix_dressing"])
+    with pytest.raises(
+        PrototypeError, match=r"only in the file: .'place tomato into bowl'., only in the data: .'mix dr"
+    ):
+        LanguagePrototypes.load(file, other)
+
+
+def test_a_file_of_another_order_is_refused_with_the_first_difference(file):
+    other = Taxonomy.from_labels(["cut_cheese", "add_oil", "cut_tomato", "place_tomato_into_bowl"])
+    with pytest.raises(PrototypeError, match="action 0 is 'add oil' in the file, 'cut cheese' in the data"):
+        LanguagePrototypes.load(file, other)
+
+
+def test_a_file_of_more_classes_is_refused_with_both_numbers(file):
+    other = Taxonomy.from_labels(["cut_cheese", "add_oil"])
+    with pytest.raises(PrototypeError, match=r"made for 4 actions .* but the data has 2 actions"):
+        LanguagePrototypes.load(file, other)
+
+
+def test_a_file_of_the_other_kind_is_refused(file):
+    with pytest.raises(PrototypeError, match="expected visual prototypes, got format 'sgear-language"):
+        VisualPrototypes.load(file, SALAD)
+
+
+def test_an_absent_file_says_how_to_write_it(tmp_path):
+    with pytest.raises(PrototypeError, match="write it with 'sgear prototypes language'"):
+        LanguagePrototypes.load(tmp_path / "absent.safetensors", SALAD)
+
+
+@given(share=st.floats(0.0, 0.999))
+def test_a_truncated_file_is_refused(tmp_path_factory, share):
+    path = tmp_path_factory.mktemp("truncated") / "language.safetensors"
+    make_language().save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(PrototypeError, match="damaged"):
+        LanguagePrototypes.load(path, SALAD)
+
+
+def test_an_original_file_is_not_taken_for_ours(tmp_path):
+    torch.save({0: torch.ones(3)}, tmp_path / "encodings.pth")
+    with pytest.raises(PrototypeError, match="sgear prototypes language --original"):
+        LanguagePrototypes.load(tmp_path / "encodings.pth", SALAD)
+
+
+def test_a_safetensors_file_of_something_else_is_refused(tmp_path):
+    save_file({"vectors": torch.ones(4, 2)}, tmp_path / "other.safetensors")
+    with pytest.raises(PrototypeError, match="got format 'none'"):
+        LanguagePrototypes.load(tmp_path / "other.safetensors", SALAD)
+    with pytest.raises(PrototypeError, match="got format 'none'"):
+        kind_of_file(tmp_path / "other.safetensors")
+
+
+def rewrite(path, change):
+    with safe_open(path, framework="pt") as stream:
+        metadata, vectors = stream.metadata(), stream.get_tensor("vectors")
+    header = json.loads(metadata["header"])
+    change(header)
+    save_file({"vectors": vectors}, path, metadata=metadata | {"header": json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda header: header.pop("taxonomy"), "damaged file"),
+        (lambda header: header["texts"].pop(), "3 texts of 4 vectors"),
+        (lambda header: header["vocabulary"]["action_names"].reverse(), "damaged file .its names have digest"),
+        (lambda header: header["vocabulary"].pop("verbs"), "damaged file"),
+    ],
+)
+def test_a_damaged_header_is_refused(file, change, message):
+    rewrite(file, change)
+    with pytest.raises(PrototypeError, match=message):
+        LanguagePrototypes.load(file, SALAD)
+
+
+def test_a_file_without_names_needs_a_vocabulary(file):
+    rewrite(file, lambda header: header.pop("vocabulary"))
+    assert LanguagePrototypes.load(file, SALAD).taxonomy == SALAD
+    with pytest.raises(PrototypeError, match="name the data set"):
+        LanguagePrototypes.load(file)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [(torch.ones(3, 2), "expected 4 vectors"), (torch.full((4, 2), torch.nan), "not finite")],
+)
+def test_wrong_vectors_are_not_written(tmp_path, vectors, message):
+    path = tmp_path / "language.safetensors"
+    wrong = LanguagePrototypes(vectors=vectors, texts=SALAD.action_names, encoder="toy", taxonomy=SALAD)
+    with pytest.raises(PrototypeError, match=message):
+        wrong.save(path)
+    assert not path.exists()
+
+
+def test_actions_that_share_a_text_are_counted():
+    taxonomy = Taxonomy.from_labels(["cut_tomato_prep", "cut_tomato_core", "add_oil"])
+    prototypes = LanguagePrototypes(
+        vectors=torch.eye(3), texts=("cut tomato", "cut tomato", "add oil"), encoder="toy", taxonomy=taxonomy
+    )
+    assert prototypes.num_shared_texts == 2
+
+
+def test_a_local_folder_embeds_the_texts(tiny_encoder, tmp_path):
+    prototypes = encode_taxonomy(SALAD, encoder=str(tiny_encoder))
+    assert prototypes.vectors.shape == (4, 16)
+    assert prototypes.texts == ("add oil", "cut cheese", "cut tomato", "place tomato into bowl")
+    assert prototypes.encoder == str(tiny_encoder)
+    prototypes.save(tmp_path / "language.safetensors")
+    again = encode_taxonomy(SALAD, encoder=str(tiny_encoder))
+    assert torch.equal(LanguagePrototypes.load(tmp_path / "language.safetensors", SALAD).vectors, again.vectors)
+
+
+def test_the_vectors_are_those_of_the_network_averaged_over_tokens(tiny_encoder):
+    from transformers import BertModel, BertTokenizerFast
+
+    prototypes = encode_taxonomy(SALAD, encoder=str(tiny_encoder))
+    tokenizer, network = BertTokenizerFast.from_pretrained(tiny_encoder), BertModel.from_pretrained(tiny_encoder).eval()
+    with torch.no_grad():
+        states = network(**tokenizer("cut cheese", return_tensors="pt")).last_hidden_state
+    torch.testing.assert_close(prototypes.vectors[1], states[0].mean(dim=0), atol=1e-5, rtol=1e-5)
+
+
+def test_the_revision_of_a_folder_follows_its_weights(tiny_encoder, tmp_path):
+    first = load_encoder(str(tiny_encoder)).revision
+    other = write_tiny_encoder(tmp_path / "other")
+    assert load_encoder(str(other)).revision == first
+    tensors = {}
+    with safe_open(other / "model.safetensors", framework="pt") as stream:
+        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        metadata = stream.metadata()
+    tensors["embeddings.word_embeddings.weight"][0, 0] += 1
+    save_file(tensors, other / "model.safetensors", metadata=metadata)
+    assert load_encoder(str(other)).revision != first
+
+
+@needs_encoder
+def test_the_offline_encoder_knows_what_is_alike():
+    taxonomy = Taxonomy.from_labels(["take_plate", "take_the_plate", "wash_pan"])
+    prototypes = encode_taxonomy(taxonomy)
+    unit = torch.nn.functional.normalize(prototypes.vectors, dim=1)
+    assert prototypes.vectors.shape == (3, 384)
+    assert unit[0] @ unit[1] > 0.9
+    assert unit[0] @ unit[2] < 0.4
+    assert prototypes.encoder == "sentence-transformers/all-MiniLM-L6-v2"
+    assert prototypes.revision.startswith("sha256:")
+
+
+@needs_encoder
+def test_a_folder_that_names_code_of_its_own_is_refused(tiny_encoder, tmp_path):
+    folder = tmp_path / "own-code"
+    folder.mkdir()
+    (folder / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": "own.Module"}]))
+    (folder / "own.py").write_text("raise SystemExit('executed')")
+    with pytest.raises(PrototypeError, match=r"'own.Module', code outside sentence-transformers; it was not executed"):
+        load_encoder(str(folder))
+    (folder / "modules.json").write_text("{}x")
+    with pytest.raises(PrototypeError, match="not a list of modules"):
+        load_encoder(str(folder))
+
+
+def test_a_broken_folder_is_refused_with_the_choices(tiny_encoder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PrototypeError, match=r"cannot be loaded .* 'offline'"):
+        load_encoder(str(tmp_path / "empty"))
+    broken = write_tiny_encoder(tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(PrototypeError, match="cannot be loaded"):
+        load_encoder(str(broken))
+
+
+def test_a_folder_has_no_revision_to_choose(tiny_encoder):
+    with pytest.raises(PrototypeError, match="leave it out"):
+        load_encoder(str(tiny_encoder), revision="main")
+
+
+@needs_encoder
+def test_a_name_that_cannot_be_fetched_is_refused(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(PrototypeError, match=r"'no-such-owner/no-such-model' cannot be loaded .* 'offline'"):
+        load_encoder("no-such-owner/no-such-model")

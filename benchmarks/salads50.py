@@ -51,9 +51,9 @@ def language_prototypes(out: Path) -> None:
     """Write the sentence embeddings of the class names in the order of the data set."""
     path = out / "salads50-language.safetensors"
     if not path.is_file():
-        root = dataset_root(DatasetConfig(name="salads50"))
+        root = dataset_root(DatasetConfig(name="salads50-tcn"))
         names = [line.split(maxsplit=1)[-1] for line in read_lines(root / "mapping.txt")]
-        taxonomy = load_benchmark(DatasetConfig(name="salads50")).taxonomy
+        taxonomy = load_benchmark(DatasetConfig(name="salads50-tcn")).taxonomy
         encodings = root.parent / "language-prototypes" / "encodings_50salads.pth"
         import_original_encodings(encodings, names, taxonomy).save(path)
 

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 
-from sgear.config.build import Data, build_data, build_network, build_objective
+from sgear.config.build import Asked, build_asked, build_data, build_protocol
 from sgear.config.compose import load_run_config, save_config
+from sgear.config.network import build_network, build_objective
 from sgear.config.schema import ExperimentConfig
-from sgear.data import RecognitionDataset, WindowDataset
-from sgear.errors import ConfigError, RunError
+from sgear.data import RecognitionDataset
+from sgear.datasets.benchmark import Benchmark
+from sgear.errors import ConfigError, PredictionError, RunError
 from sgear.models import AnticipationModel
 from sgear.models.pretrained import TrainedModel, load_model, save_model
+from sgear.models.rulstm import Rulstm
 from sgear.predictions import Predictions, score
-from sgear.prototypes import VisualPrototypes, class_means
+from sgear.predictions.horizons import score_horizons
+from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means
 from sgear.segments import SegmentTable
+from sgear.taxonomy import Field, Taxonomy
+from sgear.timing import AnticipationProtocol, RecognitionProtocol, VJepaProtocol, WindowProtocol
 from sgear.training.checkpoints import list_checkpoints
-from sgear.training.evaluate import run_model
+from sgear.training.evaluate import Outputs, run_model
 from sgear.training.loop import fit, make_accelerator
 from sgear.training.provenance import collect_provenance
 from sgear.training.run import RunDirectory, read_json, write_json
@@ -41,30 +49,57 @@ def class_prior(segments: SegmentTable) -> torch.Tensor:
 
 def predict(
     model: AnticipationModel,
-    data: Data,
+    asked: Asked,
+    taxonomy: Taxonomy,
     accelerator: Accelerator,
     *,
     batch_size: int,
     log_prior: torch.Tensor,
     provenance: dict[str, object],
 ) -> Predictions:
-    """Score every validation segment: the model where something can be seen, the class prior elsewhere."""
-    outputs = run_model(model, data.validation, accelerator, batch_size=batch_size)
-    seen = data.validation.segments
-    blind_logits = log_prior.expand(len(data.blind), -1)
+    """Score every segment asked for: the model where something can be seen, the class prior elsewhere.
+
+    The probabilities of several views are averaged.
+    """
+    protocol = asked.views[0].protocol
+    if isinstance(model, Rulstm) and not isinstance(protocol, RecognitionProtocol):
+        model.set_tau_a(protocol.tau_a_s)
+    outputs = [run_model(model, view, accelerator, batch_size=batch_size) for view in asked.views]
+    logits = _mean_of_views([output.logits for output in outputs])
+    seen = asked.views[0].segments
+    blind_logits = log_prior.expand(len(asked.blind), -1)
     predictions = Predictions(
-        uids=(*seen.uids, *data.blind.uids),
-        logits=torch.cat([outputs.logits, blind_logits]).numpy().astype(np.float32),
-        targets=np.concatenate([seen.column("action_id"), data.blind.column("action_id")]),
-        taxonomy=data.benchmark.taxonomy,
-        protocol=_protocol_of(data.validation).to_dict(),
-        provenance={**provenance, "num_from_prior": len(data.blind)},
+        uids=(*seen.uids, *asked.blind.uids),
+        logits=torch.cat([logits, blind_logits]).numpy().astype(np.float32),
+        verb_logits=_field_logits(outputs, "verb", log_prior, taxonomy, len(asked.blind)),
+        noun_logits=_field_logits(outputs, "noun", log_prior, taxonomy, len(asked.blind)),
+        targets=np.concatenate([seen.column("action_id"), asked.blind.column("action_id")]),
+        taxonomy=taxonomy,
+        protocol=asked.views[0].protocol.to_dict(),
+        provenance={**provenance, "split": asked.split, "num_from_prior": len(asked.blind)},
     )
-    return predictions.aligned_to(tuple(data.benchmark.validation.uids))
+    return predictions.aligned_to(tuple(asked.segments.uids))
 
 
-def _protocol_of(dataset: WindowDataset):
-    return dataset.protocol  # type: ignore[attr-defined]
+def _field_logits(
+    outputs: list[Outputs], field: Field, log_prior: torch.Tensor, taxonomy: Taxonomy, num_blind: int
+) -> NDArray[np.float32] | None:
+    """Return the scores of a verb or noun classifier, None without one; the summed class prior for blind segments."""
+    logits = [output.verb_logits if field == "verb" else output.noun_logits for output in outputs]
+    heads = [view for view in logits if view is not None]
+    if not heads:
+        return None
+    classes = torch.from_numpy(taxonomy.ids_of_action(field))
+    prior = torch.zeros(len(taxonomy.names(field))).index_add_(0, classes, log_prior.exp())
+    # A class without any action has no probability; its score must still be finite.
+    blind = prior.clamp(min=torch.finfo(torch.float32).tiny).log().expand(num_blind, -1)
+    return torch.cat([_mean_of_views(heads), blind]).numpy().astype(np.float32)
+
+
+def _mean_of_views(logits: list[torch.Tensor]) -> torch.Tensor:
+    if len(logits) == 1:
+        return logits[0]
+    return torch.stack([view.softmax(dim=-1) for view in logits]).mean(dim=0).log()
 
 
 def _open_run(config: ExperimentConfig) -> RunDirectory:
@@ -112,7 +147,7 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     say(
         f"{data.benchmark.name}: {len(data.train)} training clips "
         f"({len(data.benchmark.train) - len(data.train)} segments with nothing to see left out), "
-        f"{len(data.benchmark.validation)} validation segments ({len(data.blind)} of them from the class prior), "
+        f"{len(data.benchmark.validation)} validation segments ({len(data.asked.blind)} of them from the class prior), "
         f"{data.benchmark.taxonomy.num_actions} actions"
     )
     model, notes = build_network(config, data)
@@ -128,13 +163,15 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     def evaluate(current: AnticipationModel, accelerator: Accelerator) -> dict[str, float]:
         table = predict(
             current,
-            data,
+            data.asked,
+            data.benchmark.taxonomy,
             accelerator,
             batch_size=config.optim.batch_size,
             log_prior=log_prior,
             provenance={},
         )
-        return {name: value for name, value in score(table)["action"].items() if name != "num_samples"}
+        numbers = score(table)["overall"]["action"]
+        return {name: value for name, value in numbers.items() if not name.startswith("num_")}
 
     result = fit(
         model,
@@ -151,44 +188,101 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
             model=result.model,
             config=config.model,
             taxonomy=data.benchmark.taxonomy,
-            protocol=_protocol_of(data.train),
+            protocol=data.train.protocol,
             preprocessing=data.preprocessing,
             log_prior=log_prior,
         )
         save_model(trained, run.model)
-    _evaluate_into(run, result.model, data, result.accelerator, config, log_prior)
-    return run
-
-
-def _evaluate_into(
-    run: RunDirectory,
-    model: AnticipationModel,
-    data: Data,
-    accelerator: Accelerator,
-    config: ExperimentConfig,
-    log_prior: torch.Tensor,
-) -> dict:
     predictions = predict(
-        model,
-        data,
-        accelerator,
+        result.model,
+        data.asked,
+        data.benchmark.taxonomy,
+        result.accelerator,
         batch_size=config.optim.batch_size,
         log_prior=log_prior,
         provenance=read_json(run.provenance),
     )
-    if len(predictions) != len(data.benchmark.validation):
-        raise RunError(f"{len(predictions)} of {len(data.benchmark.validation)} segments were evaluated")
-    report = {
-        "benchmark": data.benchmark.name,
-        "protocol": predictions.protocol,
-        "num_asked": len(data.benchmark.validation),
-        "num_evaluated": len(predictions),
-        "num_from_prior": len(data.blind),
-        "scores": score(predictions, data.benchmark.subset_masks),
+    if result.accelerator.is_main_process:
+        predictions.save(run.predictions)
+        write_json(run.report, make_report(predictions, data.benchmark))
+    return run
+
+
+def make_report(predictions: Predictions, benchmark: Benchmark) -> dict:
+    """Return the content of report.json: what was evaluated, under which protocol, and the scores.
+
+    Args:
+        predictions: Scores of the validation segments of `benchmark`, in any order.
+        benchmark: The segments, their labels and subsets.
+
+    Raises:
+        PredictionError: If a segment is missing or extra, or the vocabulary or the true actions differ.
+    """
+    if predictions.taxonomy.digest != benchmark.taxonomy.digest:
+        raise PredictionError(
+            f"predictions of {predictions.taxonomy.num_actions} actions ({predictions.taxonomy.digest}), but "
+            f"{benchmark.name} has {benchmark.taxonomy.num_actions} ({benchmark.taxonomy.digest})"
+        )
+    asked = benchmark.validation
+    table = predictions.aligned_to(tuple(asked.uids))
+    if not np.array_equal(table.targets, asked.column("action_id")):
+        raise PredictionError(f"the true actions in the predictions are not those of {benchmark.name}")
+    report: dict = {
+        "benchmark": benchmark.name,
+        "protocol": table.protocol,
+        "num_asked": len(asked),
+        "num_evaluated": len(table),
+        "num_from_prior": table.provenance.get("num_from_prior", 0),
     }
-    predictions.save(run.predictions)
-    write_json(run.report, report)
-    return report
+    subsets = benchmark.subset_masks
+    if table.protocol["kind"] == VJepaProtocol.kind:
+        is_kept = benchmark.trained_action_mask[table.targets]
+        table = table.take(np.flatnonzero(is_kept))
+        subsets = {
+            name: {field: mask[is_kept] for field, mask in by_field.items()} for name, by_field in subsets.items()
+        }
+        report |= {"num_evaluated": len(table), "caveat": VJepaProtocol.CAVEAT}
+    return report | {"scores": score(table, subsets=subsets, many_shot=benchmark.many_shot_ids)}
+
+
+def predict_split(
+    path: Path, *, split: str = "validation", protocol: WindowProtocol | None = None
+) -> tuple[Predictions, Benchmark]:
+    """Run a trained model over a split.
+
+    Args:
+        path: Run directory.
+        split: `validation`, `train`, or a test split of the data set.
+        protocol: Another protocol than the one the run was trained for, e.g. another `tau_a_s`.
+
+    Raises:
+        RunError: If the run holds no trained model, or the vocabulary of the data has changed.
+        ConfigError: If there is no such split, or the window is longer than the model was built for.
+    """
+    run = RunDirectory(path).require()
+    trained = load_model(run.model)
+    config = load_run_config(run.config)
+    if protocol is not None:
+        config = replace(config, protocol=replace(config.protocol, **protocol.to_dict()))
+    if build_protocol(config.protocol).num_steps > config.model.max_steps:
+        raise ConfigError(f"{path}: {protocol} has more steps than the {config.model.max_steps} it was built for")
+    benchmark, asked = build_asked(config, split)
+    if trained.taxonomy.digest != benchmark.taxonomy.digest:
+        raise RunError(
+            f"{path}: trained on {trained.taxonomy.num_actions} actions ({trained.taxonomy.digest}), but the data now "
+            f"has {benchmark.taxonomy.num_actions} ({benchmark.taxonomy.digest})"
+        )
+    accelerator = make_accelerator(config.runtime)
+    predictions = predict(
+        trained.model.to(accelerator.device),
+        asked,
+        benchmark.taxonomy,
+        accelerator,
+        batch_size=config.optim.batch_size,
+        log_prior=trained.log_prior,
+        provenance=read_json(run.provenance),
+    )
+    return predictions, benchmark
 
 
 def evaluate_run(path: Path) -> dict:
@@ -200,29 +294,62 @@ def evaluate_run(path: Path) -> dict:
     Raises:
         RunError: If the run holds no trained model.
     """
+    predictions, benchmark = predict_split(path)
+    run = RunDirectory(path)
+    report = make_report(predictions, benchmark)
+    predictions.save(run.predictions)
+    write_json(run.report, report)
+    return report
+
+
+def evaluate_horizons(path: Path, tau_a_s: Sequence[float]) -> dict:
+    """Evaluate a run at several anticipation times, and keep predictions and scores of each.
+
+    Args:
+        path: Run directory.
+        tau_a_s: Anticipation times in seconds.
+
+    Returns:
+        The content of `horizons.json`: scores per anticipation time, and the time to action.
+
+    Raises:
+        RunError: If the run was not trained for anticipation.
+    """
     run = RunDirectory(path).require()
-    trained = load_model(run.model)
-    config = load_run_config(run.config)
-    data = build_data(config)
-    if trained.taxonomy.digest != data.benchmark.taxonomy.digest:
-        raise RunError(
-            f"{path}: trained on {trained.taxonomy.num_actions} actions ({trained.taxonomy.digest}), but the data now "
-            f"has {data.benchmark.taxonomy.num_actions} ({data.benchmark.taxonomy.digest})"
-        )
-    accelerator = make_accelerator(config.runtime)
-    model = trained.model.to(accelerator.device)
-    return _evaluate_into(run, model, data, accelerator, config, trained.log_prior)
+    trained = build_protocol(load_run_config(run.config).protocol)
+    if not isinstance(trained, AnticipationProtocol):
+        raise RunError(f"{path}: trained for {trained.kind}; horizons need an anticipation run")
+    tables, names = {}, set()
+    for each_s in sorted(set(tau_a_s)):
+        try:
+            protocol = replace(trained, tau_a_s=each_s)
+        except ValueError as err:
+            raise ConfigError(f"--tau-a {each_s}: {err}") from err
+        tables[each_s], benchmark = predict_split(path, protocol=protocol)
+        tables[each_s].save(run.horizon_predictions(each_s))
+        names.add(benchmark.name)
+    scores = {f"{each_s:g}": score(table)["overall"] for each_s, table in tables.items()}
+    result = {
+        "benchmark": ", ".join(names),
+        "trained_tau_a_s": trained.tau_a_s,
+        "scores": scores,
+        "time_to_action_s": score_horizons(list(tables.values()))["action"].time_to_action5_s,
+    }
+    write_json(run.horizons, result)
+    return result
 
 
-def visual_prototypes(path: Path, out: Path) -> VisualPrototypes:
+def visual_prototypes(path: Path, out: Path, *, max_exemplars: int | None = None, seed: int = 0) -> VisualPrototypes:
     """Average the features of a recognition run over the training clips of each action, and write them.
 
     Args:
         path: Recognition run.
         out: File to write.
+        max_exemplars: Largest number of clips of an action, drawn at random. Default: all.
+        seed: Seed of that draw, and of the noise on prototypes without any relative.
 
     Raises:
-        RunError: If the run was not a recognition run or holds no model.
+        RunError: If the run was not a recognition run, holds no model, or the vocabulary of the data has changed.
     """
     run = RunDirectory(path).require()
     config = load_run_config(run.config)
@@ -230,14 +357,20 @@ def visual_prototypes(path: Path, out: Path) -> VisualPrototypes:
         raise RunError(f"{path}: trained for {config.protocol.kind}; visual prototypes need a recognition run")
     trained = load_model(run.model)
     data = build_data(config)
-    assert isinstance(data.train, RecognitionDataset)
-    clips = RecognitionDataset(
-        data.train.segments, data.train.protocol, data.train.labels, data.train.source, seed=None
-    )
+    taxonomy = data.benchmark.taxonomy
+    if trained.taxonomy.digest != taxonomy.digest:
+        raise RunError(
+            f"{path}: trained on {trained.taxonomy.num_actions} actions ({trained.taxonomy.digest}), but the data now "
+            f"has {taxonomy.num_actions} ({taxonomy.digest}); train the recognition run again"
+        )
+    train = data.train
+    assert isinstance(train, RecognitionDataset)
+    chosen = choose_exemplars(train.segments.column("action_id"), max_per_class=max_exemplars, seed=seed)
+    clips = RecognitionDataset(train.segments.take(chosen), train.protocol, train.labels, train.source, seed=None)
     accelerator = make_accelerator(config.runtime)
     model = trained.model.to(accelerator.device)
     outputs = run_model(model, clips, accelerator, batch_size=config.optim.batch_size)
     actions = torch.tensor(clips.segments.column("action_id"))
-    prototypes = class_means(outputs.aggregated.cpu(), actions, data.benchmark.taxonomy, run=run.name)
+    prototypes = class_means(outputs.aggregated.cpu(), actions, taxonomy, run=run.name, seed=seed)
     prototypes.save(out)
     return prototypes

@@ -3,7 +3,9 @@ import pytest
 from sgear.config import compose_experiment, list_experiments
 from sgear.errors import ConfigError
 
-EXPERIMENTS = [name for name in list_experiments() if name.startswith("salads50/")]
+EXPERIMENTS = [
+    name for name in list_experiments() if name.startswith(("salads50/spatialcnn", "salads50/accelerometer"))
+]
 
 
 def test_the_four_rows_exist():
@@ -18,7 +20,7 @@ def test_the_four_rows_exist():
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes(name):
     config = compose_experiment([f"experiment={name}"])
-    assert config.dataset.name == "salads50"
+    assert config.dataset.name == "salads50-tcn"
     assert config.protocol.tau_a_s == 1.0
     assert config.model.encoder.recogniser
 

@@ -9,6 +9,8 @@ from rich.table import Table
 from sgear.config import compose_experiment, list_experiments
 from sgear.errors import ConfigError
 from sgear.pipeline import train_run
+from sgear.report.scores import percent
+from sgear.taxonomy import FIELDS
 from sgear.training.run import read_json
 
 
@@ -37,12 +39,24 @@ def print_scores(report: dict) -> None:
     protocol = ", ".join(f"{name} {value}" for name, value in report["protocol"].items())
     table = Table(title=f"{report['benchmark']} ({protocol})")
     table.add_column("")
-    for name in ("samples", "top-1", "top-5", "class-mean recall@5"):
+    for name in ("samples", "classes", "top-1", "top-5", "class-mean recall@5", "class-mean top-1"):
         table.add_column(name, justify="right")
-    for group, values in report["scores"].items():
-        numbers = (f"{100 * values[name]:.1f}" for name in ("top1", "top5", "recall5"))
-        table.add_row(group, str(values["num_samples"]), *numbers)
+    for group, by_field in report["scores"].items():
+        for field in reversed(FIELDS):
+            if field in by_field:
+                values = by_field[field]
+                numbers = (percent(values.get(name)) for name in ("top1", "top5", "recall5", "class_mean_top1"))
+                counts = (f"{values[name]:,}" for name in ("num_samples", "num_classes"))
+                table.add_row(f"{group.replace('_', '-')} {field}", *counts, *numbers)
+        table.add_section()
     console.print(table)
+    if "many_shot" in report["scores"]:
+        precisions = (
+            f"{field} {percent(values['precision'])}" for field, values in report["scores"]["many_shot"].items()
+        )
+        console.print(f"precision over many-shot classes: {', '.join(precisions)}", highlight=False)
+    if "caveat" in report:
+        console.print(f"note: {report['caveat']}", highlight=False)
     console.print(
         f"evaluated {report['num_evaluated']} of {report['num_asked']} segments asked for, "
         f"{report['num_from_prior']} of them from the class prior",

@@ -47,12 +47,106 @@ def train(
 
 
 @app.command()
-def evaluate(run: Run) -> None:
-    """Evaluate a trained run again on its validation split, and print the scores."""
-    from sgear.cli.experiment import print_scores
-    from sgear.pipeline import evaluate_run
+def evaluate(
+    target: Annotated[
+        Path, typer.Argument(help="Run directory, or a file of predictions (then --dataset).", metavar="RUN|FILE")
+    ],
+    dataset: Annotated[str, typer.Option(help="Data set that a file of predictions belongs to, e.g. epic100.")] = "",
+    root: Annotated[Path | None, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = None,
+    dataset_split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
+    granularity: Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")] = "mid",
+    split: Annotated[
+        str, typer.Option(help="Split to run a model on: validation, train, or a test split.")
+    ] = "validation",
+    tau_a: Annotated[list[float] | None, typer.Option(help="Anticipation time in seconds; repeat for a curve.")] = None,
+    protocol: Annotated[str, typer.Option(help="'vjepa': end-anchored, to check published numbers only.")] = "",
+    views: Annotated[str, typer.Option(help="Test-time views: centre, three-crop, three-crop-flip.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Write the scores of a file of predictions (json).")] = None,
+) -> None:
+    """Print the scores of a run, evaluated again, or of a file of predictions."""
+    from sgear.cli.evaluate import evaluate_directory, evaluate_file
+    from sgear.errors import ConfigError
 
-    print_scores(evaluate_run(run))
+    if target.is_file():
+        if not dataset:
+            raise ConfigError(f"{target} is a file of predictions: name its data set, e.g. --dataset epic100")
+        evaluate_file(target, dataset=dataset, root=root, dataset_split=dataset_split, granularity=granularity, out=out)
+    else:
+        if dataset or out:
+            raise ConfigError(f"--dataset and --out go with a file of predictions; {target} is none")
+        evaluate_directory(target, split=split, tau_a_s=tau_a or [], protocol=protocol, views=views)
+
+
+@app.command()
+def fuse(
+    files: Annotated[
+        list[Path], typer.Argument(help="Files of predictions or run directories.", metavar="RUN|FILE...")
+    ],
+    out: Annotated[Path, typer.Option(help="File to write (.safetensors).")],
+    weights: Annotated[str, typer.Option(help="One weight per file, e.g. '2.5 0.5'. Default: equal.")] = "",
+    verb_weights: Annotated[str, typer.Option(help="Other weights for verbs.")] = "",
+    noun_weights: Annotated[str, typer.Option(help="Other weights for nouns.")] = "",
+    space: Annotated[str, typer.Option(help="Where scores are added: probs, logits or ranks.")] = "probs",
+    search_on: Annotated[
+        list[Path] | None,
+        typer.Option(help="Predictions of the same models on another split: find the weights there; once per model."),
+    ] = None,
+    metric: Annotated[str, typer.Option(help="What the search maximises: recall5, top1 or top5.")] = "recall5",
+) -> None:
+    """Fuse the predictions of several models on the same segments (late fusion)."""
+    from sgear.cli.fuse import run_fuse
+    from sgear.cli.numbers import parse_numbers
+
+    run_fuse(
+        files,
+        parse_numbers(weights, "--weights"),
+        space,
+        out,
+        parse_numbers(verb_weights, "--verb-weights"),
+        parse_numbers(noun_weights, "--noun-weights"),
+        search_on,
+        metric=metric,
+    )
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Run directory or file of predictions.", metavar="RUN|FILE")],
+    second: Annotated[Path, typer.Argument(help="The other one, on the same segments.", metavar="RUN|FILE")],
+    dataset: Annotated[str, typer.Option(help="Compare its unseen participants and tail too, e.g. epic100.")] = "",
+    root: Annotated[Path | None, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say whether one model is better than another: differences, intervals, paired tests."""
+    from sgear.cli.compare import run_compare
+
+    run_compare(first, second, json, dataset=dataset or None, root=root)
+
+
+@app.command()
+def submit(
+    files: Annotated[
+        list[Path], typer.Argument(help="Predictions, or with --check a submission.", metavar="RUN|FILE...")
+    ],
+    dataset: Annotated[str, typer.Option(help="epic100 or epic55.")],
+    out: Annotated[Path | None, typer.Option(help="Submission to write: .zip, or .json for a local check.")] = None,
+    sls: Annotated[
+        str, typer.Option(help="Supervision levels 0-5 of pre-training, labels, training data, e.g. '1 3 4' (epic100).")
+    ] = "",
+    split: Annotated[str, typer.Option(help="test, or validation for a local check.")] = "test",
+    root: Annotated[Path | None, typer.Option(help="Folder of the annotations. Default: under SGEAR_DATA.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Say everything that is wrong with a submission.")] = False,
+) -> None:
+    """Write a challenge submission from predictions, or check one."""
+    from sgear.cli.numbers import parse_integers
+    from sgear.cli.submit import run_check, run_submit
+    from sgear.errors import ConfigError
+
+    if check == (out is not None) or (check and len(files) != 1):
+        raise ConfigError("give predictions and --out FILE.zip to write a submission, or one submission and --check")
+    if out is None:
+        raise typer.Exit(0 if run_check(files[0], dataset, split, root=root) else 2)
+    run_submit(files, dataset, out, parse_integers(sls, "--sls"), split=split, root=root)
 
 
 @app.command()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig
+from sgear.config.stored import read_features, require_in_memory, require_videos
 from sgear.data import (
     AnticipationDataset,
     FeatureSource,
@@ -23,24 +24,38 @@ from sgear.data import (
 from sgear.data.dataset import observable_segments
 from sgear.data.frames import cache_frames, find_videos
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.epic100 import load_epic100
+from sgear.datasets.folds import participant_folds
 from sgear.datasets.kitchen.table import load_kitchen_features
+from sgear.datasets.registry import load_dataset
 from sgear.datasets.salads50 import load_salads50
-from sgear.errors import AnnotationError, ConfigError
-from sgear.features import FeatureTable
+from sgear.errors import ConfigError
+from sgear.features import FeatureTable, StoredFeatures
 from sgear.features.corruption import ClassConfusion
-from sgear.features.recogniser import fit_recogniser
-from sgear.losses import Objective
-from sgear.models import AnticipationModel, build_model
-from sgear.models.encoders import FeatureEncoder
-from sgear.models.pretrained import Preprocessing, copy_blocks, load_model
-from sgear.prototypes import LanguagePrototypes, VisualPrototypes, cosine_relations
+from sgear.models.encoders import frame_statistics
+from sgear.models.pretrained import Preprocessing
 from sgear.segments import SegmentTable
-from sgear.timing import AnticipationProtocol, RecognitionProtocol
-from sgear.training.run import RunDirectory
-from sgear.video.transforms import ClipTransform
+from sgear.timing import RecognitionProtocol, WindowProtocol, protocol_from_dict
+from sgear.video.transforms import VIEWS, ClipTransform
 
 SALADS_FOLDER = "50salads"
+SALADS_FEATURES = "salads50-tcn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The segments of one split that a model is asked about.
+
+    Args:
+        split: Name of the split.
+        segments: All of them.
+        views: Samples with something to see, one data set per view of the protocol.
+        blind: Segments with nothing to see: they get the class prior.
+    """
+
+    split: str
+    segments: SegmentTable
+    views: tuple[WindowDataset, ...]
+    blind: SegmentTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,84 +65,101 @@ class Data:
     Args:
         benchmark: Segments and vocabulary.
         train: Training samples.
-        validation: Validation samples with something to see.
-        blind: Validation segments with nothing to see: they get the class prior.
+        asked: The segments of the validation split, or of another one that is asked for.
         preprocessing: How a clip is made.
         features: The stored features (feature sources).
     """
 
     benchmark: Benchmark
     train: WindowDataset
-    validation: WindowDataset
-    blind: SegmentTable
+    asked: Asked
     preprocessing: Preprocessing
-    features: FeatureTable | None
+    features: StoredFeatures | None
+
+    @property
+    def validation(self) -> WindowDataset:
+        """The samples asked for that show something, first view."""
+        return self.asked.views[0]
 
 
 def dataset_root(config: DatasetConfig) -> Path:
     """Return the folder of a data set: `root`, or a folder under SGEAR_DATA."""
     if config.root:
         return Path(config.root)
-    folder = SALADS_FOLDER if config.name == "salads50" else config.name
+    folder = SALADS_FOLDER if config.name.startswith("salads50") else config.name
     return Path(os.environ.get("SGEAR_DATA", "data")) / folder
 
 
-def build_protocol(config: ProtocolConfig) -> AnticipationProtocol | RecognitionProtocol:
+def build_protocol(config: ProtocolConfig) -> WindowProtocol | RecognitionProtocol:
     """Return the protocol that the configuration describes.
 
     Raises:
         ConfigError: If a value is out of range or the kind is unknown.
     """
+    names = {
+        "anticipation": ("tau_a_s", "tau_o_s", "fps", "short_history", "views"),
+        "vjepa": ("tau_a_s", "tau_o_s", "fps", "short_history", "views"),
+        "recognition": ("num_steps", "jitter"),
+    }
+    if config.kind not in names:
+        raise ConfigError(f"protocol.kind={config.kind!r} is unknown; choose {', '.join(names)}")
     try:
-        match config.kind:
-            case "anticipation":
-                return AnticipationProtocol(tau_a_s=config.tau_a_s, tau_o_s=config.tau_o_s, fps=config.fps)
-            case "recognition":
-                return RecognitionProtocol(num_steps=config.num_steps, jitter=config.jitter)
-            case other:
-                raise ConfigError(f"protocol.kind={other!r} is unknown; choose anticipation or recognition")
+        return protocol_from_dict({"kind": config.kind} | {name: getattr(config, name) for name in names[config.kind]})
     except ValueError as err:
         raise ConfigError(f"protocol: {err}") from err
 
 
 def load_benchmark(config: DatasetConfig) -> Benchmark:
-    """Load segments and vocabulary.
+    """Load segments and vocabulary; with `num_folds`, those of a fold of the training participants.
 
     Raises:
-        ConfigError: If the data set is unknown.
+        ConfigError: If the data set or the fold is unknown.
         AnnotationError: If its files are missing or wrong.
     """
-    root = dataset_root(config)
-    match config.name:
-        case "kitchen":
-            if not (root / "annotations").is_dir():
-                raise AnnotationError(f"{root}: no kitchen there; render it with 'sgear data kitchen {root}'")
-            return replace(load_epic100(root / "annotations"), name="kitchen")
-        case "epic100":
-            return load_epic100(root / "annotations")
-        case "salads50":
-            return load_salads50(root, split=config.split).benchmark
-        case other:
-            raise ConfigError(f"dataset.name={other!r} is unknown; choose kitchen, epic100 or salads50")
+    root = Path(config.root) if config.root else None
+    if config.name == SALADS_FEATURES:
+        benchmark = load_salads50(dataset_root(config), split=config.split).benchmark
+    else:
+        benchmark = load_dataset(config.name, root, split=config.split, granularity=config.granularity)
+    if not config.num_folds:
+        return benchmark
+    try:
+        folds = participant_folds(benchmark, num_folds=config.num_folds)
+    except ValueError as err:
+        raise ConfigError(f"dataset.num_folds: {err}") from err
+    if not 0 <= config.fold < config.num_folds:
+        raise ConfigError(f"dataset.fold={config.fold} must be in 0..{config.num_folds - 1}")
+    return folds[config.fold]
 
 
 def load_features(config: ExperimentConfig) -> FeatureTable:
-    """Load the stored features that `source.features` names.
+    """Load the features that `source.features` names into memory.
 
     Raises:
-        ConfigError: If the data set has no features of that name.
+        ConfigError: If they do not belong to the data set, but are read from disk as they are asked for.
     """
-    root, name = dataset_root(config.dataset), config.source.features
-    match config.dataset.name, name:
-        case "salads50", "spatialcnn" | "accelerometer":
-            return load_salads50(root, split=config.dataset.split, modality=name).features
-        case "kitchen", "oracle":
-            return load_kitchen_features(root)
-        case dataset, _:
-            raise ConfigError(
-                f"source.features={name!r} does not exist for dataset {dataset}; salads50 has spatialcnn and "
-                "accelerometer, kitchen has oracle"
-            )
+    return require_in_memory(open_stored_features(config), "this command")
+
+
+def open_stored_features(config: ExperimentConfig) -> StoredFeatures:
+    """Open the features that `source.features` names: in memory, in a store or LMDB, or several side by side.
+
+    Raises:
+        ConfigError: If the setting names nothing.
+        FeatureError: If features are missing or damaged.
+    """
+    root = dataset_root(config.dataset)
+
+    def of_dataset(name: str) -> FeatureTable | None:
+        match config.dataset.name, name:
+            case "salads50-tcn", "spatialcnn" | "accelerometer":
+                return load_salads50(root, split=config.dataset.split, modality=name).features
+            case "kitchen", "oracle":
+                return load_kitchen_features(root)
+            case _:
+                return None
+
+    return read_features(config.source, root, of_dataset)
 
 
 def row_labels(table: FeatureTable, labels: StepLabels, video_ids: list[str]) -> dict[str, NDArray[np.int64]]:
@@ -136,7 +168,7 @@ def row_labels(table: FeatureTable, labels: StepLabels, video_ids: list[str]) ->
 
 
 def _feature_source(
-    config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels, table: FeatureTable
+    config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels, table: StoredFeatures
 ) -> FeatureSource:
     source = config.source
     if table.width != config.model.encoder.feature_dim:
@@ -146,9 +178,10 @@ def _feature_source(
         )
     confusion = None
     if source.confusion:
+        known = require_in_memory(table, f"source.confusion={source.confusion}")
         confusion = ClassConfusion(
-            table,
-            row_labels(table, labels, benchmark.train.video_ids),
+            known,
+            row_labels(known, labels, benchmark.train.video_ids),
             num_actions=benchmark.taxonomy.num_actions,
             strength=source.confusion,
         )
@@ -156,19 +189,28 @@ def _feature_source(
 
 
 def _build_sources(
-    config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels
-) -> tuple[StepSource, Preprocessing, FeatureTable | None]:
+    config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels, video_ids: list[str]
+) -> tuple[Sequence[StepSource], Preprocessing, StoredFeatures | None]:
+    """Return one source per view."""
     source = config.source
+    if source.kind == "features" and config.protocol.views != "centre":
+        raise ConfigError(
+            f"protocol.views={config.protocol.views} needs source.kind=video; stored features have one view"
+        )
     match source.kind:
         case "features":
-            table = load_features(config)
+            table = open_stored_features(config)
+            require_videos(table, video_ids, source.features)
             preprocessing = Preprocessing(kind="features", pool_s=source.pool_s)
-            return _feature_source(config, benchmark, labels, table), preprocessing, table
+            return [_feature_source(config, benchmark, labels, table)], preprocessing, table
         case "video":
             height, width = config.model.encoder.image_height, config.model.encoder.image_width
             if min(height, width) < 1:
                 raise ConfigError("model.encoder.image_height and image_width must be set for source.kind=video")
-            preprocessing = Preprocessing(kind="video", height=height, width=width, crop_margin=source.crop_margin)
+            mean, std = frame_statistics(config.model.encoder.name)
+            preprocessing = Preprocessing(
+                kind="video", height=height, width=width, mean=mean, std=std, crop_margin=source.crop_margin
+            )
             transform = ClipTransform(
                 height,
                 width,
@@ -180,9 +222,10 @@ def _build_sources(
                 contrast=source.contrast,
             )
             root = dataset_root(config.dataset)
-            videos = find_videos(root / "videos", benchmark.timeline.video_ids)
+            videos = find_videos(root / "videos", video_ids)
             cache = cache_frames(videos, root / "cache", preprocessing, fps=source.cache_fps)
-            return VideoSource(cache, transform), preprocessing, None
+            views = VIEWS[config.protocol.views]
+            return [VideoSource(cache, transform, view) for view in views], preprocessing, None
         case other:
             raise ConfigError(f"source.kind={other!r} is unknown; choose video or features")
 
@@ -191,107 +234,96 @@ def build_data(config: ExperimentConfig) -> Data:
     """Load the data set and make its training and validation samples.
 
     Training segments with nothing to see are left out (there is nothing to learn from); validation segments with
-    nothing to see are kept apart in `blind`, never dropped.
+    nothing to see are kept apart in `asked.blind`, never dropped.
 
     Raises:
         SgearError: If files are missing, damaged, or do not fit the configuration.
     """
     benchmark = load_benchmark(config.dataset)
     labels = StepLabels(benchmark.timeline)
-    source, preprocessing, features = _build_sources(config, benchmark, labels)
-    return _make_samples(config, benchmark, labels, source, preprocessing, features)
+    sources, preprocessing, features = _build_sources(config, benchmark, labels, benchmark.timeline.video_ids)
+    return _make_samples(config, benchmark, labels, sources, preprocessing, features)
 
 
-def build_feature_data(config: ExperimentConfig, benchmark: Benchmark, table: FeatureTable) -> Data:
-    """Make the samples of a benchmark and a feature table in memory, e.g. of a fold of the training set.
+def build_asked(config: ExperimentConfig, split: str) -> tuple[Benchmark, Asked]:
+    """Load one split of a data set, without its training samples: only the videos of that split are needed.
+
+    Args:
+        config: The experiment.
+        split: `train`, `validation`, or a test split of the data set.
+
+    Raises:
+        ConfigError: If there is no such split.
+        SgearError: If files are missing, damaged, or do not fit the configuration.
+    """
+    benchmark = load_benchmark(config.dataset)
+    splits = {"validation": benchmark.validation, **benchmark.tests, "train": benchmark.train}
+    if split not in splits:
+        raise ConfigError(f"{benchmark.name} has no split {split!r}; choose {', '.join(splits)}")
+    segments = splits[split]
+    labels = StepLabels(benchmark.timeline)
+    sources, _, _ = _build_sources(config, benchmark, labels, segments.video_ids)
+    return benchmark, _make_asked(split, segments, build_protocol(config.protocol), labels, sources)
+
+
+def build_feature_data(config: ExperimentConfig, benchmark: Benchmark, table: StoredFeatures) -> Data:
+    """Make the samples of a benchmark and opened features, e.g. of a fold of the training set.
 
     Raises:
         SgearError: If they do not fit the configuration.
     """
     labels = StepLabels(benchmark.timeline)
-    source = _feature_source(config, benchmark, labels, table)
+    sources = [_feature_source(config, benchmark, labels, table)]
     preprocessing = Preprocessing(kind="features", pool_s=config.source.pool_s)
-    return _make_samples(config, benchmark, labels, source, preprocessing, table)
+    return _make_samples(config, benchmark, labels, sources, preprocessing, table)
 
 
 def _make_samples(
     config: ExperimentConfig,
     benchmark: Benchmark,
     labels: StepLabels,
-    source: StepSource,
+    sources: Sequence[StepSource],
     preprocessing: Preprocessing,
-    features: FeatureTable | None,
+    features: StoredFeatures | None,
 ) -> Data:
     protocol = build_protocol(config.protocol)
     if protocol.num_steps > config.model.max_steps:
         raise ConfigError(
             f"the protocol gives {protocol.num_steps} steps, but model.max_steps={config.model.max_steps}"
         )
-    train, validation = benchmark.train, benchmark.validation
+    source = sources[0]
     if isinstance(protocol, RecognitionProtocol):
-        return Data(
-            benchmark=benchmark,
-            train=RecognitionDataset(train, protocol, labels, source, seed=config.seed),
-            validation=RecognitionDataset(validation, protocol, labels, source, seed=None),
-            blind=validation.take(np.zeros(len(validation), dtype=bool)),
-            preprocessing=preprocessing,
-            features=features,
-        )
-    sees_train = observable_segments(train, protocol, source)
-    sees_validation = observable_segments(validation, protocol, source)
-    return Data(
-        benchmark=benchmark,
-        train=AnticipationDataset(
-            train.take(sees_train),
+        train = RecognitionDataset(benchmark.train, protocol, labels, source, seed=config.seed)
+    else:
+        train = AnticipationDataset(
+            benchmark.train.take(observable_segments(benchmark.train, protocol, source)),
             protocol,
             labels,
             source,
             seed=config.seed,
             tau_a_jitter_s=config.source.tau_a_jitter_s,
             next_within_s=config.source.next_within_s,
-        ),
-        validation=AnticipationDataset(validation.take(sees_validation), protocol, labels, source, seed=None),
-        blind=validation.take(~sees_validation),
+        )
+    return Data(
+        benchmark=benchmark,
+        train=train,
+        asked=_make_asked("validation", benchmark.validation, protocol, labels, sources),
         preprocessing=preprocessing,
         features=features,
     )
 
 
-def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationModel, list[str]]:
-    """Build the model with its starting weights.
-
-    Returns:
-        The model, and one line per thing it was initialised from.
-    """
-    taxonomy = data.benchmark.taxonomy
-    torch.manual_seed(config.seed)
-    model = build_model(config.model, num_actions=taxonomy.num_actions)
-    notes = []
-    if data.features is not None and isinstance(model.encoder, FeatureEncoder):
-        video_ids = data.benchmark.train.video_ids
-        model.encoder.feature_scale.copy_(torch.from_numpy(data.features.standard_deviation(video_ids)))
-        if model.encoder.recogniser is not None:
-            rows = np.concatenate([data.features[name].features for name in video_ids])
-            actions = np.concatenate(list(row_labels(data.features, data.train.labels, video_ids).values()))
-            model.encoder.recogniser.set_fitted(fit_recogniser(rows, actions, num_actions=taxonomy.num_actions))
-            notes.append(f"encoder: a frame recogniser fitted to {len(rows)} rows of {len(video_ids)} training videos")
-    if config.init.run:
-        trained = load_model(RunDirectory(Path(config.init.run)).require().model)
-        copied = copy_blocks(model, trained.model, tuple(config.init.blocks))
-        notes += [f"{block}: {count} tensors from {config.init.run}" for block, count in copied.items()]
-    if config.init.visual_prototypes and config.model.name == "sgear":
-        path = Path(config.init.visual_prototypes)
-        visual = VisualPrototypes.load(path, taxonomy)
-        model.bank.set_visual(visual.vectors)  # type: ignore[union-attr]
-        num_filled = int((visual.num_exemplars == 0).sum())
-        notes.append(f"bank: {len(visual.vectors)} visual prototypes from {path}, {num_filled} made from siblings")
-    return model, notes
-
-
-def build_objective(config: ExperimentConfig, data: Data) -> Objective:
-    """Build the objective, with the geometry of the language prototypes where it is needed."""
-    relations = None
-    if config.init.language_prototypes:
-        path = Path(config.init.language_prototypes)
-        relations = cosine_relations(LanguagePrototypes.load(path, data.benchmark.taxonomy).vectors)
-    return Objective(config.objective, relations)
+def _make_asked(
+    split: str,
+    segments: SegmentTable,
+    protocol: WindowProtocol | RecognitionProtocol,
+    labels: StepLabels,
+    sources: Sequence[StepSource],
+) -> Asked:
+    if isinstance(protocol, RecognitionProtocol):
+        views = tuple(RecognitionDataset(segments, protocol, labels, source, seed=None) for source in sources)
+        return Asked(split=split, segments=segments, views=views, blind=segments.take(np.zeros(len(segments), bool)))
+    is_seen = observable_segments(segments, protocol, sources[0])
+    seen = segments.take(is_seen)
+    views = tuple(AnticipationDataset(seen, protocol, labels, source, seed=None) for source in sources)
+    return Asked(split=split, segments=segments, views=views, blind=segments.take(~is_seen))

@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from sgear.config.rulstm_rules import check_rulstm, dead_rulstm_keys
 from sgear.config.schema import ExperimentConfig
+from sgear.config.sgear_rules import check_sgear, dead_sgear_keys
 from sgear.errors import ConfigError
 
 _VIDEO_ONLY = ("cache_fps", "crop_margin", "flip", "brightness", "contrast")
-_TIMM_ONLY = ("pretrained", "image_height", "image_width", "embed_dim", "depth", "num_heads", "patch_size")
+_STORED_ONLY = ("features", "feature_roots", "lmdb_key", "lmdb_fps", "lmdb_max_gap_s", "pool_s", "confusion")
+_TIMM_ONLY = ("pretrained", "weights", "image_height", "image_width", "embed_dim", "depth", "num_heads", "patch_size")
 _FEATURES_ONLY = ("feature_dim", "feature_dropout", "feature_noise", "recogniser", "init_gain")
 
 
@@ -24,43 +27,40 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         dead.update({f"{prefix}.{name}": reason for name in names})
 
     if config.protocol.kind == "recognition":
-        add("protocol.kind=recognition", "protocol", ("tau_a_s", "tau_o_s", "fps"))
+        add("protocol.kind=recognition", "protocol", ("tau_a_s", "tau_o_s", "fps", "short_history", "views"))
         add("protocol.kind=recognition", "source", ("tau_a_jitter_s", "next_within_s"))
         add("protocol.kind=recognition", "objective", ("next",))
     else:
-        add("protocol.kind=anticipation", "protocol", ("num_steps", "jitter"))
+        add(f"protocol.kind={config.protocol.kind}", "protocol", ("num_steps", "jitter"))
     if config.source.kind == "features":
         add("source.kind=features", "source", _VIDEO_ONLY)
+        add("source.kind=features", "protocol", ("views",))
         add("source.kind=features", "model.encoder", _TIMM_ONLY)
     else:
-        add("source.kind=video", "source", ("features", "pool_s", "confusion"))
+        add("source.kind=video", "source", _STORED_ONLY)
         add("source.kind=video", "model.encoder", _FEATURES_ONLY)
-    if config.dataset.name != "salads50":
+        add("source.kind=video", "objective", ("mixup",))
+    if config.dataset.name not in ("salads50", "salads50-tcn", "egtea", "rulstm-egtea"):
         add(f"dataset.name={config.dataset.name}", "dataset", ("split",))
-    if config.model.name == "avt":
-        reason = "model.name=avt has no prototypes"
-        add(reason, "model.temporal_context", ("num_blocks", "normalise"))
-        add(reason, "model.prototype_attention", ("enabled", "num_heads", "detach_prototypes", "gate"))
-        add(reason, "model.head", ("mix_prototypes", "temperature", "learn_temperature", "gate"))
-        add(reason, "objective", ("sem", "past_sem", "reg"))
-        add(reason, "init", ("visual_prototypes",))
-    else:
-        if config.model.temporal_context.num_blocks == 0:
-            add("model.temporal_context.num_blocks=0", "model.temporal_context", ("normalise",))
-        if not config.model.prototype_attention.enabled:
-            names = ("num_heads", "detach_prototypes", "gate")
-            add("model.prototype_attention.enabled=false", "model.prototype_attention", names)
-        if not config.model.head.mix_prototypes:
-            add("model.head.mix_prototypes=false", "model.head", ("temperature", "learn_temperature", "gate"))
-    if not (config.objective.sem or config.objective.past_sem):
+    if config.dataset.name != "salads50":
+        add(f"dataset.name={config.dataset.name}", "dataset", ("granularity",))
+    if not config.dataset.num_folds:
+        add("dataset.num_folds=0", "dataset", ("fold",))
+    if not (config.objective.sem or config.objective.past_sem or config.init.language_as_visual):
         add("objective.sem=0 and objective.past_sem=0", "init", ("language_prototypes",))
+    if config.init.language_as_visual:
+        add("init.language_as_visual=true", "init", ("visual_prototypes",))
+    if config.model.name != "sgear":
+        add(f"model.name={config.model.name} has no prototypes", "init", ("language_as_visual",))
     if not config.objective.next:
         add("objective.next=0", "source", ("next_within_s",))
     if not config.objective.feat:
         add("objective.feat=0", "objective", ("detach_feature_target",))
+    if config.optim.name != "sgd":
+        add(f"optim.name={config.optim.name}", "optim", ("nesterov",))
     if not config.init.run:
         add("init.run is empty", "init", ("blocks",))
-    return dead
+    return dead | dead_sgear_keys(config) | dead_rulstm_keys(config)
 
 
 def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -89,5 +89,7 @@ def check_effects(config: ExperimentConfig) -> None:
             f"objective.next={config.objective.next} has no effect with source.next_within_s="
             f"{config.source.next_within_s}; set it above protocol.tau_a_s={config.protocol.tau_a_s}"
         )
+    check_sgear(config)
+    check_rulstm(config)
     if config.init.run and not config.init.blocks:
         raise ConfigError("init.run has no effect without init.blocks; name the blocks to copy, e.g. [encoder]")

@@ -14,15 +14,22 @@ class DatasetConfig:
     """Which recordings.
 
     Args:
-        name: `kitchen`, `epic100` or `salads50`.
+        name: One of `sgear.datasets.registry.dataset_names()`, or `salads50-tcn` (stored features with labels).
         root: Folder of the data set. Empty: a folder of the same name under the environment variable SGEAR_DATA
             (`data` where that is not set).
-        split: Split number (salads50).
+        split: Split number (salads50, salads50-tcn, egtea).
+        granularity: Level of the labels: `low`, `mid`, `eval` or `abstract` (salads50).
+        num_folds: At least 2: split the *training* participants into folds and validate on the fold number `fold`,
+            so that settings and fusion weights are chosen on people that were not trained on. 0: the official split.
+        fold: Held-out fold, from 0 (num_folds).
     """
 
     name: str = "kitchen"
     root: str = ""
     split: int = 1
+    granularity: str = "mid"
+    num_folds: int = 0
+    fold: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +37,13 @@ class ProtocolConfig:
     """Which instants of a video are seen; see `sgear.timing`.
 
     Args:
-        kind: `anticipation` (tau_a_s, tau_o_s, fps) or `recognition` (num_steps, jitter).
+        kind: `anticipation` (tau_a_s, tau_o_s, fps, short_history, views), `recognition` (num_steps, jitter), or
+            `vjepa`, which takes the settings of `anticipation` and is not comparable with it.
         tau_a_s: Anticipation time in seconds.
         tau_o_s: Observation time in seconds.
         fps: Steps per second.
+        short_history: `mask` or `repeat`: what stands for steps before the video.
+        views: `centre`, `three-crop` or `three-crop-flip`: parts of each frame seen at test time (video).
         num_steps: Steps within the action (recognition).
         jitter: Random shift of each step in training, as a share of their distance (recognition).
     """
@@ -42,6 +52,8 @@ class ProtocolConfig:
     tau_a_s: float = 1.0
     tau_o_s: float = 10.0
     fps: float = 1.0
+    short_history: str = "mask"
+    views: str = "centre"
     num_steps: int = 4
     jitter: float = 1.0
 
@@ -52,7 +64,15 @@ class SourceConfig:
 
     Args:
         kind: `video` or `features`.
-        features: Name of the stored features (salads50: `spatialcnn` or `accelerometer`; kitchen: `oracle`).
+        features: Stored features: a name that the data set knows (salads50-tcn: `spatialcnn`, `accelerometer`;
+            kitchen: `oracle`), the path of a feature store or LMDB, or the name of one under `feature_roots`. Several
+            kinds are joined by `+`, e.g. `rgb+flow+obj`, and stand side by side in that order.
+        feature_roots: Folders in which features are looked for, in this order; the folder `features` of the data set
+            comes last (features).
+        lmdb_key: Keys of an LMDB (features).
+        lmdb_fps: Rate at which an LMDB numbers its frames (features).
+        lmdb_max_gap_s: A frame that an LMDB lacks is replaced by the nearest one up to so many seconds before it
+            (features).
         pool_s: Average the features of the last seconds of each step; 0 takes the newest row (features).
         cache_fps: Frames per second kept in the frame cache (video).
         crop_margin: Share of the picture by which training moves the crop (video).
@@ -66,6 +86,10 @@ class SourceConfig:
 
     kind: str = "video"
     features: str = ""
+    feature_roots: list[str] = field(default_factory=list)
+    lmdb_key: str = "{video}_frame_{number:010d}.jpg"
+    lmdb_fps: float = 30.0
+    lmdb_max_gap_s: float = 0.3
     pool_s: float = 0.0
     cache_fps: float = 6.0
     crop_margin: float = 0.08
@@ -83,15 +107,23 @@ class InitConfig:
 
     Args:
         run: Run directory whose blocks are copied; empty starts at random (or from timm's weights).
-        blocks: Submodules to copy from `run`.
+        blocks: Blocks to copy from `run`, e.g. [encoder, decoder]; see `sgear.models.blocks`.
+        freeze: Blocks that are not trained.
+        branches: Run directories of one modality each, from which a fused RULSTM takes its branches, in the order of
+            `model.rulstm.modalities`.
         visual_prototypes: File of `sgear prototypes visual`; empty starts the bank at random.
         language_prototypes: File of `sgear prototypes language`, for the semantic loss.
+        language_as_visual: Start the bank from the language prototypes, with their cosines, instead of visual ones: an
+            ablation of the paper, usually with `freeze=[prototypes]`.
     """
 
     run: str = ""
     blocks: list[str] = field(default_factory=list)
+    freeze: list[str] = field(default_factory=list)
+    branches: list[str] = field(default_factory=list)
     visual_prototypes: str = ""
     language_prototypes: str = ""
+    language_as_visual: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

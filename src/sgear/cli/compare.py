@@ -1,0 +1,122 @@
+"""`sgear compare`: is one model better than another on the same segments, and where?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sgear.cli.prediction_files import caveat, labels, load_predictions
+from sgear.errors import PredictionError
+from sgear.predictions import Predictions
+from sgear.predictions.compare import Comparison, compare
+from sgear.predictions.scoring import Subsets
+from sgear.taxonomy import FIELDS
+
+_HEADINGS = {"top1": "top-1", "top5": "top-5", "recall5": "class-mean recall@5"}
+_NUM_CLASSES_PRINTED = 5
+
+
+def run_compare(
+    first: Path,
+    second: Path,
+    as_json: bool,
+    *,
+    dataset: str | None = None,
+    root: Path | None = None,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> None:
+    """Print the scores of two models side by side, with intervals and tests.
+
+    Args:
+        first: File of predictions or run directory.
+        second: The other one; differences are first minus second.
+        as_json: Print one JSON object in place of tables.
+        dataset: Data set whose subsets (unseen, tail) are compared too; its validation split must be the segments.
+        root: Folder of its annotations. Default: under SGEAR_DATA.
+        num_resamples: Resamples of the intervals.
+        seed: Seed of the resamples.
+
+    Raises:
+        SgearError: If the two must not be compared.
+    """
+    if num_resamples < 1:
+        raise PredictionError(f"the number of resamples must be at least 1, got {num_resamples}")
+    names = labels([first, second])
+    one, other = load_predictions(first), load_predictions(second)
+    if dataset is None:
+        subsets = None
+    else:
+        one, subsets = _in_order_of(one, dataset, root)
+    result = compare(one, other, subsets=subsets, num_resamples=num_resamples, seed=seed)
+    if as_json:
+        document = {"first": names[0], "second": names[1], "protocol": one.protocol, **result.to_dict()}
+        sys.stdout.write(json.dumps(document) + "\n")
+        return
+    _print(names, one, result)
+
+
+def _in_order_of(table: Predictions, dataset: str, root: Path | None) -> tuple[Predictions, Subsets]:
+    from sgear.datasets.registry import load_dataset
+
+    benchmark = load_dataset(dataset, root)
+    return table.aligned_to(tuple(benchmark.validation.uids)), benchmark.subset_masks
+
+
+def _print(names: list[str], table: Predictions, result: Comparison) -> None:
+    console = Console()
+    console.print(_scores_table(names, len(table), result))
+    console.print(
+        "percent; difference: first minus second, with its 95 % bootstrap interval over segments; p: two-sided, sign "
+        "test for accuracies, random swaps for the class-mean, not corrected for the number of rows; only 1, only 2: "
+        "segments that one model alone got right",
+        style="dim",
+        highlight=False,
+    )
+    changes = Table(title=f"classes whose top-5 hits differ most between {escape(names[0])} and {escape(names[1])}")
+    for heading in ("field", "class"):
+        changes.add_column(heading)
+    for heading in ("segments", escape(names[0]), escape(names[1]), "hits"):
+        changes.add_column(heading, justify="right")
+    for field in FIELDS:
+        for change in (*result.gains[field][:_NUM_CLASSES_PRINTED], *result.losses[field][:_NUM_CLASSES_PRINTED]):
+            recalls = (f"{100 * change.first:.0f}", f"{100 * change.second:.0f}")
+            colour = "green" if change.num_hits > 0 else "red"
+            hits = f"[{colour}]{change.num_hits:+d}[/{colour}]"
+            changes.add_row(field, escape(change.name), str(change.num_samples), *recalls, hits)
+    if changes.row_count:
+        console.print(changes)
+    if warning := caveat(table):
+        console.print(f"warning: {warning}", style="yellow", highlight=False)
+
+
+def _scores_table(names: list[str], num_samples: int, result: Comparison) -> Table:
+    table = Table(title=f"{escape(names[0])} (1) against {escape(names[1])} (2), {num_samples} segments")
+    for heading in ("subset", "field", "score"):
+        table.add_column(heading)
+    for heading in ("1", "2", "difference", "interval", "p", "only 1", "only 2"):
+        table.add_column(heading, justify="right")
+    before = ""
+    for row in result.scores:
+        place = f"{row.subset} {row.field}"
+        subset, field = (row.subset, row.field) if place != before else ("", "")
+        table.add_row(
+            escape(subset),
+            field,
+            _HEADINGS[row.metric],
+            f"{100 * row.first:.1f}",
+            f"{100 * row.second:.1f}",
+            f"{100 * row.difference:+.1f}",
+            f"{100 * row.low:+.1f} .. {100 * row.high:+.1f}",
+            f"{row.p_value:.2g}",
+            str(row.num_first_only),
+            str(row.num_second_only),
+            style="bold" if row.p_value < 0.05 else "",
+        )
+        before = place
+    return table

@@ -1,0 +1,102 @@
+"""`sgear evaluate`: the numbers of a run, or of any file of predictions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from sgear.cli.experiment import print_scores
+from sgear.config.build import build_protocol
+from sgear.config.compose import load_run_config
+from sgear.datasets.registry import load_dataset
+from sgear.errors import ConfigError, RunError
+from sgear.pipeline import evaluate_horizons, evaluate_run, make_report, predict_split
+from sgear.predictions import Predictions
+from sgear.timing import AnticipationProtocol, VJepaProtocol, WindowProtocol, protocol_from_dict
+from sgear.training.run import RunDirectory, write_json
+
+
+def evaluate_file(
+    file: Path, *, dataset: str, root: Path | None, dataset_split: int, granularity: str, out: Path | None
+) -> None:
+    """Score a file of predictions against the annotations of a data set.
+
+    Raises:
+        PredictionError: If the file does not hold each validation segment of the data set exactly once.
+    """
+    benchmark = load_dataset(dataset, root, split=dataset_split, granularity=granularity)
+    report = make_report(Predictions.load(file), benchmark)
+    if out is not None:
+        write_json(out, report)
+    print_scores(report)
+
+
+def evaluate_directory(path: Path, *, split: str, tau_a_s: list[float], protocol: str, views: str) -> None:
+    """Run the model of a run directory again and print its scores.
+
+    Raises:
+        ConfigError: If options contradict each other.
+        RunError: If the run holds no trained model.
+    """
+    if tau_a_s and (split != "validation" or protocol or views):
+        raise ConfigError(
+            "--tau-a draws the horizon curve of the validation split; leave out --split, --protocol, --views"
+        )
+    if tau_a_s:
+        _print_horizons(evaluate_horizons(path, tau_a_s))
+    elif split == "validation" and not protocol and not views:
+        print_scores(evaluate_run(path))
+    else:
+        _evaluate_variant(path, split, _other_protocol(path, protocol, views))
+
+
+def _other_protocol(path: Path, kind: str, views: str) -> WindowProtocol | None:
+    """Return the protocol of the run with the changes that were asked for; None where there are none."""
+    if not kind and not views:
+        return None
+    trained = build_protocol(load_run_config(RunDirectory(path).require().config).protocol)
+    if not isinstance(trained, AnticipationProtocol | VJepaProtocol):
+        raise RunError(f"{path}: trained for {trained.kind}; choose an anticipation run")
+    values = trained.to_dict() | ({"kind": kind} if kind else {}) | ({"views": views} if views else {})
+    if kind == VJepaProtocol.kind:
+        values["short_history"] = "repeat"
+    try:
+        changed = protocol_from_dict(values)
+    except ValueError as err:
+        raise ConfigError(str(err)) from err
+    assert isinstance(changed, AnticipationProtocol | VJepaProtocol)
+    return changed
+
+
+def _evaluate_variant(path: Path, split: str, protocol: WindowProtocol | None) -> None:
+    predictions, benchmark = predict_split(path, split=split, protocol=protocol)
+    marks = [split] if protocol is None else [split, protocol.kind, protocol.views]
+    out = RunDirectory(path).split_predictions("-".join(marks))
+    predictions.save(out)
+    console = Console()
+    if split == "validation":
+        print_scores(make_report(predictions, benchmark))
+    elif predictions.is_labelled:
+        asked = replace(benchmark, validation=benchmark.train if split == "train" else benchmark.tests[split])
+        print_scores(make_report(predictions, asked))
+    else:
+        console.print(f"{len(predictions)} segments of {split}, which has no labels; next: sgear submit {out}")
+    console.print(f"predictions: {out}", highlight=False)
+
+
+def _print_horizons(result: dict) -> None:
+    table = Table(
+        title=f"{result['benchmark']}: scores by anticipation time (trained at {result['trained_tau_a_s']:g} s)"
+    )
+    table.add_column("tau_a", justify="right")
+    for name in ("top-1", "top-5", "class-mean recall@5"):
+        table.add_column(name, justify="right")
+    for tau_a, scores in result["scores"].items():
+        numbers = (f"{100 * scores['action'][name]:.1f}" for name in ("top1", "top5", "recall5"))
+        table.add_row(f"{tau_a} s", *numbers)
+    console = Console()
+    console.print(table)
+    console.print(f"mean time to action, top 5: {result['time_to_action_s']:.2f} s", highlight=False)

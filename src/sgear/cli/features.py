@@ -1,0 +1,132 @@
+"""`sgear features`: make, import, inspect and export stored features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Make, import, inspect and export stored features.", no_args_is_help=True)
+
+_Out = Annotated[Path, typer.Option(help="Folder of the feature store.")]
+_Dtype = Annotated[str, typer.Option(help="Stored numbers: float32, or float16 for half the disk.")]
+_Key = Annotated[str, typer.Option(help="Keys of an LMDB. Default: those of RULSTM and AVT.")]
+_RULSTM_KEY = "{video}_frame_{number:010d}.jpg"
+
+
+@app.command()
+def extract(
+    videos: Annotated[list[Path], typer.Argument(help="Films, or folders of films.", metavar="VIDEOS...")],
+    encoder: Annotated[str, typer.Option(help="Name of a timm model, or a run directory trained on pixels.")],
+    out: _Out,
+    fps: Annotated[float, typer.Option(help="Rows per second.", min=0.001)] = 4.0,
+    views: Annotated[
+        str, typer.Option(help="centre, three-crop or three-crop-flip; the features of several views are averaged.")
+    ] = "centre",
+    batch_size: Annotated[int, typer.Option(help="Frames that are encoded at once.", min=1)] = 32,
+    dtype: _Dtype = "float32",
+    shard: Annotated[
+        str, typer.Option(help="I/N: do every N-th film only, from the I-th on (0 is the first).")
+    ] = "0/1",
+    device: Annotated[str, typer.Option(help="Where the encoder runs, e.g. cpu or cuda.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="Arithmetic of the encoder: float32 or bf16.")] = "float32",
+    weights: Annotated[Path | None, typer.Option(help="Local checkpoint of a timm ViT.")] = None,
+    pretrained: Annotated[bool, typer.Option(help="Use timm's published weights.")] = True,
+) -> None:
+    """Run a frame encoder over films. Stop it at any time: the same command goes on where it was.
+
+    Start the command several times, on one machine or on many with a common disk: no film is done twice.
+    """
+    from sgear.cli.feature_commands import extract_features
+
+    extract_features(
+        videos,
+        encoder,
+        out,
+        fps=fps,
+        views=views,
+        batch_size=batch_size,
+        dtype=dtype,
+        shard=shard,
+        device=device,
+        precision=precision,
+        weights=weights,
+        pretrained=pretrained,
+    )
+
+
+@app.command("import")
+def import_features(
+    source: Annotated[Path, typer.Argument(help="Folder of .mat, .npz or .npy files, or an LMDB.", metavar="SOURCE")],
+    out: _Out,
+    name: Annotated[str, typer.Option(help="What the features are, e.g. 'RULSTM rgb'. Default: name of SOURCE.")] = "",
+    fps: Annotated[
+        float | None, typer.Option(help="Rows per second (arrays), or the rate an LMDB counts frames at (30).")
+    ] = None,
+    first_s: Annotated[float, typer.Option(help="Time of the first row in seconds (arrays).", min=0)] = 0.0,
+    array: Annotated[str, typer.Option(help="Name of the array (.mat, .npz). Default: features, or A.")] = "",
+    orientation: Annotated[str, typer.Option(help="rows [N F], columns [F N], or auto (arrays).")] = "auto",
+    key: _Key = _RULSTM_KEY,
+    dtype: _Dtype = "float32",
+) -> None:
+    """Copy features of others into a feature store."""
+    from sgear.cli.feature_commands import import_to_store
+
+    import_to_store(
+        source,
+        out,
+        name=name or source.name,
+        fps=fps,
+        first_s=first_s,
+        array=array,
+        orientation=orientation,
+        key=key,
+        dtype=dtype,
+    )
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Feature store or LMDB.", metavar="PATH")],
+    dataset: Annotated[str, typer.Option(help="Check which segments of this data set can be read.")] = "",
+    root: Annotated[str, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = "",
+    split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
+    tau_a: Annotated[float | None, typer.Option(help="Anticipation time. Default: the usual one.", min=0.001)] = None,
+    key: _Key = _RULSTM_KEY,
+    fps: Annotated[float, typer.Option(help="Rate at which an LMDB counts frames.", min=0.001)] = 30.0,
+    max_gap: Annotated[float, typer.Option(help="Seconds by which a frame of an LMDB may be earlier.", min=0)] = 0.3,
+    videos: Annotated[bool, typer.Option("--videos", help="List every video.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read and check every value.")] = False,
+    reindex: Annotated[bool, typer.Option("--reindex", help="Make the index of a store anew.")] = False,
+) -> None:
+    """Say what is in a store or an LMDB, and what is missing. Exit code 1 where segments cannot be read."""
+    from sgear.cli.feature_commands import inspect_features
+    from sgear.config.schema import DatasetConfig
+
+    asked = DatasetConfig(name=dataset, root=root, split=split) if dataset else None
+    is_complete = inspect_features(
+        path,
+        asked,
+        tau_a_s=tau_a,
+        key=key,
+        fps=fps,
+        max_gap_s=max_gap,
+        lists_videos=videos,
+        verifies=verify,
+        reindexes=reindex,
+    )
+    raise typer.Exit(0 if is_complete else 1)
+
+
+@app.command()
+def export(
+    store: Annotated[Path, typer.Argument(help="Feature store.", metavar="STORE")],
+    out: Annotated[Path, typer.Argument(help="Folder of the LMDB to make.", metavar="OUT")],
+    key: _Key = _RULSTM_KEY,
+    fps: Annotated[float, typer.Option(help="Rate at which frames are counted.", min=0.001)] = 30.0,
+) -> None:
+    """Write a store as an LMDB in the format of RULSTM, for code that reads nothing else."""
+    from sgear.cli.feature_commands import export_to_lmdb
+
+    export_to_lmdb(store, out, key=key, fps=fps)

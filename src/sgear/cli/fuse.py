@@ -1,0 +1,152 @@
+"""`sgear fuse`: average the scores of several models, with given weights or weights found on held-out segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sgear.cli.prediction_files import caveat, labels, load_predictions, predictions_path
+from sgear.errors import ConfigError
+from sgear.predictions import Predictions, score
+from sgear.predictions.fusion import SPACES, Space, check_weights, late_fuse
+from sgear.predictions.search import SearchMetric, WeightSearch, fuse_with_search
+from sgear.taxonomy import FIELDS, Field
+
+_METRICS: tuple[SearchMetric, ...] = ("recall5", "top1", "top5")
+
+
+def run_fuse(
+    files: list[Path],
+    weights: list[float] | None,
+    space: str,
+    out: Path,
+    verb_weights: list[float] | None = None,
+    noun_weights: list[float] | None = None,
+    search_on: list[Path] | None = None,
+    *,
+    metric: str = "recall5",
+    num_steps: int = 20,
+) -> None:
+    """Fuse predictions, write the result, and print what each model and the result score.
+
+    Args:
+        files: Files of predictions or run directories, one per model.
+        weights: One per file. None: equal weights, or those that the search finds.
+        space: `probs`, `logits` or `ranks`.
+        out: File to write, `.safetensors`.
+        verb_weights: Weights of the verbs, where they differ.
+        noun_weights: Weights of the nouns, where they differ.
+        search_on: Predictions of the same models in the same order on a split that is not reported; weights are
+            found there.
+        metric: What the search maximises: `recall5`, `top1` or `top5`.
+        num_steps: Steps per weight of the search.
+
+    Raises:
+        SgearError: If options contradict each other, or files do not belong together.
+    """
+    names = _check(files, weights, space, out, verb_weights, noun_weights, search_on, metric, num_steps)
+    tables = [load_predictions(path) for path in files]
+    fields: dict[Field, list[float]] = {}
+    if verb_weights:
+        fields["verb"] = verb_weights
+    if noun_weights:
+        fields["noun"] = noun_weights
+    space_name = cast(Space, space)
+    searches: dict[Field, WeightSearch] = {}
+    used: dict[Field, Sequence[float]]
+    if search_on:
+        held_out = [load_predictions(path) for path in search_on]
+        metric_name = cast(SearchMetric, metric)
+        fused, found = fuse_with_search(
+            tables, held_out, metric=metric_name, space=space_name, num_steps=num_steps, fields=FIELDS
+        )
+        searches = dict(found)
+        used = {name: search.weights for name, search in searches.items()}
+    else:
+        given = weights or [1.0] * len(files)
+        fused = late_fuse(tables, given, space=space_name, field_weights=fields, notes={"files": names})
+        used = {name: fields.get(name, given) for name in FIELDS}
+    fused.save(out)
+    _print(names, [*tables, fused], used, space, searches)
+    Console().print(f"wrote {out}", highlight=False, markup=False)
+
+
+def _check(
+    files: list[Path],
+    weights: list[float] | None,
+    space: str,
+    out: Path,
+    verb_weights: list[float] | None,
+    noun_weights: list[float] | None,
+    search_on: list[Path] | None,
+    metric: str,
+    num_steps: int,
+) -> list[str]:
+    """Refuse what contradicts itself; return the names of the models."""
+    if len(files) < 2:
+        raise ConfigError(f"give at least two files or runs to fuse, got {len(files)}")
+    if space not in SPACES:
+        raise ConfigError(f"--space {space}: choose one of {', '.join(SPACES)}")
+    if metric not in _METRICS or num_steps < 1:
+        raise ConfigError(f"--metric must be one of {', '.join(_METRICS)} and the number of steps at least 1")
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"--out {out}: predictions are written to a name that ends in .safetensors")
+    if search_on and (weights or verb_weights or noun_weights):
+        raise ConfigError("--search-on finds the weights; leave out --weights, --verb-weights and --noun-weights")
+    if search_on and len(search_on) != len(files):
+        raise ConfigError(
+            f"--search-on needs one file per model, in the same order: {len(files)}, not {len(search_on)}"
+        )
+    for option, values in (("weights", weights), ("verb-weights", verb_weights), ("noun-weights", noun_weights)):
+        if values:
+            try:
+                check_weights(values, len(files))
+            except ValueError as err:
+                raise ConfigError(f"--{option}: {err}") from err
+    inputs = {predictions_path(path).resolve() for path in [*files, *(search_on or [])]}
+    if out.resolve() in inputs:
+        raise ConfigError(f"--out {out} is one of the files to fuse; choose another name")
+    return labels(files)
+
+
+def _print(
+    names: list[str],
+    tables: Sequence[Predictions],
+    used: dict[Field, Sequence[float]],
+    space: str,
+    searches: dict[Field, WeightSearch],
+) -> None:
+    console = Console()
+    is_labelled = tables[-1].is_labelled
+    table = Table(title=f"late fusion of {len(names)} models in {space}, {len(tables[-1])} segments")
+    table.add_column("")
+    for name in FIELDS:
+        table.add_column(f"{name} weight", justify="right")
+    for name in ("top-1", "top-5", "class-mean recall@5") if is_labelled else ():
+        table.add_column(name, justify="right")
+    for index, (label, predictions) in enumerate(zip([*names, "fused"], tables, strict=True)):
+        cells = [f"{used[name][index]:g}" if index < len(names) else "" for name in FIELDS]
+        style = "bold" if index == len(names) else ""
+        table.add_row(escape(label), *cells, *(_scores(predictions) if is_labelled else ()), style=style)
+    console.print(table)
+    if is_labelled:
+        console.print("scores of the actions over all segments, in percent", style="dim", highlight=False)
+    for name, search in searches.items():
+        console.print(
+            f"{name} weights: best of {len(search.tried)} on {search.num_segments} held-out segments, "
+            f"{search.metric} there {100 * search.score:.1f}",
+            style="dim",
+            highlight=False,
+        )
+    if warning := caveat(tables[-1]):
+        console.print(f"warning: {warning}", style="yellow", highlight=False)
+
+
+def _scores(predictions: Predictions) -> list[str]:
+    values = score(predictions)["overall"]["action"]
+    return [f"{100 * values[name]:.1f}" for name in ("top1", "top5", "recall5")]

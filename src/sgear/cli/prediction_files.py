@@ -1,0 +1,51 @@
+"""A FILE argument is a file of predictions or a run directory that holds one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sgear.errors import PredictionError
+from sgear.predictions import Predictions
+from sgear.timing import VJepaProtocol
+from sgear.training.run import RunDirectory
+
+
+def predictions_path(path: Path, split: str = "validation") -> Path:
+    """Return the file of predictions that a FILE argument means.
+
+    Args:
+        path: A file, or a run directory.
+        split: Split to take from a run directory.
+
+    Raises:
+        PredictionError: If there is no such file.
+        RunError: If a folder is not a run directory.
+    """
+    if not path.exists():
+        raise PredictionError(f"{path}: no such file or run directory")
+    if not path.is_dir():
+        return path
+    run = RunDirectory(path).require()
+    file = run.split_predictions(split)
+    if not file.is_file():
+        raise PredictionError(
+            f"{path}: the run has no predictions of the {split} split; make them with "
+            f"'sgear evaluate {path} --split {split}'"
+        )
+    return file
+
+
+def load_predictions(path: Path, split: str = "validation") -> Predictions:
+    """Read the predictions that a FILE argument means."""
+    return Predictions.load(predictions_path(path, split))
+
+
+def labels(paths: list[Path]) -> list[str]:
+    """Return a short name for each FILE: the run's or the file's, the whole path where two would be alike."""
+    names = [path.name if path.is_dir() else path.stem for path in paths]
+    return [str(path) if names.count(name) > 1 else name for path, name in zip(paths, names, strict=True)]
+
+
+def caveat(table: Predictions) -> str | None:
+    """Return the warning that goes with numbers of this protocol, if there is one."""
+    return VJepaProtocol.CAVEAT if table.protocol.get("kind") == VJepaProtocol.kind else None

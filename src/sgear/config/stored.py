@@ -1,0 +1,90 @@
+"""What `source.features` names: features that belong to a data set, stores and LMDBs, one or several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sgear.config.schema import SourceConfig
+from sgear.errors import ConfigError, FeatureError
+from sgear.features.lmdb import LmdbFeatures, LmdbLayout
+from sgear.features.multi import MultiFeatures
+from sgear.features.opening import find_features, is_stored, open_features
+from sgear.features.table import FeatureTable, StoredFeatures
+
+_JOINT = "+"
+_DEFAULTS = vars(SourceConfig())
+
+
+def read_features(source: SourceConfig, root: Path, known: Callable[[str], FeatureTable | None]) -> StoredFeatures:
+    """Open all that `source.features` names.
+
+    Args:
+        source: Names, folders, and the layout of LMDBs.
+        root: Folder of the data set; its `features` folder is searched last.
+        known: Returns the data set's own features of a name, or None.
+
+    Raises:
+        ConfigError: If nothing is named, a name comes twice, or a setting of LMDBs has no effect.
+        FeatureError: If a name is found nowhere, or what is there is damaged.
+    """
+    # A path may hold the joint, too, as `train+val` does.
+    is_path = is_stored(Path(source.features))
+    names = [source.features] if is_path else [name.strip() for name in source.features.split(_JOINT)]
+    if not all(names) or len(set(names)) != len(names):
+        raise ConfigError(
+            f"source.features={source.features!r} must name features, or several kinds of them as in rgb+flow+obj"
+        )
+    layout = _layout(source)
+    roots = [*map(Path, source.feature_roots), root / "features"]
+    tables: dict[str, StoredFeatures] = {}
+    for name in names:
+        own = known(name)
+        tables[name] = open_features(find_features(name, roots), layout) if own is None else own
+    if layout != LmdbLayout() and not any(isinstance(table, LmdbFeatures) for table in tables.values()):
+        raise ConfigError(f"{_describe(source)} has no effect: source.features={source.features!r} is no LMDB")
+    return MultiFeatures(tables) if len(tables) > 1 else tables[names[0]]
+
+
+def _layout(source: SourceConfig) -> LmdbLayout:
+    try:
+        return LmdbLayout(key=source.lmdb_key, fps=source.lmdb_fps, max_gap_s=source.lmdb_max_gap_s)
+    except ValueError as err:
+        raise ConfigError(f"{_describe(source)}: {err}") from err
+
+
+def _describe(source: SourceConfig) -> str:
+    names = [name for name in ("lmdb_key", "lmdb_fps", "lmdb_max_gap_s") if getattr(source, name) != _DEFAULTS[name]]
+    return ", ".join(f"source.{name}={getattr(source, name)!r}" for name in names)
+
+
+def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str) -> None:
+    """Refuse features that lack annotated videos, before the first epoch meets them.
+
+    Raises:
+        FeatureError: Counts the missing videos and names the first.
+    """
+    missing = [video_id for video_id in video_ids if video_id not in table]
+    if missing and isinstance(table, MultiFeatures):
+        # It knows which modality is absent.
+        table[missing[0]]
+    if missing:
+        raise FeatureError(
+            f"source.features={name!r}: no features of {len(missing)} of {len(video_ids)} annotated videos, first "
+            f"{missing[0]!r}; extract or copy them ('sgear features inspect --dataset' lists them all), or remove "
+            "their annotation rows"
+        )
+
+
+def require_in_memory(table: StoredFeatures, asking: str) -> FeatureTable:
+    """Return a table as one in memory.
+
+    Raises:
+        ConfigError: If it is read from disk as it is asked for; names the setting that needs all rows at once.
+    """
+    if not isinstance(table, FeatureTable):
+        raise ConfigError(
+            f"{asking} reads all rows of all videos and needs features in memory, but source.features names a store, "
+            "an LMDB, or several kinds; switch it off for these features"
+        )
+    return table

@@ -63,9 +63,7 @@ def test_a_model_without_a_bank_has_no_visual_prototypes(tmp_path, benchmark):
 def test_language_prototypes_are_read_and_checked(run, benchmark, tmp_path):
     file = tmp_path / "language.safetensors"
     vectors = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
-    LanguagePrototypes(
-        vectors=vectors, texts=("x",) * 6, encoder="toy", taxonomy_digest=benchmark.taxonomy.digest
-    ).save(file)
+    LanguagePrototypes(vectors=vectors, texts=("x",) * 6, encoder="toy", taxonomy=benchmark.taxonomy).save(file)
     language = collect_run(run.path, language_file=file).language
     assert language is not None
     torch.testing.assert_close(language, vectors)
@@ -89,9 +87,17 @@ def test_a_missing_model_is_named(run):
 
 def test_a_report_that_contradicts_its_predictions_is_refused(run):
     report = read_json(run.report)
-    report["scores"]["action"]["top1"] += 0.1
+    report["scores"]["overall"]["action"]["top1"] += 0.1
     write_json(run.report, report)
     with pytest.raises(RunError, match="the predictions beside it give"):
+        collect_run(run.path)
+
+
+def test_a_report_of_an_older_version_says_how_to_write_it_again(run):
+    report = read_json(run.report)
+    report["scores"] = report["scores"]["overall"]
+    write_json(run.report, report)
+    with pytest.raises(RunError, match="write it again with 'sgear evaluate'"):
         collect_run(run.path)
 
 
@@ -193,4 +199,4 @@ def test_terminal_table_shows_runs_between_the_references(kitchen):
         for name in (FREQUENCY_BASELINE, "model", BAYES_CEILING)
     ]
     assert places == sorted(places)
-    assert f"{100 * report_run.report['scores']['action']['top1']:.1f}" in lines[places[1]]
+    assert f"{100 * report_run.report['scores']['overall']['action']['top1']:.1f}" in lines[places[1]]

@@ -40,7 +40,7 @@ def _kitchen_run(path: Path, root: Path, *, tau_a_s: float = 1.0, language: bool
             vectors=torch.randn(num_actions, 4, generator=torch.Generator().manual_seed(0)),
             texts=benchmark.taxonomy.action_names,
             encoder="toy",
-            taxonomy_digest=benchmark.taxonomy.digest,
+            taxonomy=benchmark.taxonomy,
         ).save(file)
         config = replace(config, init=InitConfig(language_prototypes=str(file)))
     save_config(config, run.config)

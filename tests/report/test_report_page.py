@@ -132,9 +132,9 @@ def test_table_shows_the_numbers_of_the_reports_between_baseline_and_ceiling(tex
     table = rows[: len(names)]
     assert [row[0] for row in table] == names
     for row, run in zip(table[1:3], runs, strict=True):
-        action = run.report["scores"]["action"]
+        action = run.report["scores"]["overall"]["action"]
         assert row[1:4] == [f"{100 * action[name]:.1f}" for name in ("top1", "top5", "recall5")]
-    low, top = references[1].scores["recall5"], runs[1].report["scores"]["action"]["recall5"]
+    low, top = references[1].scores["recall5"], runs[1].report["scores"]["overall"]["action"]["recall5"]
     assert table[2][-1] == f"{100 * (top - low) / (1.0 - low):.0f}%"
 
 

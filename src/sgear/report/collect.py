@@ -42,8 +42,8 @@ def _read_log(path: Path) -> tuple[dict, ...]:
 
 def _check_report(path: Path, report: dict, predictions: Predictions) -> None:
     try:
-        stored, num_evaluated = report["scores"]["action"], report["num_evaluated"]
-        computed = score(predictions)["action"]
+        stored, num_evaluated = report["scores"]["overall"]["action"], report["num_evaluated"]
+        computed = score(predictions)["overall"]["action"]
         agrees = all(abs(stored[name] - value) < _SCORE_TOLERANCE for name, value in computed.items())
     except (KeyError, TypeError) as err:
         raise RunError(f"{path}: lacks {err}; write it again with 'sgear evaluate'") from err
@@ -113,7 +113,8 @@ def frequency_reference(benchmark: Benchmark, predictions: Predictions) -> Refer
     for name, (part_of_action, num_parts) in parts.items():
         part_ranking = marginalize(ranking, part_of_action, num_parts)
         scores[f"{name}_recall5"] = class_mean_recall(part_ranking, part_of_action[targets], k=min(5, num_parts))
-    for name, mask in benchmark.subset_masks.items():
+    for name, masks in benchmark.subset_masks.items():
+        mask = masks["action"]
         scores[f"{name}_recall5"] = class_mean_recall(ranking[mask], targets[mask], k=k)
     note = f"the same guess for every segment: classes by their number of training segments ({len(benchmark.train)})"
     return Reference(FREQUENCY_BASELINE, scores, note)
@@ -140,7 +141,8 @@ def ceiling_reference(benchmark: Benchmark, predictions: Predictions) -> Referen
             marginalize(posteriors, part_of_action, num_parts), np.bincount(part_targets, minlength=num_parts)
         )
         scores[f"{name}_recall5"] = class_mean_recall(ranking, part_targets, k=min(5, num_parts))
-    for name, mask in benchmark.subset_masks.items():
+    for name, masks in benchmark.subset_masks.items():
+        mask = masks["action"]
         counts = np.bincount(targets[mask], minlength=taxonomy.num_actions)
         ranking = recall_ranking(posteriors[mask], counts)
         scores[f"{name}_recall5"] = class_mean_recall(ranking, targets[mask], k=min(5, ranking.shape[1]))

@@ -13,6 +13,7 @@ from sgear.report.contents import (
     ReportRun,
     distinct_titles,
 )
+from sgear.taxonomy import Field
 
 
 @dataclass(frozen=True)
@@ -21,25 +22,27 @@ class Column:
 
     Args:
         key: Name of the number here and in `Reference.scores`.
-        group: Entry of `report["scores"]`.
+        subset: Entry of `report["scores"]`.
+        field: Entry of that.
         metric: Number within that entry.
         heading: Text above the column.
     """
 
     key: str
-    group: str
+    subset: str
+    field: Field
     metric: str
     heading: str
 
 
 COLUMNS = (
-    Column("top1", "action", "top1", "top-1"),
-    Column("top5", "action", "top5", "top-5"),
-    Column("recall5", "action", "recall5", "recall@5"),
-    Column("verb_recall5", "verb", "recall5", "verb"),
-    Column("noun_recall5", "noun", "recall5", "noun"),
-    Column("unseen_recall5", "unseen", "recall5", "unseen"),
-    Column("tail_recall5", "tail", "recall5", "tail"),
+    Column("top1", "overall", "action", "top1", "top-1"),
+    Column("top5", "overall", "action", "top5", "top-5"),
+    Column("recall5", "overall", "action", "recall5", "recall@5"),
+    Column("verb_recall5", "overall", "verb", "recall5", "verb"),
+    Column("noun_recall5", "overall", "noun", "recall5", "noun"),
+    Column("unseen_recall5", "unseen", "action", "recall5", "unseen"),
+    Column("tail_recall5", "tail", "action", "recall5", "tail"),
 )
 SHARED = ("top1", "top5", "recall5")
 """The numbers that every reference has."""
@@ -66,7 +69,11 @@ class ScoreRow:
 def run_scores(report: dict) -> dict[str, float]:
     """Return the numbers of a run's report by column key."""
     scores = report["scores"]
-    return {column.key: scores[column.group][column.metric] for column in COLUMNS if column.group in scores}
+    return {
+        column.key: scores[column.subset][column.field][column.metric]
+        for column in COLUMNS
+        if column.field in scores.get(column.subset, {})
+    }
 
 
 def score_rows(runs: Sequence[ReportRun], references: Sequence[Reference]) -> list[ScoreRow]:

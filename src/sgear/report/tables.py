@@ -67,8 +67,8 @@ def score_table(runs: Sequence[ReportRun], references: Sequence[Reference]) -> s
     rows = score_rows(runs, references)
     columns = used_columns(rows)
     has_shares = any(row.shares for row in rows)
-    groups = [("action", [column for column in columns if column.group == "action"])]
-    groups.append(("class-mean recall@5 of", [column for column in columns if column.group != "action"]))
+    groups = [("action", [column for column in columns if column.key in SHARED])]
+    groups.append(("class-mean recall@5 of", [column for column in columns if column.key not in SHARED]))
     if has_shares:
         groups.append(("share of the way", [column for column in COLUMNS if column.key in SHARED]))
     groups = [(heading, members) for heading, members in groups if members]

@@ -71,7 +71,7 @@ def anticipate_video(
             "this model reads stored features, not films; choose a run that was trained with source.kind=video"
         )
     if not isinstance(protocol, AnticipationProtocol):
-        raise RunError("this run was trained for recognition; choose an anticipation run")
+        raise RunError(f"this run was trained for {protocol.kind}; choose an anticipation run")
     with VideoReader(video) as probe:
         size = reading_size((settings.height, settings.width), settings.crop_margin, (probe.height, probe.width))
         last_s = probe.last_pts_s
@@ -95,6 +95,8 @@ def anticipate_video(
             # The window that ends at `now` is the window before an action that would start at now + tau_a. Rounding
             # to microseconds lets windows share the frames they have in common.
             windows_s = np.stack([protocol.timestamps(now_s + protocol.tau_a_s).round(6) for now_s in chunk_s])
+            if protocol.short_history == "repeat":
+                windows_s = np.maximum(windows_s, 0.0)
             exists = observable(windows_s)
             seen.load(np.maximum(windows_s[exists], 0.0))
             clips = torch.zeros(*windows_s.shape, 3, settings.height, settings.width)

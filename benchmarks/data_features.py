@@ -1,0 +1,194 @@
+"""Windows of 15 steps at 1 fps from stored features, and extraction: the ratios that `benchmarks/data.py` reports.
+
+Everything is read from a warm cache. Other ways to lay out the same rows stand beside the one that is used.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import lmdb
+import numpy as np
+import torch
+from data_ratios import Ratio, compare, in_turns
+from numpy.typing import NDArray
+
+from sgear.data import FeatureSource
+from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, StoredFeatures
+from sgear.features.extract import FrameEncoder, extract
+from sgear.features.imports import import_lmdb
+from sgear.features.lmdb_export import write_lmdb
+from sgear.models.frame_features import timm_frame_encoder
+from sgear.video.reader import VideoReader
+from sgear.video.sizes import reading_size
+from sgear.video.transforms import ClipTransform
+
+WIDTH, FPS, STEPS = 1024, 30, 15
+NUM_VIDEOS, NUM_FRAMES = 6, 9000
+NUM_WINDOWS, NUM_WINDOWS_FRAME_BY_FRAME = 2000, 100
+Window = tuple[str, NDArray[np.float64]]
+
+
+def make_features(folder: Path) -> tuple[Path, FeatureStore, FeatureStore]:
+    """Write the same random features as LMDB and as stores of both precisions: half an hour of film."""
+    rng = np.random.default_rng(0)
+    path, stores = folder / "rgb-lmdb", []
+    if not path.is_dir():
+        times_s = np.arange(NUM_FRAMES) / FPS
+        videos = (
+            (f"P01_{number:02d}", times_s, rng.standard_normal((NUM_FRAMES, WIDTH), dtype=np.float32))
+            for number in range(1, NUM_VIDEOS + 1)
+        )
+        write_lmdb(path, videos, num_rows=NUM_VIDEOS * NUM_FRAMES, width=WIDTH)
+    for dtype in ("float32", "float16"):
+        if not (folder / dtype / "store.json").is_file():
+            import_lmdb(LmdbFeatures(path), folder / dtype, name="random", dtype=dtype)
+        stores.append(FeatureStore(folder / dtype))
+    return path, stores[0], stores[1]
+
+
+def draw_windows(num: int) -> list[Window]:
+    """Return windows anywhere in the films, as a training epoch asks for them."""
+    rng = np.random.default_rng(1)
+    steps_s = np.arange(STEPS - 1, -1, -1.0)
+    ends_s = rng.uniform(STEPS + 1, NUM_FRAMES / FPS - 1, num)
+    return [(f"P01_{rng.integers(NUM_VIDEOS) + 1:02d}", end_s - steps_s) for end_s in ends_s]
+
+
+def frame_by_frame(environment: lmdb.Environment, windows: list[Window]) -> None:
+    """Read every frame of the 15 s, then keep 15 of them.
+
+    Source:
+        facebookresearch/AVT@5ac3801 datasets/epic_kitchens.py, EpicRULSTMFeatsReader with read_type `normal`: a
+        transaction and up to ten tries for each frame, then one stack of all.
+    """
+    for video_id, timestamps_s in windows:
+        last = np.floor(timestamps_s[-1] * FPS)
+        rows = []
+        for number in np.arange(last, last - STEPS * FPS, -1).astype(int)[::-1]:
+            with environment.begin() as transaction:
+                value = None
+                for back in range(10):
+                    key = f"{video_id}_frame_{number - back:010d}.jpg"
+                    value = transaction.get(key.strip().encode("utf-8"))
+                    if value is not None:
+                        break
+            rows.append(None if value is None else np.frombuffer(value, "float32"))
+        known = [row for row in rows if row is not None]
+        filled = np.array([np.zeros_like(known[0]) if row is None else row for row in rows])
+        torch.as_tensor(filled[:, np.newaxis, np.newaxis, :])[FPS - 1 :: FPS]
+
+
+def read_windows(table: StoredFeatures, windows: list[Window]) -> Callable[[], None]:
+    """Return a function that reads all windows as the loader does."""
+    source = FeatureSource(table)
+
+    def read() -> None:
+        for video_id, timestamps_s in windows:
+            source.read(video_id, timestamps_s, None)
+
+    return read
+
+
+def unaligned_copy(store: FeatureStore, folder: Path) -> FeatureStore:
+    """Return the same store with rows that begin 16 bytes behind a page; an ordinary safetensors writer aligns to 8."""
+    if not folder.is_dir():
+        shutil.copytree(store.root, folder)
+        for path in (folder / "videos").iterdir():
+            content = path.read_bytes()
+            length = int.from_bytes(content[:8], "little") + 16
+            path.write_bytes(length.to_bytes(8, "little") + content[8 : length - 8] + b" " * 16 + content[length - 8 :])
+    return FeatureStore(folder)
+
+
+def window_ratios(folder: Path, *, rounds: int) -> list[Ratio]:
+    """Compare the ways to read a window."""
+    path, store, half = make_features(folder)
+    # A process may open an LMDB once, so the other way reads a copy.
+    copy = folder / "copy.lmdb"
+    if not copy.is_file():
+        shutil.copy(path / "data.mdb", copy)
+    windows = draw_windows(NUM_WINDOWS)
+    with lmdb.open(str(copy), subdir=False, readonly=True, lock=False) as environment:
+        few = windows[:NUM_WINDOWS_FRAME_BY_FRAME]
+        frames = in_turns({"frames": lambda: frame_by_frame(environment, few)}, rounds=rounds, per=len(few))["frames"]
+    ways = {
+        "lmdb": read_windows(LmdbFeatures(path), windows),
+        "store": read_windows(store, windows),
+        "half": read_windows(half, windows),
+        "unaligned": read_windows(unaligned_copy(store, folder / "unaligned"), windows),
+    }
+    taken = in_turns(ways, rounds=rounds, per=len(windows))
+    return [
+        compare("window from LMDB: 15 reads against 450", taken["lmdb"], frames, target=40),
+        compare("window from the store against 15 reads from LMDB", taken["store"], taken["lmdb"], target=3),
+        compare("the same, store in float16", taken["half"], taken["lmdb"]),
+        compare("the same, rows not at a page of memory", taken["unaligned"], taken["lmdb"]),
+    ]
+
+
+def make_film(path: Path, *, seconds: int = 60) -> None:
+    """Write a moving picture of 456x256, 30 frames a second."""
+    rng = np.random.default_rng(0)
+    scene = rng.integers(0, 255, (320, 2300, 3), dtype=np.uint8)
+    scene = (scene.astype(np.float32) + np.roll(scene, 1, 0) + np.roll(scene, 1, 1) + np.roll(scene, 2, 1)) / 4
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "fast"})
+        stream.width, stream.height, stream.pix_fmt = 456, 256, "yuv420p"
+        for index in range(30 * seconds):
+            view = scene[index % 60 : index % 60 + 256, index : index + 456].astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(view), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def decode_alone(films: dict[str, Path], encoder: FrameEncoder, fps: float) -> None:
+    """Decode and crop what an extraction reads."""
+    size = (encoder.image_height, encoder.image_width)
+    transform = ClipTransform(
+        *size, encoder.mean, encoder.std, crop_margin=encoder.crop_margin, flip=False, brightness=0.0, contrast=0.0
+    )
+    for path in films.values():
+        with VideoReader(path, size=reading_size(size, encoder.crop_margin, (256, 456))) as film:
+            instants_s = np.arange(int(film.last_pts_s * fps) + 1) / fps
+            for begin in range(0, len(instants_s), 16):
+                transform.evaluate(film.frames_played_at(instants_s[begin : begin + 16]).frames)
+
+
+def extraction_ratio(folder: Path, *, rounds: int, fps: float = 2.0) -> Ratio:
+    """Compare an extraction with the slower of decoding alone and encoding alone, one thread each."""
+    torch.set_num_threads(1)
+    film = folder / "film.mp4"
+    if not film.is_file():
+        make_film(film)
+    films = {f"v{number}": film for number in range(2)}
+    encoder = timm_frame_encoder("resnet18", pretrained=False)
+    num_rows = len(films) * (int(60 * fps))
+    frames = torch.randn(16, 3, encoder.image_height, encoder.image_width)
+
+    def encode_alone() -> None:
+        with torch.inference_mode():
+            for _ in range(num_rows // 16):
+                encoder.encode(frames)
+
+    def extract_all() -> None:
+        shutil.rmtree(folder / "extracted", ignore_errors=True)
+        writer = FeatureStoreWriter(
+            folder / "extracted", encoder.provenance(fps=fps, views="centre"), width=encoder.width
+        )
+        extract(encoder, films, writer, fps=fps, batch_size=16)
+
+    ways = {"decode": lambda: decode_alone(films, encoder, fps), "encode": encode_alone, "extract": extract_all}
+    taken = in_turns(ways, rounds=rounds)
+    slower = [max(pair) for pair in zip(taken["decode"], taken["encode"], strict=True)]
+    return compare("slower of decoding and encoding alone against extraction", taken["extract"], slower, target=0.9)
+
+
+def feature_ratios(folder: Path, *, rounds: int) -> list[Ratio]:
+    """Return all ratios of stored features."""
+    return [*window_ratios(folder, rounds=rounds), extraction_ratio(folder, rounds=max(1, rounds // 2))]

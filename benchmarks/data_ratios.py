@@ -1,0 +1,70 @@
+"""Times of two ways to do the same work, taken in turns, and what is asked of their ratio."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from statistics import median
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """How many times faster one way is than another, by rounds in which both were timed.
+
+    Args:
+        name: What is compared.
+        fast_ms: Median milliseconds of the first way.
+        slow_ms: Median milliseconds of the second way.
+        ratio: Median over the rounds of slow / fast.
+        low: Smallest ratio of a round.
+        high: Largest ratio of a round.
+        target: Ratio that is asked for; 0 where none is.
+    """
+
+    name: str
+    fast_ms: float
+    slow_ms: float
+    ratio: float
+    low: float
+    high: float
+    target: float = 0.0
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the median ratio reaches the target."""
+        return self.ratio >= self.target
+
+    def to_dict(self) -> dict[str, float | str | bool]:
+        """Return a plain dict."""
+        return {**asdict(self), "is_met": self.is_met}
+
+
+def compare(name: str, fast_s: list[float], slow_s: list[float], *, target: float = 0.0) -> Ratio:
+    """Return the ratio of times that were taken in the same rounds."""
+    ratios = [slow / fast for fast, slow in zip(fast_s, slow_s, strict=True)]
+    return Ratio(
+        name=name,
+        fast_ms=1000 * median(fast_s),
+        slow_ms=1000 * median(slow_s),
+        ratio=median(ratios),
+        low=min(ratios),
+        high=max(ratios),
+        target=target,
+    )
+
+
+def in_turns(ways: dict[str, Callable[[], object]], *, rounds: int, per: int = 1) -> dict[str, list[float]]:
+    """Time every way once per round, in turns, after one round that does not count.
+
+    Returns:
+        Seconds per unit of each round; a call does `per` units.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for round_idx in range(rounds + 1):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            if round_idx:
+                taken[name].append((time.perf_counter() - began) / per)
+    return taken

@@ -1,0 +1,282 @@
+"""Any frame encoder over any corpus of films -> a feature store.
+
+Row i is what the encoder makes of the frame on screen at i / fps. A background thread decodes and crops while the
+encoder works on the batch before. A film that fails is named at the end, after all others are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sgear.errors import FeatureError, SgearError
+from sgear.features.claims import Claim
+from sgear.features.prefetch import prefetched
+from sgear.features.store_index import Provenance
+from sgear.features.store_writer import FeatureStoreWriter, shard_of
+from sgear.timing import TIME_TOLERANCE_S
+from sgear.video.reader import VideoReader
+from sgear.video.sizes import reading_size
+from sgear.video.transforms import VIEWS, ClipTransform
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameEncoder:
+    """A network that turns single frames into vectors, and all that its numbers depend on.
+
+    Args:
+        encode: Normalised frames [T 3 H W] -> features [T F].
+        name: Name of the network.
+        weights: Digest of its weights.
+        width: Width F.
+        image_height: Height of the frames in pixels.
+        image_width: Width of the frames in pixels.
+        mean: Mean of each colour channel, of values in [0, 1].
+        std: Standard deviation of each colour channel.
+        crop_margin: Share by which the picture is larger than the crop.
+        precision: Arithmetic of the network, e.g. `float32`.
+    """
+
+    encode: Callable[[Tensor], Tensor]
+    name: str
+    weights: str
+    width: int
+    image_height: int
+    image_width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    crop_margin: float
+    precision: str = "float32"
+
+    def provenance(self, *, fps: float, views: str) -> Provenance:
+        """Return what a store of its features says about them.
+
+        Raises:
+            ValueError: If there are no such views.
+        """
+        if views not in VIEWS:
+            raise ValueError(f"views must be one of {', '.join(VIEWS)}, got {views!r}")
+        statistics = [", ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std)]
+        return Provenance(
+            encoder=self.name,
+            weights=self.weights,
+            preprocessing=f"{self.image_height}x{self.image_width}, margin {self.crop_margin:.4g}, mean "
+            f"{statistics[0]}, std {statistics[1]}, views {views} averaged, {self.precision}",
+            fps=fps,
+        )
+
+
+@dataclass
+class Extraction:
+    """What an extraction did.
+
+    Args:
+        done: Videos that this worker finished now.
+        kept: Videos that were finished before.
+        elsewhere: Videos that another live worker holds.
+        failures: Message for each film that cannot be read.
+    """
+
+    done: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def raise_failures(self) -> None:
+        """Raise where films failed.
+
+        Raises:
+            FeatureError: Counts them and gives the messages of the first ten.
+        """
+        if self.failures:
+            shown = "\n".join(list(self.failures.values())[:10])
+            raise FeatureError(
+                f"{len(self.failures)} films could not be extracted, {len(self.done) + len(self.kept)} others are "
+                f"done:\n{shown}"
+            )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Frames of one film for each view; the last batch of a film says so, or how the film failed."""
+
+    video_id: str
+    times_s: NDArray[np.float64]
+    clips: list[Tensor]
+    share: float
+    is_last: bool
+    failure: str = ""
+
+
+def extract(
+    encoder: FrameEncoder,
+    videos: Mapping[str, Path],
+    writer: FeatureStoreWriter,
+    *,
+    fps: float,
+    batch_size: int = 32,
+    views: str = "centre",
+    shard: tuple[int, int] = (0, 1),
+    progress: Callable[[int, int], None] | None = None,
+) -> Extraction:
+    """Extract what is missing in a store; several workers may do so at the same time.
+
+    The features of several views are averaged: a store has one row per instant. To keep views apart, extract each to a
+    store of its own.
+
+    Args:
+        encoder: The network.
+        videos: Film of each video id.
+        writer: Store to fill, made with `encoder.provenance(fps=fps, views=views)`.
+        fps: Rows per second, > 0.
+        batch_size: Frames that are encoded at once, >= 1.
+        views: `centre`, `three-crop` or `three-crop-flip`.
+        shard: (index, count): do every count-th video only, from the index-th on.
+        progress: Called with the bytes of film that are done and of all that are to be done.
+
+    Returns:
+        What was done. Films that cannot be read are in `failures`; call `raise_failures`.
+
+    Raises:
+        FeatureError: If the store was made for other features, or the encoder gives what is no feature.
+        ValueError: If an argument is out of range.
+    """
+    if not fps > 0 or batch_size < 1:
+        raise ValueError(f"fps and batch_size must be positive, got {fps} and {batch_size}")
+    _check_writer(writer, encoder.provenance(fps=fps, views=views))
+    ours = shard_of(list(videos), shard)
+    result = Extraction(kept=[video_id for video_id in ours if writer.is_finished(video_id)])
+    missing = sorted(set(ours) - set(result.kept))
+    num_bytes = {video_id: _size(videos[video_id]) for video_id in missing}
+    state = _Progress(sum(num_bytes.values()), progress)
+    jobs = {video_id: videos[video_id] for video_id in missing}
+    rows: list[tuple[NDArray[np.float64], NDArray]] = []
+    films = _Films(jobs, encoder, writer, fps=fps, batch_size=batch_size, views=views)
+    try:
+        with closing(prefetched(films.batches())) as batches:
+            for batch in batches:
+                if batch.failure:
+                    result.failures[batch.video_id] = batch.failure
+                else:
+                    rows.append((batch.times_s, _encode(encoder, batch)))
+                    films.held[batch.video_id].beat()
+                state.report(num_bytes[batch.video_id] * batch.share)
+                if batch.is_last:
+                    if not batch.failure:
+                        times_s, features = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+                        writer.write(batch.video_id, times_s, features)
+                        result.done.append(batch.video_id)
+                    rows.clear()
+                    films.held.pop(batch.video_id).release()
+    finally:
+        for claim in films.held.values():
+            claim.release()
+    for video_id in films.passed:
+        (result.kept if writer.is_finished(video_id) else result.elsewhere).append(video_id)
+    return result
+
+
+class _Progress:
+    def __init__(self, total: int, tell: Callable[[int, int], None] | None) -> None:
+        self._total, self._tell, self._done = total, tell, 0.0
+
+    def report(self, num_bytes: float) -> None:
+        self._done = min(self._done + num_bytes, self._total)
+        if self._tell is not None:
+            self._tell(round(self._done), self._total)
+
+
+def _check_writer(writer: FeatureStoreWriter, expected: Provenance) -> None:
+    found = {name: getattr(writer.description, name) for name in asdict(expected)}
+    if found != asdict(expected):
+        raise FeatureError(f"{writer.root}: made for {found}, but this extraction gives {asdict(expected)}")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+class _Films:
+    """Claims films and cuts them into batches.
+
+    `held` are the claims not yet released, `passed` the videos that were finished or claimed by others meanwhile.
+    """
+
+    def __init__(
+        self,
+        videos: Mapping[str, Path],
+        encoder: FrameEncoder,
+        writer: FeatureStoreWriter,
+        *,
+        fps: float,
+        batch_size: int,
+        views: str,
+    ) -> None:
+        self.held: dict[str, Claim] = {}
+        self.passed: list[str] = []
+        self._videos = videos
+        self._writer = writer
+        self._fps = fps
+        self._batch_size = batch_size
+        self._views = VIEWS[views]
+        self._size = (encoder.image_height, encoder.image_width)
+        self._transform = ClipTransform(
+            *self._size,
+            encoder.mean,
+            encoder.std,
+            crop_margin=encoder.crop_margin,
+            flip=False,
+            brightness=0.0,
+            contrast=0.0,
+        )
+
+    def batches(self) -> Generator[_Batch, None, None]:
+        for video_id, path in self._videos.items():
+            claim = self._writer.claim(video_id)
+            if claim is None:
+                self.passed.append(video_id)
+                continue
+            self.held[video_id] = claim
+            try:
+                yield from self._film(video_id, path)
+            except SgearError as err:
+                yield _Batch(video_id, np.empty(0), [], 1.0, is_last=True, failure=str(err))
+
+    def _film(self, video_id: str, path: Path) -> Generator[_Batch, None, None]:
+        with VideoReader(path) as probe:
+            film = (probe.height, probe.width)
+            last_s = probe.last_pts_s
+        instants_s = np.arange(int((last_s + TIME_TOLERANCE_S) * self._fps) + 1) / self._fps
+        with VideoReader(path, size=reading_size(self._size, self._transform.crop_margin, film)) as reader:
+            for begin in range(0, len(instants_s), self._batch_size):
+                asked_s = instants_s[begin : begin + self._batch_size]
+                seen = reader.frames_played_at(asked_s)
+                # A first frame that comes late is shown for the instants before it, too. It is kept once.
+                times_s = np.maximum(asked_s, seen.pts_s)
+                is_kept = np.append(np.diff(times_s) > 0, True)
+                frames = seen.frames[torch.from_numpy(is_kept)]
+                yield _Batch(
+                    video_id,
+                    times_s[is_kept],
+                    [self._transform.evaluate(frames, view) for view in self._views],
+                    len(asked_s) / len(instants_s),
+                    is_last=begin + self._batch_size >= len(instants_s),
+                )
+
+
+def _encode(encoder: FrameEncoder, batch: _Batch) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        features = torch.stack([encoder.encode(clip).float() for clip in batch.clips]).mean(dim=0).cpu().numpy()
+    expected = (len(batch.times_s), encoder.width)
+    if features.shape != expected:
+        raise FeatureError(
+            f"encoder {encoder.name!r} gave features {features.shape} for {expected[0]} frames, expected {expected}"
+        )
+    return features

@@ -1,0 +1,118 @@
+"""An LMDB file, open read-only, once per process.
+
+LMDB allows a process one handle per file and none to survive a fork. So handles are found again by path, and a
+process that was forked opens its own. Nothing is locked and nothing written: published features are often shared.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, runtime_checkable
+from weakref import WeakValueDictionary
+
+from sgear.errors import FeatureError
+
+
+@runtime_checkable
+class Transaction(Protocol):
+    """What is used of `lmdb.Transaction`."""
+
+    def get(self, key: bytes) -> Any:
+        """Return the value of a key, or None."""
+        ...
+
+    def cursor(self) -> Any:
+        """Return a cursor."""
+        ...
+
+    def __enter__(self) -> Transaction: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def import_lmdb() -> ModuleType:
+    """Return the lmdb module.
+
+    Raises:
+        FeatureError: If it is not installed; says how to.
+    """
+    try:
+        return importlib.import_module("lmdb")
+    except ModuleNotFoundError as err:
+        raise FeatureError("LMDB features need the package lmdb; install it with: pip install 'sgear[lmdb]'") from err
+
+
+class _Environment:
+    """The handle of one process."""
+
+    def __init__(self, file: Path) -> None:
+        lmdb = import_lmdb()
+        self.pid = os.getpid()
+        if not file.is_file():
+            inside = sorted(each.name for each in file.parent.glob("*"))[:5]
+            raise FeatureError(f"{file}: no such LMDB (the folder holds {inside}); give the folder with data.mdb")
+        try:
+            # Read-ahead would fetch whole stretches of a file of which a window needs fifteen pages.
+            self.lmdb = lmdb.open(str(file), subdir=False, readonly=True, lock=False, readahead=False, create=False)
+        except lmdb.Error as err:
+            raise FeatureError(f"{file}: cannot be opened as LMDB ({err}); copy it again") from err
+        needed, found = (self.lmdb.info()["last_pgno"] + 1) * self.lmdb.stat()["psize"], file.stat().st_size
+        if found < needed:
+            # Reading a page behind the end of the file would kill the process.
+            raise FeatureError(f"{file}: truncated, {found} of {needed} bytes are there; copy it again")
+
+    def __del__(self) -> None:
+        # A forked copy holds no lock and has nothing to write, so closing it concerns this process alone.
+        if "lmdb" in self.__dict__:
+            self.lmdb.close()
+
+
+# LMDB's own rule: a process must not open one file twice. Entries live as long as somebody reads.
+_environments: WeakValueDictionary[str, _Environment] = WeakValueDictionary()
+
+
+class LmdbHandle:
+    """A path that opens itself when it is read; it may be pickled.
+
+    Args:
+        path: Folder with `data.mdb`, or the file itself.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path / "data.mdb" if path.is_dir() else path
+        self._environment: _Environment | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"file": self.file, "_environment": None}
+
+    def begin(self) -> Transaction:
+        """Start to read; values are buffers that end with the transaction.
+
+        Nothing is locked, so a transaction should be short: one that is open while others write may see pages that
+        were used again.
+
+        Raises:
+            FeatureError: If the file is missing, damaged, or lmdb is not installed.
+        """
+        return self._open().lmdb.begin(buffers=True)
+
+    @property
+    def num_entries(self) -> int:
+        """Number of entries."""
+        return self._open().lmdb.stat()["entries"]
+
+    def _open(self) -> _Environment:
+        current = self._environment
+        if current is None or current.pid != os.getpid():
+            name = os.path.realpath(self.file)
+            current = _environments.get(name)
+            if current is not None and current.pid != os.getpid():
+                current.lmdb.close()
+                current = None
+            if current is None:
+                current = _environments[name] = _Environment(self.file)
+            self._environment = current
+        return current

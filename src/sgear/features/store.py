@@ -1,0 +1,118 @@
+"""`FeatureStore`: features of many videos on disk, one file each, read through memory maps.
+
+    STORE/store.json              how the features were made
+    STORE/index.parquet           one row per video
+    STORE/videos/<video>.safetensors
+
+A window of steps touches the pages of its rows and nothing else, whatever the length of the video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgear.errors import FeatureError
+from sgear.features.deviation import sampled_deviation
+from sgear.features.store_file import fingerprint_of, map_video, read_header
+from sgear.features.store_index import StoreDescription, check_header, load_index, video_file
+from sgear.features.table import VideoFeatures, check_finite, check_times, missing_video_error
+
+# The kernel allows a process some 65,000 maps.
+_MAX_OPEN = 4096
+
+
+@dataclass(frozen=True)
+class MappedVideo(VideoFeatures):
+    """Features of one video of a store, float32 or float16.
+
+    The writer refuses what is not finite, and `FeatureStore.verify` finds what changed since, so reads check nothing.
+    """
+
+    features: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        check_times(self.times_s, self.features.shape, self.origin)
+
+
+class FeatureStore:
+    """Read a store.
+
+    It may be sent to loader workers; each then maps the files for itself.
+
+    Args:
+        root: Folder that a `FeatureStoreWriter` filled.
+
+    Raises:
+        FeatureError: If there is no store, it is empty, or its files disagree.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.description = StoreDescription.load(self.root)
+        self.index = load_index(self.root, self.description)
+        if self.index.is_empty():
+            raise FeatureError(f"{self.root}: the store holds no finished video yet; extract or import some")
+        self._fingerprints = dict(self.index.select("video_id", "fingerprint").iter_rows())
+        self._open: dict[str, MappedVideo] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_open": {}}
+
+    def __repr__(self) -> str:
+        return f"FeatureStore({str(self.root)!r}, {len(self._fingerprints)} videos, width {self.width})"
+
+    @property
+    def width(self) -> int:
+        """Width F of the features."""
+        return self.description.width
+
+    @property
+    def video_ids(self) -> list[str]:
+        """All video ids, sorted."""
+        return sorted(self._fingerprints)
+
+    def __contains__(self, video_id: str) -> bool:
+        return video_id in self._fingerprints
+
+    def __getitem__(self, video_id: str) -> MappedVideo:
+        if video_id not in self._open:
+            if len(self._open) >= _MAX_OPEN:
+                self._open.pop(next(iter(self._open)))
+            self._open[video_id] = self._map(video_id)
+        return self._open[video_id]
+
+    def standard_deviation(self, video_ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the standard deviation of each feature [F], from rows spread evenly over each video."""
+        return sampled_deviation(self, video_ids)
+
+    def verify(self, video_id: str) -> None:
+        """Read a whole video and hold it against its fingerprint.
+
+        Raises:
+            FeatureError: If a value changed since it was written, or is not finite.
+        """
+        video = self[video_id]
+        check_finite(video.features, video.origin)
+        found = fingerprint_of(video.times_s, video.features)
+        if found != self._fingerprints[video_id]:
+            raise FeatureError(
+                f"{video.origin}: its content has the fingerprint {found}, not {self._fingerprints[video_id]} as when "
+                "it was written; delete it and extract this video again"
+            )
+
+    def _map(self, video_id: str) -> MappedVideo:
+        if video_id not in self._fingerprints:
+            raise missing_video_error(video_id, self.video_ids, f"{self.root}: ")
+        path = video_file(self.root, video_id)
+        header = read_header(path)
+        check_header(header, path, self.description)
+        if header.fingerprint != self._fingerprints[video_id]:
+            raise FeatureError(f"{path}: was written anew after the index; run 'sgear features inspect --reindex'")
+        times_s, features = map_video(path, header)
+        return MappedVideo(times_s, features, str(path))

@@ -1,0 +1,148 @@
+"""Fill a feature store from any number of processes and machines, again and again until it is complete.
+
+A finished video is never done twice, a half-written one never seen: it is done again. Every writer of a store has to
+agree with its description, so features of two encoders cannot mix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgear.errors import FeatureError
+from sgear.features.claims import Claim, Claims
+from sgear.features.store import FeatureStore
+from sgear.features.store_file import DTYPES, check_video_id, read_header, write_video
+from sgear.features.store_index import (
+    VIDEO_FOLDER,
+    Provenance,
+    StoreDescription,
+    check_header,
+    video_file,
+    write_index,
+)
+from sgear.features.table import check_finite, check_times
+
+
+class FeatureStoreWriter:
+    """Write videos to a store; several writers may fill one folder at the same time.
+
+    Args:
+        root: Folder of the store: new, or one that was begun in the same way.
+        provenance: How the features are made.
+        width: Width F of a row.
+        dtype: `float32`, or `float16` for half the disk.
+        stale_s: The worker of another machine counts as dead when it did nothing for so many seconds.
+
+    Raises:
+        FeatureError: If the folder holds features that were made otherwise; names what differs.
+        ValueError: If width or dtype is out of range.
+    """
+
+    def __init__(
+        self, root: Path, provenance: Provenance, *, width: int, dtype: str = "float32", stale_s: float = 900.0
+    ) -> None:
+        if dtype not in DTYPES or width < 1:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)} and width positive, got {dtype!r} and {width}")
+        self.root = Path(root)
+        self.description = StoreDescription(**asdict(provenance), width=width, dtype=dtype)
+        (self.root / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
+        self.description.save_new(self.root)
+        self._claims = Claims(self.root / "claims", stale_s=stale_s)
+
+    def is_finished(self, video_id: str) -> bool:
+        """Return whether a video is there, whole; a damaged file counts as none.
+
+        Raises:
+            FeatureError: If a whole file does not belong to this store.
+        """
+        path = video_file(self.root, video_id)
+        if not path.is_file():
+            return False
+        try:
+            header = read_header(path)
+        except FeatureError:
+            return False
+        check_header(header, path, self.description)
+        return True
+
+    @contextmanager
+    def claimed(self, video_id: str) -> Iterator[Claim | None]:
+        """Hold a video while it is done; gives None if it is finished or another live worker does it.
+
+        Raises:
+            FeatureError: If the id cannot be a file name.
+        """
+        claim = self.claim(video_id)
+        try:
+            yield claim
+        finally:
+            if claim is not None:
+                claim.release()
+
+    def claim(self, video_id: str) -> Claim | None:
+        """Claim a video without releasing it; see `claimed`."""
+        check_video_id(video_id)
+        if self.is_finished(video_id):
+            return None
+        claim = self._claims.take(video_id)
+        # Another worker may have finished it between the two questions.
+        if claim is not None and self.is_finished(video_id):
+            claim.release()
+            return None
+        return claim
+
+    def write(self, video_id: str, times_s: NDArray[np.float64], features: NDArray) -> None:
+        """Write one video.
+
+        Args:
+            video_id: The video.
+            times_s: When each row was seen, in seconds, ascending [N].
+            features: Values [N F].
+
+        Raises:
+            FeatureError: If shapes, times or width are wrong, or a value is not finite in the store's dtype.
+        """
+        check_video_id(video_id)
+        origin = f"features of video {video_id!r}"
+        check_times(times_s, features.shape, origin)
+        if features.shape[1] != self.description.width:
+            raise FeatureError(
+                f"{origin} are {features.shape[1]} wide, but {self.root} holds features of width "
+                f"{self.description.width}; write them to another store"
+            )
+        check_finite(features, origin)
+        with np.errstate(over="ignore"):
+            stored = features.astype(self.description.dtype, copy=False)
+        if stored.dtype != features.dtype and not np.isfinite(stored).all():
+            raise FeatureError(f"{origin}: values up to {np.abs(features).max():.3g} do not fit {stored.dtype}")
+        path = video_file(self.root, video_id)
+        for leftover in path.parent.glob(f".{path.name}.*.partial"):
+            leftover.unlink(missing_ok=True)
+        write_video(path, video_id, times_s.astype(np.float64), stored, provenance=self.description.digest)
+
+    def finish(self) -> FeatureStore:
+        """Write the index of all finished videos, of this worker and of all others, and open the store.
+
+        Raises:
+            FeatureError: If no video is finished, or a file is damaged.
+        """
+        write_index(self.root, self.description)
+        return FeatureStore(self.root)
+
+
+def shard_of(video_ids: Sequence[str], shard: tuple[int, int]) -> list[str]:
+    """Return the videos of worker `index` of `count`, given as (index, count): every count-th of the sorted ids.
+
+    Raises:
+        ValueError: If the shard does not exist.
+    """
+    index, count = shard
+    if not 0 <= index < count:
+        raise ValueError(f"shard must be (index, count) with 0 <= index < count, got {shard}")
+    return sorted(video_ids)[index::count]

@@ -1,0 +1,196 @@
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from feature_examples import MADE_BY, random_rows
+
+from sgear.errors import FeatureError
+from sgear.features import FeatureStore, FeatureStoreWriter
+from sgear.features.claims import Claims
+from sgear.features.store_writer import shard_of
+
+TIMES_S = np.arange(8) / 4
+# Finishes one video, claims a second, begins its file, and then waits to be killed.
+_KILLED_WORKER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from sgear.features import FeatureStoreWriter, Provenance
+made_by = Provenance(encoder="test", weights="0123", preprocessing="none", fps=4.0)
+writer = FeatureStoreWriter(Path(sys.argv[1]), made_by, width=6)
+rows = np.zeros((8, 6), dtype=np.float32)
+with writer.claimed("a"):
+    writer.write("a", np.arange(8) / 4, rows)
+writer.claim("b")
+(writer.root / "videos" / ".b.safetensors.0011.partial").write_bytes(b"half")
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def make_writer(root, **changes) -> FeatureStoreWriter:
+    return FeatureStoreWriter(root, replace(MADE_BY, **changes), width=6)
+
+
+def test_a_killed_worker_leaves_its_finished_videos_and_loses_the_other(tmp_path):
+    worker = subprocess.Popen([sys.executable, "-c", _KILLED_WORKER, str(tmp_path)], stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == b"ready\n"
+    writer = make_writer(tmp_path)
+    assert writer.claim("b") is None, "the worker is alive"
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    worker.stdout.close()
+    finished = (tmp_path / "videos" / "a.safetensors").stat().st_mtime_ns
+
+    assert writer.claim("a") is None
+    with writer.claimed("b") as claim:
+        assert claim is not None
+        writer.write("b", TIMES_S, random_rows(8))
+    assert writer.finish().video_ids == ["a", "b"]
+    assert (tmp_path / "videos" / "a.safetensors").stat().st_mtime_ns == finished
+    assert sorted(os.listdir(tmp_path / "videos")) == ["a.safetensors", "b.safetensors"]
+    assert os.listdir(tmp_path / "claims") == []
+
+
+def _work(root, video_ids, barrier, done) -> None:
+    writer = make_writer(root)
+    barrier.wait()
+    for video_id in video_ids:
+        with writer.claimed(video_id) as claim:
+            if claim is not None:
+                writer.write(video_id, TIMES_S, random_rows(8))
+                done.put((os.getpid(), video_id))
+    done.put(None)
+
+
+def test_workers_never_do_the_same_video(tmp_path):
+    context = multiprocessing.get_context("fork")
+    barrier, done = context.Barrier(3), context.Queue()
+    video_ids = [f"v{number:03d}" for number in range(60)]
+    workers = [context.Process(target=_work, args=(tmp_path, video_ids, barrier, done)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    results = []
+    while results.count(None) < 3:
+        results.append(done.get(timeout=30))
+    for worker in workers:
+        worker.join()
+    written = [result[1] for result in results if result is not None]
+    assert sorted(written) == video_ids
+    assert make_writer(tmp_path).finish().video_ids == video_ids
+
+
+def test_a_damaged_file_is_done_again(tmp_path):
+    writer = make_writer(tmp_path)
+    writer.write("a", TIMES_S, random_rows(8))
+    os.truncate(tmp_path / "videos" / "a.safetensors", 4100)
+    with writer.claimed("a") as claim:
+        assert claim is not None
+        writer.write("a", TIMES_S, random_rows(8))
+    assert writer.is_finished("a")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"weights": "4567"}, "weights is '0123', not '4567'"),
+        ({"fps": 2.0}, r"fps is 4\.0, not 2\.0"),
+        ({"preprocessing": "cut"}, "preprocessing is 'none', not 'cut'"),
+    ],
+)
+def test_features_made_otherwise_do_not_mix(tmp_path, changes, told):
+    make_writer(tmp_path).write("a", TIMES_S, random_rows(8))
+    with pytest.raises(FeatureError, match=f"made otherwise: {told}"):
+        make_writer(tmp_path, **changes)
+    make_writer(tmp_path)
+
+
+def test_another_width_or_dtype_does_not_mix(tmp_path):
+    make_writer(tmp_path)
+    with pytest.raises(FeatureError, match="width is 6, not 7; dtype is 'float32', not 'float16'"):
+        FeatureStoreWriter(tmp_path, MADE_BY, width=7, dtype="float16")
+
+
+def test_rows_of_another_width_are_refused(tmp_path):
+    with pytest.raises(FeatureError, match=r"video 'a' are 5 wide, but .* holds features of width 6"):
+        make_writer(tmp_path).write("a", TIMES_S, random_rows(8, 5))
+
+
+def test_nan_rows_are_refused(tmp_path):
+    rows = random_rows(8)
+    rows[[3, 5], 2] = np.nan
+    with pytest.raises(FeatureError, match="video 'a': 2 rows are not finite, first row 3"):
+        make_writer(tmp_path).write("a", TIMES_S, rows)
+
+
+def test_values_too_large_for_half_precision_are_refused(tmp_path):
+    writer = FeatureStoreWriter(tmp_path, MADE_BY, width=6, dtype="float16")
+    with pytest.raises(FeatureError, match=r"values up to 1e\+05 do not fit float16"):
+        writer.write("a", TIMES_S, np.full((8, 6), 1e5, dtype=np.float32))
+
+
+def test_times_that_do_not_ascend_are_refused(tmp_path):
+    with pytest.raises(FeatureError, match="times must ascend; row 2"):
+        make_writer(tmp_path).write("a", np.array([0.0, 1.0, 2.0, 2.0]), random_rows(4))
+
+
+@pytest.mark.parametrize("video_id", ["../a", "a/b", "", ".a", "a b"])
+def test_ids_that_would_leave_the_folder_are_refused(tmp_path, video_id):
+    with pytest.raises(FeatureError, match="cannot be a file name"):
+        make_writer(tmp_path).claim(video_id)
+
+
+def test_shards_are_disjoint_and_complete():
+    video_ids = [f"v{number}" for number in range(10)]
+    shards = [shard_of(video_ids, (index, 3)) for index in range(3)]
+    assert sorted(video_id for shard in shards for video_id in shard) == sorted(video_ids)
+    with pytest.raises(ValueError, match="0 <= index < count"):
+        shard_of(video_ids, (3, 3))
+
+
+def test_the_claim_of_a_silent_machine_is_taken_over_once(tmp_path):
+    claims = Claims(tmp_path, stale_s=100.0)
+    claims.take("a")
+    path = tmp_path / "a.0.claim"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "elsewhere"}))
+    assert claims.take("a") is None
+    silent = time.time() - 101
+    os.utime(path, (silent, silent))
+    taken = claims.take("a")
+    assert taken is not None
+    assert claims.take("a") is None
+    taken.release()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_beating_claim_of_another_machine_stays(tmp_path):
+    claims = Claims(tmp_path, stale_s=100.0)
+    claim = claims.take("a")
+    assert claim is not None
+    claim.path.write_text(json.dumps(json.loads(claim.path.read_text()) | {"host": "elsewhere"}))
+    os.utime(claim.path, (0, 0))
+    claim.beat()
+    assert claims.take("a") is None
+
+
+def test_ids_that_begin_alike_have_claims_of_their_own(tmp_path):
+    claims = Claims(tmp_path, stale_s=100.0)
+    first, second = claims.take("P01.1"), claims.take("P01")
+    assert first is not None
+    assert second is not None
+    second.release()
+    assert claims.take("P01.1") is None
+
+
+def test_a_store_can_be_read_while_it_is_filled(tmp_path):
+    writer = make_writer(tmp_path)
+    writer.write("a", TIMES_S, random_rows(8))
+    assert FeatureStore(tmp_path).video_ids == ["a"]

@@ -113,18 +113,21 @@ def window_ratios(folder: Path, *, rounds: int) -> list[Ratio]:
     if not copy.is_file():
         shutil.copy(path / "data.mdb", copy)
     windows = draw_windows(NUM_WINDOWS)
-    with lmdb.open(str(copy), subdir=False, readonly=True, lock=False) as environment:
-        few = windows[:NUM_WINDOWS_FRAME_BY_FRAME]
-        frames = in_turns({"frames": lambda: frame_by_frame(environment, few)}, rounds=rounds, per=len(few))["frames"]
-    ways = {
-        "lmdb": read_windows(LmdbFeatures(path), windows),
-        "store": read_windows(store, windows),
-        "half": read_windows(half, windows),
-        "unaligned": read_windows(unaligned_copy(store, folder / "unaligned"), windows),
+    few = windows[:NUM_WINDOWS_FRAME_BY_FRAME]
+    tables = {
+        "lmdb": LmdbFeatures(path),
+        "store": store,
+        "half": half,
+        "unaligned": unaligned_copy(store, folder / "unaligned"),
     }
-    taken = in_turns(ways, rounds=rounds, per=len(windows))
+    with lmdb.open(str(copy), subdir=False, readonly=True, lock=False) as environment:
+        ways: dict[str, tuple[Callable[[], object], int]] = {
+            name: (read_windows(table, windows), len(windows)) for name, table in tables.items()
+        }
+        ways["frames"] = (lambda: frame_by_frame(environment, few), len(few))
+        taken = in_turns(ways, rounds=rounds)
     return [
-        compare("window from LMDB: 15 reads against 450", taken["lmdb"], frames, target=40),
+        compare("window from LMDB: 15 reads against 450", taken["lmdb"], taken["frames"], target=40),
         compare("window from the store against 15 reads from LMDB", taken["store"], taken["lmdb"], target=3),
         compare("the same, store in float16", taken["half"], taken["lmdb"]),
         compare("the same, rows not at a page of memory", taken["unaligned"], taken["lmdb"]),
@@ -183,7 +186,11 @@ def extraction_ratio(folder: Path, *, rounds: int, fps: float = 2.0) -> Ratio:
         )
         extract(encoder, films, writer, fps=fps, batch_size=16)
 
-    ways = {"decode": lambda: decode_alone(films, encoder, fps), "encode": encode_alone, "extract": extract_all}
+    ways: dict[str, tuple[Callable[[], object], int]] = {
+        "decode": (lambda: decode_alone(films, encoder, fps), 1),
+        "encode": (encode_alone, 1),
+        "extract": (extract_all, 1),
+    }
     taken = in_turns(ways, rounds=rounds)
     slower = [max(pair) for pair in zip(taken["decode"], taken["encode"], strict=True)]
     return compare("slower of decoding and encoding alone against extraction", taken["extract"], slower, target=0.9)

@@ -54,17 +54,21 @@ def compare(name: str, fast_s: list[float], slow_s: list[float], *, target: floa
     )
 
 
-def in_turns(ways: dict[str, Callable[[], object]], *, rounds: int, per: int = 1) -> dict[str, list[float]]:
+def in_turns(ways: dict[str, tuple[Callable[[], object], int]], *, rounds: int) -> dict[str, list[float]]:
     """Time every way once per round, in turns, after one round that does not count.
 
+    Args:
+        ways: What to call, and how many units of work a call does.
+        rounds: Rounds that count.
+
     Returns:
-        Seconds per unit of each round; a call does `per` units.
+        Seconds per unit of each round.
     """
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for round_idx in range(rounds + 1):
-        for name, way in ways.items():
+        for name, (way, num_units) in ways.items():
             began = time.perf_counter()
             way()
             if round_idx:
-                taken[name].append((time.perf_counter() - began) / per)
+                taken[name].append((time.perf_counter() - began) / num_units)
     return taken

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -18,6 +19,7 @@ from sgear.data.batch import Batch
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, PrototypeAttentionConfig, build_model
 from sgear.models.causal_decoder import CausalBlock
+from sgear.models.sgear import SGear
 from sgear.torchvision_guard import guard_torchvision
 from sgear.training.step import TrainStep
 
@@ -52,20 +54,28 @@ def make_train_step(sizes: Sizes) -> TrainStep:
     return TrainStep(model, Objective(ObjectiveConfig(sem=1.0, past_sem=1.0, reg=1.0), language @ language.T))
 
 
+def import_transformers() -> ModuleType:
+    """Return the transformers module with its GPT-2 loaded."""
+    guard_torchvision()
+    importlib.import_module("transformers.models.gpt2.modeling_gpt2")
+    return importlib.import_module("transformers")
+
+
 class EagerBlock(nn.Module):
     """A GPT-2 block of transformers with eager attention, in the place of a `CausalBlock` and with its weights."""
 
     def __init__(self, block: CausalBlock) -> None:
         super().__init__()
         width = block.qkv.in_features
-        guard_torchvision()
-        transformers = importlib.import_module("transformers")
+        transformers = import_transformers()
         config = transformers.GPT2Config(
             n_embd=width,
             n_head=block.num_heads,
             n_layer=1,
             vocab_size=1,
             n_positions=1,
+            bos_token_id=None,
+            eos_token_id=None,
             attn_pdrop=block.dropout,
             resid_pdrop=block.dropout,
             attn_implementation="eager",
@@ -87,16 +97,20 @@ class EagerBlock(nn.Module):
 
     def forward(self, steps: Tensor, mask: Tensor | None, past: None = None) -> tuple[Tensor, None]:
         """See `CausalBlock.forward`; without a cache."""
-        assert mask is not None and past is None
+        assert mask is not None
+        assert past is None
         hidden = torch.zeros(mask.shape, dtype=steps.dtype, device=steps.device)
         return self.block(steps, attention_mask=hidden.masked_fill(~mask, torch.finfo(steps.dtype).min)), None
 
 
 def use_eager_blocks(train_step: TrainStep) -> None:
     """Replace the blocks of the decoder by those of transformers; they compute the same."""
-    blocks = train_step.model.decoder.blocks
-    for layer_idx in range(len(blocks)):
-        blocks[layer_idx] = EagerBlock(blocks[layer_idx])
+    model = train_step.model
+    assert isinstance(model, SGear)
+    blocks = model.decoder.blocks
+    for layer_idx, block in enumerate(blocks):
+        assert isinstance(block, CausalBlock)
+        blocks[layer_idx] = EagerBlock(block)
 
 
 def make_batch(sizes: Sizes, device: torch.device) -> Batch:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from feature_examples import make_store, random_rows
+from feature_films import write_film
 from scipy.io import savemat
-from test_extract import write_film
 from typer.testing import CliRunner
 
 from sgear.cli.features import app

@@ -156,6 +156,13 @@ def test_lots_depend_on_the_segment_and_not_on_its_row():
     assert not np.array_equal(forward[0], forward[1])
 
 
+def test_a_tie_across_the_last_place_is_decided_by_lot():
+    scores = np.tile([5.0, 1.0, 1.0, 1.0, 1.0, 0.0], (200, 1))
+    best = best_first(scores, [f"a_{row}" for row in range(200)], num_best=2)
+    assert (best[:, 0] == 0).all()
+    assert np.bincount(best[:, 1], minlength=6)[1:5].min() > 20
+
+
 @given(st.lists(st.floats(-3, 3).map(lambda value: round(value, 1)), min_size=2, max_size=30), st.integers(1, 30))
 def test_the_best_classes_come_in_falling_order(values, num_best):
     scores = np.array([values])
@@ -273,6 +280,19 @@ def test_actions_outside_the_100_rank_below_all_of_them(written):
         is_given = np.array([f"{verb},{noun}" in given for verb, noun in table.taxonomy.action_pairs])
         assert again.logits[row][is_given].min() > again.logits[row][~is_given].max()
         assert len(set(again.logits[row][~is_given].tolist())) == 1
+
+
+@pytest.mark.parametrize("rescaled", [lambda score: 1e-6 * score, lambda score: score - 7.0], ids=["small", "negative"])
+def test_actions_outside_the_100_rank_below_whatever_the_scale(written, tmp_path, rescaled):
+    table, path = written
+    changed = document(path)
+    for entry in changed["results"].values():
+        entry["action"] = {key: rescaled(score) for key, score in entry["action"].items()}
+    again = read_back(save_zip(tmp_path / "a.zip", json.dumps(changed)), table)
+    for row, uid in enumerate(table.uids):
+        given = changed["results"][uid]["action"]
+        is_given = np.array([f"{verb},{noun}" in given for verb, noun in table.taxonomy.action_pairs])
+        assert again.logits[row][is_given].min() > again.logits[row][~is_given].max()
 
 
 def test_a_file_with_negative_scores_is_read_as_logits(written, tmp_path):

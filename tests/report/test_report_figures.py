@@ -31,7 +31,7 @@ def test_every_figure_can_be_drawn(num_actions):
     benchmark = make_benchmark(num_actions, num_train=60, num_validation=50)
     run = make_run(benchmark)
     taxonomy, counts = benchmark.taxonomy, benchmark.train.action_counts()
-    verbs = part_confusion(run.predictions, taxonomy.verb_of_action, len(taxonomy.verbs))
+    verbs = part_confusion(run.predictions, "verb")
     figures = [
         recall_by_class([run], taxonomy.action_names, counts),
         recall_by_band([run], counts),
@@ -82,7 +82,7 @@ def test_confusion_counts_true_in_rows_and_foretold_in_columns():
     benchmark = make_benchmark(4, num_validation=30)
     run = make_run(benchmark)
     verb_of_action = benchmark.taxonomy.verb_of_action
-    counts = part_confusion(run.predictions, verb_of_action, len(benchmark.taxonomy.verbs))
+    counts = part_confusion(run.predictions, "verb")
     expected = np.zeros_like(counts)
     for probs, target in zip(run.predictions.probs, run.predictions.targets, strict=True):
         verb_probs = [probs[verb_of_action == verb].sum() for verb in range(len(counts))]

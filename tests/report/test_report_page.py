@@ -91,8 +91,10 @@ def test_page_has_all_sections_in_order(text):
         "Measured on",
         "Provenance",
         "Learning curves",
+        "Verbs, nouns, actions",
         "Recall per class",
         "Recall per frequency band",
+        "Calibration",
         "Confusion of verbs and of nouns",
         "Prototype similarity",
         "Do words and pictures agree?",
@@ -159,8 +161,10 @@ def test_one_bare_run_makes_a_page_without_the_sections_it_has_nothing_for(bench
     assert headings == [
         "Scores",
         "Measured on",
+        "Verbs, nouns, actions",
         "Recall per class",
         "Recall per frequency band",
+        "Calibration",
         "Confusion of verbs and of nouns",
     ]
 

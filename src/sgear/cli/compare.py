@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,7 +18,7 @@ from sgear.predictions.compare import Comparison, compare
 from sgear.predictions.scoring import Subsets
 from sgear.taxonomy import FIELDS
 
-_HEADINGS = {"top1": "top-1", "top5": "top-5", "recall5": "class-mean recall@5"}
+_HEADINGS = {"top1": "top-1", "top5": "top-5", "recall5": "recall@5"}
 _NUM_CLASSES_PRINTED = 5
 
 
@@ -28,6 +29,7 @@ def run_compare(
     *,
     dataset: str | None = None,
     root: Path | None = None,
+    out: Path | None = None,
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> None:
@@ -39,6 +41,7 @@ def run_compare(
         as_json: Print one JSON object in place of tables.
         dataset: Data set whose subsets (unseen, tail) are compared too; its validation split must be the segments.
         root: Folder of its annotations. Default: under SGEAR_DATA.
+        out: HTML page to write.
         num_resamples: Resamples of the intervals.
         seed: Seed of the resamples.
 
@@ -53,12 +56,18 @@ def run_compare(
         subsets = None
     else:
         one, subsets = _in_order_of(one, dataset, root)
+    if out is not None:
+        from sgear.report.comparison_page import write_comparison
+
+        write_comparison(one, other, (names[0], names[1]), out, subsets=subsets, num_resamples=num_resamples, seed=seed)
     result = compare(one, other, subsets=subsets, num_resamples=num_resamples, seed=seed)
     if as_json:
         document = {"first": names[0], "second": names[1], "protocol": one.protocol, **result.to_dict()}
         sys.stdout.write(json.dumps(document) + "\n")
         return
     _print(names, one, result)
+    if out is not None:
+        Console().print(f"wrote {out}", highlight=False, markup=False)
 
 
 def _in_order_of(table: Predictions, dataset: str, root: Path | None) -> tuple[Predictions, Subsets]:
@@ -72,9 +81,8 @@ def _print(names: list[str], table: Predictions, result: Comparison) -> None:
     console = Console()
     console.print(_scores_table(names, len(table), result))
     console.print(
-        "percent; difference: first minus second, with its 95 % bootstrap interval over segments; p: two-sided, sign "
-        "test for accuracies, random swaps for the class-mean, not corrected for the number of rows; only 1, only 2: "
-        "segments that one model alone got right",
+        "percent; recall@5 is the class-mean; 1 - 2: difference with its 95 % bootstrap interval over segments; p: "
+        "two-sided, sign test for accuracies, random swaps for the class-mean, not corrected for the number of rows",
         style="dim",
         highlight=False,
     )
@@ -96,26 +104,24 @@ def _print(names: list[str], table: Predictions, result: Comparison) -> None:
 
 
 def _scores_table(names: list[str], num_samples: int, result: Comparison) -> Table:
-    table = Table(title=f"{escape(names[0])} (1) against {escape(names[1])} (2), {num_samples} segments")
-    for heading in ("subset", "field", "score"):
-        table.add_column(heading)
-    for heading in ("1", "2", "difference", "interval", "p", "only 1", "only 2"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        title=f"{escape(names[0])} (1) against {escape(names[1])} (2), {num_samples} segments", box=box.SIMPLE
+    )
+    for heading in ("", "score"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("1", "2", "1 - 2", "interval", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
     before = ""
     for row in result.scores:
         place = f"{row.subset} {row.field}"
-        subset, field = (row.subset, row.field) if place != before else ("", "")
         table.add_row(
-            escape(subset),
-            field,
+            escape(place if place != before else ""),
             _HEADINGS[row.metric],
             f"{100 * row.first:.1f}",
             f"{100 * row.second:.1f}",
             f"{100 * row.difference:+.1f}",
             f"{100 * row.low:+.1f} .. {100 * row.high:+.1f}",
-            f"{row.p_value:.2g}",
-            str(row.num_first_only),
-            str(row.num_second_only),
+            "< 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}",
             style="bold" if row.p_value < 0.05 else "",
         )
         before = place

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sgear.cli import data, prototypes
+from sgear.cli import data, features, prototypes
 from sgear.errors import SgearError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(prototypes.app, name="prototypes")
 app.add_typer(data.app, name="data")
+app.add_typer(features.app, name="features")
 
 Run = Annotated[Path, typer.Argument(help="Run directory, made by 'sgear train'.", metavar="RUN")]
 
@@ -116,11 +117,12 @@ def compare(
     dataset: Annotated[str, typer.Option(help="Compare its unseen participants and tail too, e.g. epic100.")] = "",
     root: Annotated[Path | None, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Draw the comparison on one page (html).")] = None,
 ) -> None:
     """Say whether one model is better than another: differences, intervals, paired tests."""
     from sgear.cli.compare import run_compare
 
-    run_compare(first, second, json, dataset=dataset or None, root=root)
+    run_compare(first, second, json, dataset=dataset or None, root=root, out=out)
 
 
 @app.command()

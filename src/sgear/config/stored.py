@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sgear.config.schema import SourceConfig
 from sgear.errors import ConfigError, FeatureError
-from sgear.features.lmdb import LmdbFeatures, LmdbLayout
+from sgear.features.lmdb import LmdbFeatures
+from sgear.features.lmdb_layout import LmdbLayout
 from sgear.features.multi import MultiFeatures
 from sgear.features.opening import find_features, is_stored, open_features
 from sgear.features.table import FeatureTable, StoredFeatures

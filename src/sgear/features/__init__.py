@@ -1,6 +1,7 @@
 """Stored features: one row per step of a video, read without looking ahead."""
 
-from sgear.features.lmdb import LmdbFeatures, LmdbLayout
+from sgear.features.lmdb import LmdbFeatures
+from sgear.features.lmdb_layout import LmdbLayout
 from sgear.features.multi import MultiFeatures
 from sgear.features.opening import open_features
 from sgear.features.store import FeatureStore

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import FeatureError
-from sgear.features.lmdb import RULSTM, LmdbLayout
 from sgear.features.lmdb_handle import import_lmdb
+from sgear.features.lmdb_layout import RULSTM, LmdbLayout
 from sgear.features.store import FeatureStore
 from sgear.features.table import check_finite, check_times
 from sgear.timing import TIME_TOLERANCE_S

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sgear.errors import FeatureError
-from sgear.features.lmdb import RULSTM, LmdbFeatures, LmdbLayout
+from sgear.features.lmdb import LmdbFeatures
+from sgear.features.lmdb_layout import RULSTM, LmdbLayout
 from sgear.features.store import FeatureStore
 from sgear.features.store_index import DESCRIPTION_NAME
 

@@ -8,28 +8,27 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sgear.metrics import marginalize
 from sgear.predictions import Predictions
 from sgear.report.style import HALF_IN, INK, SEQUENTIAL, shorten, styled
+from sgear.taxonomy import Field
 
 MAX_CLASSES = 25
 _MAX_WRITTEN_CELLS = 12
 
 
-def part_confusion(predictions: Predictions, part_of_action: NDArray[np.int64], num_parts: int) -> NDArray[np.int64]:
+def part_confusion(predictions: Predictions, field: Field) -> NDArray[np.int64]:
     """Count true against foretold verbs (or nouns).
 
     Args:
         predictions: Scores of a split.
-        part_of_action: Verb (or noun) id of each action [A].
-        num_parts: Number of verbs (or nouns).
+        field: `verb` or `noun`.
 
     Returns:
-        Counts [num_parts num_parts], true in rows, most probable by marginalisation in columns.
+        Counts [K K], true in rows, foretold in columns: by the field's own head, or by summed action probabilities.
     """
-    foretold = marginalize(predictions.probs, part_of_action, num_parts).argmax(axis=1)
-    counts = np.zeros((num_parts, num_parts), dtype=np.int64)
-    np.add.at(counts, (part_of_action[predictions.targets], foretold), 1)
+    num_classes = len(predictions.taxonomy.names(field))
+    counts = np.zeros((num_classes, num_classes), dtype=np.int64)
+    np.add.at(counts, (predictions.field_targets(field), predictions.field_probs(field).argmax(axis=1)), 1)
     return counts
 
 

@@ -31,6 +31,7 @@ class ReportRun:
         visual: Visual prototypes, where the model has them.
         language: Language prototypes, where the run used them.
         provenance: Content of `run.json`.
+        horizons: Content of `horizons.json`, where the run was evaluated at several anticipation times.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ReportRun:
     visual: Float[Tensor, "A D"] | None = None
     language: Float[Tensor, "A E"] | None = None
     provenance: dict = field(default_factory=dict)
+    horizons: dict | None = None
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,15 @@ from sgear.report.classes import MAX_NAMED_CLASSES, frequency_bands, recall_by_b
 from sgear.report.confusion import MAX_CLASSES, confusion_matrix, part_confusion
 from sgear.report.contents import Film, Reference, ReportRun, aligned_runs, distinct_titles
 from sgear.report.curves import learning_curves
+from sgear.report.horizon_plot import horizon_curve
 from sgear.report.page import CSS
 from sgear.report.prototypes import MAX_CELLS, MAX_DOTS, similarity_agreement, similarity_matrices
+from sgear.report.reliability_plot import calibration_of, reliability_diagram
 from sgear.report.style import WIDE_IN, to_svg
+from sgear.report.subset_bars import subset_bars
 from sgear.report.tables import facts, protocol_text, provenance_table, score_table
 from sgear.report.timeline import MAX_SEGMENTS, forecast_timeline, outcomes
+from sgear.timing import VJepaProtocol
 
 # All figures are shown at this scale, so that their letters have one size.
 _PIXELS_PER_INCH = 912 / WIDE_IN
@@ -85,20 +89,52 @@ def _bands(runs: Sequence[ReportRun], benchmark: Benchmark) -> Section:
     return Section("Recall per frequency band", reading, (("recall at 5 per frequency band", figure),))
 
 
+def _subsets(runs: Sequence[ReportRun], benchmark: Benchmark) -> Section:
+    reading = (
+        "Class-mean recall@5 with 95 % bootstrap intervals over segments: all segments, participants never seen in "
+        "training (unseen), and rare classes (tail), as the benchmark defines them."
+    )
+    figure = subset_bars(runs, benchmark.subset_masks)
+    return Section("Verbs, nouns, actions", reading, (("recall at 5 overall and in subsets", figure),))
+
+
+def _calibration(runs: Sequence[ReportRun]) -> Section:
+    reading = (
+        "On the diagonal a probability means what it says: of the segments that got 30 % for the likeliest class, 30 % "
+        "are of it. Below the diagonal a model is too sure. ECE is the mean distance from the diagonal"
+        + (", one number per run in the order above." if len(runs) > 1 else ".")
+        + " Below: how many segments each bin holds."
+    )
+    return Section("Calibration", reading, (("reliability diagrams", reliability_diagram(runs, calibration_of(runs))),))
+
+
+def _horizons(runs: Sequence[ReportRun], titles: Sequence[str]) -> Section | None:
+    figure = horizon_curve(runs, titles)
+    if figure is None:
+        return None
+    early = "; ".join(
+        f"{title} foretells an action {run.horizons['time_to_action_s']:.2f} s before it starts"
+        for run, title in zip(runs, titles, strict=True)
+        if run.horizons is not None
+    )
+    reading = (
+        "Scores of the actions by the time between the last frame seen and the action; a ring marks the time the run "
+        f"was trained at. On average over segments, {early} (first time among the five best; 0 s if never)."
+    )
+    return Section("How far ahead", reading, (("scores by anticipation time", figure),))
+
+
 def _confusion(run: ReportRun, title: str, benchmark: Benchmark) -> Section:
     taxonomy = benchmark.taxonomy
     figures = []
-    for part, part_of_action, names in (
-        ("verb", taxonomy.verb_of_action, taxonomy.verbs),
-        ("noun", taxonomy.noun_of_action, taxonomy.nouns),
-    ):
-        counts = part_confusion(run.predictions, part_of_action, len(names))
-        figures.append((f"confusion of {part}s", confusion_matrix(counts, names, part=part)))
+    for field in ("verb", "noun"):
+        counts = part_confusion(run.predictions, field)
+        figures.append((f"confusion of {field}s", confusion_matrix(counts, taxonomy.names(field), part=field)))
     most = max(len(taxonomy.verbs), len(taxonomy.nouns))
     only = f" The {MAX_CLASSES} commonest true classes are shown." if most > MAX_CLASSES else ""
     reading = (
         f"Verbs first, then nouns, of {title}: each row is a true class and says in percent what the model held for "
-        f"likeliest, by the sum of its action probabilities. A good model is dark on the diagonal.{only}"
+        f"likeliest. A good model is dark on the diagonal.{only}"
     )
     return Section("Confusion of verbs and of nouns", reading, tuple(figures))
 
@@ -149,6 +185,11 @@ def _timeline(film: Film, title: str) -> Section:
     return Section("Forecast timeline", reading, (("forecasts through a video", forecast_timeline(film)),))
 
 
+def _caveat(run: ReportRun) -> str:
+    is_vjepa = run.predictions.protocol["kind"] == VJepaProtocol.kind
+    return f"<p class='note'>Warning: {escape(VJepaProtocol.CAVEAT)}</p>" if is_vjepa else ""
+
+
 def render_report(
     runs: Sequence[ReportRun],
     references: Sequence[Reference],
@@ -160,11 +201,14 @@ def render_report(
     aligned = aligned_runs(runs, benchmark)
     titles = distinct_titles(aligned)
     last, last_title = aligned[-1], titles[-1]
-    curves = _curves(aligned)
+    curves, horizons = _curves(aligned), _horizons(aligned, titles)
     sections = [
         *([curves] if curves is not None else []),
+        _subsets(aligned, benchmark),
+        *([horizons] if horizons is not None else []),
         _classes(aligned, benchmark),
         _bands(aligned, benchmark),
+        _calibration(aligned),
         _confusion(last, last_title, benchmark),
         *_prototypes(last, last_title, benchmark),
         *([_timeline(film, last_title)] if film is not None and film.truth else []),
@@ -177,7 +221,7 @@ def render_report(
             "<meta name='viewport' content='width=device-width, initial-scale=1'>",
             f"<title>{escape(heading)}</title><style>{CSS}</style></head><body><main>",
             f"<header><p class='kicker'>sgear report</p><h1>{escape(heading)}</h1>",
-            f"<p class='stamp'>{escape(protocol_text(last.predictions.protocol))}</p></header>",
+            f"<p class='stamp'>{escape(protocol_text(last.predictions.protocol))}</p>{_caveat(last)}</header>",
             score_table(aligned, references),
             facts(aligned, benchmark),
             provenance_table(aligned),

@@ -31,6 +31,7 @@ from sgear.losses import Objective
 from sgear.models import AnticipationModel
 from sgear.training.checkpoints import Progress, load_newest_checkpoint, save_checkpoint
 from sgear.training.config import OptimConfig, RuntimeConfig
+from sgear.training.memory import keep_freed_memory
 from sgear.training.optim import build_optimizer, lr_scale
 from sgear.training.run import RunDirectory
 from sgear.training.step import TrainStep
@@ -104,6 +105,8 @@ def fit(
         RunError: If `resume` is set and there is no checkpoint.
     """
     accelerator = make_accelerator(runtime, accumulate=optim.accumulate)
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     set_seed(seed)
     sampler = EpochSampler(len(train), seed)
     # A loader draws a seed for its workers whenever it starts; from its own generator, so that starting once more

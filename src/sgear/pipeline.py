@@ -24,6 +24,7 @@ from sgear.models.pretrained import TrainedModel, load_model, save_model
 from sgear.models.rulstm import Rulstm
 from sgear.predictions import Predictions, score
 from sgear.predictions.horizons import score_horizons
+from sgear.predictions.scoring import Subsets
 from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Field, Taxonomy
@@ -234,7 +235,7 @@ def make_report(predictions: Predictions, benchmark: Benchmark) -> dict:
         "num_evaluated": len(table),
         "num_from_prior": table.provenance.get("num_from_prior", 0),
     }
-    subsets = benchmark.subset_masks
+    subsets: Subsets = benchmark.subset_masks
     if table.protocol["kind"] == VJepaProtocol.kind:
         is_kept = benchmark.trained_action_mask[table.targets]
         table = table.take(np.flatnonzero(is_kept))

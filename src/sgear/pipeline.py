@@ -23,8 +23,8 @@ from sgear.models import AnticipationModel
 from sgear.models.pretrained import TrainedModel, load_model, save_model
 from sgear.models.rulstm import Rulstm
 from sgear.predictions import Predictions, score
+from sgear.predictions.evaluated import evaluated_part
 from sgear.predictions.horizons import score_horizons
-from sgear.predictions.scoring import Subsets
 from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Field, Taxonomy
@@ -228,6 +228,7 @@ def make_report(predictions: Predictions, benchmark: Benchmark) -> dict:
     table = predictions.aligned_to(tuple(asked.uids))
     if not np.array_equal(table.targets, asked.column("action_id")):
         raise PredictionError(f"the true actions in the predictions are not those of {benchmark.name}")
+    table, subsets = evaluated_part(table, benchmark.trained_action_mask, benchmark.subset_masks)
     report: dict = {
         "benchmark": benchmark.name,
         "protocol": table.protocol,
@@ -235,14 +236,8 @@ def make_report(predictions: Predictions, benchmark: Benchmark) -> dict:
         "num_evaluated": len(table),
         "num_from_prior": table.provenance.get("num_from_prior", 0),
     }
-    subsets: Subsets = benchmark.subset_masks
     if table.protocol["kind"] == VJepaProtocol.kind:
-        is_kept = benchmark.trained_action_mask[table.targets]
-        table = table.take(np.flatnonzero(is_kept))
-        subsets = {
-            name: {field: mask[is_kept] for field, mask in by_field.items()} for name, by_field in subsets.items()
-        }
-        report |= {"num_evaluated": len(table), "caveat": VJepaProtocol.CAVEAT}
+        report |= {"caveat": VJepaProtocol.CAVEAT}
     return report | {"scores": score(table, subsets=subsets, many_shot=benchmark.many_shot_ids)}
 
 

@@ -160,6 +160,11 @@ def test_missing_and_unexpected_segments_are_counted(changed):
     ]
 
 
+def test_a_file_of_another_split_is_only_said_to_be_that(good):
+    result = check_submission(good, uids=["P02_1", "P02_2"], taxonomy=EPIC100_TAXONOMY)
+    assert [problem.num_segments for problem in result] == [2, 4]
+
+
 def entry_change(field, change):
     return lambda result: change(result["results"][SECOND][field])
 

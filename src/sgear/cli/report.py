@@ -9,12 +9,14 @@ from rich.console import Console
 from sgear.cli.comparison import print_comparison
 from sgear.config.build import load_benchmark
 from sgear.config.compose import load_run_config
+from sgear.datasets.benchmark import Benchmark
 from sgear.report import (
     Film,
     ReportRun,
     aligned_runs,
     collect_film,
     collect_run,
+    evaluated_runs,
     film_of_predictions,
     references_of,
     write_report,
@@ -24,11 +26,11 @@ from sgear.training.run import RunDirectory
 __all__ = ["collect", "collect_film", "run_report"]
 
 
-def collect(path: Path) -> ReportRun:
-    """Read a run, with the language prototypes that its configuration names."""
+def collect(path: Path, benchmark: Benchmark) -> ReportRun:
+    """Read a run of a data set, with the language prototypes that its configuration names."""
     config = load_run_config(RunDirectory(path).require().config)
     file = config.init.language_prototypes
-    return collect_run(path, language_file=Path(file) if file else None)
+    return collect_run(path, benchmark=benchmark, language_file=Path(file) if file else None)
 
 
 def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None) -> None:
@@ -42,10 +44,9 @@ def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None) 
     Raises:
         SgearError: If a run is incomplete, or runs must not be compared.
     """
-    collected = [collect(path) for path in runs]
-    config = load_run_config(RunDirectory(runs[-1]).config)
+    config = load_run_config(RunDirectory(runs[-1]).require().config)
     benchmark = load_benchmark(config.dataset)
-    aligned = aligned_runs(collected, benchmark)
+    aligned, benchmark = evaluated_runs(aligned_runs([collect(path, benchmark) for path in runs], benchmark), benchmark)
     references = references_of(benchmark, aligned[-1].predictions, dataset=config.dataset.name)
     if film is None:
         film = film_of_predictions(benchmark, aligned[-1].predictions)

@@ -177,16 +177,16 @@ class _Rows:
                 self.findings.about(uid, "the narration id is not one of this split")
             else:
                 self._read_entry(uid, entry)
-        if entries and not self.num_with_actions:
+        objects = [uid for uid in self.uids if isinstance(entries.get(uid), JsonObject | ScoreObject)]
+        if objects and not self.num_with_actions:
             self.findings.add(
                 "no segment has 'action' scores: the server ranks actions by the product of verb and noun "
                 "probabilities instead",
                 level="warning",
             )
-        elif self.num_with_actions:
-            for uid in self.uids:
-                entry = entries.get(uid)
-                if isinstance(entry, JsonObject | ScoreObject) and "action" not in _mapping(entry):
+        else:
+            for uid in objects:
+                if "action" not in _mapping(entries[uid]):
                     self.findings.about(uid, "'action' is missing, though other segments have it")
         self._check_ties()
 

@@ -8,7 +8,15 @@ from sgear.report.collect import (
     frequency_reference,
     references_of,
 )
-from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Film, Reference, ReportRun, aligned_runs
+from sgear.report.contents import (
+    BAYES_CEILING,
+    FREQUENCY_BASELINE,
+    Film,
+    Reference,
+    ReportRun,
+    aligned_runs,
+    evaluated_runs,
+)
 from sgear.report.html import write_report
 from sgear.report.scores import score_rows
 
@@ -22,6 +30,7 @@ __all__ = [
     "ceiling_reference",
     "collect_film",
     "collect_run",
+    "evaluated_runs",
     "film_of_predictions",
     "frequency_reference",
     "references_of",

@@ -16,6 +16,7 @@ from sgear.metrics import class_mean_recall, marginalize, top_k_accuracy
 from sgear.models.pretrained import load_model
 from sgear.models.prototype_bank import PrototypeBank
 from sgear.predictions import Predictions, score
+from sgear.predictions.evaluated import evaluated_part
 from sgear.prototypes import LanguagePrototypes
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Film, Reference, ReportRun
 from sgear.streaming.forecast import Forecast
@@ -23,6 +24,8 @@ from sgear.timing import VJepaProtocol
 from sgear.training.run import RunDirectory, read_json
 
 _SCORE_TOLERANCE = 1e-6
+# The curve may have been computed on another device than the report, where a few segments near a tie differ.
+_HORIZON_TOLERANCE = 0.005
 
 
 def _read_log(path: Path) -> tuple[dict, ...]:
@@ -42,14 +45,13 @@ def _read_log(path: Path) -> tuple[dict, ...]:
 
 
 def _check_report(path: Path, report: dict, predictions: Predictions) -> None:
+    """Raise if a report is not that of the given predictions, which are those that count under their protocol."""
     try:
         stored, num_evaluated = report["scores"]["overall"]["action"], report["num_evaluated"]
         computed = score(predictions)["overall"]["action"]
         agrees = all(abs(stored[name] - value) < _SCORE_TOLERANCE for name, value in computed.items())
     except (KeyError, TypeError) as err:
         raise RunError(f"{path}: lacks {err}; write it again with 'sgear evaluate'") from err
-    if predictions.protocol["kind"] == VJepaProtocol.kind:
-        return  # Its scores leave out untrained classes, which only the data set knows.
     if not agrees or num_evaluated != len(predictions):
         raise RunError(
             f"{path}: says top-1 {stored['top1']:.4f} on {num_evaluated} segments, but the predictions beside it give "
@@ -57,15 +59,36 @@ def _check_report(path: Path, report: dict, predictions: Predictions) -> None:
         )
 
 
-def collect_run(path: Path, *, language_file: Path | None = None) -> ReportRun:
+def _check_horizons(path: Path, horizons: dict, report: dict) -> None:
+    """Raise if a horizon curve is not that of the model beside it, e.g. of an earlier training."""
+    try:
+        trained = horizons["scores"].get(f"{horizons['trained_tau_a_s']:g}")
+        float(horizons["time_to_action_s"])
+        for numbers in horizons["scores"].values():
+            [float(numbers["action"][name]) for name in ("top1", "top5", "recall5")]
+        stored = report["scores"]["overall"]["action"]
+        gap = max(abs(trained["action"][name] - stored[name]) for name in ("top1", "top5")) if trained else 0.0
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        raise RunError(f"{path}: damaged ({err}); write it again with 'sgear evaluate RUN --tau-a ...'") from err
+    if gap > _HORIZON_TOLERANCE:
+        raise RunError(
+            f"{path}: differs by {100 * gap:.1f} points from report.json at the anticipation time that the run was "
+            "trained for, so it is of another model; write it again with 'sgear evaluate RUN --tau-a ...', or delete it"
+        )
+
+
+def collect_run(path: Path, *, benchmark: Benchmark | None = None, language_file: Path | None = None) -> ReportRun:
     """Read everything that a report shows of a run.
 
     Args:
         path: Run directory.
+        benchmark: Data set of the run. Only the check of a run under the vjepa protocol needs it, whose scores leave
+            out what training never shows.
         language_file: Language prototypes that the run's configuration names.
 
     Raises:
         RunError: If model, predictions, report or log are missing, damaged, or contradict each other.
+        ValueError: If a run under the vjepa protocol comes without its benchmark.
         PrototypeError: If the language prototypes are missing or belong to another vocabulary.
     """
     run = RunDirectory(path).require()
@@ -74,7 +97,15 @@ def collect_run(path: Path, *, language_file: Path | None = None) -> ReportRun:
     trained = load_model(run.model)
     predictions = Predictions.load(run.predictions)
     report = read_json(run.report)
-    _check_report(run.report, report, predictions)
+    counted = predictions
+    if benchmark is not None:
+        counted, _ = evaluated_part(predictions, benchmark.trained_action_mask, {})
+    elif predictions.protocol["kind"] == VJepaProtocol.kind:
+        raise ValueError(f"{path}: the vjepa protocol leaves out actions without training segments; give the benchmark")
+    _check_report(run.report, report, counted)
+    horizons = read_json(run.horizons) if run.horizons.is_file() else None
+    if horizons is not None:
+        _check_horizons(run.horizons, horizons, report)
     bank = getattr(trained.model, "bank", None)
     language = None
     if language_file is not None:
@@ -89,7 +120,7 @@ def collect_run(path: Path, *, language_file: Path | None = None) -> ReportRun:
         visual=bank.visual.detach().clone() if isinstance(bank, PrototypeBank) else None,
         language=language,
         provenance=provenance,
-        horizons=read_json(run.horizons) if run.horizons.is_file() else None,
+        horizons=horizons,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions
+from sgear.predictions.evaluated import evaluated_rows
 from sgear.streaming.forecast import Forecast
 
 FREQUENCY_BASELINE = "frequency baseline"
@@ -100,6 +101,21 @@ def aligned_runs(runs: Sequence[ReportRun], benchmark: Benchmark) -> tuple[Repor
             raise PredictionError(f"{pair}: no common report is possible, {err}") from err
         aligned.append(replace(run, predictions=predictions))
     return tuple(aligned)
+
+
+def evaluated_runs(runs: Sequence[ReportRun], benchmark: Benchmark) -> tuple[tuple[ReportRun, ...], Benchmark]:
+    """Return runs and benchmark without the segments that the protocol of the runs leaves out of the score.
+
+    Args:
+        runs: Aligned runs; see `aligned_runs`.
+        benchmark: Their benchmark.
+    """
+    is_kept = evaluated_rows(runs[0].predictions, benchmark.trained_action_mask)
+    if is_kept.all():
+        return tuple(runs), benchmark
+    rows = np.flatnonzero(is_kept)
+    kept = tuple(replace(run, predictions=run.predictions.take(rows)) for run in runs)
+    return kept, replace(benchmark, validation=benchmark.validation.take(is_kept))
 
 
 def distinct_titles(runs: Sequence[ReportRun]) -> list[str]:

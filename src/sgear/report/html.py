@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,18 +12,22 @@ from matplotlib.figure import Figure
 from sgear.datasets.benchmark import Benchmark
 from sgear.report.classes import MAX_NAMED_CLASSES, frequency_bands, recall_by_band, recall_by_class
 from sgear.report.confusion import MAX_CLASSES, confusion_matrix, part_confusion
-from sgear.report.contents import Film, Reference, ReportRun, aligned_runs, distinct_titles
+from sgear.report.contents import Film, Reference, ReportRun, aligned_runs, distinct_titles, evaluated_runs
 from sgear.report.curves import learning_curves
 from sgear.report.horizon_plot import horizon_curve
-from sgear.report.page import CSS
+from sgear.report.page import render_document, write_page
 from sgear.report.prototypes import MAX_CELLS, MAX_DOTS, similarity_agreement, similarity_matrices
-from sgear.report.reliability_plot import calibration_of, reliability_diagram
+from sgear.report.reliability_plot import FEW_SEGMENTS, calibration_of, reliability_diagram
 from sgear.report.style import WIDE_IN, to_svg
-from sgear.report.subset_bars import subset_bars
-from sgear.report.tables import facts, protocol_text, provenance_table, score_table
+from sgear.report.subset_bars import METRIC_NAMES, drawn_metrics, subset_bars, subset_sizes
+from sgear.report.tables import caveat_text, facts, protocol_text, provenance_table, score_table
 from sgear.report.timeline import MAX_SEGMENTS, forecast_timeline, outcomes
-from sgear.timing import VJepaProtocol
 
+CALIBRATION_READING = (
+    "On the diagonal a probability means what it says: of the segments whose likeliest class got 30%, 30% are of that "
+    "class; below it the model is too sure, above it too modest. ECE is the mean distance from the diagonal, weighted "
+    f"by segments; a hollow dot stands for fewer than {FEW_SEGMENTS} of them, and the lower panels count them."
+)
 # All figures are shown at this scale, so that their letters have one size.
 _PIXELS_PER_INCH = 912 / WIDE_IN
 
@@ -89,23 +92,31 @@ def _bands(runs: Sequence[ReportRun], benchmark: Benchmark) -> Section:
     return Section("Recall per frequency band", reading, (("recall at 5 per frequency band", figure),))
 
 
+_SUBSET_MEANINGS = {
+    "overall": "all segments",
+    "unseen": "participants who never occur in training",
+    "tail": "classes that are rare in training",
+    "many-shot": "classes that are frequent in training",
+}
+
+
 def _subsets(runs: Sequence[ReportRun], benchmark: Benchmark) -> Section:
+    names = {
+        name: f"{name} ({_SUBSET_MEANINGS[name]})" if name in _SUBSET_MEANINGS else name
+        for name in subset_sizes(benchmark)
+    }
+    metrics = " and ".join(METRIC_NAMES[metric] for metric in drawn_metrics(benchmark))
     reading = (
-        "Class-mean recall@5 with 95 % bootstrap intervals over segments: all segments, participants never seen in "
-        "training (unseen), and rare classes (tail), as the benchmark defines them."
+        f"{metrics[0].upper()}{metrics[1:]} of {', '.join(names.values())}, as the benchmark defines them, with the "
+        "number of segments. The thin line is the 95 % bootstrap interval: where the score might have been, had other "
+        "segments been recorded."
     )
-    figure = subset_bars(runs, benchmark.subset_masks)
-    return Section("Verbs, nouns, actions", reading, (("recall at 5 overall and in subsets", figure),))
+    return Section("Verbs, nouns, actions", reading, (("scores overall and in subsets", subset_bars(runs, benchmark)),))
 
 
 def _calibration(runs: Sequence[ReportRun]) -> Section:
-    reading = (
-        "On the diagonal a probability means what it says: of the segments that got 30 % for the likeliest class, 30 % "
-        "are of it. Below the diagonal a model is too sure. ECE is the mean distance from the diagonal"
-        + (", one number per run in the order above." if len(runs) > 1 else ".")
-        + " Below: how many segments each bin holds."
-    )
-    return Section("Calibration", reading, (("reliability diagrams", reliability_diagram(runs, calibration_of(runs))),))
+    figure = reliability_diagram(calibration_of(runs), distinct_titles(runs))
+    return Section("Calibration", CALIBRATION_READING, (("reliability diagrams", figure),))
 
 
 def _horizons(runs: Sequence[ReportRun], titles: Sequence[str]) -> Section | None:
@@ -185,11 +196,6 @@ def _timeline(film: Film, title: str) -> Section:
     return Section("Forecast timeline", reading, (("forecasts through a video", forecast_timeline(film)),))
 
 
-def _caveat(run: ReportRun) -> str:
-    is_vjepa = run.predictions.protocol["kind"] == VJepaProtocol.kind
-    return f"<p class='note'>Warning: {escape(VJepaProtocol.CAVEAT)}</p>" if is_vjepa else ""
-
-
 def render_report(
     runs: Sequence[ReportRun],
     references: Sequence[Reference],
@@ -198,7 +204,7 @@ def render_report(
     film: Film | None = None,
 ) -> str:
     """Return the page; arguments and errors are those of `write_report`."""
-    aligned = aligned_runs(runs, benchmark)
+    aligned, benchmark = evaluated_runs(aligned_runs(runs, benchmark), benchmark)
     titles = distinct_titles(aligned)
     last, last_title = aligned[-1], titles[-1]
     curves, horizons = _curves(aligned), _horizons(aligned, titles)
@@ -214,20 +220,14 @@ def render_report(
         *([_timeline(film, last_title)] if film is not None and film.truth else []),
     ]
     subject = last_title if len(aligned) == 1 else f"{len(aligned)} runs side by side"
-    heading = f"{benchmark.name}: {subject}"
-    return "".join(
-        (
-            "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
-            "<meta name='viewport' content='width=device-width, initial-scale=1'>",
-            f"<title>{escape(heading)}</title><style>{CSS}</style></head><body><main>",
-            f"<header><p class='kicker'>sgear report</p><h1>{escape(heading)}</h1>",
-            f"<p class='stamp'>{escape(protocol_text(last.predictions.protocol))}</p>{_caveat(last)}</header>",
-            score_table(aligned, references),
-            facts(aligned, benchmark),
-            provenance_table(aligned),
-            *(section.to_html() for section in sections),
-            "</main></body></html>\n",
-        )
+    tables = (score_table(aligned, references), facts(aligned, benchmark), provenance_table(aligned))
+    protocol = last.predictions.protocol
+    return render_document(
+        kicker="sgear report",
+        heading=f"{benchmark.name}: {subject}",
+        stamp=protocol_text(protocol),
+        caveat=caveat_text(protocol),
+        body="".join((*tables, *(section.to_html() for section in sections))),
     )
 
 
@@ -252,8 +252,4 @@ def write_report(
         ValueError: If there is no run.
         PredictionError: If the runs must not be compared, or do not belong to the benchmark.
     """
-    page = render_report(runs, references, benchmark, film=film)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f"{out.name}.part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, out)
+    write_page(render_report(runs, references, benchmark, film=film), out)

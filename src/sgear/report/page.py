@@ -1,6 +1,10 @@
-"""The style sheet of the report: for a screen, a phone and paper."""
+"""The frame of every page: head, title, style sheet for a screen, a phone and paper; and the way to disk."""
 
 from __future__ import annotations
+
+import os
+from html import escape
+from pathlib import Path
 
 CSS = """
 :root { --ink: #1d2329; --muted: #66717b; --rule: #d5dbe0; --faint: #f1f4f6; --accent: #1f5f8b; }
@@ -15,6 +19,8 @@ h2 { font-size: 17px; margin: 0 0 4px; font-weight: 650; }
 header { border-bottom: 2px solid var(--ink); padding-bottom: 14px; }
 .kicker { margin: 0 0 4px; font-size: 12px; letter-spacing: .08em; text-transform: uppercase; color: var(--muted); }
 .stamp { margin: 0; font-size: 14px; color: var(--muted); }
+.caveat { max-width: 44em; margin: 14px 0 0; padding: 10px 14px; border-left: 4px solid #c0392b; background: #fbeeec;
+  font-size: 15px; }
 section { margin-top: 38px; }
 .reading { max-width: 44em; margin: 0 0 14px; }
 .note { max-width: 60em; margin: 8px 0 0; font-size: 13.5px; color: var(--muted); }
@@ -57,3 +63,36 @@ figure svg text { font-family: inherit !important; }
   @page { margin: 16mm; }
 }
 """
+
+
+def render_document(*, kicker: str, heading: str, stamp: str, body: str, caveat: str = "", css: str = "") -> str:
+    """Return a whole page.
+
+    Args:
+        kicker: Small line above the heading: which command made the page.
+        heading: Title.
+        stamp: Line below it: what the numbers were measured under.
+        body: HTML of the sections; everything else is text.
+        caveat: Warning that must not be overlooked.
+        css: Rules of this page alone.
+    """
+    warning = f"<p class='caveat'><b>Warning</b>: {escape(caveat)}.</p>" if caveat else ""
+    return "".join(
+        (
+            "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
+            "<meta name='viewport' content='width=device-width, initial-scale=1'>",
+            f"<title>{escape(heading)}</title><style>{CSS}{css}</style></head><body><main>",
+            f"<header><p class='kicker'>{escape(kicker)}</p><h1>{escape(heading)}</h1>",
+            f"<p class='stamp'>{escape(stamp)}</p>{warning}</header>",
+            body,
+            "</main></body></html>\n",
+        )
+    )
+
+
+def write_page(page: str, out: Path) -> None:
+    """Write a page, whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f"{out.name}.part")
+    part.write_text(page, encoding="utf-8")
+    os.replace(part, out)

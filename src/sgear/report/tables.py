@@ -8,6 +8,7 @@ from html import escape
 from sgear.datasets.benchmark import Benchmark
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
 from sgear.report.scores import COLUMNS, SHARED, Column, ScoreRow, percent, score_rows, used_columns
+from sgear.timing import VJepaProtocol
 
 _UNITS = {"tau_a_s": ("tau_a", "s"), "tau_o_s": ("tau_o", "s"), "fps": ("fps", "")}
 
@@ -18,6 +19,11 @@ def _protocol_items(protocol: dict[str, float | str]) -> dict[str, str]:
         label, unit = _UNITS.get(name, (name, ""))
         items[label] = f"{value:g} {unit}".strip() if isinstance(value, int | float) else str(value)
     return items
+
+
+def caveat_text(protocol: dict[str, float | str]) -> str:
+    """Return the warning that belongs to numbers of a protocol; empty for most."""
+    return VJepaProtocol.CAVEAT if protocol["kind"] == VJepaProtocol.kind else ""
 
 
 def protocol_text(protocol: dict[str, float | str]) -> str:

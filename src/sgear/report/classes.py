@@ -115,9 +115,14 @@ def _named_dots(runs: Sequence[ReportRun], order: NDArray, names: Sequence[str],
     return figure
 
 
+def _doublings(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the bin of each count: 0, 1 to 2, 3 to 6, 7 to 14, and so on."""
+    return np.floor(np.log2(counts + 1.0)).astype(int)
+
+
 def _mean_by_count(counts: NDArray[np.int64], values: NDArray) -> tuple[NDArray, NDArray]:
     """Return place (count + 1) and mean of bins that each double the count."""
-    bins = np.floor(np.log2(counts + 1.0)).astype(int)
+    bins = _doublings(counts)
     sizes = np.bincount(bins)
     filled = sizes > 0
     places = np.exp(np.bincount(bins, weights=np.log(counts + 1.0))[filled] / sizes[filled])
@@ -125,8 +130,8 @@ def _mean_by_count(counts: NDArray[np.int64], values: NDArray) -> tuple[NDArray,
 
 
 def _cloud(titles: Sequence[str], recalls: Sequence[NDArray], order: NDArray, counts: NDArray) -> Figure:
-    figure = Figure(figsize=(WIDE_IN, 3.2), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(WIDE_IN, 3.9), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
     rng = np.random.default_rng(0)
     # Counts and recalls are small whole ratios: without a little noise thousands of dots would be a few dozen.
     places = (counts[order] + 1.0) * np.exp(rng.normal(0, 0.04, len(order)))
@@ -142,8 +147,19 @@ def _cloud(titles: Sequence[str], recalls: Sequence[NDArray], order: NDArray, co
     axes.minorticks_off()
     axes.set_ylim(-0.05, 1.05)
     percent_axis(axes, which="y")
-    axes.set_xlabel("training segments of the class")
     axes.set_ylabel("recall@5")
+    sizes = np.bincount(_doublings(counts[order]))
+    edges = 2.0 ** np.arange(len(sizes) + 1)
+    below.bar(edges[:-1] * 2**0.02, sizes, np.diff(edges) * 2**-0.04, align="edge", color=RULE)
+    for size, left in zip(sizes, edges[:-1], strict=True):
+        below.annotate(
+            f"{size:,}", (left * 2**0.5, size), (0, 2), textcoords="offset points", ha="center", color=MUTED, fontsize=6
+        )
+    below.set_ylim(0, 1.35 * sizes.max())
+    below.set_yticks([])
+    below.spines["left"].set_visible(False)
+    below.set_ylabel("classes")
+    below.set_xlabel("training segments of the class")
     run_legend(figure, titles, marker="o")
     return figure
 

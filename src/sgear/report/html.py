@@ -74,7 +74,8 @@ def _classes(runs: Sequence[ReportRun], benchmark: Benchmark) -> Section:
         "is among the five best scores. Numbers of segments stand on the right."
         if num_evaluated <= MAX_NAMED_CLASSES
         else "One dot per class and run (slightly scattered so that dots do not hide each other), with the mean "
-        "over classes of similar frequency."
+        "over classes of similar frequency: each point doubles the number of training segments. The bars below count "
+        "the classes."
     )
     absent = f" {silent} classes without evaluated segments are not drawn." if silent else ""
     figure = recall_by_class(runs, benchmark.taxonomy.action_names, counts)

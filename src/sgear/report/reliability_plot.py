@@ -76,7 +76,7 @@ def reliability_diagram(tables: Calibration, titles: Sequence[str]) -> Figure:
     lower.set_yscale("log")
     lower.set_ylim(0.7, 2 * most)
     powers = [10**power for power in range(len(str(most)))]
-    ticks = powers[:: -(-len(powers) // 3)]
+    ticks = powers[:: -(-len(powers) // 4)]
     lower.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
     lower.yaxis.set_minor_locator(NullLocator())
     lower.set_ylabel("segments")

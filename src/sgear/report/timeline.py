@@ -175,13 +175,15 @@ def _draw_stave(axes: Axes, film: Film, colour_of: dict[str, str], span_s: tuple
         _draw_heat(axes, part, rows, [colour_of[action] for action in rows], high_s)
     for row in range(1, len(rows)):
         axes.axhline(_FIRST_ROW_Y + row, color="white", lw=1.2, zorder=1.5)
-    for start_s, stop_s, action in part.truth:
+    starts_s = [start_s for start_s, _, _ in part.truth]
+    for (start_s, stop_s, action), next_s in zip(part.truth, [*starts_s[1:], high_s], strict=True):
         left_s, right_s = max(start_s, low_s), min(stop_s, high_s)
         width_s = right_s - left_s
         axes.add_patch(
             Rectangle((left_s, 0), width_s, _LANE_HEIGHT, fc=colour_of[action], ec="white", lw=0.6, zorder=2)
         )
-        _write_in(axes, left_s, right_s, action, points_per_s)
+        # Where actions overlap, the later one covers the rest of the earlier one.
+        _write_in(axes, left_s, min(right_s, next_s), action, points_per_s)
         if action in rows:
             top = _FIRST_ROW_Y + rows.index(action)
             axes.add_patch(Rectangle((left_s, top), width_s, 1, fill=False, ec=INK, lw=0.7, zorder=3))

@@ -64,7 +64,7 @@ def test_an_annotation_that_ends_before_it_starts_is_named_by_file_and_row(copy:
 
 def test_an_unknown_class_is_named_by_file_and_row(copy: Path, tmp_path: Path):
     edit(copy / "annotations" / "EPIC_100_validation.csv", 3, 10, "77")
-    assert_refused(train(copy, tmp_path / "runs"), "EPIC_100_validation.csv", "row 3")
+    assert_refused(train(copy, tmp_path / "runs"), "EPIC_100_validation.csv", "line 3")
     assert not (tmp_path / "runs").exists()
 
 

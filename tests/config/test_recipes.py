@@ -49,7 +49,7 @@ def configs() -> dict[str, ExperimentConfig]:
     names = [
         name
         for name in list_experiments()
-        if name.split("/")[0] in FAMILIES and not name.split("/")[1].startswith(stored)
+        if name.split("/")[0] in FAMILIES and not name.split("/")[1].startswith((*stored, "ablation"))
     ]
     found = {name: compose_experiment([f"experiment={name}"]) for name in names}
     file_of_run = {config.name: name for name, config in found.items()}

@@ -67,7 +67,7 @@ def test_without_the_variable_the_folder_data_is_searched(tmp_path: Path, monkey
 
 
 def test_own_files_have_no_usual_place(data: Path) -> None:
-    with pytest.raises(AnnotationError, match="dataset.root=FOLDER"):
+    with pytest.raises(AnnotationError, match=r"dataset\.root=FOLDER"):
         load_dataset("csv")
 
 

@@ -1,4 +1,6 @@
-"""The page that compares two models, and the figures of subsets, horizons and calibration."""
+"""The page that compares two models: its numbers are those of the metrics, and it needs nothing else."""
+
+from __future__ import annotations
 
 import re
 from dataclasses import replace
@@ -6,29 +8,24 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from report_examples import PROTOCOL, make_benchmark, make_log, make_predictions
+from report_examples import PROTOCOL, make_benchmark, make_predictions
 
+from sgear.cli.compare import run_compare
 from sgear.errors import PredictionError
-from sgear.metrics import class_mean_recall
-from sgear.predictions import score
-from sgear.report import ReportRun
-from sgear.report.comparison_page import render_comparison, write_comparison
-from sgear.report.horizon_plot import horizon_curve
-from sgear.report.html import render_report
-from sgear.report.reliability_plot import calibration_of
+from sgear.metrics import class_mean_recall, expected_calibration_error
+from sgear.predictions import field_outcomes
+from sgear.predictions.compare import compare
+from sgear.report.comparison_figures import class_recalls, recall_scatter
+from sgear.report.comparison_page import agreement, render_comparison, verdict, write_comparison
 from sgear.timing import VJepaProtocol
 
-BENCHMARK = replace(make_benchmark(12, num_train=200, num_validation=150), tail_noun_ids=frozenset({1, 2}))
+BENCHMARK = replace(
+    make_benchmark(12, num_train=200, num_validation=150),
+    tail_verb_ids=frozenset({2}),
+    tail_noun_ids=frozenset({1, 2}),
+)
 TITLES = ("first <model>", "second")
-HORIZONS = {
-    "benchmark": "toy",
-    "trained_tau_a_s": 1.0,
-    "time_to_action_s": 1.25,
-    "scores": {
-        "0.5": {"action": {"top1": 0.4, "top5": 0.8, "recall5": 0.7}},
-        "1": {"action": {"top1": 0.3, "top5": 0.7, "recall5": 0.6}},
-    },
-}
+SUBSETS = BENCHMARK.subset_masks
 
 
 class Wellformed(HTMLParser):
@@ -52,84 +49,129 @@ class Wellformed(HTMLParser):
             assert self.open.pop() == tag
 
 
-def make_run(*, skill: float = 2.0, seed: int = 0, **settings) -> ReportRun:
-    predictions = make_predictions(BENCHMARK, seed=seed, skill=skill, protocol=settings.pop("protocol", None))
-    report = {
-        "scores": score(predictions, subsets=BENCHMARK.subset_masks),
-        "num_asked": len(predictions),
-        "num_evaluated": len(predictions),
-        "num_from_prior": 0,
-    }
-    return ReportRun(name="run", title="run", predictions=predictions, report=report, log=make_log(), **settings)
+@pytest.fixture(scope="module")
+def tables():
+    return make_predictions(BENCHMARK, seed=0, skill=3.0), make_predictions(BENCHMARK, seed=1, skill=1.0)
 
 
-def compare_page(**settings) -> str:
-    first, second = (make_predictions(BENCHMARK, seed=seed, skill=skill) for seed, skill in ((0, 3.0), (1, 1.0)))
-    return render_comparison(first, second, TITLES, subsets=BENCHMARK.subset_masks, num_resamples=50, **settings)
+@pytest.fixture(scope="module")
+def page(tables):
+    return render_comparison(*tables, TITLES, subsets=SUBSETS, num_resamples=50)
 
 
-def test_the_page_is_whole_and_fetches_nothing():
-    page = compare_page()
+def _cells(page: str, row: str) -> list[str]:
+    found = re.search(rf"{row}</th>(.*?)</tr>", page)
+    assert found is not None
+    return re.findall(r"<td>(.*?)</td>", found.group(1))
+
+
+def test_the_page_is_whole_and_fetches_nothing(page):
     parser = Wellformed()
     parser.feed(page)
     assert parser.open == []
-    assert not re.search(r"(src|href)=['\"](?!#)", page)
+    assert not re.search(r"(src|href)=['\"](?!#|data:image/png;base64,)", page)
+    assert "<script" not in page
+    assert "@import" not in page
     assert "first &lt;model&gt; against second" in page
     assert "<model>" not in page
 
 
-def test_the_numbers_of_the_page_are_those_of_the_metrics():
-    page = compare_page()
-    first, second = (make_predictions(BENCHMARK, seed=seed, skill=skill) for seed, skill in ((0, 3.0), (1, 1.0)))
-    row = re.search(r"overall action, recall@5</th>(.*?)</tr>", page)
-    assert row is not None
-    cells = re.findall(r"<td>(.*?)</td>", row.group(1))
-    recalls = [100 * class_mean_recall(table.logits, table.targets) for table in (first, second)]
-    assert cells[:2] == [f"{value:.1f}" for value in recalls]
-    assert cells[2] == f"{recalls[0] - recalls[1]:+.1f}"
+def test_every_subset_has_its_scores_agreement_and_calibration(page):
+    for subset in ("overall", "unseen", "tail"):
+        for field in ("verb", "noun", "action"):
+            assert len(_cells(page, f"{subset} {field}, recall@5")) == 7
+            assert len(_cells(page.split("Numbers of segments")[1], f"{subset} {field}, top-5")) == 4
+    assert re.findall(r"<h2>(Calibration[^<]*)", page) == ["Calibration", "Calibration, unseen", "Calibration, tail"]
 
 
-def test_agreement_adds_up_to_all_segments():
-    page = compare_page()
-    table = page[page.index("Where they agree") :]
-    for row in re.findall(r"top-\d</th>(.*?)</tr>", table):
-        shares = [float(cell) for cell in re.findall(r"<td>([\d.]+)</td>", row)]
-        assert sum(shares) == pytest.approx(100, abs=0.25)
+def test_the_scores_of_the_page_are_those_of_the_metrics(page, tables):
+    cells = _cells(page, "overall action, recall@5")
+    recalls = [100 * class_mean_recall(table.logits, table.targets) for table in tables]
+    assert cells[:3] == [*(f"{value:.1f}" for value in recalls), f"{recalls[0] - recalls[1]:+.1f}"]
+    mask = SUBSETS["tail"]["action"]
+    recall = class_mean_recall(tables[0].logits[mask], tables[0].targets[mask])
+    assert _cells(page, "tail action, recall@5")[0] == f"{100 * recall:.1f}"
 
 
-def test_models_of_different_protocols_are_not_compared(tmp_path):
-    first = make_predictions(BENCHMARK)
-    second = make_predictions(BENCHMARK, protocol={**PROTOCOL, "tau_a_s": 0.5})
-    with pytest.raises(PredictionError, match="different protocols"):
-        write_comparison(first, second, TITLES, tmp_path / "page.html")
+def test_the_calibration_errors_are_those_of_the_metrics(page, tables):
+    for table in tables:
+        is_right = table.logits.argmax(axis=1) == table.targets
+        error = expected_calibration_error(table.probs.max(axis=1), is_right)
+        assert f"ECE {100 * error:.1f}%" in page
+
+
+def test_agreement_counts_every_segment_once(tables):
+    first, second = (field_outcomes(table)["noun"] for table in tables)
+    rows = SUBSETS["unseen"]["noun"]
+    both, only_first, only_second, neither = agreement(first, second, rows, 5)
+    assert both + only_first + only_second + neither == rows.sum()
+    assert both + only_first == first.hits(5)[rows].sum()
+    assert both + only_second == second.hits(5)[rows].sum()
+
+
+def test_each_dot_of_the_scatter_is_a_class_with_segments(tables):
+    outcomes = [field_outcomes(table) for table in tables]
+    recalls, counts = class_recalls(*(outcome["action"] for outcome in outcomes))
+    assert counts.sum() == len(tables[0])
+    np.testing.assert_allclose(
+        np.nanmean(recalls[0]), class_mean_recall(tables[0].logits, tables[0].targets), rtol=1e-12
+    )
+    figure = recall_scatter(outcomes[0], outcomes[1], TITLES)
+    dots = figure.axes[-1].collections[0]
+    assert len(dots.get_offsets()) == (counts > 0).sum()
+    sizes = dots.get_sizes()
+    assert np.argmax(sizes) == np.argmax(counts[counts > 0])
+
+
+def test_the_verdict_names_the_better_model_or_none(tables):
+    good, poor = tables
+    swapped = compare(poor, good, num_resamples=50)
+    assert "second is better: first <model>" in verdict(swapped, TITLES)
+    assert "does not tell the two apart" in verdict(compare(good, good, num_resamples=50), TITLES)
+
+
+def test_a_model_against_itself_makes_a_page_without_changed_classes(tables):
+    page = render_comparison(tables[0], tables[0], ("a", "b"), num_resamples=20)
+    assert "Classes gained and lost" not in page
+    assert _cells(page, "overall verb, top-1")[2:5] == ["+0.0", "+0.0 to +0.0", "1.000"]
+
+
+def test_models_in_another_order_of_segments_give_the_same_page(page, tables):
+    first, second = tables
+    shuffled = second.aligned_to(second.uids[::-1])
+    assert render_comparison(first, shuffled, TITLES, subsets=SUBSETS, num_resamples=50) == page
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_what_must_not_be_compared_is_refused_and_nothing_is_written(tables, tmp_path, is_known):
+    known = compare(*tables, num_resamples=20) if is_known else None
+    whole = tables[0]
+    later = replace(whole, protocol={**PROTOCOL, "tau_a_s": 0.5})
+    short = whole.take(np.arange(1, len(whole)))
+    other = make_predictions(make_benchmark(4, num_validation=150))
+    for second, words in (
+        (later, "different protocols"),
+        (short, "1 uids missing"),
+        (other, "different vocabularies"),
+    ):
+        with pytest.raises(PredictionError, match=words):
+            write_comparison(whole, second, TITLES, tmp_path / "page.html", result=known)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_report_shows_subsets_calibration_and_the_horizon_curve():
-    page = render_report([make_run(horizons=HORIZONS)], [], BENCHMARK)
-    for text in ("Verbs, nouns, actions", "Calibration", "How far ahead", "1.25 s before"):
-        assert text in page
-
-
-def test_without_horizons_there_is_no_curve():
-    assert horizon_curve([make_run()], ["run"]) is None
-    assert "How far ahead" not in render_report([make_run()], [], BENCHMARK)
-
-
-def test_runs_without_horizons_stand_beside_runs_with_them():
-    figure = horizon_curve([make_run(), make_run(horizons=HORIZONS)], ["a", "b"])
-    assert figure is not None
-    lines = figure.axes[0].get_lines()
-    np.testing.assert_allclose(lines[0].get_xdata(), [0.5, 1.0])
-    np.testing.assert_allclose(lines[0].get_ydata(), [0.7, 0.6])
-
-
-def test_reliability_counts_every_segment():
-    tables = calibration_of([make_run()])
-    assert {field: int(table[0].counts.sum()) for field, table in tables.items()} == dict.fromkeys(tables, 150)
-
-
-def test_a_vjepa_report_carries_its_caveat():
+def test_the_vjepa_protocol_carries_its_caveat(tables, page):
     protocol = VJepaProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=8.0).to_dict()
-    assert "must not stand beside" in render_report([make_run(protocol=protocol)], [], BENCHMARK)
-    assert "must not stand beside" not in render_report([make_run()], [], BENCHMARK)
+    first, second = (replace(table, protocol=protocol) for table in tables)
+    assert "must not stand beside" in render_comparison(first, second, TITLES, num_resamples=20)
+    assert "must not stand beside" not in page
+
+
+def test_the_command_writes_the_page_and_says_so(tables, tmp_path, capsys):
+    files = [tmp_path / "camera.safetensors", tmp_path / "hand.safetensors"]
+    for table, file in zip(tables, files, strict=True):
+        table.save(file)
+    out = tmp_path / "pages" / "both.html"
+    run_compare(*files, False, out=out, num_resamples=20)
+    assert "<h1>camera against hand</h1>" in out.read_text(encoding="utf-8")
+    assert f"wrote {out}" in capsys.readouterr().out.replace("\n", "")
+    assert [path.name for path in out.parent.iterdir()] == ["both.html"]

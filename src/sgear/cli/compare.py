@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +16,7 @@ from sgear.cli.prediction_files import caveat, labels, load_predictions
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare
+from sgear.predictions.evaluated import evaluated_part
 from sgear.predictions.scoring import Subsets
 from sgear.taxonomy import FIELDS
 
@@ -52,15 +54,15 @@ def run_compare(
         raise PredictionError(f"the number of resamples must be at least 1, got {num_resamples}")
     names = labels([first, second])
     one, other = load_predictions(first), load_predictions(second)
-    if dataset is None:
-        subsets = None
-    else:
-        one, subsets = _in_order_of(one, dataset, root)
+    subsets: Subsets = {}
+    if dataset is not None:
+        one.check_comparable(other)
+        one, other, subsets = _evaluated_of(one, other, dataset, root)
+    result = compare(one, other, subsets=subsets, num_resamples=num_resamples, seed=seed)
     if out is not None:
         from sgear.report.comparison_page import write_comparison
 
-        write_comparison(one, other, (names[0], names[1]), out, subsets=subsets, num_resamples=num_resamples, seed=seed)
-    result = compare(one, other, subsets=subsets, num_resamples=num_resamples, seed=seed)
+        write_comparison(one, other, (names[0], names[1]), out, subsets=subsets, result=result)
     if as_json:
         document = {"first": names[0], "second": names[1], "protocol": one.protocol, **result.to_dict()}
         sys.stdout.write(json.dumps(document) + "\n")
@@ -70,11 +72,26 @@ def run_compare(
         Console().print(f"wrote {out}", highlight=False, markup=False)
 
 
-def _in_order_of(table: Predictions, dataset: str, root: Path | None) -> tuple[Predictions, Subsets]:
+def _evaluated_of(
+    first: Predictions, second: Predictions, dataset: str, root: Path | None
+) -> tuple[Predictions, Predictions, Subsets]:
+    """Return both tables in the order of the data set, with its subsets; only segments that count."""
     from sgear.datasets.registry import load_dataset
 
     benchmark = load_dataset(dataset, root)
-    return table.aligned_to(tuple(benchmark.validation.uids)), benchmark.subset_masks
+    if first.taxonomy.digest != benchmark.taxonomy.digest:
+        raise PredictionError(
+            f"predictions of {first.taxonomy.num_actions} actions ({first.taxonomy.digest}), but {benchmark.name} has "
+            f"{benchmark.taxonomy.num_actions} ({benchmark.taxonomy.digest})"
+        )
+    uids = tuple(benchmark.validation.uids)
+    first, second = first.aligned_to(uids), second.aligned_to(uids)
+    if not np.array_equal(first.targets, benchmark.validation.column("action_id")):
+        raise PredictionError(f"the true actions in the predictions are not those of {benchmark.name}")
+    is_trained = benchmark.trained_action_mask
+    second, _ = evaluated_part(second, is_trained, {})
+    first, subsets = evaluated_part(first, is_trained, benchmark.subset_masks)
+    return first, second, subsets
 
 
 def _print(names: list[str], table: Predictions, result: Comparison) -> None:

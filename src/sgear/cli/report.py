@@ -44,7 +44,9 @@ def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None) 
     Raises:
         SgearError: If a run is incomplete, or runs must not be compared.
     """
-    config = load_run_config(RunDirectory(runs[-1]).require().config)
+    for path in runs:
+        RunDirectory(path).require_evaluated()
+    config = load_run_config(RunDirectory(runs[-1]).config)
     benchmark = load_benchmark(config.dataset)
     aligned, benchmark = evaluated_runs(aligned_runs([collect(path, benchmark) for path in runs], benchmark), benchmark)
     references = references_of(benchmark, aligned[-1].predictions, dataset=config.dataset.name)

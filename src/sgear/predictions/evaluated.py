@@ -50,5 +50,5 @@ def evaluated_part(
     is_kept = evaluated_rows(predictions, is_trained)
     if is_kept.all():
         return predictions, subsets
-    kept = {name: {field: mask[is_kept] for field, mask in masks.items()} for name, masks in subsets.items()}
+    kept: Subsets = {name: {field: mask[is_kept] for field, mask in masks.items()} for name, masks in subsets.items()}
     return predictions.take(np.flatnonzero(is_kept)), kept

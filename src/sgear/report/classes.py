@@ -149,11 +149,12 @@ def _cloud(titles: Sequence[str], recalls: Sequence[NDArray], order: NDArray, co
     percent_axis(axes, which="y")
     axes.set_ylabel("recall@5")
     sizes = np.bincount(_doublings(counts[order]))
-    edges = 2.0 ** np.arange(len(sizes) + 1)
-    below.bar(edges[:-1] * 2**0.02, sizes, np.diff(edges) * 2**-0.04, align="edge", color=RULE)
-    for size, left in zip(sizes, edges[:-1], strict=True):
+    # Counts are whole numbers: an edge lies half way between the last of one bin and the first of the next.
+    edges = 2.0 ** np.arange(len(sizes) + 1) - 0.5
+    below.bar(edges[:-1], sizes, np.diff(edges), align="edge", color=RULE, edgecolor="white", lw=1.2)
+    for size, middle in zip(sizes, np.sqrt(edges[:-1] * edges[1:]), strict=True):
         below.annotate(
-            f"{size:,}", (left * 2**0.5, size), (0, 2), textcoords="offset points", ha="center", color=MUTED, fontsize=6
+            f"{size:,}", (middle, size), (0, 2), textcoords="offset points", ha="center", color=MUTED, fontsize=6
         )
     below.set_ylim(0, 1.35 * sizes.max())
     below.set_yticks([])

@@ -2,77 +2,161 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare
-from sgear.predictions.outcomes import field_outcomes
+from sgear.predictions.outcomes import Outcome, field_outcomes
 from sgear.predictions.scoring import Subsets
-from sgear.report.comparison_figures import class_changes, difference_plot, recall_scatter
+from sgear.report.comparison_figures import (
+    SURE,
+    agreement_bars,
+    class_changes,
+    difference_plot,
+    model_colours,
+    recall_scatter,
+)
 from sgear.report.contents import ReportRun
-from sgear.report.html import Section
-from sgear.report.page import CSS
-from sgear.report.reliability_plot import calibration_of, reliability_diagram
+from sgear.report.html import CALIBRATION_READING, Section
+from sgear.report.page import render_document, write_page
+from sgear.report.reliability_plot import Calibration, reliability_diagram, reliability_tables
 from sgear.report.scores import percent
-from sgear.report.tables import protocol_text
-from sgear.taxonomy import FIELDS
-from sgear.timing import VJepaProtocol
+from sgear.report.style import shorten
+from sgear.report.tables import caveat_text, protocol_text, provenance_table
+from sgear.taxonomy import FIELDS, Field
 
-_NAMES = {"top1": "top-1", "top5": "top-5", "recall5": "recall@5"}
-_SURE = 0.05
+_ROW_NAMES = {"top1": "top-1", "top5": "top-5", "recall5": "recall@5"}
+_GUESSES = (1, 5)
+
+_Outcomes = dict[Field, Outcome]
+
+
+def _p_text(p_value: float) -> str:
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def _points(difference: float) -> str:
+    """Format a difference of shares in percent points, always with a sign; what rounds to 0 is +0.0."""
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"
+
+
+def _short(titles: tuple[str, str]) -> tuple[str, str]:
+    """Cut titles that would push a table beyond the page; the heading has them whole."""
+    return shorten(titles[0]), shorten(titles[1])
+
+
+def _table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str], bool]]) -> str:
+    """Return a table of text; a row is its name, its cells, and whether the name is bold."""
+    headings = "".join(f"<th>{escape(text)}</th>" for text in head)
+    body = "".join(
+        f"<tr{' class=run' if is_bold else ''}><th scope='row'>{escape(name)}</th>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for name, cells, is_bold in rows
+    )
+    return (
+        f"<div class='scroll'><table class='scores'><thead><tr><th></th>{headings}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def _score_table(result: Comparison, titles: tuple[str, str]) -> str:
-    head = "".join(
-        f"<th>{escape(text)}</th>"
-        for text in (*titles, "difference", "95 % interval", "p", "only first", "only second")
-    )
-    body = ""
+    head = (*_short(titles), "difference", "95% interval", "p", "only first", "only second")
+    rows = []
     for row in result.scores:
-        mark = " class='run'" if row.p_value < _SURE else ""
         cells = (
             percent(row.first),
             percent(row.second),
-            f"{100 * row.difference:+.1f}",
-            f"{100 * row.low:+.1f} to {100 * row.high:+.1f}",
-            "&lt; 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}",
+            _points(row.difference),
+            f"{_points(row.low)} to {_points(row.high)}",
+            _p_text(row.p_value),
             f"{row.num_first_only:,}",
             f"{row.num_second_only:,}",
         )
-        name = f"{row.subset} {row.field}, {_NAMES[row.metric]}"
-        body += (
-            f"<tr{mark}><th scope='row'>{escape(name)}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-        )
+        name = f"{row.subset} {row.field}, {_ROW_NAMES[row.metric]}"
+        rows.append((name, cells, row.p_value < SURE))
     return (
-        "<section><h2>Scores</h2><p class='reading'>Percent; the difference is first minus second, with a bootstrap "
-        "interval over segments. p is two-sided: the exact sign test for top-1 and top-5, random swaps for the "
-        f"class-mean recall; below {_SURE} the name is bold. With so many rows some will be by chance. The last "
-        "columns count the segments that one model alone got right.</p><div class='scroll'><table class='scores'>"
-        f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
+        "<section><h2>Scores</h2><p class='reading'>Percent; recall@5 is the class-mean. The difference is first minus "
+        "second, with a bootstrap interval over segments. p is two-sided: the exact sign test for top-1 and top-5, "
+        f"random swaps for recall@5; below {SURE} the name is bold. Nothing is corrected for the number of rows: of "
+        "equal models, one row in twenty would be bold by chance. The last columns count the segments that one model "
+        "alone got right.</p>"
+        f"{_table(head, rows)}</section>"
     )
 
 
-def _agreement(first: Predictions, second: Predictions, titles: tuple[str, str]) -> str:
-    lines = ""
-    for field in FIELDS:
-        one, other = field_outcomes(first)[field], field_outcomes(second)[field]
-        for k in (1, 5):
-            hits = one.hits(k), other.hits(k)
-            parts = (hits[0] & hits[1], hits[0] & ~hits[1], ~hits[0] & hits[1], ~hits[0] & ~hits[1])
-            cells = "".join(f"<td>{percent(float(part.mean()))}</td>" for part in parts)
-            lines += f"<tr><th scope='row'>{field}, top-{k}</th>{cells}</tr>"
-    head = "".join(
-        f"<th>{escape(text)}</th>" for text in ("both right", f"only {titles[0]}", f"only {titles[1]}", "both wrong")
+def verdict(result: Comparison, titles: tuple[str, str]) -> str:
+    """Return in one sentence which model is better in overall action recall, and how surely."""
+    row = next(row for row in result.scores if (row.subset, row.field, row.metric) == ("overall", "action", "recall5"))
+    numbers = (
+        f"{titles[0]} {percent(row.first)}, {titles[1]} {percent(row.second)}; difference {_points(row.difference)} "
+        f"points (95% interval {_points(row.low)} to {_points(row.high)}), p {_p_text(row.p_value)}"
     )
-    return (
-        "<section><h2>Where they agree</h2><p class='reading'>Percent of all segments. Much that only one of them gets "
-        "right is room for late fusion.</p><div class='scroll'><table class='scores'><thead><tr><th></th>"
-        f"{head}</tr></thead><tbody>{lines}</tbody></table></div></section>"
+    if row.p_value >= SURE:
+        return f"Class-mean recall@5 of actions does not tell the two apart: {numbers}."
+    better = titles[0] if row.difference > 0 else titles[1]
+    return f"By class-mean recall@5 of actions {better} is better: {numbers}."
+
+
+def agreement(first: Outcome, second: Outcome, rows: NDArray[np.bool_], k: int) -> list[int]:
+    """Return the number of segments that both, only the first, only the second and neither got right."""
+    one, other = first.hits(k)[rows], second.hits(k)[rows]
+    return [int(part.sum()) for part in (one & other, one & ~other, ~one & other, ~one & ~other)]
+
+
+def _agreement_section(first: _Outcomes, second: _Outcomes, groups: Subsets, titles: tuple[str, str]) -> str:
+    places: list[tuple[str, Field]] = [
+        (subset, field) for subset, masks in groups.items() for field in FIELDS if masks[field].any()
+    ]
+    numbers = {
+        k: np.array([agreement(first[field], second[field], groups[subset][field], k) for subset, field in places])
+        for k in _GUESSES
+    }
+    shares = {k: table / table.sum(axis=1, keepdims=True) for k, table in numbers.items()}
+    section = Section(
+        "Where they agree",
+        "Share of the segments in percent, and below in numbers. What only one of them gets right is room for late "
+        "fusion.",
+        (("segments right in both, one or neither", agreement_bars(places, shares, titles)),),
     )
+    rows = [
+        (f"{subset} {field}, top-{k}", [f"{number:,}" for number in numbers[k][place]], False)
+        for place, (subset, field) in enumerate(places)
+        for k in _GUESSES
+    ]
+    one, other = _short(titles)
+    table = _table(("both right", f"only {one}", f"only {other}", "both wrong"), rows)
+    return section.to_html() + f"<details><summary>Numbers of segments</summary>{table}</details>"
+
+
+def _changes_section(result: Comparison) -> list[Section]:
+    figures = tuple(
+        (f"{field}s gained and lost", class_changes(result.gains[field], result.losses[field], field))
+        for field in reversed(FIELDS)
+        if result.gains[field] or result.losses[field]
+    )
+    reading = (
+        "Classes on which the first model has most more, and most fewer, segments among its five best than the second; "
+        "beside each name its number of segments, beside each bar the recalls of both in percent."
+    )
+    return [Section("Classes gained and lost", reading, figures)] if figures else []
+
+
+def _calibration_sections(outcomes: Sequence[_Outcomes], groups: Subsets, titles: tuple[str, str]) -> list[Section]:
+    sections = []
+    for subset, masks in groups.items():
+        tables: Calibration = reliability_tables(outcomes, masks)
+        figure = reliability_diagram(tables, titles, colours=model_colours())
+        is_whole = subset == "overall"
+        title = "Calibration" if is_whole else f"Calibration, {subset}"
+        reading = CALIBRATION_READING if is_whole else f"The same for the segments of the subset {subset}."
+        sections.append(Section(title, reading, ((f"reliability diagrams, {subset}", figure),)))
+    return sections
 
 
 def render_comparison(
@@ -81,56 +165,51 @@ def render_comparison(
     titles: tuple[str, str],
     *,
     subsets: Subsets | None = None,
+    result: Comparison | None = None,
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> str:
     """Return the page; arguments and errors are those of `write_comparison`."""
-    result = compare(first, second, subsets=subsets, num_resamples=num_resamples, seed=seed)
+    if result is None:
+        result = compare(first, second, subsets=subsets, num_resamples=num_resamples, seed=seed)
+    # A comparison that was made elsewhere says nothing about these two tables.
+    first.check_comparable(second)
     second = second.aligned_to(first.uids)
+    outcomes = field_outcomes(first), field_outcomes(second)
+    everything: dict[Field, NDArray[np.bool_]] = dict.fromkeys(FIELDS, np.ones(len(first), dtype=np.bool_))
+    groups: Subsets = {"overall": everything, **(subsets or {})}
     runs = [
-        ReportRun(name=title, title=title, predictions=table, report={})
+        ReportRun(name=title, title=title, predictions=table, report={}, provenance=table.provenance)
         for title, table in zip(titles, (first, second), strict=True)
     ]
-    sections = [
-        Section(
-            "Differences",
-            "First minus second, with 95 % intervals; green is better, red is worse, grey may be chance.",
-            (("differences of the scores", difference_plot(result.scores)),),
-        ),
-        Section(
-            "Actions",
-            "Left: top-5 recall of each action, a dot per class, larger for commoner ones; above the line the first "
-            "model is better. Right: the actions with most segments gained and lost, with their number of segments.",
-            (
-                ("recall of each action in both models", recall_scatter(first, second, titles)),
-                ("actions gained and lost", class_changes(result.gains["action"], result.losses["action"])),
-            ),
-        ),
-        Section(
-            "Calibration",
-            "On the diagonal a probability means what it says; below it the model is too sure. ECE is the mean "
-            "distance from the diagonal, first model first; below, how many segments each bin holds.",
-            (("reliability diagrams", reliability_diagram(runs, calibration_of(runs))),),
-        ),
-    ]
-    caveat = (
-        f"<p class='note'>{escape(VJepaProtocol.CAVEAT)}</p>" if first.protocol["kind"] == VJepaProtocol.kind else ""
+    differences = Section(
+        "Differences",
+        f"{verdict(result, titles)} Below, every score: first minus second, with its 95% interval; in colour where "
+        f"p is below {SURE}.",
+        (("differences of the scores", difference_plot(result.scores, titles)),),
     )
-    heading = f"{titles[0]} against {titles[1]}"
-    return "".join(
-        (
-            "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
-            "<meta name='viewport' content='width=device-width, initial-scale=1'>",
-            f"<title>{escape(heading)}</title><style>{CSS}</style></head><body><main>",
-            f"<header><p class='kicker'>sgear comparison</p><h1>{escape(heading)}</h1>",
-            f"<p class='stamp'>{escape(protocol_text(first.protocol))}; {len(first):,} segments of ",
-            f"{len(np.unique(first.targets)):,} actions</p>{caveat}</header>",
-            _score_table(result, titles),
-            sections[0].to_html(),
-            _agreement(first, second, titles),
-            *(section.to_html() for section in sections[1:]),
-            "</main></body></html>\n",
-        )
+    recalls = Section(
+        "Recall of each class",
+        "One dot per class, its area the number of evaluated segments (slightly scattered so that dots do not hide "
+        "each other): above the diagonal the first model finds more of them among its five best, below the second.",
+        (("recall of each class in both models", recall_scatter(*outcomes, titles)),),
+    )
+    body = (
+        differences.to_html(),
+        _score_table(result, titles),
+        _agreement_section(*outcomes, groups, titles),
+        recalls.to_html(),
+        *(section.to_html() for section in _changes_section(result)),
+        *(section.to_html() for section in _calibration_sections(outcomes, groups, titles)),
+        provenance_table(runs),
+    )
+    num_actions = len(np.unique(first.targets))
+    return render_document(
+        kicker="sgear comparison",
+        heading=f"{titles[0]} against {titles[1]}",
+        stamp=f"{protocol_text(first.protocol)}; {len(first):,} segments of {num_actions:,} actions",
+        caveat=caveat_text(first.protocol),
+        body="".join(body),
     )
 
 
@@ -141,6 +220,7 @@ def write_comparison(
     out: Path,
     *,
     subsets: Subsets | None = None,
+    result: Comparison | None = None,
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> None:
@@ -152,14 +232,14 @@ def write_comparison(
         titles: Names of the two.
         out: File to write.
         subsets: Masks of subsets in the order of `first`.
+        result: Result of `compare` on the same arguments, where it is known already. Default: it is computed.
         num_resamples: Resamples of the intervals and tests.
         seed: Their seed.
 
     Raises:
         PredictionError: If segments, true actions, protocol or vocabulary differ, or the true actions are not known.
     """
-    page = render_comparison(first, second, titles, subsets=subsets, num_resamples=num_resamples, seed=seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f"{out.name}.part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, out)
+    page = render_comparison(
+        first, second, titles, subsets=subsets, result=result, num_resamples=num_resamples, seed=seed
+    )
+    write_page(page, out)

@@ -94,7 +94,6 @@ def _bands(runs: Sequence[ReportRun], benchmark: Benchmark) -> Section:
 
 
 _SUBSET_MEANINGS = {
-    "overall": "all segments",
     "unseen": "participants who never occur in training",
     "tail": "classes that are rare in training",
     "many-shot": "classes that are frequent in training",
@@ -102,14 +101,16 @@ _SUBSET_MEANINGS = {
 
 
 def _subsets(runs: Sequence[ReportRun], benchmark: Benchmark) -> Section:
-    names = {
-        name: f"{name} ({_SUBSET_MEANINGS[name]})" if name in _SUBSET_MEANINGS else name
+    names = [
+        f"{name} ({_SUBSET_MEANINGS[name]})" if name in _SUBSET_MEANINGS else name
         for name in subset_sizes(benchmark)
-    }
+        if name != "overall"
+    ]
+    subsets = f" and over the subsets of the benchmark: {', '.join(names)}" if names else ""
     metrics = " and ".join(METRIC_NAMES[metric] for metric in drawn_metrics(benchmark))
     reading = (
-        f"{metrics[0].upper()}{metrics[1:]} of {', '.join(names.values())}, as the benchmark defines them, with the "
-        "number of segments. The thin line is the 95 % bootstrap interval: where the score might have been, had other "
+        f"{metrics[0].upper()}{metrics[1:]} over all segments{subsets}. Below each name stands its number of segments. "
+        "The thin line is the 95% bootstrap interval: where the score might have been, had other "
         "segments been recorded."
     )
     return Section("Verbs, nouns, actions", reading, (("scores overall and in subsets", subset_bars(runs, benchmark)),))

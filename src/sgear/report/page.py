@@ -40,6 +40,8 @@ tbody .reference > *, tbody .ceiling > * { color: var(--muted); }
 tbody tr.reference + tr.run > *, tbody tr.run + tr.ceiling > *, tbody tr.reference + tr.ceiling > * {
   border-top-color: var(--rule); }
 tbody { border-bottom: 1px solid var(--ink); }
+summary { cursor: pointer; color: var(--accent); font: 14px "Helvetica Neue", Helvetica, Arial, sans-serif;
+  margin: 8px 0; }
 dl { margin: 8px 0 0; font-size: 14px; display: grid; grid-template-columns: repeat(auto-fill, minmax(280px, 1fr));
   gap: 6px 28px; }
 dl div { display: flex; gap: 10px; border-top: 1px solid var(--faint); padding-top: 5px; }
@@ -52,7 +54,7 @@ figure svg { display: block; width: 100%; height: auto; }
 figure svg text { font-family: inherit !important; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 20px; }
 @media (max-width: 640px) { main { padding: 24px 16px 48px; } h1 { font-size: 21px; }
-  .single figure { min-width: 600px; } }
+  .single figure { min-width: 720px; } }
 @media print {
   main { max-width: none; padding: 0; }
   section, figure, tr { break-inside: avoid; }

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sgear.prototypes.geometry import Neighbour, agreement, nearest_neighbours
 from sgear.report.html import Section
-from sgear.report.page import CSS
+from sgear.report.page import render_document
 from sgear.report.prototype_views import (
     MAX_TABLE_ROWS,
     NUM_NEIGHBOURS,
@@ -33,7 +33,6 @@ _PAGE_CSS = """
 .neighbours td span { color: var(--muted); font-variant-numeric: tabular-nums; }
 .neighbours tbody th { white-space: nowrap; }
 .neighbours td { white-space: normal; min-width: 118px; }
-summary { cursor: pointer; color: var(--accent); font: 14px "Helvetica Neue", Helvetica, Arial, sans-serif; }
 """
 
 
@@ -73,18 +72,12 @@ def render_page(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: st
         *(_map_section(each, taxonomy) for each in sets),
     ]
     tables = "".join(_neighbour_section(each, names) for each in sets)
-    return "".join(
-        (
-            "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
-            "<meta name='viewport' content='width=device-width, initial-scale=1'>",
-            f"<title>{escape(heading)}</title><style>{CSS}{_PAGE_CSS}</style></head><body><main>",
-            f"<header><p class='kicker'>sgear prototypes</p><h1>{escape(heading)}</h1>",
-            f"<p class='stamp'>{len(names)} actions, vocabulary {taxonomy.digest}</p></header>",
-            _fact_table(sets, taxonomy),
-            *(section.to_html() for section in sections),
-            tables,
-            "</main></body></html>\n",
-        )
+    return render_document(
+        kicker="sgear prototypes",
+        heading=heading,
+        stamp=f"{len(names)} actions, vocabulary {taxonomy.digest}",
+        body="".join((_fact_table(sets, taxonomy), *(section.to_html() for section in sections), tables)),
+        css=_PAGE_CSS,
     )
 
 

@@ -46,13 +46,15 @@ def calibration_of(runs: Sequence[ReportRun]) -> Calibration:
 
 
 @styled()
-def reliability_diagram(tables: Calibration, titles: Sequence[str]) -> Figure:
+def reliability_diagram(tables: Calibration, titles: Sequence[str], *, colours: Sequence[str] | None = None) -> Figure:
     """Draw one panel per field: accuracy over confidence above, number of segments below.
 
     Args:
         tables: Result of `calibration_of` or `reliability_tables`.
         titles: One name per model.
+        colours: One per model. Default: those of runs.
     """
+    colours = run_colours(len(titles)) if colours is None else colours
     height_in = 3.1 + (0.3 if len(titles) > 1 else 0)
     figure = Figure(figsize=(WIDE_IN, height_in), layout="constrained")
     panels = figure.subplots(2, len(FIELDS), sharex=True, sharey="row", height_ratios=(3, 1.1), squeeze=False)
@@ -61,8 +63,8 @@ def reliability_diagram(tables: Calibration, titles: Sequence[str]) -> Figure:
         upper, lower = panels[:, column]
         upper.set_title(f"{field}s")
         if field in tables:
-            _draw_accuracy(upper, tables[field])
-            _draw_counts(lower, tables[field])
+            _draw_accuracy(upper, tables[field], colours)
+            _draw_counts(lower, tables[field], colours)
         else:
             upper.text(0.5, 0.5, "no segment", ha="center", va="center", color=MUTED)
         percent_axis(upper, which="y")
@@ -80,17 +82,17 @@ def reliability_diagram(tables: Calibration, titles: Sequence[str]) -> Figure:
     lower.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
     lower.yaxis.set_minor_locator(NullLocator())
     lower.set_ylabel("segments")
-    run_legend(figure, titles)
+    run_legend(figure, titles, colours=colours)
     return figure
 
 
-def _draw_accuracy(axes: Axes, tables: Sequence[Reliability]) -> None:
+def _draw_accuracy(axes: Axes, tables: Sequence[Reliability], colours: Sequence[str]) -> None:
     axes.plot([0, 1], [0, 1], color=RULE, lw=1)
     points = np.concatenate([np.stack([table.confidence, table.accuracy], axis=1) for table in tables])
     is_low_right_free = not ((points[:, 0] > 0.5) & (points[:, 1] < 0.1 + 0.09 * len(tables))).any()
-    for index, (table, colour) in enumerate(zip(tables, run_colours(len(tables)), strict=True)):
+    for index, (table, colour) in enumerate(zip(tables, colours, strict=True)):
         is_filled, is_firm = table.counts > 0, table.counts >= FEW_SEGMENTS
-        axes.plot(table.confidence[is_filled], table.accuracy[is_filled], color=colour, lw=1.2)
+        axes.plot(table.confidence[is_filled], table.accuracy[is_filled], color=colour, lw=1.0, alpha=0.6)
         for mask, face in ((is_filled & ~is_firm, "white"), (is_firm, colour)):
             axes.scatter(
                 table.confidence[mask],
@@ -111,11 +113,12 @@ def _draw_accuracy(axes: Axes, tables: Sequence[Reliability]) -> None:
             va="bottom" if is_low_right_free else "top",
             color=colour,
             fontsize=7,
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
         )
 
 
-def _draw_counts(axes: Axes, tables: Sequence[Reliability]) -> None:
-    for table, colour in zip(tables, run_colours(len(tables)), strict=True):
+def _draw_counts(axes: Axes, tables: Sequence[Reliability], colours: Sequence[str]) -> None:
+    for table, colour in zip(tables, colours, strict=True):
         edges = np.linspace(0, 1, len(table.counts) + 1)
         counts = np.where(table.counts > 0, table.counts, np.nan)
         if len(tables) == 1:

@@ -87,13 +87,15 @@ def run_colours(num_runs: int) -> list[str]:
     return [COLOURS[(num_runs - 1 - position) % len(COLOURS)] for position in range(num_runs)]
 
 
-def run_legend(figure: Figure, titles: Sequence[str], *, marker: str = "") -> None:
+def run_legend(
+    figure: Figure, titles: Sequence[str], *, marker: str = "", colours: Sequence[str] | None = None
+) -> None:
     """Name the runs above the panels; a single run needs no legend."""
     if len(titles) < 2:
         return
     handles = [
         Line2D([], [], color=colour, lw=0 if marker else 2, marker=marker or None, ms=5, label=title)
-        for title, colour in zip(titles, run_colours(len(titles)), strict=True)
+        for title, colour in zip(titles, run_colours(len(titles)) if colours is None else colours, strict=True)
     ]
     columns = 1 if max(len(title) for title in titles) > 45 else min(len(titles), 3)
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, labelcolor="linecolor")

@@ -87,6 +87,20 @@ class RunDirectory:
             raise RunError(f"{self.path}: not a run directory (config.yaml is missing); 'sgear train' makes one")
         return self
 
+    def require_evaluated(self) -> RunDirectory:
+        """Return self if this is the directory of a run that was trained and evaluated.
+
+        Raises:
+            RunError: If it is not.
+        """
+        self.require()
+        for path in (self.model, self.predictions, self.report):
+            if not path.exists():
+                raise RunError(
+                    f"{path} is missing; train the run with 'sgear train', or write it with 'sgear evaluate'"
+                )
+        return self
+
 
 def write_json(path: Path, values: Any) -> None:
     """Write JSON, whole or not at all."""

@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP)  ## Make .venv with everything in it
 
-quickstart: $(STAMP)  ## Render a kitchen, learn to anticipate in it, open report.html (about 7 minutes)
+quickstart: $(STAMP)  ## Render a kitchen, learn to anticipate in it, open report.html (about 5 minutes)
 	$(BIN)/sgear quickstart
 
 test: $(STAMP)  ## Run the tests (under 10 minutes on 2 cores)

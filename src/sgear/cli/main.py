@@ -190,7 +190,7 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for the films, the runs and the report.")] = Path("runs/quickstart"),
     seed: Annotated[int, typer.Option(help="Seed of the films and of training.")] = 0,
 ) -> None:
-    """Render a kitchen, learn to anticipate in it, and leave a table, a report and a film. About 7 minutes."""
+    """Render a kitchen, learn to anticipate in it, and leave a table, a report and a film. About 5 minutes."""
     from sgear.cli.quickstart import run_quickstart
 
     run_quickstart(out, seed)

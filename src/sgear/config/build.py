@@ -38,7 +38,6 @@ from sgear.timing import RecognitionProtocol, WindowProtocol, protocol_from_dict
 from sgear.video.transforms import VIEWS, ClipTransform
 
 SALADS_FOLDER = "50salads"
-SALADS_FEATURES = "salads50-tcn"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +116,7 @@ def load_benchmark(config: DatasetConfig) -> Benchmark:
         AnnotationError: If its files are missing or wrong.
     """
     root = Path(config.root) if config.root else None
-    if config.name == SALADS_FEATURES:
-        benchmark = load_salads50(dataset_root(config), split=config.split).benchmark
-    else:
-        benchmark = load_dataset(config.name, root, split=config.split, granularity=config.granularity)
+    benchmark = load_dataset(config.name, root, split=config.split, granularity=config.granularity)
     if not config.num_folds:
         return benchmark
     try:

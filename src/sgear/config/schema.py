@@ -14,7 +14,7 @@ class DatasetConfig:
     """Which recordings.
 
     Args:
-        name: One of `sgear.datasets.registry.dataset_names()`, or `salads50-tcn` (stored features with labels).
+        name: One of `sgear.datasets.registry.dataset_names()`.
         root: Folder of the data set. Empty: a folder of the same name under the environment variable SGEAR_DATA
             (`data` where that is not set).
         split: Split number (salads50, salads50-tcn, egtea).

@@ -18,6 +18,7 @@ from sgear.datasets.epic55 import load_epic55
 from sgear.datasets.epic100 import load_epic100
 from sgear.datasets.own import load_own
 from sgear.datasets.rulstm import load_rulstm
+from sgear.datasets.salads50 import load_salads50
 from sgear.datasets.salads50_raw import Granularity, load_salads50_raw
 from sgear.errors import AnnotationError, ConfigError
 
@@ -77,6 +78,12 @@ _PLACES = {
         source="cvip.computing.dundee.ac.uk/datasets/foodpreparation/50salads, and the splits of its users",
         num_splits=5,
     ),
+    "salads50-tcn": _Place(
+        candidates=("50salads",),
+        holds="spatialcnn_mid",
+        source="github.com/colincsl/TemporalConvolutionalNetworks, features and labels of its splits",
+        num_splits=2,
+    ),
     "rulstm-ek55": _Place(candidates=("rulstm/ek55",), holds="actions.csv", inner=("ek55",), source=_RULSTM_SOURCE),
     "rulstm-ek100": _Place(candidates=("rulstm/ek100",), holds="actions.csv", inner=("ek100",), source=_RULSTM_SOURCE),
     "rulstm-egtea": _Place(
@@ -99,9 +106,11 @@ def load_dataset(name: str, root: Path | None = None, *, split: int = 1, granula
         root: Folder of the annotations, or the folder above them. Default: the first of these under SGEAR_DATA that
             holds the files: `kitchen/annotations`; `epic100/annotations`, `epic-kitchens-100-annotations`;
             `epic55/annotations`, `epic-kitchens-55-annotations`, with the split in `epic55/rulstm`, `rulstm/ek55`;
-            `egtea/action_annotation`, `egtea`; `50salads`; `rulstm/ek55`, `rulstm/ek100`, `rulstm/egtea`.
+            `egtea/action_annotation`, `egtea`; `50salads` (salads50 and salads50-tcn); `rulstm/ek55`, `rulstm/ek100`,
+            `rulstm/egtea`.
             `csv` has no default.
-        split: Number of the split, from 1: 3 of egtea and rulstm-egtea, 5 of salads50, one of the others.
+        split: Number of the split, from 1: 3 of egtea and rulstm-egtea, 5 of salads50, 2 of
+            salads50-tcn, one of the others.
         granularity: Level of the labels of salads50: `low`, `mid`, `eval` or `abstract`.
 
     Raises:
@@ -127,6 +136,8 @@ def load_dataset(name: str, root: Path | None = None, *, split: int = 1, granula
             return load_egtea(folder, split=split)
         case "salads50":
             return load_salads50_raw(folder, split=split, granularity=cast(Granularity, granularity))
+        case "salads50-tcn":
+            return load_salads50(folder, split=split).benchmark
         case _:
             return load_rulstm(folder, name=name.removeprefix("rulstm-"), split=split)
 

@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -33,3 +34,32 @@ def golden(real_data: Path) -> Path:
     if not root.is_dir():
         pytest.skip(f"golden values not found at {root}")
     return root
+
+
+@pytest.fixture(scope="session")
+def draw_golden_scores():
+    """Scores of the real validation segments by the recipe inside ek100_metrics.json, for a benchmark and a seed."""
+    # Not above: the type checks of the tests must be in place before the package is loaded.
+    from sgear.predictions import Predictions
+    from sgear.taxonomy import FIELDS
+
+    def draw(benchmark, seed: int, protocol: dict[str, float | str]) -> Predictions:
+        rng = np.random.default_rng(seed)
+        logits = {}
+        for field in FIELDS:
+            labels = benchmark.validation.column(f"{field}_id")
+            drawn = rng.standard_normal((len(labels), len(benchmark.taxonomy.names(field))))
+            rows = np.flatnonzero(rng.random(len(labels)) < 0.3)
+            drawn[rows, labels[rows]] += 4.0
+            logits[field] = drawn.astype(np.float32)
+        return Predictions(
+            uids=tuple(benchmark.validation.uids),
+            logits=logits["action"],
+            targets=benchmark.validation.column("action_id"),
+            taxonomy=benchmark.taxonomy,
+            protocol=protocol,
+            verb_logits=logits["verb"],
+            noun_logits=logits["noun"],
+        )
+
+    return draw

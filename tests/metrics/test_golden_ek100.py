@@ -28,31 +28,10 @@ def golden(real_data):
     return json.loads(path.read_text(encoding="utf-8"))["seeds"]
 
 
-def drawn_predictions(benchmark, seed: int) -> Predictions:
-    """Scores by the recipe inside the golden file."""
-    rng = np.random.default_rng(seed)
-    logits = {}
-    for field in FIELDS:
-        labels = benchmark.validation.column(f"{field}_id")
-        drawn = rng.standard_normal((len(labels), len(benchmark.taxonomy.names(field))))
-        rows = np.flatnonzero(rng.random(len(labels)) < 0.3)
-        drawn[rows, labels[rows]] += 4.0
-        logits[field] = drawn.astype(np.float32)
-    return Predictions(
-        uids=tuple(benchmark.validation.uids),
-        logits=logits["action"],
-        targets=benchmark.validation.column("action_id"),
-        taxonomy=benchmark.taxonomy,
-        protocol=PROTOCOL,
-        verb_logits=logits["verb"],
-        noun_logits=logits["noun"],
-    )
-
-
 @pytest.mark.data
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_scores_equal_the_official_evaluator(benchmark, golden, seed):
-    scores = score(drawn_predictions(benchmark, seed), subsets=benchmark.subset_masks)
+def test_scores_equal_the_official_evaluator(benchmark, golden, draw_golden_scores, seed):
+    scores = score(draw_golden_scores(benchmark, seed, PROTOCOL), subsets=benchmark.subset_masks)
     expected = golden[str(seed)]
     for field in FIELDS:
         for subset in SUBSETS:

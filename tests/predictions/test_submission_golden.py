@@ -7,32 +7,11 @@ import pytest
 from submission_examples import PROTOCOL, document
 
 from sgear.datasets.epic100 import load_epic100
-from sgear.predictions import Predictions, score
+from sgear.predictions import score
 from sgear.predictions.submission import write_epic100
 from sgear.predictions.submission_check import check_submission
 from sgear.predictions.submission_read import read_submission
 from sgear.taxonomy import FIELDS
-
-
-def drawn_predictions(benchmark) -> Predictions:
-    """Scores by the recipe inside the golden file, seed 0."""
-    rng = np.random.default_rng(0)
-    logits = {}
-    for field in FIELDS:
-        labels = benchmark.validation.column(f"{field}_id")
-        drawn = rng.standard_normal((len(labels), len(benchmark.taxonomy.names(field))))
-        rows = np.flatnonzero(rng.random(len(labels)) < 0.3)
-        drawn[rows, labels[rows]] += 4.0
-        logits[field] = drawn.astype(np.float32)
-    return Predictions(
-        uids=tuple(benchmark.validation.uids),
-        logits=logits["action"],
-        targets=benchmark.validation.column("action_id"),
-        taxonomy=benchmark.taxonomy,
-        protocol=PROTOCOL,
-        verb_logits=logits["verb"],
-        noun_logits=logits["noun"],
-    )
 
 
 def server_hits(results, table) -> dict[str, np.ndarray]:
@@ -56,13 +35,13 @@ def server_hits(results, table) -> dict[str, np.ndarray]:
 
 @pytest.mark.slow
 @pytest.mark.data
-def test_the_server_would_find_the_golden_numbers(real_data, tmp_path):
+def test_the_server_would_find_the_golden_numbers(real_data, draw_golden_scores, tmp_path):
     golden = real_data.parent / "golden" / "ek100_metrics.json"
     if not golden.is_file():
         pytest.skip(f"golden values not found at {golden}; they lie beside the folder of SGEAR_DATA")
     expected = json.loads(golden.read_text())["seeds"]["0"]["mean_top5_recall_percent"]
     benchmark = load_epic100(real_data / "epic-kitchens-100-annotations")
-    table = drawn_predictions(benchmark)
+    table = draw_golden_scores(benchmark, 0, PROTOCOL)
     path = tmp_path / "validation.json"
     write_epic100(table, path, sls=(1, 3, 3))
     assert check_submission(path, uids=table.uids, taxonomy=table.taxonomy) == []

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgear.data.frames import EXTENSIONS
 from sgear.datasets.own import ImportResult, check_own, import_own, load_own
-from sgear.datasets.own.rows import FILM_ENDINGS
 from sgear.datasets.own.splits import choose_groups
 from sgear.errors import AnnotationError, ConfigError, VideoError
 
@@ -442,10 +440,6 @@ def test_missing_doubled_and_broken_films_are_named_once_each(csv, tmp_path):
 def test_a_missing_folder_of_films_is_an_error(csv, tmp_path):
     with pytest.raises(VideoError, match="no such folder of videos"):
         check_own(write(csv), videos=tmp_path / "none")
-
-
-def test_the_endings_of_films_are_those_that_training_looks_for():
-    assert FILM_ENDINGS == EXTENSIONS
 
 
 # --- the folder ----------------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from feature_examples import MADE_BY, random_rows
 
+from sgear.claims import Claims
 from sgear.errors import FeatureError
 from sgear.features import FeatureStore, FeatureStoreWriter
-from sgear.features.claims import Claims
 from sgear.features.store_writer import shard_of
 
 TIMES_S = np.arange(8) / 4

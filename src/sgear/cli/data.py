@@ -56,3 +56,55 @@ def import_csv(
     from sgear.cli.import_data import run_import
 
     run_import(csv, out, validation_share=validation_share, seed=seed, videos=videos, check_only=check)
+
+
+@app.command()
+def transcode(
+    videos: Annotated[list[Path], typer.Argument(help="Films, or folders of films.", metavar="VIDEOS...")],
+    out: Annotated[Path, typer.Option(help="Folder of the copies; the tree of the films is kept.")],
+    short_side: Annotated[int, typer.Option(help="Shorter side in pixels; smaller films keep their size.")] = 256,
+    enlarge: Annotated[bool, typer.Option("--enlarge", help="Enlarge smaller films, too.")] = False,
+    gop: Annotated[int, typer.Option(help="Largest distance of two key frames, in frames.")] = 15,
+    crf: Annotated[int, typer.Option(help="Quality of H.264, 0 (best, largest) to 51.")] = 20,
+    fps: Annotated[float | None, typer.Option(help="Keep only the frames played at this rate. Default: all.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes. Default: one per core.", min=1)] = None,
+) -> None:
+    """Make small copies of films that are quick to read at any time: H.264 mp4, the same frame times, no sound.
+
+    It goes on where it stopped, and several machines may fill one folder. Each copy is read again before it gets its
+    name. A film that is damaged or truncated is named at the end (exit code 2), never copied in part.
+    """
+    from sgear.cli.transcode import run_transcode
+
+    run_transcode(videos, out, short_side=short_side, enlarge=enlarge, gop=gop, crf=crf, fps=fps, workers=workers)
+
+
+@app.command()
+def verify(
+    videos: Annotated[
+        list[Path] | None, typer.Argument(help="Films, or folders of films.", metavar="VIDEOS...")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set: check its films, and its rows against them.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the annotations. Default: under SGEAR_DATA.")] = None,
+    video_root: Annotated[
+        list[Path] | None, typer.Option(help="Folder of its films; may be given again. Default: the usual places.")
+    ] = None,
+    split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
+    granularity: Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")] = "mid",
+    quick: Annotated[bool, typer.Option("--quick", help="Decode the first and the last second only.")] = False,
+    frame_fps: Annotated[float | None, typer.Option(help="Rate of numbered pictures.", min=0.001)] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes. Default: one per core.", min=1)] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Find films that are truncated, empty or damaged, and annotation rows that lie outside their film.
+
+    Exit code 1 means that something is wrong.
+    """
+    from sgear.cli.verify import DatasetChoice, run_verify
+
+    chosen = None
+    if dataset is not None:
+        chosen = DatasetChoice(dataset, root, tuple(video_root or ()), split, granularity)
+    elif root is not None or video_root or split != 1 or granularity != "mid":
+        raise typer.BadParameter("--root, --video-root, --split and --granularity belong to --dataset")
+    run_verify(videos or [], chosen, quick=quick, frame_fps=frame_fps, workers=workers, as_json=json)

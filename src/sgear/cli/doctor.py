@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -45,7 +46,7 @@ def _check_video() -> Check:
     import numpy as np
     from av.error import FFmpegError
 
-    from sgear.video.reader import VideoReader
+    from sgear.video.opening import open_film
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.mp4"
@@ -57,7 +58,7 @@ def _check_video() -> Check:
                     picture = np.full((48, 64, 3), 8 * value, dtype=np.uint8)
                     container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))  # type: ignore[attr-defined]
                 container.mux(stream.encode(None))  # type: ignore[attr-defined]
-            with VideoReader(path) as reader:
+            with open_film(path) as reader:
                 frames = reader.frames_played_at(np.array([0.0, 0.5])).frames
         except (FFmpegError, SgearError, ValueError) as err:
             return (
@@ -71,6 +72,21 @@ def _check_video() -> Check:
         is_right,
         f"PyAV {av.__version__} writes and reads H.264" if is_right else "wrong pixels came back",
     )
+
+
+def _check_torchcodec() -> Check:
+    if importlib.util.find_spec("torchcodec") is None:
+        return "torchcodec", True, "not installed; films are read by PyAV, pip install 'sgear[torchcodec]' adds it"
+    try:
+        importlib.import_module("torchcodec.decoders")
+    except (ImportError, RuntimeError, OSError) as err:
+        reason = str(err).strip().splitlines()[0]
+        return (
+            "torchcodec",
+            False,
+            f"does not load ({reason}); install ffmpeg's shared libraries ('apt-get install ffmpeg'), or uninstall it",
+        )
+    return "torchcodec", True, f"{importlib.metadata.version('torchcodec')} decodes films where it is asked for"
 
 
 def _check_language() -> Check:
@@ -104,6 +120,7 @@ def run_doctor() -> bool:
         _check_torch,
         _check_timm,
         _check_video,
+        _check_torchcodec,
         _check_language,
         _check_data,
     ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import FeatureError
+from sgear.files import partial_path
 
 SUFFIX = ".safetensors"
 VIDEO_FORMAT = "sgear-features-1"
@@ -56,11 +56,6 @@ class VideoHeader:
     provenance: str
     features_at: int
     times_at: int
-
-
-def partial_path(path: Path) -> Path:
-    """Return a name beside `path` for a file that is being written; workers on two machines never share one."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
 
 
 def check_video_id(video_id: str) -> None:

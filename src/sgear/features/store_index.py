@@ -14,8 +14,9 @@ from pathlib import Path
 
 import polars as pl
 
-from sgear.errors import FeatureError
-from sgear.features.store_file import DTYPES, SUFFIX, VideoHeader, partial_path, read_header
+from sgear.errors import FeatureError, FeatureWidthError
+from sgear.features.store_file import DTYPES, SUFFIX, VideoHeader, read_header
+from sgear.files import create_exclusively, partial_path
 
 STORE_FORMAT = "sgear-feature-store-1"
 DESCRIPTION_NAME = "store.json"
@@ -109,21 +110,6 @@ class StoreDescription(Provenance):
             raise FeatureError(f"{path}: damaged description of a store ({err}); restore it or extract again") from err
 
 
-def create_exclusively(path: Path, text: str) -> None:
-    """Make a file with a content at once.
-
-    Raises:
-        FileExistsError: If there is one; it is left as it is.
-    """
-    partial = partial_path(path)
-    partial.write_text(text, encoding="utf-8")
-    try:
-        # Unlike a rename, a link never replaces what another worker made meanwhile.
-        os.link(partial, path)
-    finally:
-        partial.unlink()
-
-
 def video_file(root: Path, video_id: str) -> Path:
     """Return where a video of a store lies."""
     return root / VIDEO_FOLDER / f"{video_id}{SUFFIX}"
@@ -142,7 +128,9 @@ def check_header(header: VideoHeader, path: Path, description: StoreDescription)
     """
     ours, theirs = (description.width, description.dtype), (header.width, header.dtype)
     if ours != theirs:
-        raise FeatureError(f"{path}: has features of (width, dtype) {theirs}, but its store says {ours}; extract again")
+        raise FeatureWidthError(
+            f"{path}: has features of (width, dtype) {theirs}, but its store says {ours}; extract again"
+        )
     if header.provenance != description.digest or f"{header.video_id}{SUFFIX}" != path.name:
         raise FeatureError(
             f"{path}: was written as video {header.video_id!r} of another store ({header.provenance}, this one is "

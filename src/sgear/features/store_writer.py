@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.claims import Claim, Claims
 from sgear.errors import FeatureError
-from sgear.features.claims import Claim, Claims
 from sgear.features.store import FeatureStore
 from sgear.features.store_file import DTYPES, check_video_id, read_header, write_video
 from sgear.features.store_index import (

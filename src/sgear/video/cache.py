@@ -21,14 +21,9 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from sgear.errors import VideoError
-from sgear.video.decoding import DecodedFrame, StreamDecoder
-from sgear.video.frames import (
-    FrameBatch,
-    FrameConverter,
-    check_played,
-    checked_timestamps,
-    damaged_frame_error,
-)
+from sgear.video.corpus import needs_rate
+from sgear.video.frames import FrameBatch, check_played, checked_timestamps, damaged_frame_error
+from sgear.video.kept_frames import KeptFrames, open_kept
 
 _FORMAT_VERSION = 1
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -45,17 +40,20 @@ class _Origin:
     width: int
     fps: float
     format_version: int = _FORMAT_VERSION
+    frame_fps: float | None = None
 
     @classmethod
-    def of(cls, source: Path, height: int, width: int, fps: float) -> _Origin:
-        if not source.is_file():
-            raise VideoError(f"{source}: no such video file; check the path and the data root")
+    def of(cls, source: Path, height: int, width: int, fps: float, frame_fps: float | None) -> _Origin:
+        if not source.exists():
+            raise VideoError(f"{source}: no such film; check the path and the data root")
         stat = source.stat()
-        return cls(str(source), stat.st_size, stat.st_mtime_ns, height, width, fps)
+        rate = frame_fps if needs_rate(source) else None
+        return cls(str(source), stat.st_size, stat.st_mtime_ns, height, width, fps, frame_fps=rate)
 
     def fits(self, stored: object) -> bool:
-        # The place of the film may change, its bytes may not.
-        return isinstance(stored, dict) and {**stored, "source": ""} == {**asdict(self), "source": ""}
+        # The place of the film may change, its bytes may not. Caches older than `frame_fps` are of video files.
+        ours = {**asdict(self), "source": ""}
+        return isinstance(stored, dict) and {"frame_fps": None, **stored, "source": ""} == ours
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,21 +169,20 @@ def build_frame_cache(
     width: int,
     fps: float,
     num_processes: int,
+    frame_fps: float | Mapping[str, float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> FrameCache:
-    """Decode each film once and keep the frames played at 0, 1/fps, 2/fps, ... seconds.
-
-    A rate well above the film's keeps every frame. An interrupted build goes on where it stopped. A film with
-    a damaged place is kept; reading there is an error.
+    """Fill a cache as `fill_frame_cache` does, and open it.
 
     Args:
-        video_paths: Film of each video id. Ids become file names: letters, digits, `_`, `.`, `-`.
-        root: Folder for the cache.
-        height: Height of the kept frames in pixels.
-        width: Width of the kept frames in pixels.
-        fps: Kept frames per second; a slower film keeps each of its frames once.
-        num_processes: Decoding processes; one decodes in this process.
-        progress: Called with the number of finished videos and of all videos.
+        video_paths: See `fill_frame_cache`.
+        root: See `fill_frame_cache`.
+        height: See `fill_frame_cache`.
+        width: See `fill_frame_cache`.
+        fps: See `fill_frame_cache`.
+        num_processes: See `fill_frame_cache`.
+        frame_fps: See `fill_frame_cache`.
+        progress: See `fill_frame_cache`.
 
     Returns:
         The cache under `root`.
@@ -194,6 +191,57 @@ def build_frame_cache(
         ValueError: If an id, a size, the rate or the number of processes is out of range.
         VideoError: If films cannot be read, after all others are done; the message lists them.
     """
+    failures = fill_frame_cache(
+        video_paths,
+        root,
+        height=height,
+        width=width,
+        fps=fps,
+        num_processes=num_processes,
+        frame_fps=frame_fps,
+        progress=progress,
+    )
+    if failures:
+        shown = "\n".join(sorted(failures.values())[:10])
+        raise VideoError(
+            f"{len(failures)} of {len(video_paths)} films could not be cached, the others are done:\n{shown}"
+        )
+    return FrameCache(root)
+
+
+def fill_frame_cache(
+    video_paths: Mapping[str, Path],
+    root: Path,
+    *,
+    height: int,
+    width: int,
+    fps: float,
+    num_processes: int,
+    frame_fps: float | Mapping[str, float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, str]:
+    """Decode each film once and keep the frames played at 0, 1/fps, 2/fps, ... seconds.
+
+    A rate well above the film's keeps every frame. An interrupted build goes on where it stopped. A film with
+    a damaged place is kept; reading there is an error.
+
+    Args:
+        video_paths: Film of each video id: video file, folder or tar file of pictures. Ids become file names: letters,
+            digits, `_`, `.`, `-`.
+        root: Folder for the cache.
+        height: Height of the kept frames in pixels.
+        width: Width of the kept frames in pixels.
+        fps: Kept frames per second; a slower film keeps each of its frames once.
+        num_processes: Decoding processes; one decodes in this process.
+        frame_fps: Rate of numbered pictures, for all films or for each video id; see `open_film`.
+        progress: Called with the number of finished videos and of all videos.
+
+    Returns:
+        Why a film cannot be read, by video id; all others are in the cache.
+
+    Raises:
+        ValueError: If an id, a size, the rate or the number of processes is out of range.
+    """
     if min(height, width, num_processes) < 1 or not fps > 0:
         raise ValueError(
             f"height, width, fps and num_processes must be positive, got {height}, {width}, {fps}, {num_processes}"
@@ -201,57 +249,65 @@ def build_frame_cache(
     if unfit := [video_id for video_id in video_paths if not _VIDEO_ID.fullmatch(video_id)]:
         raise ValueError(f"video ids become file names, these cannot: {unfit[:5]}")
     root.mkdir(parents=True, exist_ok=True)
-    jobs = [(video_id, Path(path), root, height, width, float(fps)) for video_id, path in video_paths.items()]
-    failures: list[str] = []
-    for num_done, failure in enumerate(_run(jobs, num_processes), start=1):
-        failures += [failure] if failure else []
+    jobs = [
+        (video_id, Path(path), root, height, width, float(fps), _rate_of(frame_fps, video_id))
+        for video_id, path in video_paths.items()
+    ]
+    failures: dict[str, str] = {}
+    for num_done, (video_id, failure) in enumerate(_run(jobs, num_processes), start=1):
+        if failure is not None:
+            failures[video_id] = failure
         if progress is not None:
             progress(num_done, len(jobs))
-    if failures:
-        shown = "\n".join(sorted(failures)[:10])
-        raise VideoError(f"{len(failures)} of {len(jobs)} films could not be cached, the others are done:\n{shown}")
-    return FrameCache(root)
+    return failures
 
 
-_Job = tuple[str, Path, Path, int, int, float]
+_Job = tuple[str, Path, Path, int, int, float, float | None]
 
 
-def _run(jobs: list[_Job], num_processes: int) -> Iterator[str | None]:
+def _rate_of(frame_fps: float | Mapping[str, float] | None, video_id: str) -> float | None:
+    return frame_fps.get(video_id) if isinstance(frame_fps, Mapping) else frame_fps
+
+
+def _run(jobs: list[_Job], num_processes: int) -> Iterator[tuple[str, str | None]]:
     if num_processes == 1 or len(jobs) < 2:
-        yield from map(_cache_video, jobs)
+        for job in jobs:
+            yield job[0], _cache_video(job)
         return
     # Forked copies of ffmpeg's threads and handles break, so workers start clean.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(num_processes, len(jobs)), mp_context=context) as pool:
-        futures = [pool.submit(_cache_video, job) for job in jobs]
+        futures = {pool.submit(_cache_video, job): job[0] for job in jobs}
         try:
             for future in as_completed(futures):
-                yield future.result()
+                yield futures[future], future.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _cache_video(job: _Job) -> str | None:
     """Cache one video unless it is there; return the message of a film that cannot be read."""
-    video_id, source, root, height, width, fps = job
+    video_id, source, root, height, width, fps, frame_fps = job
     times_path, pixels_path = _times_path(root, video_id), _pixels_path(root, video_id)
     try:
-        origin = _Origin.of(source, height, width, fps)
+        origin = _Origin.of(source, height, width, fps, frame_fps)
         if _is_cached(times_path, pixels_path, origin):
             return None
-        decoder = StreamDecoder(source)
+        film = open_kept(source, height=height, width=width, fps=fps, frame_fps=frame_fps)
     except VideoError as err:
         return str(err)
     # Old times must not meet new pixels if this process is stopped between the two renames.
     times_path.unlink(missing_ok=True)
     partial = root / f".{video_id}.{os.getpid()}.partial"
     try:
-        times = _write_pixels(decoder, partial, height, width, fps)
+        times = _write_pixels(film, partial, height, width)
         partial.replace(pixels_path)
         partial.write_text(json.dumps({"origin": asdict(origin), **times}), encoding="utf-8")
         partial.replace(times_path)
+    except VideoError as err:
+        return str(err)
     finally:
-        decoder.close()
+        film.close()
         partial.unlink(missing_ok=True)
     return None
 
@@ -266,23 +322,18 @@ def _is_cached(times_path: Path, pixels_path: Path, origin: _Origin) -> bool:
         return False
 
 
-def _write_pixels(decoder: StreamDecoder, path: Path, height: int, width: int, fps: float) -> dict[str, object]:
-    convert = FrameConverter(height, width)
+def _write_pixels(film: KeptFrames, path: Path, height: int, width: int) -> dict[str, object]:
     pts_s: list[float] = []
     row_idx: list[int] = []
     num_rows = 0
-    last_s = decoder.first_pts_s
     with path.open("wb") as file:
         _write_header(file, num_rows, height, width)
         header_bytes = file.tell()
-        for frame, is_kept in _with_kept(decoder, fps):
-            last_s = frame.pts_s
-            if not is_kept:
-                continue
-            pts_s.append(frame.pts_s)
-            row_idx.append(-1 if frame.image is None else num_rows)
-            if frame.image is not None:
-                convert(frame.image).tofile(file)
+        for frame_s, picture in film.kept():
+            pts_s.append(frame_s)
+            row_idx.append(-1 if picture is None else num_rows)
+            if picture is not None:
+                np.ascontiguousarray(picture).tofile(file)
                 num_rows += 1
         file.seek(0)
         _write_header(file, num_rows, height, width)
@@ -290,25 +341,10 @@ def _write_pixels(decoder: StreamDecoder, path: Path, height: int, width: int, f
     return {
         "pts_s": pts_s,
         "row_idx": row_idx,
-        "first_pts_s": decoder.first_pts_s,
-        "last_pts_s": last_s,
-        "period_s": decoder.period_s,
+        "first_pts_s": film.first_pts_s,
+        "last_pts_s": film.last_pts_s,
+        "period_s": film.period_s,
     }
-
-
-def _with_kept(decoder: StreamDecoder, fps: float) -> Iterator[tuple[DecodedFrame, bool]]:
-    """Yield each frame, and whether one of the instants i/fps falls into the time while it is shown."""
-    tick = 0
-    current: DecodedFrame | None = None
-    for following in decoder.frames_from(0.0):
-        if current is not None:
-            is_kept = tick / fps < following.pts_s
-            yield current, is_kept
-            while tick / fps < following.pts_s:
-                tick += 1
-        current = following
-    assert current is not None, "a film that opened has a frame"
-    yield current, tick / fps < current.pts_s + decoder.period_s
 
 
 def _write_header(file: object, num_rows: int, height: int, width: int) -> None:

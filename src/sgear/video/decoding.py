@@ -11,21 +11,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from sgear.errors import VideoError
 from sgear.video.frames import quarter_turns
+from sgear.video.pictures import MAX_PIXELS, require_bearable
 
 # What ffmpeg, too, assumes of a film that does not say its rate, such as one of a single frame.
 _UNSTATED_FPS = 25.0
+# Recorders that state no rate leave the unit of their times in its place: 1000 or 90000 a second.
+_IMPLAUSIBLE_FPS = 1000
+_NUM_COUNTED_FRAMES = 100
 _UNKNOWN_KEY_DISTANCE_S = 2.0
+# ffmpeg probes a file by decoding from it, so the limit must be known before anything is opened. A file may name
+# other files or addresses (playlists do); none but itself is read.
+_CODEC_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
+_OPEN_OPTIONS = {**_CODEC_OPTIONS, "protocol_whitelist": "file"}
+_PLAYLISTS = ("hls", "dash", "concat", "imf", "sdp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,27 +66,37 @@ class StreamDecoder:
     Args:
         path: File of any format that ffmpeg reads.
 
+    Attributes:
+        num_frames: Number of frames as the header states it, or None.
+        stated_duration_s: Duration in seconds as the header states it, or None.
+        pixel_aspect: Width of one pixel relative to its height, before rotation, as the header states it, or None.
+        container_name: What ffmpeg calls the container, such as `avi`.
+        stream_idx: Place of the stream among all streams of the file.
+
     Raises:
         VideoError: If the file is missing, empty, not a video, or no frame of it can be decoded.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._container, self._stream = _open(path)
+        self._container, self._stream = open_stream(path)
         try:
-            rate = self._stream.average_rate or self._stream.guessed_rate
-            self.fps = float(rate) if rate else _UNSTATED_FPS
+            self.fps = self._stated_fps() or self._counted_fps() or _UNSTATED_FPS
             self.period_s = 1 / self.fps
             self._time_base = self._stream.time_base or 1 / self.fps
-            self._is_timed = self._container.format.name != "avi"
+            self._read_header()
+            self.is_timed = self.container_name != "avi"
             self._zero: int = 0
             first = next((frame for frame in self._decode(from_key=False) if frame.image is not None), None)
             if first is None or first.image is None:
-                raise VideoError(f"{path}: no frame can be decoded, the file is truncated or damaged; fetch it again")
+                raise VideoError(
+                    f"{path}: no frame can be decoded, the file is truncated or damaged, or its pictures have more "
+                    f"than {MAX_PIXELS} pixels; fetch it again, or make a smaller copy"
+                )
             start = self._stream.start_time
             first_pts = round(first.pts_s / self._time_base)
             reorder = 2 * self.period_s / self._time_base
-            is_whole = start is None or abs(first_pts - start) <= reorder or not self._is_timed
+            is_whole = start is None or abs(first_pts - start) <= reorder or not self.is_timed
             self._zero = first_pts if is_whole or start is None else start
             self.first_pts_s = self._seconds(first_pts)
         except BaseException:
@@ -84,17 +106,49 @@ class StreamDecoder:
         size = (first.image.height, first.image.width)
         self.height, self.width = size if is_upright else size[::-1]
 
-    @property
-    def num_frames(self) -> int | None:
-        """Number of frames as the header states it, or None."""
-        return self._stream.frames or None
+    def _stated_fps(self) -> float | None:
+        rates = (self._stream.average_rate, self._stream.guessed_rate)
+        return next((float(rate) for rate in rates if rate and rate < _IMPLAUSIBLE_FPS), None)
+
+    def _counted_fps(self) -> float | None:
+        packets = islice(self._packets(from_key=False), _NUM_COUNTED_FRAMES)
+        pts = sorted(packet.pts for packet in packets if packet.pts is not None)
+        self._container.close()
+        self._container, self._stream = open_stream(self.path)
+        if len(pts) < 2 or pts[-1] == pts[0] or self._stream.time_base is None:
+            return None
+        return (len(pts) - 1) / float((pts[-1] - pts[0]) * self._stream.time_base)
+
+    def _read_header(self) -> None:
+        # Now: after closing, PyAV would answer from memory that is free.
+        stream, container = self._stream, self._container
+        self.container_name = container.format.name
+        self.stream_idx = stream.index
+        self.num_frames: int | None = stream.frames or None
+        self.pixel_aspect: Fraction | None = stream.sample_aspect_ratio or None
+        self.stated_duration_s: float | None = None
+        if stream.duration:
+            self.stated_duration_s = float(stream.duration * self._time_base)
+        elif container.duration:
+            self.stated_duration_s = container.duration / av.time_base
 
     @property
-    def stated_duration_s(self) -> float | None:
-        """Duration as the header states it, or None."""
-        if self._stream.duration:
-            return float(self._stream.duration * self._time_base)
-        return self._container.duration / av.time_base if self._container.duration else None
+    def time_base(self) -> Fraction:
+        """Unit of the stream's times in seconds; every `pts_s` is a whole number of them."""
+        return Fraction(self._time_base)
+
+    @property
+    def zero_s(self) -> float:
+        """Presentation time, in the container's own count, from which times here are counted."""
+        return float(self._zero * self._time_base)
+
+    def stated_times_s(self) -> NDArray[np.float64]:
+        """Return the times of all frames that the file says it holds, ascending, without decoding them."""
+        self._container.close()
+        self._container, self._stream = open_stream(self.path)
+        packets = self._packets(from_key=False)
+        pts = sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
+        return np.array([self._seconds(value) for value in pts], dtype=np.float64)
 
     def close(self) -> None:
         """Close the file."""
@@ -111,7 +165,7 @@ class StreamDecoder:
         """
         back_s = 0.0
         # Containers seek by decode times, and an index can point into damage, so a landing is checked.
-        while self._is_timed and t_s - back_s > 0:
+        while self.is_timed and t_s - back_s > 0:
             if not self._seek(t_s - back_s):
                 break
             frames = self._decode(from_key=True)
@@ -120,12 +174,12 @@ class StreamDecoder:
                 return chain([first], frames)
             back_s = max(1.0, 2 * back_s)
         self._container.close()
-        self._container, self._stream = _open(self.path)
+        self._container, self._stream = open_stream(self.path)
         return self._decode(from_key=False)
 
     def is_seek_shorter(self, here_s: float, t_s: float) -> bool:
         """Return whether a key frame lies between, so that a seek decodes less than playing on."""
-        if not self._is_timed:
+        if not self.is_timed:
             return False
         entries = self._stream.index_entries
         target = self._pts(t_s)
@@ -164,9 +218,9 @@ class StreamDecoder:
         damage: list[int] = []
         held: list[_HeldFrame] = []
         latest = -math.inf
-        clock = _FrameClock(self._is_timed, max(1, round(self.period_s / self._time_base)))
+        clock = _FrameClock(self.is_timed, max(1, round(self.period_s / self._time_base)))
         for order, packet in enumerate(self._packets(from_key)):
-            if self._is_timed and packet.pts is not None and not packet.is_discard:
+            if self.is_timed and packet.pts is not None and not packet.is_discard:
                 inside[packet.pts] = order
             if packet.is_corrupt:
                 damage.append(order)
@@ -222,28 +276,65 @@ def _lost_frames(inside: dict[int, int], damage: list[int], *, before: int | flo
     return [_HeldFrame(order, pts, None) for pts, order in lost] if damage else []
 
 
-def _open(path: Path) -> tuple[InputContainer, VideoStream]:
+def with_kept(decoder: StreamDecoder, fps: float) -> Iterator[tuple[DecodedFrame, bool]]:
+    """Yield each frame of a film, and whether one of the instants i/fps falls into the time while it is shown."""
+    tick = 0
+    current: DecodedFrame | None = None
+    for following in decoder.frames_from(0.0):
+        if current is not None:
+            is_kept = tick / fps < following.pts_s
+            yield current, is_kept
+            while tick / fps < following.pts_s:
+                tick += 1
+        current = following
+    assert current is not None, "a film that opened has a frame"
+    yield current, tick / fps < current.pts_s + decoder.period_s
+
+
+def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
+    """Open a file at its first real video stream, with one decoding thread.
+
+    Raises:
+        VideoError: If the file is missing, empty or not a video.
+    """
     if not path.is_file():
         raise VideoError(f"{path}: no such video file; check the path and the data root")
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: the file is empty (0 bytes), its copy or download failed; fetch it again")
     try:
-        container = av.open(str(path), metadata_errors="ignore")
+        # With the prefix, a colon in a file name is not taken for the end of a protocol.
+        container = av.open(f"file:{path}", metadata_errors="ignore", options=_OPEN_OPTIONS)
     except (FFmpegError, ValueError) as err:
         raise VideoError(
             f"{path}: not a readable video ({err}); "
             "it is of another format, or truncated before its index: fetch it again"
         ) from err
-    # Covers of audio files are video streams to ffmpeg, and so is any text to its terminal player.
-    films = [film for film in container.streams.video if not film.disposition & Disposition.attached_pic]
-    if not films or container.format.name == "tty":
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
+    try:
+        film = _film_stream(path, container)
+        require_bearable(film.codec_context.height, film.codec_context.width, path)
+    except BaseException:
         container.close()
-        raise VideoError(f"{path}: no video stream (streams: {kinds}); give the file that holds the pictures")
-    film = films[0]
+        raise
     # With one thread an error belongs to the packet just sent; more threads also lose damage marks.
     film.codec_context.thread_count = 1
-    if film.codec_context.name == "hevc":
-        # This decoder marks no damaged picture, but it can refuse one.
-        film.codec_context.options = {"err_detect": "explode"}
+    # The decoder of hevc marks no damaged picture, but it can refuse one.
+    is_unmarked = film.codec_context.name == "hevc"
+    film.codec_context.options = {**_CODEC_OPTIONS, **({"err_detect": "explode"} if is_unmarked else {})}
     return container, film
+
+
+def _film_stream(path: Path, container: InputContainer) -> VideoStream:
+    name = container.format.name
+    if name.endswith("_pipe") or name == "image2":
+        raise VideoError(
+            f"{path}: a single picture ({name.removesuffix('_pipe')}), not a video; a film made of pictures is "
+            "given by their folder or their tar file"
+        )
+    if name in _PLAYLISTS:
+        raise VideoError(f"{path}: a list of other files ({name}), not a video; give the video itself")
+    # Covers of audio files are video streams to ffmpeg, and so is any text to its terminal player.
+    films = [film for film in container.streams.video if not film.disposition & Disposition.attached_pic]
+    if not films or name == "tty":
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
+        raise VideoError(f"{path}: no video stream (streams: {kinds}); give the file that holds the pictures")
+    return films[0]

@@ -80,6 +80,10 @@ class FrameConverter:
         picture: NDArray[np.uint8] = rgb.to_ndarray().astype(np.uint8, copy=False)
         return np.ascontiguousarray(np.rot90(picture, turns))
 
+    def resize(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an RGB picture [H W 3] in the size of the results; shrinking takes the average of each area."""
+        return self(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
+
 
 def quarter_turns(image: av.VideoFrame) -> int:
     """Return by how many quarter turns, counter-clockwise, the picture is rotated for display."""

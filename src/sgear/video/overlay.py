@@ -19,8 +19,8 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from sgear.video.opening import open_film
 from sgear.video.panel import Layer, OverlayPainter, Palette, PanelContent
-from sgear.video.reader import VideoReader
 
 # Below this text cannot be read, so a tiny film is enlarged by a whole factor.
 _MIN_LEGIBLE_SIDE = 240
@@ -79,7 +79,7 @@ def write_overlay(
     """
     if max_height < 32 or top_k < 1:
         raise ValueError(f"max_height must be at least 32 and top_k at least 1, got {max_height} and {top_k}")
-    with VideoReader(video) as film:
+    with open_film(video) as film:
         height, width = _even_size(film.height, film.width, max_height)
         duration_s = max(film.duration_s, film.last_pts_s + 1 / film.fps)
         num_frames = film.num_frames or round(duration_s * film.fps)
@@ -87,7 +87,7 @@ def write_overlay(
     script = _Script(forecasts, truth, top_k)
     painter = OverlayPainter(height, width, Palette(script.names))
     ribbon = painter.ribbon(script.likeliest_spans(duration_s), duration_s)
-    with VideoReader(video, size=(height, width)) as film, _encoder(out, rate, height, width) as encode:
+    with open_film(video, size=(height, width)) as film, _encoder(out, rate, height, width) as encode:
         for num_done, (frame, pts_s) in enumerate(film.iterate(), start=1):
             picture = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
             for layer in _layers(painter, script, ribbon, pts_s, duration_s):

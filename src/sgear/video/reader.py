@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.video.decoding import DecodedFrame, StreamDecoder
+from sgear.video.film import Film
 from sgear.video.frames import (
     FrameBatch,
     FrameConverter,
@@ -29,7 +29,7 @@ from sgear.video.frames import (
 __all__ = ["FrameBatch", "VideoReader"]
 
 
-class VideoReader:
+class VideoReader(Film):
     """Frames of one video file, by time in seconds after its first frame.
 
     A container that starts later than 0 s is shifted to 0. Reading goes on from where the last reading ended
@@ -59,15 +59,6 @@ class VideoReader:
         self._current: DecodedFrame | None = None
         self._following: DecodedFrame | None = None
         self._last_pts_s: float | None = None
-
-    def __enter__(self) -> VideoReader:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"VideoReader({str(self.path)!r}, {self.height}x{self.width}, {self.fps:.3g} fps)"
 
     def close(self) -> None:
         """Close the file; reading is then an error."""

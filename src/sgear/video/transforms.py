@@ -1,7 +1,9 @@
 """Augmentation that treats a clip as one thing: every frame of it gets the same crop, flip and colours.
 
-All randomness comes from the generator that the caller passes, and each call draws the same number of values
-whatever the settings, so a clip's augmentation depends on its seed alone.
+A clip stays uint8 here: it is cut, resized and mirrored, and the change of its colours is a line per channel that
+`sgear.video.colours.finish_clip` draws where the model runs. All randomness comes from the generator that the caller
+passes, and each call draws the same number of values whatever the settings, so a clip's augmentation depends on its
+seed alone.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-_NUM_DRAWS = 8
+from sgear.video.colours import plain_colour
+
+_NUM_DRAWS = 9
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,14 @@ VIEWS: dict[str, tuple[View, ...]] = {
 
 @dataclass(frozen=True)
 class ClipTransform:
-    """Crop, resize, jitter and normalise the frames of a clip.
+    """Crop, resize and mirror the frames of a clip, and say how their colours change.
 
     The crop has the shape of the result, so nothing is distorted: of a wider film the sides are cut. It is
-    smaller than the largest such crop by `crop_margin`, and training moves it; cutting before resizing equals
+    smaller than the largest such crop by a margin, and training moves it; cutting before resizing equals
     resizing slightly larger and cutting then, for less work.
+
+    A crop of another size is resized by triangles with antialiasing, in integers: each direction is rounded to uint8,
+    so a value lies within about one level of the exact one, and the frames beside it change nothing.
 
     Args:
         height: Height of the result in pixels.
@@ -54,6 +61,8 @@ class ClipTransform:
         mean: Mean of each colour channel, of values in [0, 1].
         std: Standard deviation of each colour channel. > 0.
         crop_margin: Share by which the picture is larger than the crop, in [0, 1]. 0.14 is 256 to 224.
+        scale_jitter: Training draws the margin of each clip between these two, in [0, 1]; None takes `crop_margin`. A
+            short side of 384 to 425 pixels around a crop of 384 is (0, 0.1068).
         flip: Whether training mirrors half of the clips.
         brightness: Largest relative change of brightness, in [0, 1); each colour's gain varies by half of it.
         contrast: Largest relative change of contrast around the clip's mean, in [0, 1).
@@ -67,6 +76,7 @@ class ClipTransform:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     crop_margin: float = field(kw_only=True)
+    scale_jitter: tuple[float, float] | None = field(kw_only=True, default=None)
     flip: bool = field(kw_only=True)
     brightness: float = field(kw_only=True)
     contrast: float = field(kw_only=True)
@@ -78,47 +88,68 @@ class ClipTransform:
             raise ValueError(f"mean and std must have three values, std above 0; got {self.mean} and {self.std}")
         if not 0 <= self.crop_margin <= 1:
             raise ValueError(f"crop_margin must be in [0, 1], got {self.crop_margin}")
+        if self.scale_jitter is not None and not 0 <= self.scale_jitter[0] <= self.scale_jitter[1] <= 1:
+            raise ValueError(f"scale_jitter must be two ascending margins in [0, 1], got {self.scale_jitter}")
         if not (0 <= self.brightness < 1 and 0 <= self.contrast < 1):
             raise ValueError(f"brightness and contrast must be in [0, 1), got {self.brightness} and {self.contrast}")
 
-    def train(self, frames: UInt8[Tensor, "T 3 H W"], rng: np.random.Generator) -> Float32[Tensor, "T 3 h w"]:
-        """Return the clip with one random crop, flip and colour change for all of its frames."""
+    @property
+    def colour(self) -> Float32[Tensor, "4 3"]:
+        """The colour of clips that are only normalised; see `sgear.video.colours`."""
+        return plain_colour(self.mean, self.std)
+
+    @property
+    def reading_margin(self) -> float:
+        """The margin at which a film is read so that no crop needs enlarging."""
+        return max((self.crop_margin, *(self.scale_jitter or ())))
+
+    def train(
+        self, frames: UInt8[Tensor, "T 3 H W"], rng: np.random.Generator
+    ) -> tuple[UInt8[Tensor, "T 3 h w"], Float32[Tensor, "4 3"]]:
+        """Return the clip with one random crop and flip for all of its frames, and its colour."""
         draws = rng.uniform(0.0, 1.0, _NUM_DRAWS)
-        clip = self._crop(frames, top=draws[0], left=draws[1])
+        low, high = self.scale_jitter or (self.crop_margin, self.crop_margin)
+        clip = self._crop(frames, margin=low + (high - low) * draws[8], top=draws[0], left=draws[1])
         if self.flip and draws[2] < 0.5:
             clip = clip.flip(-1)
-        signed = 2 * draws[3:] - 1
-        gains = (1 + self.brightness * signed[0]) * (1 + 0.5 * self.brightness * signed[2:])
-        gain = torch.tensor(gains, dtype=torch.float32).view(1, 3, 1, 1)
-        clip = clip * gain
-        centre = clip.mean(dim=(0, 2, 3), keepdim=True)
-        clip = (clip - centre) * (1 + self.contrast * signed[1]) + centre
-        return self._normalise(clip.clamp(0, 1))
+        signed = 2 * draws[3:8] - 1
+        gain = (1 + self.brightness * signed[0]) * (1 + 0.5 * self.brightness * signed[2:])
+        colour = self.colour
+        if self.contrast:
+            # c + k (gain x - c) with c the mean of gain x, as one line: contrast acts before the values are clamped.
+            contrast = 1 + self.contrast * signed[1]
+            colour[1] = torch.from_numpy((1 - contrast) * gain * _channel_means(clip))
+            gain = contrast * gain
+        colour[0] = torch.from_numpy(gain)
+        return clip, colour
 
-    def evaluate(self, frames: UInt8[Tensor, "T 3 H W"], view: View = VIEWS["centre"][0]) -> Float32[Tensor, "T 3 h w"]:
-        """Return one view of the clip with unchanged colours."""
+    def evaluate(self, frames: UInt8[Tensor, "T 3 H W"], view: View = VIEWS["centre"][0]) -> UInt8[Tensor, "T 3 h w"]:
+        """Return one view of the clip; its colour is `colour`."""
         is_wide = frames.shape[-1] * self.height >= frames.shape[-2] * self.width
         top, left = (0.5, view.place) if is_wide else (view.place, 0.5)
-        clip = self._crop(frames, top=top, left=left)
-        return self._normalise(clip.flip(-1) if view.is_mirrored else clip)
+        clip = self._crop(frames, margin=self.crop_margin, top=top, left=left)
+        return clip.flip(-1) if view.is_mirrored else clip
 
-    def _crop(self, frames: Tensor, *, top: float, left: float) -> Tensor:
+    def _crop(self, frames: Tensor, *, margin: float, top: float, left: float) -> Tensor:
         if frames.ndim != 4 or frames.shape[1] != 3 or frames.dtype != torch.uint8:
             raise ValueError(f"frames must be uint8 [T 3 H W], got {frames.dtype} {[*frames.shape]}")
         film_height, film_width = frames.shape[-2:]
-        scale = min(film_height / self.height, film_width / self.width) / (1 + self.crop_margin)
+        scale = min(film_height / self.height, film_width / self.width) / (1 + margin)
         crop_height = min(film_height, max(1, math.floor(self.height * scale + 0.5)))
         crop_width = min(film_width, max(1, math.floor(self.width * scale + 0.5)))
         # round() with a uniform draw would give the two outermost places half of their share.
         top_px = min(film_height - crop_height, math.floor(top * (film_height - crop_height + 1)))
         left_px = min(film_width - crop_width, math.floor(left * (film_width - crop_width + 1)))
-        cut = frames[:, :, top_px : top_px + crop_height, left_px : left_px + crop_width].float() / 255
-        if (crop_height, crop_width) == (self.height, self.width):
-            return cut
-        size = (self.height, self.width)
-        return functional.interpolate(cut, size, mode="bilinear", antialias=True, align_corners=False)
+        cut = frames[:, :, top_px : top_px + crop_height, left_px : left_px + crop_width]
+        if (crop_height, crop_width) != (self.height, self.width):
+            size = (self.height, self.width)
+            cut = functional.interpolate(cut, size, mode="bilinear", antialias=True, align_corners=False)
+        # Decoded frames are channels-last; a network fed with both layouts would round in two ways.
+        return cut.clone(memory_format=torch.contiguous_format)
 
-    def _normalise(self, clip: Tensor) -> Tensor:
-        mean = torch.tensor(self.mean, dtype=torch.float32).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, dtype=torch.float32).view(1, 3, 1, 1)
-        return ((clip - mean) / std).contiguous()
+
+def _channel_means(clip: Tensor) -> np.ndarray:
+    """Return the mean of each channel, of values in [0, 1]; summed as integers, so no order of summing matters."""
+    # One frame fits into 32 bits, and 64 take four times as long.
+    sums = clip.sum(dim=(2, 3), dtype=torch.int32).sum(dim=0)
+    return sums.numpy() / (255 * clip[:, 0].numel())

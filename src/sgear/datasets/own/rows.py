@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sgear.datasets.own.problems import ProblemList, named
 from sgear.datasets.text_table import read_rows, wrong_separator
+from sgear.video.corpus import FILM_ENDINGS
 
 TIME_COLUMNS = ("video", "start", "stop")
 LABEL_STYLES = (("verb", "noun"), ("label",))
@@ -20,7 +21,6 @@ OPTIONAL = ("participant", "split", "uid")
 WRITTEN_IDS = ("verb_id", "noun_id", "action_id")
 """Columns that an imported folder adds; in a csv they are made anew and not read."""
 SPLITS = ("train", "validation", "test")
-FILM_ENDINGS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 _SPLIT_HINTS = {
     "training": "train",
     "val": "validation",

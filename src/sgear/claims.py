@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sgear.features.store_index import create_exclusively
+from sgear.files import create_exclusively
 
 _SUFFIX = ".claim"
 
@@ -40,7 +40,7 @@ class Claim:
 
 
 class Claims:
-    """Claims of the videos of one store.
+    """Claims of the videos of one corpus.
 
     Args:
         folder: Where claim files lie; shared by all workers.
@@ -65,6 +65,9 @@ class Claims:
             create_exclusively(path, json.dumps(owner))
         except FileExistsError:
             return None
+        except FileNotFoundError:
+            # A worker that ended meanwhile has tidied the empty folder away.
+            return self.take(name)
         return Claim(path)
 
     def _is_alive(self, path: Path) -> bool:

@@ -1,0 +1,219 @@
+"""What `sgear data verify` prints: a table of the films, and every problem of a film or of an annotation row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sgear.cli.transcode import bytes_text, clock_text, default_workers, film_bar
+from sgear.data.verify import RowCheck, all_splits, annotated_videos, check_rows
+from sgear.datasets.places import film_places
+from sgear.datasets.registry import annotation_folder, load_dataset
+from sgear.datasets.video_info import numbering_rates, read_video_info
+from sgear.errors import ConfigError, VideoError
+from sgear.video.corpus import is_frame_folder, needs_rate, scan_films
+from sgear.video.verify import FilmCheck, FilmToCheck, verify_films
+
+MOST_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """Which annotations to hold against the films.
+
+    Args:
+        name: Name of the data set.
+        root: Folder of the annotations. Default: the usual place.
+        video_roots: Folders of the films. Default: the usual places.
+        split: Number of the official split.
+        granularity: Level of the labels.
+    """
+
+    name: str
+    root: Path | None = None
+    video_roots: tuple[Path, ...] = ()
+    split: int = 1
+    granularity: str = "mid"
+
+
+@dataclass
+class _Found:
+    """Films to check, by video id where there is one for each, and those that cannot stand for their id."""
+
+    films: list[FilmToCheck] = field(default_factory=list)
+    film_of: dict[str, Path] = field(default_factory=dict)
+    doubled: dict[str, list[Path]] = field(default_factory=dict)
+
+
+def run_verify(
+    places: Sequence[Path],
+    dataset: DatasetChoice | None,
+    *,
+    quick: bool,
+    frame_fps: float | None,
+    workers: int | None,
+    as_json: bool,
+    console: Console | None = None,
+) -> None:
+    """Check films, and the rows of a data set against them.
+
+    Args:
+        places: Films and folders of films; none where a data set says which.
+        dataset: The data set.
+        quick: Decode only the first and the last second of each film.
+        frame_fps: Rate at which films of pictures were numbered.
+        workers: Number of processes. Default: one for each core.
+        as_json: Print JSON and nothing else.
+        console: Where to print. Default: standard output.
+
+    Raises:
+        SgearError: If a setting is wrong, or there is nothing to check.
+        typer.Exit: With code 1 if a film or a row is wrong.
+    """
+    console = Console(highlight=False, soft_wrap=True) if console is None else console
+    if bool(places) == (dataset is not None):
+        raise ConfigError("give either folders of films, or a data set with --dataset (its films: --video-root)")
+    num_workers = default_workers() if workers is None else workers
+    rows: RowCheck | None = None
+    if dataset is None:
+        found = _films_in(places, frame_fps)
+        checks = _check(found.films, quick, num_workers, as_json)
+    else:
+        benchmark = load_dataset(dataset.name, dataset.root, split=dataset.split, granularity=dataset.granularity)
+        splits = all_splits(benchmark)
+        info = read_video_info(annotation_folder(dataset.name, dataset.root))
+        video_ids = annotated_videos(splits)
+        found = _films_of(dataset, video_ids)
+        rates = numbering_rates(dataset.name, video_ids, info)
+        asked = [video_id for video_id in video_ids if video_id in found.film_of]
+        found.films = [_with_rate(found.film_of[video_id], frame_fps or rates.get(video_id)) for video_id in asked]
+        checks = _check(found.films, quick, num_workers, as_json)
+        spans = dict.fromkeys((*found.film_of, *found.doubled))
+        spans |= {video_id: check.span for video_id, check in zip(asked, checks, strict=True)}
+        rows = check_rows(splits, spans, info)
+    is_right = not found.doubled and all(not check.problems for check in checks) and (rows is None or rows.is_right)
+    if as_json:
+        text = json.dumps(_to_dict(checks, found, rows, is_right=is_right, quick=quick), indent=2)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    else:
+        _print_films(console, checks, found, quick=quick)
+        if rows is not None:
+            _print_rows(console, rows)
+        console.print("[green]nothing wrong was found[/green]" if is_right else "[red]something is wrong[/red]")
+    if not is_right:
+        raise typer.Exit(1)
+
+
+def _films_in(places: Sequence[Path], frame_fps: float | None) -> _Found:
+    found = _Found()
+    for place in places:
+        if not place.exists():
+            raise VideoError(f"{place}: no such film or folder")
+        is_tree = place.is_dir() and not is_frame_folder(place)
+        paths = [path for paths in scan_films(place).values() for path in paths] if is_tree else [place]
+        if not paths:
+            raise VideoError(f"{place}: no films there")
+        found.films += [_with_rate(path, frame_fps) for path in paths]
+    return found
+
+
+def _films_of(dataset: DatasetChoice, video_ids: Sequence[str]) -> _Found:
+    """Return the film of each video from the first folder that holds it, and all other films there."""
+    for root in dataset.video_roots:
+        if not root.is_dir():
+            raise VideoError(f"--video-root {root}: no such folder of videos. Check the path.")
+    roots = dataset.video_roots or film_places(dataset.name, "" if dataset.root is None else str(dataset.root))
+    there = [root for root in dict.fromkeys(roots) if root.is_dir()]
+    if not there:
+        raise VideoError(f"{dataset.name}: none of {', '.join(map(str, roots))} exists; name folders by --video-root")
+    found, asked = _Found(), set(video_ids)
+    for root in there:
+        for video_id, paths in scan_films(root).items():
+            if video_id in found.film_of or video_id in found.doubled:
+                continue
+            if len(paths) > 1 and video_id in asked:
+                found.doubled[video_id] = paths
+            else:
+                found.film_of[video_id] = paths[0]
+    return found
+
+
+def _with_rate(path: Path, frame_fps: float | None) -> FilmToCheck:
+    if not needs_rate(path):
+        return FilmToCheck(path)
+    if frame_fps is None:
+        raise ConfigError(f"{path} is made of pictures, which do not say at which rate: give it with --frame-fps")
+    return FilmToCheck(path, frame_fps)
+
+
+def _check(films: Sequence[FilmToCheck], quick: bool, num_workers: int, as_json: bool) -> list[FilmCheck]:
+    # Standard output is for the result alone, so that it can be read by another program.
+    with film_bar(Console(stderr=True, quiet=as_json), "checking") as report:
+        return verify_films(films, quick=quick, num_workers=num_workers, progress=report)
+
+
+def _print_films(console: Console, checks: Sequence[FilmCheck], found: _Found, *, quick: bool) -> None:
+    wrong = [check for check in checks if check.problems]
+    table = Table(show_header=False)
+    table.add_row("films", f"{len(checks):,}")
+    table.add_row("length", clock_text(sum(check.span.end_s for check in checks if check.span is not None)))
+    table.add_row("bytes", bytes_text(sum(check.num_bytes for check in checks)))
+    decoded = "first and last second decoded" if quick else "all decoded"
+    table.add_row("frames", f"{sum(check.num_frames for check in checks):,} ({decoded})")
+    table.add_row("films with problems", f"{len(wrong) + len(found.doubled):,}")
+    console.print(table)
+    lines = [f"{check.path}: {problem}" for check in wrong for problem in check.problems]
+    lines += [f"video {name}: two films, {paths[0]} and {paths[1]}" for name, paths in found.doubled.items()]
+    _print_list(console, lines)
+
+
+def _print_rows(console: Console, rows: RowCheck) -> None:
+    table = Table(show_header=False)
+    for split, number in rows.num_rows.items():
+        table.add_row(f"rows of {split}", f"{number:,}")
+    for text, of_video in (("without film", rows.missing), ("of films that cannot be read", rows.unchecked)):
+        table.add_row(f"rows {text}", f"{sum(of_video.values()):,} ({len(of_video):,} videos)")
+    table.add_row("rows outside their film", f"{len(rows.outside):,}")
+    table.add_row("films of another length than stated", f"{len(rows.lengths):,}")
+    table.add_row("films without rows", f"{len(rows.without_rows):,}")
+    console.print(table)
+    _print_list(console, [f"video {name}: no film, rows: {number:,}" for name, number in rows.missing.items()])
+    _print_list(console, [f"video {name}: cannot be read, rows: {number:,}" for name, number in rows.unchecked.items()])
+    _print_list(console, [f"video {name}: {text}" for name, text in rows.lengths.items()])
+    _print_list(console, [f"{row.split} row {row.uid}, video {row.video_id}: {row.text}" for row in rows.outside])
+    if rows.without_rows:
+        named, more = ", ".join(rows.without_rows[:8]), len(rows.without_rows) - 8
+        console.print(f"without rows, not checked: {escape(named)}{f' and {more:,} more' if more > 0 else ''}")
+
+
+def _print_list(console: Console, lines: Sequence[str]) -> None:
+    for line in lines[:MOST_SHOWN]:
+        console.print(f"[red]problem[/red] {escape(line)}")
+    if len(lines) > MOST_SHOWN:
+        console.print(f"... and {len(lines) - MOST_SHOWN:,} more; --json lists all")
+
+
+def _to_dict(
+    checks: Sequence[FilmCheck], found: _Found, rows: RowCheck | None, *, is_right: bool, quick: bool
+) -> dict[str, object]:
+    films = [
+        {
+            "path": str(check.path),
+            "problems": list(check.problems),
+            "end_s": None if check.span is None else check.span.end_s,
+            "decoded_frames": check.num_frames,
+            "size": check.size,
+            "bytes": check.num_bytes,
+        }
+        for check in checks
+    ]
+    doubled = {name: [str(path) for path in paths] for name, paths in found.doubled.items()}
+    of_rows = None if rows is None else asdict(rows)
+    return {"is_right": is_right, "quick": quick, "films": films, "doubled": doubled, "rows": of_rows}

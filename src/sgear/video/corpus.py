@@ -1,0 +1,189 @@
+"""Where the films of a corpus lie: video files, folders of numbered pictures, and tar files of them, by video id.
+
+The id is the name of the file without its ending, or the name of the folder. Looking for films opens none of them and
+lists no folder of pictures to its end, so a tree of millions of pictures is as quick as one of 700 files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from collections import defaultdict
+from collections.abc import Container, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from sgear.errors import VideoError
+
+FILM_ENDINGS = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")
+"""Endings of video files, in lower case; any case is found."""
+TAR_ENDING = ".tar"
+FLOW_FOLDERS = frozenset({"flow_frames", "flow"})
+"""Folders that hold optical flow under the same ids as the pictures; no films are looked for in them."""
+
+_PICTURE = re.compile(r"(?P<prefix>.*?)\d+\.(jpe?g|png)", re.IGNORECASE)
+_NUM_SAMPLED = 32
+_NUM_NAMED = 5
+
+
+def scan_films(root: Path, wanted: Container[str] | None = None) -> dict[str, list[Path]]:
+    """Return every film below a folder by its video id.
+
+    Links to folders are followed. Hidden files and folders are passed over, and so is `FLOW_FOLDERS`.
+
+    Args:
+        root: Folder; films may lie at any depth.
+        wanted: Ids to look for. Default: all. Without it, a tar file is looked into, to see whether it holds pictures.
+
+    Returns:
+        For each id the places of its films, sorted; links to one file count once.
+
+    Raises:
+        VideoError: If there is no such folder.
+    """
+    if not root.is_dir():
+        raise VideoError(f"{root}: no such folder of videos. Check the path.")
+    found: dict[str, list[Path]] = defaultdict(list)
+    for video_id, path in _films_below(root, wanted):
+        if wanted is None or video_id in wanted:
+            found[video_id].append(path)
+    return {video_id: _distinct(paths) for video_id, paths in sorted(found.items())}
+
+
+def find_films(
+    video_ids: Sequence[str], roots: Sequence[Path], *, remedy: str = "", allows_missing: bool = False
+) -> dict[str, Path]:
+    """Return the film of each video id from the first root that holds it.
+
+    Args:
+        video_ids: Ids to find.
+        roots: Folders, searched in this order; one that is not there holds nothing.
+        remedy: What else the reader of an error may do, e.g. which setting names the roots.
+        allows_missing: Leave out the films that are under no root, as long as there are others.
+
+    Raises:
+        VideoError: If a film is under no root; counts the missing ones, names the first and all roots. If an id has
+            two films under the root that holds it; names both.
+    """
+    missing = dict.fromkeys(video_ids)
+    places: dict[str, Path] = {}
+    for root in dict.fromkeys(roots):
+        if not missing or not root.is_dir():
+            continue
+        for video_id, films in scan_films(root, missing).items():
+            if len(films) > 1:
+                raise VideoError(
+                    f"{films[0]} and {films[1]} are both of video {video_id!r}, under one folder of videos ({root}); "
+                    f"remove one of them{f', or {remedy}' if remedy else ''}"
+                )
+            places[video_id] = films[0]
+            del missing[video_id]
+    if missing and not (allows_missing and places):
+        raise VideoError(_missing_message(list(missing), len(set(video_ids)), roots, remedy))
+    return {video_id: places[video_id] for video_id in video_ids if video_id in places}
+
+
+def list_films(places: Sequence[Path]) -> dict[str, Path]:
+    """Return the films in folders and below, and films named themselves, by video id.
+
+    A folder that is itself full of numbered pictures is a film.
+
+    Raises:
+        VideoError: If a place does not exist, there is no film, or two films have one id.
+    """
+    films: dict[str, Path] = {}
+    for place in places:
+        if not place.exists():
+            raise VideoError(f"{place}: no such film or folder")
+        if is_frame_folder(place):
+            found = {place.resolve().name: [place]}
+        else:
+            found = scan_films(place) if place.is_dir() else {place.stem: [place]}
+        for video_id, paths in found.items():
+            both = [*([films[video_id]] if video_id in films else []), *paths]
+            if len(both) > 1:
+                raise VideoError(f"{both[0]} and {both[1]} are both of video {video_id!r}; give only one of them")
+            films[video_id] = both[0]
+    if not films:
+        raise VideoError(
+            f"{', '.join(map(str, places))}: no films ({', '.join(FILM_ENDINGS)}, folders of numbered pictures, or "
+            f"{TAR_ENDING} of them) there"
+        )
+    return films
+
+
+def is_frame_folder(path: Path) -> bool:
+    """Return whether a path is a folder that begins with numbered pictures and nothing else."""
+    if not path.is_dir():
+        return False
+    with os.scandir(path) as entries:
+        return _are_pictures(list(islice(entries, _NUM_SAMPLED)))
+
+
+def needs_rate(path: Path) -> bool:
+    """Return whether a film is made of numbered pictures, which do not say at which rate they were taken."""
+    return path.suffix.lower() == TAR_ENDING or path.is_dir()
+
+
+def _films_below(root: Path, wanted: Container[str] | None) -> Iterator[tuple[str, Path]]:
+    visited: set[tuple[int, int]] = set()
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        stat = folder.stat()
+        if (stat.st_dev, stat.st_ino) in visited:
+            continue
+        visited.add((stat.st_dev, stat.st_ino))
+        with os.scandir(folder) as entries:
+            first = list(islice(entries, _NUM_SAMPLED))
+            if _are_pictures(first):
+                yield folder.name, folder
+                continue
+            for entry in (*first, *entries):
+                if entry.name.startswith("."):
+                    continue
+                suffix = os.path.splitext(entry.name)[1].lower()
+                if entry.is_dir():
+                    if entry.name not in FLOW_FOLDERS:
+                        pending.append(Path(entry.path))
+                elif suffix in FILM_ENDINGS or (suffix == TAR_ENDING and _is_film_tar(Path(entry.path), wanted)):
+                    yield Path(entry.name).stem, Path(entry.path)
+
+
+def _are_pictures(entries: list[os.DirEntry[str]]) -> bool:
+    seen = [entry for entry in entries if not entry.name.startswith(".")]
+    matches = [_PICTURE.fullmatch(entry.name) for entry in seen]
+    # One prefix: stills that lie beside the films of several people are no frames.
+    is_numbered = all(matches) and len({match["prefix"] for match in matches if match is not None}) == 1
+    return is_numbered and not any(entry.is_dir() for entry in seen)
+
+
+def _is_film_tar(path: Path, wanted: Container[str] | None) -> bool:
+    if wanted is not None:
+        return path.stem in wanted
+    try:
+        with tarfile.open(path, "r:") as archive:
+            names = (Path(member.name).name for member in islice(archive, _NUM_SAMPLED) if member.isfile())
+            return any(_PICTURE.fullmatch(name) for name in names)
+    except (OSError, tarfile.TarError):
+        # Not for its ending alone: reading it as a film says what is wrong with it.
+        return True
+
+
+def _distinct(paths: list[Path]) -> list[Path]:
+    if len(paths) == 1:
+        return paths
+    return sorted({path.resolve(): path for path in sorted(paths, reverse=True)}.values())
+
+
+def _missing_message(missing: list[str], num_asked: int, roots: Sequence[Path], remedy: str) -> str:
+    more = f" and {len(missing) - _NUM_NAMED} more" if len(missing) > _NUM_NAMED else ""
+    named = ", ".join(repr(video_id) for video_id in missing[:_NUM_NAMED])
+    searched = ", ".join(str(root) if root.is_dir() else f"{root} (no such folder)" for root in dict.fromkeys(roots))
+    return (
+        f"{len(missing)} of {num_asked} annotated videos are missing: {named}{more}. Searched, in this order: "
+        f"{searched or 'no folder at all'}. Put each there as {missing[0]}.mp4 (or {', '.join(FILM_ENDINGS[1:])}), as "
+        f"a folder {missing[0]} of numbered pictures or as {missing[0]}{TAR_ENDING}; or {remedy or 'name its folder'}, "
+        "or remove the annotation rows"
+    )

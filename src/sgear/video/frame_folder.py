@@ -1,0 +1,43 @@
+"""A folder of numbered pictures, read as a film."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sgear.errors import VideoError
+from sgear.video.numbered_pictures import NumberedPictures
+
+
+class FrameFolder(NumberedPictures):
+    """Pictures directly in one folder; see `NumberedPictures` for names, times and errors.
+
+    Args:
+        path: Folder.
+        size: (height, width) of the frames. Default: the size of the pictures.
+        frame_fps: Rate at which the pictures were numbered, in frames per second.
+
+    Raises:
+        VideoError: If there is no such folder, or `NumberedPictures` refuses what is in it.
+        ValueError: If `size` or `frame_fps` is not positive.
+    """
+
+    def __init__(
+        self, path: Path | str, *, size: tuple[int, int] | None = None, frame_fps: float | None = None
+    ) -> None:
+        folder = Path(path)
+        self._is_open = True
+        if not folder.is_dir():
+            raise VideoError(f"{folder}: no such folder of pictures; check the path and the data root")
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+        super().__init__(folder, names, size=size, frame_fps=frame_fps)
+
+    def close(self) -> None:
+        """Make reading an error; no file stays open between two readings."""
+        self._is_open = False
+
+    def _read(self, row: int) -> bytes:
+        if not self._is_open:
+            raise ValueError(f"{self.path}: this film was closed; open it again")
+        return (self.path / self._names[row]).read_bytes()

@@ -1,0 +1,235 @@
+"""A film that was taken apart into numbered pictures, wherever they lie.
+
+What a folder and a tar file have in common: file names become frame numbers, numbers become times, and a picture is
+decoded when it is asked for. A number that is not there is an error, never a neighbour in its place.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sgear.errors import VideoError
+from sgear.video.film import Film
+from sgear.video.frames import FrameBatch, check_played, checked_timestamps
+from sgear.video.pictures import PictureDecoder
+
+_NAME = re.compile(r"((?:.*/)?(?!\.)[^/]*?)([0-9]{1,18})\.(?:jpg|jpeg|png)", flags=re.DOTALL | re.IGNORECASE)
+# Far finer than any rate in use, and k * denominator stays exact in float64 for a day of frames.
+_MAX_RATE_DENOMINATOR = 1_000_000
+
+
+class NumberedPictures(Film):
+    """Frames of one film from pictures `frame_0000000001.jpg`, `frame_0000000002.jpg`, ...
+
+    The number is what the file name ends with; any prefix is fine, but one only. Numbers count from 1, as ffmpeg and
+    EPIC-KITCHENS write them: picture n is shown from (n - 1) / fps. If there is a picture 0, they count from 0, and
+    picture n is shown from n / fps. Pictures are upright (EXIF rotation applied), RGB, and all of one size.
+
+    Args:
+        path: Folder or archive, for messages.
+        names: File names in it, as they are listed; what is not a numbered picture is passed over.
+        size: (height, width) of the frames. Default: the size of the pictures.
+        frame_fps: Rate at which the pictures were numbered, in frames per second.
+
+    Raises:
+        VideoError: If there are no numbered pictures, names contradict each other, `frame_fps` is not given, or no
+            picture can be decoded.
+        ValueError: If `size` or `frame_fps` is not positive.
+
+    Source:
+        EPIC-KITCHENS-100 rgb_frames (frame_0000000001.jpg is the first); RULSTM's features have other times, see
+        `sgear.features.lmdb_layout`.
+    """
+
+    def __init__(
+        self, path: Path, names: Sequence[str], *, size: tuple[int, int] | None, frame_fps: float | None
+    ) -> None:
+        if size is not None and min(size) < 1:
+            raise ValueError(f"size must be (height, width) of at least one pixel, got {size}")
+        self.path = path
+        self._rate = _checked_rate(path, frame_fps)
+        self._names = names
+        self._numbers, self._rows = _by_number(path, names)
+        self._origin = 0 if self._numbers[0] == 0 else 1
+        self._decoder = PictureDecoder(size)
+        self._first_number = self._first_intact(range(len(self._numbers)))
+        self._last_pts_s: float | None = None
+
+    @abstractmethod
+    def _read(self, row: int) -> bytes:
+        """Return the bytes of the picture `names[row]`; OSError if that fails."""
+
+    @property
+    def height(self) -> int:
+        """Height of the pictures in pixels, as displayed."""
+        return self._decoder.film_size[0]
+
+    @property
+    def width(self) -> int:
+        """Width of the pictures in pixels, as displayed."""
+        return self._decoder.film_size[1]
+
+    @property
+    def fps(self) -> float:
+        """Rate of the numbering in frames per second."""
+        return float(self._rate)
+
+    @property
+    def num_frames(self) -> int | None:
+        """Number of pictures that are there."""
+        return len(self._numbers)
+
+    @property
+    def duration_s(self) -> float:
+        """Time at which the last picture ends, in seconds."""
+        return self._pts_s(int(self._numbers[-1]) + 1)
+
+    @property
+    def first_pts_s(self) -> float:
+        """Time of the first intact picture; above 0 only where the beginning is missing."""
+        return self._pts_s(self._first_number)
+
+    @property
+    def last_pts_s(self) -> float:
+        """Time of the last picture that can be decoded."""
+        if self._last_pts_s is None:
+            self._last_pts_s = self._pts_s(self._first_intact(range(len(self._numbers) - 1, -1, -1)))
+        return self._last_pts_s
+
+    def frames_played_at(self, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
+        """Return for each instant, in any order, the picture with the largest time at or before it.
+
+        Args:
+            timestamps_s: Instants in seconds [T], in any order, repeats allowed.
+
+        Returns:
+            One frame for each instant, in the order asked, with their real times.
+
+        Raises:
+            ValueError: If an instant is negative or not finite.
+            VideoError: If an instant lies more than one frame period past the end, or its picture is missing, damaged
+                or of another size.
+        """
+        asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
+        numbers = [self._number_at(float(t_s)) for t_s in asked_s]
+        height, width = self._decoder.size
+        pictures = np.empty((len(numbers), height, width, 3), dtype=np.uint8)
+        for number in sorted(set(numbers)):
+            rows = [row for row, wanted in enumerate(numbers) if wanted == number]
+            pictures[rows] = self._decode(number, float(asked_s[rows[0]]))
+        return FrameBatch.from_pictures(pictures, np.array([self._pts_s(number) for number in numbers]))
+
+    def iterate(self, start_s: float = 0.0) -> Iterator[tuple[UInt8[Tensor, "3 H W"], float]]:
+        """Yield every picture and its time, from the one played at `start_s` to the last.
+
+        Args:
+            start_s: Instant in seconds.
+
+        Raises:
+            ValueError: If `start_s` is negative or not finite.
+            VideoError: If nothing is played at `start_s`, or when a missing or damaged picture is reached.
+        """
+        checked_timestamps(np.array([start_s]), self.path)
+        for number in range(self._number_at(start_s), int(self._numbers[-1]) + 1):
+            pts_s = self._pts_s(number)
+            picture = self._decode(number, max(start_s, pts_s))
+            yield torch.from_numpy(picture).permute(2, 0, 1), pts_s
+
+    def _pts_s(self, number: int) -> float:
+        # Of whole numbers, so that it is the float nearest to the true time, as it is for a video file.
+        return (number - self._origin) * self._rate.denominator / self._rate.numerator
+
+    def _number_at(self, t_s: float) -> int:
+        last = int(self._numbers[-1])
+        check_played(self.path, t_s, 0.0, self._pts_s(last), float(1 / self._rate))
+        number = self._origin + math.floor(t_s * self._rate.numerator / self._rate.denominator)
+        while self._pts_s(number + 1) <= t_s:
+            number += 1
+        while self._pts_s(number) > t_s:
+            number -= 1
+        return min(number, last)
+
+    def _decode(self, number: int, t_s: float) -> NDArray[np.uint8]:
+        place = int(np.searchsorted(self._numbers, number))
+        if self._numbers[place] != number:
+            raise VideoError(
+                f"{self.path}: picture number {number} (played at t = {t_s:.3f} s) is missing, there are "
+                f"{len(self._numbers)} pictures from {self._numbers[0]} to {self._numbers[-1]}; copy or extract "
+                "them again, or leave out the segments around this time"
+            )
+        row = int(self._rows[place])
+        try:
+            return self._decoder.decode(self._read(row))
+        except (VideoError, OSError) as err:
+            raise VideoError(
+                f"{self.path}: the picture {self._names[row]} (played at t = {t_s:.3f} s) cannot be used: {err}; "
+                "fetch or make it again, or leave out the segments around this time"
+            ) from err
+
+    def _first_intact(self, places: Iterable[int]) -> int:
+        failure = ""
+        for place in places:
+            row = int(self._rows[place])
+            try:
+                self._decoder.decode(self._read(row))
+            except (VideoError, OSError) as err:
+                failure = failure or f"{self._names[row]}: {err}"
+            else:
+                return int(self._numbers[place])
+        raise VideoError(
+            f"{self.path}: none of the {len(self._numbers)} pictures can be decoded, such as {failure}; "
+            "fetch or make them again"
+        )
+
+
+def _checked_rate(path: Path, frame_fps: float | None) -> Fraction:
+    if frame_fps is None:
+        raise VideoError(
+            f"{path}: pictures do not say at which rate they were taken; give it as frame_fps, the frames per second "
+            "of the numbering, such as 60 for EPIC-KITCHENS-55 and 50 for most videos that EPIC-KITCHENS-100 added"
+        )
+    if not (math.isfinite(frame_fps) and frame_fps > 0):
+        raise ValueError(f"frame_fps must be a positive number of frames per second, got {frame_fps}")
+    return Fraction(frame_fps).limit_denominator(_MAX_RATE_DENOMINATOR)
+
+
+def _by_number(path: Path, names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers in ascending order, and the place of each in `names`."""
+    numbers: list[int] = []
+    rows: list[int] = []
+    prefix = ""
+    for row, name in enumerate(names):
+        match = _NAME.fullmatch(name)
+        if match is None:
+            continue
+        prefix = prefix if numbers else match[1]
+        if match[1] != prefix:
+            raise VideoError(
+                f"{path}: pictures of several films or kinds lie here, named {prefix + '*'!r} and {match[1] + '*'!r}; "
+                "move each into a folder or archive of its own"
+            )
+        numbers.append(int(match[2]))
+        rows.append(row)
+    if not numbers:
+        raise VideoError(
+            f"{path}: no numbered pictures here; expected names such as frame_0000000001.jpg (.jpg, .jpeg or .png), "
+            "or the path of a video file"
+        )
+    order = np.argsort(numbers, kind="stable")
+    ascending, row_of = np.array(numbers, dtype=np.int64)[order], np.array(rows, dtype=np.int64)[order]
+    twice = np.flatnonzero(np.diff(ascending) == 0)
+    if len(twice):
+        one, other = (names[int(row)] for row in row_of[twice[0] : twice[0] + 2])
+        raise VideoError(f"{path}: {one!r} and {other!r} have the same number; remove one of them")
+    return ascending, row_of

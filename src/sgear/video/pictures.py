@@ -1,0 +1,104 @@
+"""Single pictures in jpeg or png -> RGB arrays of one size, and the largest picture that is read at all."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sgear.errors import VideoError
+from sgear.video.frames import FrameConverter
+
+MAX_PIXELS = 1 << 26
+"""Largest picture that is decoded, in pixels: 8192 x 8192, twice an 8K frame, 200 MB as RGB."""
+
+_FORMATS = ("JPEG", "PNG")
+# Other modes hold more than eight bits, and converting them would cut values off.
+_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
+
+
+def require_bearable(height: int, width: int, file: object) -> None:
+    """Refuse a picture that would take gigabytes, before it is decoded.
+
+    Args:
+        height: Height in pixels.
+        width: Width in pixels.
+        file: What the message names.
+
+    Raises:
+        VideoError: If it has more than `MAX_PIXELS` pixels.
+    """
+    if height * width > MAX_PIXELS:
+        raise VideoError(
+            f"{file}: pictures of {width} x {height} pixels are refused, at most {MAX_PIXELS} pixels (8192 x 8192) "
+            "are decoded; make a smaller copy"
+        )
+
+
+class PictureDecoder:
+    """Decodes the pictures of one film, which all have the size of the first.
+
+    Args:
+        size: (height, width) of the results. Default: the size of the first picture.
+    """
+
+    def __init__(self, size: tuple[int, int] | None) -> None:
+        self._asked = size
+        self._film_size: tuple[int, int] | None = None
+        self._converter: FrameConverter | None = None
+
+    @property
+    def film_size(self) -> tuple[int, int]:
+        """Height and width of the pictures as they are stored, upright."""
+        assert self._film_size is not None, "a picture has been decoded"
+        return self._film_size
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the results."""
+        return self._asked or self.film_size
+
+    def decode(self, content: bytes) -> NDArray[np.uint8]:
+        """Return a jpeg or png as RGB [H W 3].
+
+        Raises:
+            VideoError: If it is damaged, too large, has more than eight bits, or differs in size from the first.
+        """
+        image = _opened(content)
+        size = (image.height, image.width)
+        if size != (self._film_size or size):
+            raise VideoError(
+                f"it has {size[1]} x {size[0]} pixels, other pictures of this film have "
+                f"{self.film_size[1]} x {self.film_size[0]}"
+            )
+        self._film_size = size
+        picture = np.array(image)
+        if size == self.size:
+            return picture
+        if self._converter is None:
+            self._converter = FrameConverter(*self.size)
+        return self._converter.resize(picture)
+
+
+def _opened(content: bytes) -> Image.Image:
+    if not content:
+        raise VideoError("the file is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            # Our own limit follows; the library's warning would only come before it.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=_FORMATS)
+        require_bearable(image.height, image.width, image.format)
+        if image.mode not in _MODES:
+            raise VideoError(f"its pixels have more than eight bits ({image.mode}); convert it to eight")
+        image.load()
+        return ImageOps.exif_transpose(image).convert("RGB")
+    except Image.DecompressionBombError as err:
+        raise VideoError(f"pictures of more than {MAX_PIXELS} pixels are refused; make a smaller copy") from err
+    except UnidentifiedImageError as err:
+        raise VideoError("it is neither a jpeg nor a png, or its beginning is damaged") from err
+    except (OSError, SyntaxError, ValueError) as err:
+        raise VideoError(f"it is damaged ({err})") from err

@@ -1,0 +1,172 @@
+"""Films kept open for reading windows at random: a bounded number of them in each process.
+
+Opening a film costs more than reading a short window of it, and an open decoder holds memory and a file. What was
+used longest ago is closed first. Loader workers start with nothing open, whether they were forked or spawned: half of
+a decoder in another process breaks both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgear.errors import VideoError
+from sgear.video.film import Film
+from sgear.video.frames import FrameBatch
+from sgear.video.opening import Backend, open_film
+
+Size = tuple[int, int]
+
+
+class FilmPool:
+    """Reads windows of frames of many films, as `FrameCache` does, but decodes them when they are asked for.
+
+    It may be sent to loader workers; a callable `size` must then be picklable. Not for sharing between threads.
+
+    Args:
+        paths: Film of each video id: video file, folder or tar file of pictures.
+        size: (height, width) of the frames: one for all films, one for each video id, or a function of the film's own
+            (height, width). Default: the size of each film.
+        frame_fps: Rate of numbered pictures, for all films or for each video id; see `open_film`.
+        backend: Decoder of video files.
+        max_open: Largest number of films open at a time in one process, at least 1.
+
+    Raises:
+        ValueError: If `max_open` is below 1.
+
+    Example:
+        >>> with FilmPool({"P01_01": Path("P01_01.MP4")}, size=(256, 456)) as films:  # doctest: +SKIP
+        ...     batch = films.frames_played_at("P01_01", protocol.timestamps(start_s))
+    """
+
+    def __init__(
+        self,
+        paths: Mapping[str, Path],
+        *,
+        size: Size | Mapping[str, Size] | Callable[[Size], Size] | None = None,
+        frame_fps: float | Mapping[str, float] | None = None,
+        backend: Backend = "pyav",
+        max_open: int = 8,
+    ) -> None:
+        if max_open < 1:
+            raise ValueError(f"max_open must be at least 1, got {max_open}")
+        self._paths = dict(paths)
+        self._size = size
+        self._frame_fps = frame_fps
+        self._backend: Backend = backend
+        self._max_open = max_open
+        self._films: OrderedDict[str, Film] = OrderedDict()
+        self._process_id = os.getpid()
+        # Small facts that are costly to find outlive the open film.
+        self._sizes: dict[str, Size] = {}
+        self._spans_s: dict[str, tuple[float, float]] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_films": OrderedDict()}
+
+    def __enter__(self) -> FilmPool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __contains__(self, video_id: str) -> bool:
+        return video_id in self._paths
+
+    def __repr__(self) -> str:
+        return f"FilmPool({len(self._paths)} films, {self.num_open} of at most {self._max_open} open)"
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Ids of all films, sorted."""
+        return sorted(self._paths)
+
+    @property
+    def num_open(self) -> int:
+        """Number of films that are open in this process."""
+        return len(self._of_this_process())
+
+    def close(self) -> None:
+        """Close all films; the next reading opens its film again."""
+        films = self._of_this_process()
+        while films:
+            films.popitem()[1].close()
+
+    def span_s(self, video_id: str) -> tuple[float, float]:
+        """Return the times of the first and the last frame of the film, in seconds.
+
+        Raises:
+            VideoError: If there is no such video, or it cannot be read.
+        """
+        if video_id not in self._spans_s:
+            film = self.film(video_id)
+            self._spans_s[video_id] = film.first_pts_s, film.last_pts_s
+        return self._spans_s[video_id]
+
+    def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
+        """Return for each instant the frame with the largest pts at or before it.
+
+        Args:
+            video_id: Id of the film.
+            timestamps_s: Instants in seconds [T], in any order, repeats allowed.
+
+        Returns:
+            One frame for each instant, in the order asked, with their real times.
+
+        Raises:
+            ValueError: If an instant is negative or not finite.
+            VideoError: If there is no such video, it cannot be read, or nothing is played at an instant.
+        """
+        return self.film(video_id).frames_played_at(timestamps_s)
+
+    def film(self, video_id: str) -> Film:
+        """Return the film, opened; it may be closed by the pool as soon as another film is asked for.
+
+        Raises:
+            VideoError: If there is no such video, or it cannot be read.
+        """
+        films = self._of_this_process()
+        if video_id not in films:
+            if video_id not in self._paths:
+                raise VideoError(
+                    f"video {video_id!r} is not among the {len(self._paths)} films of this pool; check its id"
+                )
+            while len(films) >= self._max_open:
+                films.popitem(last=False)[1].close()
+            films[video_id] = self._open(video_id)
+        films.move_to_end(video_id)
+        return films[video_id]
+
+    def _open(self, video_id: str) -> Film:
+        rate = self._frame_fps
+        frame_fps = rate.get(video_id) if isinstance(rate, Mapping) else rate
+        path = self._paths[video_id]
+        film = open_film(path, size=self._known_size(video_id), backend=self._backend, frame_fps=frame_fps)
+        if callable(self._size) and video_id not in self._sizes:
+            own = (film.height, film.width)
+            self._sizes[video_id] = self._size(own)
+            if self._sizes[video_id] != own:
+                film.close()
+                film = open_film(path, size=self._sizes[video_id], backend=self._backend, frame_fps=frame_fps)
+        return film
+
+    def _known_size(self, video_id: str) -> Size | None:
+        if callable(self._size):
+            return self._sizes.get(video_id)
+        if isinstance(self._size, Mapping):
+            if video_id not in self._size:
+                raise ValueError(f"size is given for each video, but not for {video_id!r}")
+            return self._size[video_id]
+        return self._size
+
+    def _of_this_process(self) -> OrderedDict[str, Film]:
+        if self._process_id != os.getpid():
+            self._films = OrderedDict()
+            self._process_id = os.getpid()
+        return self._films

@@ -1,0 +1,350 @@
+"""One film -> its training copy: small pictures, a key frame every few frames, the same times.
+
+A copy says in its own header from which file and with which settings it was made, so nothing has to lie beside it. It
+gets its name only after it has been read again and held against the film.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.video.frame import PictureType
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from sgear.errors import VideoError
+from sgear.files import leftover_partials, partial_path, replace_durably
+from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
+from sgear.video.frames import damaged_frame_error, quarter_turns
+from sgear.video.wholeness import missing_end
+
+_FORMAT = "sgear-copy-1"
+# Without CABAC and the deblocking filter a copy is a fifth larger and decoded in half the time.
+_ENCODER = "libx264 veryfast fastdecode"
+# Numbers of ITU-T H.273, table 4.
+_RGB_MATRIX, _UNKNOWN_MATRIX = 0, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopySettings:
+    """How training copies are made.
+
+    Args:
+        short_side: Shorter side of the picture in pixels, even. A smaller film keeps its size.
+        enlarge: Enlarge smaller films, too.
+        gop: Largest distance of two key frames, in frames: what one random access decodes, whatever the frame rate.
+        crf: Quality of x264, 0 to 51; lower is better and larger.
+        fps: Keep only the frames that are played at i/fps seconds, with their own times. Default: every frame.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    short_side: int = 256
+    enlarge: bool = False
+    gop: int = 15
+    crf: int = 20
+    fps: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.short_side < 16 or self.short_side % 2:
+            raise ValueError(f"short_side must be even and at least 16 pixels, got {self.short_side}")
+        if self.gop < 1 or not 0 <= self.crf <= 51:
+            raise ValueError(f"gop must be at least 1 and crf from 0 to 51, got {self.gop} and {self.crf}")
+        if self.fps is not None and not 0 < self.fps < float("inf"):
+            raise ValueError(f"fps must be positive, got {self.fps}")
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size (height, width) of the copy of a film; both are even, as half-size chroma asks."""
+        scale = self.short_side / min(height, width)
+        if scale >= 1 and not self.enlarge:
+            return max(2, height // 2 * 2), max(2, width // 2 * 2)
+        return max(2, round(height * scale / 2) * 2), max(2, round(width * scale / 2) * 2)
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """What was written.
+
+    Args:
+        num_frames: Number of frames.
+        length_s: Length in seconds.
+        num_bytes: Size of the file.
+    """
+
+    num_frames: int
+    length_s: float
+    num_bytes: int
+
+
+def is_copy(copy: Path, source: Path, settings: CopySettings) -> bool:
+    """Return whether a whole copy of exactly this film with exactly these settings is there.
+
+    Raises:
+        VideoError: If there is no such film.
+    """
+    if not copy.is_file():
+        return False
+    try:
+        with av.open(str(copy), metadata_errors="ignore") as container:
+            return container.metadata.get("comment") == _origin(source, settings)
+    except (FFmpegError, ValueError):
+        # The index of an mp4 comes last, so a truncated copy does not open: it is made again.
+        return False
+
+
+def make_copy(
+    source: Path, copy: Path, settings: CopySettings, *, progress: Callable[[float], None] | None = None
+) -> CopyReport:
+    """Write the copy of one film; it appears whole and checked, or not at all.
+
+    A copy of the same name is replaced. What earlier workers left half-written of it is removed.
+
+    Args:
+        source: Video file.
+        copy: File to write.
+        settings: How.
+        progress: Called with the seconds of film that are done.
+
+    Raises:
+        VideoError: If the film is missing, truncated or damaged anywhere, or the copy is not as the film.
+        OSError: If the copy cannot be written.
+    """
+    origin = _origin(source, settings)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in leftover_partials(copy):
+        leftover.unlink(missing_ok=True)
+    partial = partial_path(copy)
+    try:
+        decoder = StreamDecoder(source)
+        try:
+            with partial.open("w+b") as file:
+                film = _Film(decoder, settings, progress)
+                _encode(film, file, settings, origin)
+        finally:
+            decoder.close()
+        if missing := missing_end(source, num_frames=film.num_read, end_s=film.end_s, period_s=decoder.period_s):
+            raise VideoError(f"{source}: {missing}; fetch it again")
+        if fault := copy_fault(partial, film.times_s, film.size, settings.gop):
+            raise VideoError(
+                f"{source}: its copy {fault}, so it was removed; please report this with the film's format"
+            )
+        num_bytes = os.path.getsize(partial)
+        replace_durably(partial, copy)
+    finally:
+        partial.unlink(missing_ok=True)
+    return CopyReport(len(film.times_s), film.end_s, num_bytes)
+
+
+class _Film:
+    """The kept frames of a film, as pictures of the copy; remembers what it gave.
+
+    Raises:
+        VideoError: When a damaged frame is reached.
+    """
+
+    def __init__(
+        self, decoder: StreamDecoder, settings: CopySettings, progress: Callable[[float], None] | None
+    ) -> None:
+        self.decoder = decoder
+        self.size = settings.size_of(decoder.height, decoder.width)
+        self.times_s: list[float] = []
+        self.num_read = 0
+        self.end_s = 0.0
+        self._fps = settings.fps
+        self._progress = progress
+        self._reformatter = VideoReformatter()
+        self._turns = 0
+
+    @property
+    def pixel_aspect(self) -> Fraction | None:
+        """Width of one pixel as displayed, relative to its height; None where the film does not say."""
+        aspect = self.decoder.pixel_aspect
+        return 1 / aspect if aspect and self._turns % 2 else aspect
+
+    @property
+    def time_base(self) -> Fraction:
+        """Unit of the copy's times in seconds: a unit of 1001/30000 s becomes 1001 of 1/30000 s, as mp4 wants it."""
+        return Fraction(1, self.decoder.time_base.denominator)
+
+    def pictures(self) -> Iterator[av.VideoFrame]:
+        base = self.decoder.time_base
+        for frame, is_kept in self._frames():
+            if frame.image is None:
+                raise damaged_frame_error(self.decoder.path, frame.pts_s, frame.pts_s)
+            self.num_read += 1
+            shown_s = float((frame.image.duration or 0) * (frame.image.time_base or 0))
+            self.end_s = frame.pts_s + max(self.decoder.period_s, shown_s)
+            if is_kept:
+                self.times_s.append(frame.pts_s)
+                picture = self._resized(frame.image)
+                picture.pts = round(frame.pts_s / base) * base.numerator
+                picture.time_base = self.time_base
+                # Else the encoder makes a key frame of each that was one.
+                picture.pict_type = PictureType.NONE
+                yield picture
+            if self._progress is not None:
+                self._progress(self.end_s)
+
+    def _frames(self) -> Iterator[tuple[DecodedFrame, bool]]:
+        if self._fps is not None:
+            return with_kept(self.decoder, self._fps)
+        return ((frame, True) for frame in self.decoder.frames_from(0.0))
+
+    def _resized(self, image: av.VideoFrame) -> av.VideoFrame:
+        turns = self._turns = quarter_turns(image)
+        height, width = self.size[::-1] if turns % 2 else self.size
+        small = self._reformatter.reformat(
+            image, width=width, height=height, format="yuv420p", interpolation=Interpolation.BICUBIC, threads=1
+        )
+        if not turns:
+            return small
+        turned = _rotated(small, turns)
+        turned.color_range, turned.colorspace = small.color_range, small.colorspace
+        turned.color_primaries, turned.color_trc = small.color_primaries, small.color_trc
+        return turned
+
+
+def _rotated(image: av.VideoFrame, turns: int) -> av.VideoFrame:
+    planes = image.to_ndarray().astype(np.uint8, copy=False)
+    height, width = image.height, image.width
+    luma, chroma = planes[:height], planes[height:].reshape(2, height // 2, width // 2)
+    turned = [np.rot90(luma, turns), *(np.rot90(plane, turns) for plane in chroma)]
+    new_height, new_width = turned[0].shape
+    stacked = np.concatenate([plane.reshape(-1) for plane in turned]).reshape(new_height * 3 // 2, new_width)
+    return av.VideoFrame.from_ndarray(stacked, format="yuv420p")
+
+
+class _Sink:
+    """A file to which ffmpeg writes; it keeps the reason of a failure, of which ffmpeg tells nothing."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.failure: BaseException | None = None
+        self._file = file
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self._file.write(content)
+        except BaseException as err:
+            self.failure = err
+            raise
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _encode(film: _Film, file: BinaryIO, settings: CopySettings, origin: str) -> None:
+    sink = _Sink(file)
+    try:
+        _encode_to(sink, film, settings, origin)
+    except FFmpegError as err:
+        if sink.failure is not None:
+            raise sink.failure from err
+        raise VideoError(f"{film.decoder.path}: its pictures cannot be encoded ({err}); encode it otherwise") from err
+
+
+def _encode_to(sink: _Sink, film: _Film, settings: CopySettings, origin: str) -> None:
+    with av.open(sink, "w", format="mp4") as container:
+        container.metadata["comment"] = origin
+        stream: VideoStream | None = None
+        held: av.Packet | None = None
+        for picture in film.pictures():
+            if stream is None:
+                stream = _stream(container, film, settings, picture)
+            for packet in stream.encode(picture):
+                held = _mux(container, held, packet)
+        assert stream is not None, "a film that opened has a frame"
+        for packet in stream.encode():
+            held = _mux(container, held, packet)
+        assert held is not None, "an encoder gives a packet for each frame"
+        held.duration = max(1, round(film.end_s / held.time_base) - (held.pts or 0))
+        container.mux(held)
+
+
+def _mux(container: OutputContainer, held: av.Packet | None, packet: av.Packet) -> av.Packet:
+    """Write the packet before this one, whose frame is shown until this one begins."""
+    if held is not None:
+        held.duration = (packet.pts or 0) - (held.pts or 0)
+        container.mux(held)
+    return packet
+
+
+def _stream(container: OutputContainer, film: _Film, settings: CopySettings, first: av.VideoFrame) -> VideoStream:
+    preset, tune = _ENCODER.split()[1:]
+    options = {
+        "preset": preset,
+        "tune": tune,
+        "crf": str(settings.crf),
+        "g": str(settings.gop),
+        # Without B-frames every packet is a picture of its own time, and a seek lands on it; they save 4 %.
+        "bf": "0",
+        "sc_threshold": "0",
+    }
+    fps = settings.fps if settings.fps is not None else film.decoder.fps
+    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
+    assert isinstance(stream, VideoStream), "libx264 encodes pictures"
+    context = stream.codec_context
+    context.thread_count = 1
+    stream.height, stream.width = film.size
+    stream.pix_fmt = "yuv420p"
+    context.time_base = film.time_base
+    if film.pixel_aspect is not None:
+        context.sample_aspect_ratio = film.pixel_aspect
+    # The numbers in the picture are kept, so what they mean has to be kept with them.
+    context.color_range, context.color_trc = first.color_range, first.color_trc
+    context.color_primaries = first.color_primaries
+    # Of a film in RGB no matrix is known; swscale and the reader then take the same one.
+    context.colorspace = _UNKNOWN_MATRIX if first.colorspace == _RGB_MATRIX else first.colorspace
+    return stream
+
+
+def copy_fault(copy: Path, times_s: list[float], size: tuple[int, int], gop: int) -> str | None:
+    """Read a copy from beginning to end; return how it differs from what was to be written, or None.
+
+    Args:
+        copy: File that was written.
+        times_s: Times of all frames in seconds.
+        size: Height and width in pixels.
+        gop: Largest distance of two key frames, in frames.
+    """
+    decoder = StreamDecoder(copy)
+    try:
+        if (decoder.height, decoder.width) != size:
+            return f"is {decoder.height}x{decoder.width} instead of {size[0]}x{size[1]} pixels"
+        num_since_key, num_frames = gop, 0
+        for idx, frame in enumerate(decoder.frames_from(0.0)):
+            num_frames += 1
+            if frame.image is None:
+                return f"cannot be decoded at {frame.pts_s:.3f} s"
+            if idx >= len(times_s) or frame.pts_s != times_s[idx]:
+                return f"has a frame at {frame.pts_s:.6f} s that is not in the film"
+            num_since_key = 1 if frame.image.key_frame else num_since_key + 1
+            if num_since_key > gop:
+                return f"has more than {gop} frames from key frame to key frame at {frame.pts_s:.3f} s"
+        if num_frames != len(times_s):
+            return f"has {num_frames} instead of {len(times_s)} frames"
+    finally:
+        decoder.close()
+    return None
+
+
+def _origin(source: Path, settings: CopySettings) -> str:
+    try:
+        stat = source.stat()
+    except OSError as err:
+        raise VideoError(f"{source}: no such video file ({err.strerror}); check the path and the data root") from err
+    of_source = {"source_bytes": stat.st_size, "source_mtime_ns": stat.st_mtime_ns}
+    return json.dumps({"format": _FORMAT, "encoder": _ENCODER, **asdict(settings), **of_source}, sort_keys=True)

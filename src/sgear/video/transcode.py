@@ -1,0 +1,276 @@
+"""A tree of films -> the same tree of training copies, by any number of processes and machines, until it is complete.
+
+A finished copy is never made twice, a half-written one never seen. A film that fails is named at the end, after all
+others are done; a disk that cannot be written to stops the work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sgear.claims import Claim, Claims
+from sgear.errors import SgearError, VideoError
+from sgear.files import leftover_partials
+from sgear.video.corpus import FILM_ENDINGS, needs_rate, scan_films
+from sgear.video.training_copy import CopySettings, is_copy, make_copy
+from sgear.video.wholeness import stated_length_s
+from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
+
+CLAIM_FOLDER = ".claims"
+_COPY_ENDING = ".mp4"
+# A worker shows that it is alive far more often than others would take it for dead.
+_BEAT_S, _STALE_S = 30.0, 900.0
+_TELL_S = 0.3
+
+
+@dataclass(frozen=True)
+class PlannedCopy:
+    """One film and where its copy goes.
+
+    Args:
+        source: The film.
+        relative: Place of the copy below the folder of copies.
+    """
+
+    source: Path
+    relative: Path
+
+
+def plan_copies(places: Sequence[Path], out: Path) -> list[PlannedCopy]:
+    """Return what is to be copied where: every film of the folders under its relative path, single films by name.
+
+    A name that ends in .mp4, in any case, is kept as it is; any other ending becomes .mp4.
+
+    Args:
+        places: Folders and films.
+        out: Folder of the copies.
+
+    Raises:
+        VideoError: If a place does not exist or holds no film, two films would have one copy, or copies would lie among
+            the films.
+    """
+    planned: dict[Path, Path] = {}
+    for place in places:
+        if not place.exists():
+            raise VideoError(f"{place}: no such film or folder")
+        for source in _films_of(place):
+            relative = source.relative_to(place) if place.is_dir() else Path(source.name)
+            if relative.suffix.lower() != _COPY_ENDING:
+                relative = relative.with_suffix(_COPY_ENDING)
+            if planned.setdefault(relative, source) != source:
+                raise VideoError(
+                    f"{planned[relative]} and {source} would both become {out / relative}; copy them to two folders"
+                )
+    for place in places:
+        _check_apart(place, out, planned)
+    return [PlannedCopy(source, relative) for relative, source in sorted(planned.items())]
+
+
+def _films_of(place: Path) -> list[Path]:
+    if not place.is_dir():
+        return [place]
+    films = [path for paths in scan_films(place).values() for path in paths if not needs_rate(path)]
+    if not films:
+        raise VideoError(f"{place}: no films ({', '.join(FILM_ENDINGS)}) there")
+    return films
+
+
+def _check_apart(place: Path, out: Path, planned: dict[Path, Path]) -> None:
+    """Refuse copies among the films: the next run, and any training, would take one for the other."""
+    folder = (place if place.is_dir() else place.parent).resolve()
+    for relative in planned:
+        copy = (out / relative).resolve()
+        is_among = copy.is_relative_to(folder) if place.is_dir() else copy.parent == folder
+        if is_among:
+            raise VideoError(f"{out}: copies would lie among the films of {folder}; write them to a folder elsewhere")
+
+
+@dataclass
+class Transcoding:
+    """What a run did.
+
+    Args:
+        done: Copies that were made now.
+        kept: Copies that were there before.
+        elsewhere: Films that another live worker holds.
+        failures: Message for each film that could not be copied.
+        film_s: Length of the films copied now in seconds.
+        bytes_in: Size of these films.
+        bytes_out: Size of their copies.
+        seconds: How long it took.
+    """
+
+    done: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    elsewhere: list[Path] = field(default_factory=list)
+    failures: dict[Path, str] = field(default_factory=dict)
+    film_s: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: Path
+    copy: Path
+    claim_folder: Path
+    claim_name: str
+    settings: CopySettings
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    kind: Literal["done", "kept", "elsewhere", "failed", "unwritable"]
+    message: str = ""
+    film_s: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+def transcode(
+    planned: Sequence[PlannedCopy],
+    out: Path,
+    settings: CopySettings,
+    *,
+    num_workers: int,
+    progress: FilmProgress | None = None,
+) -> Transcoding:
+    """Make the copies that are missing; several runs may share a folder at the same time.
+
+    A copy that was made of another file, or with other settings, is made again.
+
+    Args:
+        planned: See `plan_copies`.
+        out: Folder of the copies.
+        settings: How they are made.
+        num_workers: Number of processes with one thread each; 1 works in this one.
+        progress: Called with finished films, all films to do, seconds of film done and to be done.
+
+    Returns:
+        What was done. Films that could not be copied are in `failures`.
+
+    Raises:
+        VideoError: If a copy cannot be written at all: no room, no permission. The films before it are done.
+        ValueError: If `num_workers` is below 1.
+    """
+    begin_s = time.monotonic()
+    result = Transcoding()
+    jobs: list[_Job] = []
+    for plan in planned:
+        copy = out / plan.relative
+        if _is_finished(copy, plan.source, settings):
+            result.kept.append(copy)
+        else:
+            # Relative paths may be longer than a file name may be, and hold what is special in patterns.
+            name = hashlib.sha256(plan.relative.as_posix().encode()).hexdigest()[:24]
+            jobs.append(_Job(plan.source, copy, out / CLAIM_FOLDER, name, settings))
+    lengths_s = {job.source: _length_s(job.source) for job in jobs}
+    # The longest first, so that in the end no worker is left alone with one.
+    jobs.sort(key=lambda job: -lengths_s[job.source])
+    board = FilmBoard([lengths_s[job.source] for job in jobs], progress)
+    try:
+        with closing(run_jobs(_work, jobs, num_workers=num_workers, progress=board.tell)) as outcomes:
+            for idx, outcome in outcomes:
+                board.finish(idx)
+                _note(result, jobs[idx], outcome)
+    finally:
+        with contextlib.suppress(OSError):
+            # It is full of claims where other runs go on.
+            (out / CLAIM_FOLDER).rmdir()
+    for copy in result.elsewhere[:]:
+        job = next(job for job in jobs if job.copy == copy)
+        if _is_finished(copy, job.source, settings):
+            result.elsewhere.remove(copy)
+            result.kept.append(copy)
+    result.seconds = time.monotonic() - begin_s
+    return result
+
+
+def _note(result: Transcoding, job: _Job, outcome: _Outcome | LostWorker) -> None:
+    if isinstance(outcome, LostWorker):
+        result.failures[job.source] = f"{job.source}: {outcome}"
+        for leftover in leftover_partials(job.copy):
+            leftover.unlink(missing_ok=True)
+        claim = Claims(job.claim_folder, stale_s=_STALE_S).take(job.claim_name)
+        if claim is not None:
+            claim.release()
+        return
+    match outcome.kind:
+        case "done":
+            result.done.append(job.copy)
+            result.film_s += outcome.film_s
+            result.bytes_in += outcome.bytes_in
+            result.bytes_out += outcome.bytes_out
+        case "kept":
+            result.kept.append(job.copy)
+        case "elsewhere":
+            result.elsewhere.append(job.copy)
+        case "failed":
+            result.failures[job.source] = outcome.message
+        case "unwritable":
+            raise VideoError(
+                f"{job.copy}: cannot be written ({outcome.message}); {len(result.done)} copies were made. Make room or "
+                "choose another folder, then run the same command again: it goes on where it stopped"
+            )
+
+
+def _is_finished(copy: Path, source: Path, settings: CopySettings) -> bool:
+    try:
+        return is_copy(copy, source, settings)
+    except VideoError:
+        # Making the copy says what is wrong with its film.
+        return False
+
+
+def _length_s(source: Path) -> float:
+    try:
+        return stated_length_s(source)
+    except VideoError:
+        # Making the copy says what is wrong with its film.
+        return 0.0
+
+
+def _work(job: _Job, tell: Callable[[float], None]) -> _Outcome:
+    try:
+        claim = Claims(job.claim_folder, stale_s=_STALE_S).take(job.claim_name)
+        if claim is None:
+            return _Outcome("elsewhere")
+        try:
+            # Another worker may have finished it before the claim was made.
+            if is_copy(job.copy, job.source, job.settings):
+                return _Outcome("kept")
+            report = make_copy(job.source, job.copy, job.settings, progress=_Pulse(claim, tell))
+            return _Outcome("done", "", report.length_s, job.source.stat().st_size, report.num_bytes)
+        finally:
+            claim.release()
+    except SgearError as err:
+        return _Outcome("failed", str(err))
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        return _Outcome("unwritable", err.strerror or str(err))
+
+
+class _Pulse:
+    """Passes progress on now and then, and keeps the claim fresh."""
+
+    def __init__(self, claim: Claim, tell: Callable[[float], None]) -> None:
+        self._claim, self._tell = claim, tell
+        self._beat_s = self._told_s = time.monotonic()
+
+    def __call__(self, film_s: float) -> None:
+        now_s = time.monotonic()
+        if now_s - self._told_s >= _TELL_S:
+            self._told_s = now_s
+            self._tell(film_s)
+        if now_s - self._beat_s >= _BEAT_S:
+            self._beat_s = now_s
+            self._claim.beat()

@@ -1,0 +1,213 @@
+"""Find the films that are truncated, empty or damaged: by decoding all of them, or only their beginnings and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sgear.errors import VideoError
+from sgear.video.corpus import needs_rate
+from sgear.video.decoding import DecodedFrame, StreamDecoder
+from sgear.video.opening import open_film
+from sgear.video.span import FilmSpan
+from sgear.video.wholeness import missing_end, stated_length_s
+from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
+
+_HEAD_S = _TAIL_S = 1.0
+_TELL_EVERY = 64
+
+
+@dataclass(frozen=True)
+class FilmToCheck:
+    """A film, and at which rate it was numbered if it is made of pictures."""
+
+    path: Path
+    frame_fps: float | None = None
+
+
+@dataclass(frozen=True)
+class FilmCheck:
+    """What was found out about one film.
+
+    Args:
+        path: The film.
+        problems: What is wrong with it; empty where nothing was found.
+        span: From when to when it can be read; None where it cannot be opened.
+        num_frames: Number of frames that were decoded.
+        size: Height and width in pixels, as displayed.
+        num_bytes: Size of the file; 0 of a folder of pictures.
+    """
+
+    path: Path
+    problems: tuple[str, ...]
+    span: FilmSpan | None = None
+    num_frames: int = 0
+    size: tuple[int, int] | None = None
+    num_bytes: int = 0
+
+
+def verify_film(film: FilmToCheck, *, quick: bool, tell: Callable[[float], None] | None = None) -> FilmCheck:
+    """Check one film of any kind.
+
+    Args:
+        film: The film.
+        quick: Decode only the first and the last second; damage between them is not found.
+        tell: Called now and then with the seconds of film that are done.
+    """
+    num_bytes = film.path.stat().st_size if film.path.is_file() else 0
+    try:
+        if needs_rate(film.path):
+            return _verify_pictures(film, num_bytes, quick=quick, tell=tell)
+        with closing(StreamDecoder(film.path)) as decoder:
+            return _verify_stream(decoder, num_bytes, quick=quick, tell=tell)
+    except VideoError as err:
+        return FilmCheck(film.path, (_without_path(str(err), film.path),), num_bytes=num_bytes)
+
+
+def verify_films(
+    films: Sequence[FilmToCheck], *, quick: bool, num_workers: int, progress: FilmProgress | None = None
+) -> list[FilmCheck]:
+    """Check films in several processes.
+
+    Args:
+        films: The films.
+        quick: See `verify_film`.
+        num_workers: Number of processes; 1 works in this one.
+        progress: Called with finished films, all films, seconds of film done and to be done.
+
+    Returns:
+        One check for each film, in the order of the films.
+
+    Raises:
+        ValueError: If `num_workers` is below 1.
+    """
+    lengths_s = [_length_s(film) for film in films]
+    # The longest first, so that in the end no worker is left alone with one.
+    order = sorted(range(len(films)), key=lambda idx: -lengths_s[idx])
+    jobs = [_Job(films[idx], quick) for idx in order]
+    board = FilmBoard([lengths_s[idx] for idx in order], progress)
+    checks: dict[int, FilmCheck] = {}
+    with closing(run_jobs(_work, jobs, num_workers=num_workers, progress=board.tell)) as results:
+        for idx, result in results:
+            board.finish(idx)
+            lost = isinstance(result, LostWorker)
+            checks[order[idx]] = FilmCheck(jobs[idx].film.path, (str(result),)) if lost else result
+    return [checks[idx] for idx in range(len(films))]
+
+
+@dataclass(frozen=True)
+class _Job:
+    film: FilmToCheck
+    quick: bool
+
+
+def _work(job: _Job, tell: Callable[[float], None]) -> FilmCheck:
+    return verify_film(job.film, quick=job.quick, tell=tell)
+
+
+def _length_s(film: FilmToCheck) -> float:
+    try:
+        return 0.0 if needs_rate(film.path) else stated_length_s(film.path)
+    except VideoError:
+        # The check itself says what is wrong.
+        return 0.0
+
+
+def _without_path(message: str, path: Path) -> str:
+    return message.removeprefix(f"{path}: ")
+
+
+@dataclass
+class _Pass:
+    """Counts the frames that go by; keeps no pictures, as those of one key-frame distance may fill the memory."""
+
+    tell: Callable[[float], None] | None
+    num_frames: int = 0
+    last_s: float = 0.0
+    end_s: float = 0.0
+    damaged_s: list[float] = field(default_factory=list)
+
+    def see(self, frame: DecodedFrame, period_s: float) -> None:
+        self.num_frames += 1
+        if frame.image is None:
+            self.damaged_s.append(frame.pts_s)
+            shown_s = period_s
+        else:
+            self.last_s = max(self.last_s, frame.pts_s)
+            shown_s = max(period_s, float((frame.image.duration or 0) * (frame.image.time_base or 0)))
+        self.end_s = max(self.end_s, frame.pts_s + shown_s)
+        if self.tell is not None and self.num_frames % _TELL_EVERY == 0:
+            self.tell(self.end_s)
+
+
+def _verify_stream(
+    decoder: StreamDecoder, num_bytes: int, *, quick: bool, tell: Callable[[float], None] | None
+) -> FilmCheck:
+    seen = _Pass(tell)
+    for frame in _ends_of(decoder, seen) if quick else decoder.frames_from(0.0):
+        seen.see(frame, decoder.period_s)
+    problems = []
+    if decoder.first_pts_s > 2 * decoder.period_s and not seen.damaged_s:
+        problems.append(f"its first picture comes at {decoder.first_pts_s:.3f} s: the beginning is missing")
+    if seen.damaged_s:
+        first_s, last_s = min(seen.damaged_s), max(seen.damaged_s)
+        where = f"at {first_s:.3f} s" if first_s == last_s else f"between {first_s:.3f} s and {last_s:.3f} s"
+        problems.append(f"{len(seen.damaged_s)} of {seen.num_frames} decoded frames are damaged, {where}")
+    num_frames = None if quick else seen.num_frames
+    missing = missing_end(decoder.path, num_frames=num_frames, end_s=seen.end_s, period_s=decoder.period_s)
+    if missing is not None:
+        problems.append(missing)
+    return FilmCheck(
+        decoder.path,
+        tuple(problems),
+        FilmSpan(seen.last_s, decoder.period_s),
+        seen.num_frames,
+        (decoder.height, decoder.width),
+        num_bytes,
+    )
+
+
+def _ends_of(decoder: StreamDecoder, seen: _Pass) -> Iterator[DecodedFrame]:
+    """Yield the frames of the first and the last second, each once."""
+    head_s = -1.0
+    for frame in decoder.frames_from(0.0):
+        if frame.pts_s > _HEAD_S:
+            break
+        head_s = frame.pts_s
+        yield frame
+    stated_s = decoder.stated_duration_s or 0.0
+    back_s = _TAIL_S
+    while True:
+        num_before = seen.num_frames
+        for frame in decoder.frames_from(max(0.0, stated_s - back_s)):
+            # A decoder begins at a key frame, so more than the last second may come.
+            if frame.pts_s > head_s and frame.pts_s >= stated_s - back_s:
+                yield frame
+        # Where the end is missing the last second is empty: what comes before it says how much is missing.
+        if seen.num_frames > num_before or stated_s - back_s <= head_s:
+            return
+        back_s *= 4
+
+
+def _verify_pictures(
+    film: FilmToCheck, num_bytes: int, *, quick: bool, tell: Callable[[float], None] | None
+) -> FilmCheck:
+    with open_film(film.path, frame_fps=film.frame_fps) as pictures:
+        size = (pictures.height, pictures.width)
+        span = FilmSpan.of(pictures)
+        num_frames = 0
+        problems: list[str] = []
+        try:
+            if quick:
+                ends_s = [0.0, pictures.duration_s - 0.5 * span.period_s]
+                num_frames = len(pictures.frames_played_at(ends_s))
+            else:
+                for _, pts_s in pictures.iterate():
+                    num_frames += 1
+                    if tell is not None and num_frames % _TELL_EVERY == 0:
+                        tell(pts_s)
+        except VideoError as err:
+            problems.append(_without_path(str(err), film.path))
+        return FilmCheck(film.path, tuple(problems), span, num_frames, size, num_bytes)

@@ -1,0 +1,211 @@
+"""Work on many films in several processes that may die without taking the others along.
+
+Each worker has a pipe of its own. So a film on which ffmpeg crashes is one lost job, after which a fresh worker goes
+on; and when this process stops, for whatever reason, its workers end and tidy up.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Generic, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+Work = Callable[[Job, Callable[[float], None]], Result]
+
+FilmProgress = Callable[[int, int, float, float], None]
+
+_GRACE_S = 10.0
+
+
+@dataclass(frozen=True)
+class LostWorker:
+    """A worker ended without a result, e.g. because the system killed it for its memory.
+
+    Args:
+        exit_code: Its exit code; the negative number of a signal that killed it.
+    """
+
+    exit_code: int | None
+
+    def __str__(self) -> str:
+        code = self.exit_code or 0
+        reason = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        return f"the process that worked on it {reason}; it may need more memory, or crash the decoder"
+
+
+class FilmBoard:
+    """Adds up the seconds of film that all workers have done.
+
+    Args:
+        lengths_s: Length of each film in seconds, as far as it is known.
+        progress: Called with finished films, all films, seconds of film done and to be done.
+    """
+
+    def __init__(self, lengths_s: list[float], progress: FilmProgress | None) -> None:
+        self._lengths_s = lengths_s
+        self._done_s = [0.0] * len(lengths_s)
+        self._num_done = 0
+        self._progress = progress
+        self._show()
+
+    def tell(self, idx: int, seconds: float) -> None:
+        """Take note of how many seconds of a film are done."""
+        self._done_s[idx] = seconds
+        # A header may state less than there is, or nothing.
+        self._lengths_s[idx] = max(self._lengths_s[idx], seconds)
+        self._show()
+
+    def finish(self, idx: int) -> None:
+        """Take note that nothing more will be done to a film."""
+        self._done_s[idx] = self._lengths_s[idx]
+        self._num_done += 1
+        self._show()
+
+    def _show(self) -> None:
+        if self._progress is not None:
+            self._progress(self._num_done, len(self._done_s), sum(self._done_s), sum(self._lengths_s))
+
+
+def run_jobs(
+    work: Work[Job, Result],
+    jobs: Sequence[Job],
+    *,
+    num_workers: int,
+    progress: Callable[[int, float], None] | None = None,
+) -> Generator[tuple[int, Result | LostWorker], None, None]:
+    """Do all jobs and yield each index with its result as it comes; closing the iterator stops the workers.
+
+    Args:
+        work: Function of a module, called with a job and a function that reports how far it is. An exception in it
+            ends everything; it is raised here.
+        jobs: What to do, in this order.
+        num_workers: Number of processes; 1 works in this one.
+        progress: Called with the index of a job and what its work reported.
+
+    Raises:
+        ValueError: If there are no workers.
+    """
+    if num_workers < 1:
+        raise ValueError(f"num_workers must be at least 1, got {num_workers}")
+    told = progress if progress is not None else _ignore
+    if num_workers == 1:
+        for idx, job in enumerate(jobs):
+            yield idx, work(job, lambda value, idx=idx: told(idx, value))
+        return
+    with closing(_Crew(work, jobs, min(num_workers, len(jobs)), told)) as crew:
+        yield from crew.results()
+
+
+def _ignore(idx: int, value: float) -> None:
+    return None
+
+
+class _Worker(Generic[Job, Result]):
+    def __init__(self, work: Work[Job, Result]) -> None:
+        # Forked copies of ffmpeg's threads and handles break, so workers start clean.
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, work), daemon=True)
+        # Ctrl-C reaches every process of a terminal; workers are ended by this one, also while they start.
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        theirs.close()
+        self.job_idx: int | None = None
+
+    def stop(self) -> None:
+        if self.job_idx is not None:
+            self.process.terminate()
+        self.pipe.close()
+
+    def join(self) -> None:
+        self.process.join(_GRACE_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+class _Crew(Generic[Job, Result]):
+    def __init__(
+        self, work: Work[Job, Result], jobs: Sequence[Job], num_workers: int, told: Callable[[int, float], None]
+    ) -> None:
+        self._work, self._jobs, self._told = work, jobs, told
+        self._next_idx = 0
+        self._num_workers = num_workers
+        self._workers: list[_Worker[Job, Result]] = []
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join()
+
+    def results(self) -> Iterator[tuple[int, Result | LostWorker]]:
+        for _ in range(self._num_workers):
+            self._workers.append(_Worker(self._work))
+            self._give(self._workers[-1])
+        while busy := {worker.pipe: worker for worker in self._workers if worker.job_idx is not None}:
+            for pipe in wait(list(busy)):
+                assert isinstance(pipe, Connection)
+                worker = busy[pipe]
+                idx = worker.job_idx
+                assert idx is not None
+                try:
+                    kind, value = pipe.recv()
+                except (EOFError, ConnectionResetError):
+                    worker.process.join()
+                    self._replace(worker)
+                    yield idx, LostWorker(worker.process.exitcode)
+                    continue
+                if kind == "error":
+                    raise value
+                if kind == "progress":
+                    self._told(idx, value)
+                    continue
+                self._give(worker)
+                yield idx, value
+
+    def _give(self, worker: _Worker[Job, Result]) -> None:
+        worker.job_idx = None
+        if self._next_idx < len(self._jobs):
+            worker.job_idx = self._next_idx
+            self._next_idx += 1
+            worker.pipe.send(self._jobs[worker.job_idx])
+
+    def _replace(self, worker: _Worker[Job, Result]) -> None:
+        worker.pipe.close()
+        self._workers.remove(worker)
+        if self._next_idx < len(self._jobs):
+            self._workers.append(_Worker(self._work))
+            self._give(self._workers[-1])
+
+
+def _serve(pipe: Connection, work: Work[Job, Result]) -> None:
+    """Do jobs until the pipe is closed at its other end."""
+    # As an exception the end of this process passes every clean-up on its way.
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        while True:
+            job = pipe.recv()
+            try:
+                message: tuple[str, object] = ("done", work(job, lambda value: pipe.send(("progress", value))))
+            except Exception as err:
+                # Whatever it is, it is raised where the results are awaited.
+                message = ("error", err)
+            pipe.send(message)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        # The process that gave the jobs is gone.
+        return
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(0)

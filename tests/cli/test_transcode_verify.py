@@ -1,0 +1,155 @@
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sgear.cli.main import app
+from sgear.cli.transcode import bytes_text, clock_text
+from sgear.datasets.own import import_own
+from sgear.errors import ConfigError, VideoError
+
+RUNNER = CliRunner()
+
+
+def write_film(path: Path, num_frames: int) -> Path:
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for idx in range(num_frames):
+            image = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * idx % 250, np.uint8), format="rgb24")
+            image.pts, image.time_base = idx, Fraction(1, 10)
+            container.mux(stream.encode(image))
+        container.mux(stream.encode())
+    return path
+
+
+def run(*words):
+    return RUNNER.invoke(app, ["data", *map(str, words), "--workers", "1"])
+
+
+@pytest.fixture
+def films(tmp_path):
+    folder = tmp_path / "films [1]"
+    (folder / "P01").mkdir(parents=True)
+    write_film(folder / "P01" / "P01_01.MP4", 30)
+    write_film(folder / "P01_02.mp4", 20)
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    rows = ["video,start,stop,verb,noun,split", "P01_01,0.5,1.5,take,cup,train", "P01_01,2,3,put,cup,validation"]
+    (tmp_path / "own.csv").write_text("\n".join([*rows, "P01_02,0.5,2.0,put,cup,train"]) + "\n")
+    import_own(tmp_path / "own.csv", tmp_path / "own")
+    return tmp_path / "own"
+
+
+def test_transcode_says_what_it_did(films, tmp_path):
+    result = run("transcode", films, "--out", tmp_path / "small")
+    assert result.exit_code == 0, result.output
+    assert "2 films" in result.output
+    assert "0:00:05 (0.00139 h)" in result.output
+    assert sorted(path.name for path in (tmp_path / "small").rglob("*.[mM]*4")) == ["P01_01.MP4", "P01_02.mp4"]
+
+
+def test_transcode_of_a_damaged_film_exits_with_2_after_all_others(films, tmp_path):
+    (films / "A_first.mp4").write_bytes((films / "P01_02.mp4").read_bytes()[:-300])
+    result = run("transcode", films, "--out", tmp_path / "small")
+    assert result.exit_code == 2
+    assert f"failed {films}/A_first.mp4: " in result.output
+    assert "2 films" in result.output
+    again = run("transcode", films, "--out", tmp_path / "small")
+    assert again.exit_code == 2
+    assert "0 films" in again.output
+
+
+@pytest.mark.parametrize(
+    "words", [("--short-side", "255"), ("--crf", "60"), ("--gop", "0"), ("--fps", "0"), ("--fps", "nan")]
+)
+def test_wrong_settings_of_transcode_are_refused(films, tmp_path, words):
+    result = run("transcode", films, "--out", tmp_path / "small", *words)
+    assert isinstance(result.exception, ConfigError)
+    assert not (tmp_path / "small").exists()
+
+
+def test_verify_of_whole_films_exits_with_0(films):
+    result = run("verify", films)
+    assert result.exit_code == 0, result.output
+    assert "nothing wrong was found" in result.output
+
+
+def test_verify_names_each_broken_film_and_exits_with_1(films):
+    (films / "cut.mp4").write_bytes((films / "P01_02.mp4").read_bytes()[:-300])
+    (films / "empty.mp4").touch()
+    result = run("verify", films)
+    assert result.exit_code == 1
+    assert f"problem {films}/cut.mp4: not a readable video" in result.output
+    assert f"problem {films}/empty.mp4: the file is empty" in result.output
+
+
+def test_verify_prints_one_json_object(films):
+    (films / "empty.mp4").touch()
+    result = run("verify", films, "--quick", "--json")
+    told = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert (told["is_right"], told["quick"], told["rows"]) == (False, True, None)
+    assert [Path(film["path"]).name for film in told["films"] if film["problems"]] == ["empty.mp4"]
+
+
+def test_verify_of_a_dataset_holds_its_rows_against_its_films(films, dataset):
+    options = ("--dataset", "csv", "--root", dataset, "--video-root", films, "--json")
+    told = json.loads(run("verify", *options).stdout)
+    assert told["is_right"]
+    write_film(films / "P01" / "P01_01.MP4", 22)
+    (films / "P01_02.mp4").rename(films / "P01_09.mp4")
+    result = run("verify", *options)
+    told = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert [row["split"] for row in told["rows"]["outside"]] == ["validation"]
+    assert told["rows"]["missing"] == {"P01_02": 1}
+    assert told["rows"]["without_rows"] == ["P01_09"]
+    assert [Path(film["path"]).name for film in told["films"]] == ["P01_01.MP4"]
+    text = run("verify", *options[:-1]).output
+    assert "video P01_02: no film, rows: 1" in text
+    assert "stops at 3.000 s, after the film, which ends at 2.200 s" in text
+    assert "without rows, not checked: P01_09" in text
+
+
+def test_verify_takes_the_film_of_the_first_root_and_names_doubles(films, dataset, tmp_path):
+    (tmp_path / "first").mkdir()
+    write_film(tmp_path / "first" / "P01_01.mp4", 30)
+    write_film(films / "P01_02.m4v", 20)
+    roots = ("--video-root", tmp_path / "first", "--video-root", films)
+    told = json.loads(run("verify", "--dataset", "csv", "--root", dataset, *roots, "--json").stdout)
+    assert [film["path"] for film in told["films"]] == [str(tmp_path / "first" / "P01_01.mp4")]
+    assert list(told["doubled"]) == ["P01_02"]
+    assert not told["is_right"]
+
+
+def test_verify_refuses_what_it_could_not_use(films, dataset, tmp_path):
+    assert isinstance(run("verify").exception, ConfigError)
+    assert isinstance(run("verify", films, "--dataset", "csv").exception, ConfigError)
+    assert run("verify", films, "--root", dataset).exit_code == 2
+    absent = ("--video-root", tmp_path / "absent")
+    assert isinstance(run("verify", "--dataset", "csv", "--root", dataset, *absent).exception, VideoError)
+    assert isinstance(run("verify", tmp_path / "absent").exception, VideoError)
+
+
+def test_sizes_and_times_are_written_for_people():
+    assert [bytes_text(number) for number in (0, 999, 1000, 45_600_000, 2_340_000_000_000)] == [
+        "0 B",
+        "999 B",
+        "1 kB",
+        "45.6 MB",
+        "2.34 TB",
+    ]
+    assert [clock_text(seconds) for seconds in (0.0, 59.6, 3661.0, 360_000.0)] == [
+        "0:00:00",
+        "0:01:00",
+        "1:01:01",
+        "100:00:00",
+    ]

@@ -1,0 +1,44 @@
+"""Folders and tar files of pictures that say their own number."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from coded_films import HEIGHT, WIDTH, picture_of
+from PIL import Image
+
+
+def picture_bytes(number: int, *, suffix: str = ".jpg", size: tuple[int, int] = (HEIGHT, WIDTH)) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture_of(number, *size)).save(buffer, "PNG" if suffix == ".png" else "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+def make_folder(root: Path, numbers: Iterable[int], *, prefix: str = "frame_", suffix: str = ".jpg") -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        (root / f"{prefix}{number:010d}{suffix}").write_bytes(picture_bytes(number, suffix=suffix.lower()))
+    return root
+
+
+def make_tar(
+    path: Path,
+    numbers: Iterable[int],
+    *,
+    prefix: str = "./frame_",
+    suffix: str = ".jpg",
+    layout: int = tarfile.PAX_FORMAT,
+) -> Path:
+    with tarfile.open(path, "w", format=layout) as archive:
+        for number in numbers:
+            add_member(archive, f"{prefix}{number:010d}{suffix}", picture_bytes(number, suffix=suffix.lower()))
+    return path
+
+
+def add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))

@@ -1,0 +1,188 @@
+"""Films are found by name, in roots searched in order, as video files, folders of pictures and tar files of them."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from sgear.errors import VideoError
+from sgear.video.corpus import find_films, list_films, needs_rate, scan_films
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    return path
+
+
+def pictures(folder: Path, num: int = 3) -> Path:
+    for number in range(1, num + 1):
+        touch(folder / f"frame_{number:010d}.jpg")
+    return folder
+
+
+def tar_of(path: Path, *names: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return path
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.MP4", "v.Mkv", "v.avi", "v.MOV", "v.webm", "v.m4v", "v.tar", "v.TAR"])
+def test_a_film_is_found_at_any_depth_whatever_the_case_of_its_ending(tmp_path, name):
+    film = touch(tmp_path / "a" / "b" / name)
+    assert find_films(["v"], [tmp_path]) == {"v": film}
+
+
+def test_a_folder_of_numbered_pictures_is_a_film_of_its_name(tmp_path):
+    film = pictures(tmp_path / "P01" / "rgb_frames" / "P01_01")
+    assert find_films(["P01_01"], [tmp_path]) == {"P01_01": film}
+    assert needs_rate(film)
+
+
+def test_a_video_file_needs_no_rate(tmp_path):
+    assert not needs_rate(touch(tmp_path / "v.MP4"))
+
+
+def test_the_first_root_that_holds_a_film_wins(tmp_path):
+    for root in ("one", "two"):
+        touch(tmp_path / root / "a.mp4")
+    only = touch(tmp_path / "two" / "b.mp4")
+    roots = [tmp_path / "one", tmp_path / "two"]
+    assert find_films(["a", "b"], roots) == {"a": roots[0] / "a.mp4", "b": only}
+    assert find_films(["a", "b"], roots[::-1]) == {"a": roots[1] / "a.mp4", "b": only}
+
+
+def test_films_come_in_the_order_they_were_asked_for(tmp_path):
+    for name in "abc":
+        touch(tmp_path / f"{name}.mp4")
+    assert list(find_films(["c", "a", "b"], [tmp_path])) == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize("other", ["deep/v.avi", "v.tar", "deep/v/frame_1.jpg"])
+def test_two_films_of_one_id_under_one_root_are_refused_by_name(tmp_path, other):
+    touch(tmp_path / "v.mp4")
+    found = touch(tmp_path / other)
+    with pytest.raises(VideoError, match="both of video 'v'") as error:
+        find_films(["v"], [tmp_path], remedy="set the roots")
+    second = found.parent if found.suffix == ".jpg" else found
+    assert str(tmp_path / "v.mp4") in str(error.value)
+    assert str(second) in str(error.value)
+    assert "set the roots" in str(error.value)
+
+
+def test_a_second_film_of_an_id_that_is_not_asked_for_does_not_matter(tmp_path):
+    for name in ("v.mp4", "w.mp4", "deep/w.mp4"):
+        touch(tmp_path / name)
+    assert list(find_films(["v"], [tmp_path])) == ["v"]
+
+
+def test_a_second_film_under_a_later_root_does_not_matter(tmp_path):
+    first = touch(tmp_path / "one" / "v.mp4")
+    for name in ("v.mp4", "deep/v.mp4"):
+        touch(tmp_path / "two" / name)
+    assert find_films(["v"], [tmp_path / "one", tmp_path / "two"]) == {"v": first}
+
+
+def test_linked_folders_are_followed_and_links_to_one_file_count_once(tmp_path):
+    film = touch(tmp_path / "disk" / "v.mp4")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "linked").symlink_to(tmp_path / "disk")
+    (tmp_path / "root" / "v.mp4").symlink_to(film)
+    assert find_films(["v"], [tmp_path / "root"])["v"].resolve() == film
+
+
+def test_a_folder_that_is_linked_into_itself_ends_the_search(tmp_path):
+    touch(tmp_path / "v.mp4")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert list(scan_films(tmp_path)) == ["v"]
+
+
+def test_flow_hidden_and_unfinished_files_are_no_films(tmp_path):
+    film = pictures(tmp_path / "P01" / "rgb_frames" / "P01_01")
+    pictures(tmp_path / "P01" / "flow_frames" / "P01_01")
+    touch(tmp_path / ".P01_01.mp4")
+    touch(tmp_path / ".trash" / "P01_01.mp4")
+    assert find_films(["P01_01"], [tmp_path]) == {"P01_01": film}
+
+
+def test_stills_beside_the_films_are_no_frames(tmp_path):
+    for person in ("P01", "P02"):
+        touch(tmp_path / "videos" / f"{person}_01.jpg")
+    film = touch(tmp_path / "videos" / "P01" / "P01_01.mp4")
+    assert scan_films(tmp_path) == {"P01_01": [film]}
+
+
+def test_missing_films_are_counted_and_named_with_all_roots_and_the_remedy(tmp_path):
+    touch(tmp_path / "one" / "v0.mp4")
+    roots = [tmp_path / "one", tmp_path / "none"]
+    with pytest.raises(VideoError) as error:
+        find_films([f"v{number}" for number in range(9)], roots, remedy="set dataset.video_roots")
+    text = str(error.value)
+    assert text.startswith("8 of 9 annotated videos are missing: 'v1', 'v2', 'v3', 'v4', 'v5' and 3 more.")
+    assert f"{roots[0]}, {roots[1]} (no such folder)" in text
+    assert "set dataset.video_roots" in text
+
+
+def test_case_of_an_id_counts(tmp_path):
+    touch(tmp_path / "p01_01.mp4")
+    with pytest.raises(VideoError, match="missing: 'P01_01'"):
+        find_films(["P01_01"], [tmp_path])
+
+
+def test_a_search_never_lists_a_folder_of_pictures_to_its_end(tmp_path, monkeypatch):
+    pictures(tmp_path / "asked", 300)
+    pictures(tmp_path / "other", 300)
+    num_read = 0
+    scandir = os.scandir
+
+    class Counting:
+        def __init__(self, path):
+            self.entries = scandir(path)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self.entries.close()
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            nonlocal num_read
+            entry = next(self.entries)
+            num_read += 1
+            return entry
+
+    monkeypatch.setattr(os, "scandir", Counting)
+    assert list(find_films(["asked"], [tmp_path])) == ["asked"]
+    assert num_read < 100
+
+
+def test_films_are_listed_from_folders_and_by_name(tmp_path):
+    named = touch(tmp_path / "x.mp4")
+    inside = touch(tmp_path / "folder" / "P01" / "y.MP4")
+    frames = pictures(tmp_path / "z")
+    archive = tar_of(tmp_path / "folder" / "w.tar", "./frame_0000000001.jpg")
+    tar_of(tmp_path / "folder" / "annotations.tar", "readme.txt")
+    found = list_films([named, tmp_path / "folder", frames])
+    assert found == {"x": named, "w": archive, "y": inside, "z": frames}
+
+
+def test_listing_two_films_of_one_id_is_refused(tmp_path):
+    for name in ("a/x.mp4", "b/x.avi"):
+        touch(tmp_path / name)
+    with pytest.raises(VideoError, match="both of video 'x'; give only one"):
+        list_films([tmp_path / "a", tmp_path / "b"])
+
+
+def test_listing_a_place_without_films_or_that_is_not_there_is_an_error(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(VideoError, match="no films"):
+        list_films([tmp_path / "empty"])
+    with pytest.raises(VideoError, match="no such film or folder"):
+        list_films([tmp_path / "none"])

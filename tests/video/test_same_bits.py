@@ -1,0 +1,192 @@
+"""One way from frames to what a model reads: training data, evaluation, extraction and streaming give the same bits."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from coded_films import make_film, steady
+from torch.utils.data import DataLoader
+
+from sgear.data import AnticipationDataset, StepLabels, VideoSource, collate
+from sgear.data.frames import FrameReader
+from sgear.features import FeatureStoreWriter
+from sgear.features.extract import FrameEncoder, extract
+from sgear.losses import Objective, ObjectiveConfig
+from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
+from sgear.models.frame_features import run_frame_encoder
+from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
+from sgear.segments import SegmentTable
+from sgear.streaming.anticipate import anticipate_video
+from sgear.taxonomy import Taxonomy
+from sgear.timing import AnticipationProtocol
+from sgear.training.config import RuntimeConfig
+from sgear.training.evaluate import run_model
+from sgear.training.loop import make_accelerator
+from sgear.training.step import TrainStep
+from sgear.video.cache import build_frame_cache
+from sgear.video.colours import finish_clip
+from sgear.video.pool import FilmPool
+from sgear.video.sizes import ReadingSize, reading_size
+from sgear.video.transforms import VIEWS, ClipTransform
+
+FILM = (80, 120)
+SIZE = (24, 32)
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+TAXONOMY = Taxonomy.from_labels(["cut onion", "peel onion", "wash pan"])
+PROTOCOL = AnticipationProtocol(tau_a_s=1.0, tau_o_s=2.0, fps=2.0)
+TRANSFORM = ClipTransform(
+    *SIZE, MEAN, STD, crop_margin=0.1, scale_jitter=(0.0, 0.3), flip=True, brightness=0.3, contrast=0.3
+)
+SEEN = Preprocessing(kind="video", height=24, width=32, mean=MEAN, std=STD, crop_margin=0.1, reading_margin=0.3)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> Path:
+    return make_film(tmp_path_factory.mktemp("film") / "v.mp4", steady(61, fps=10), rate=10, size=FILM, noise=30)
+
+
+@pytest.fixture(scope="module", params=["cache", "films"])
+def frames(request, film) -> FrameReader:
+    """Both ways in which a data set reads films."""
+    if request.param == "films":
+        return FilmPool({"v": film}, size=ReadingSize(*SIZE, TRANSFORM.reading_margin))
+    height, width = reading_size(SIZE, TRANSFORM.reading_margin, FILM)
+    return build_frame_cache({"v": film}, film.parent / "cache", height=height, width=width, fps=10.0, num_processes=1)
+
+
+def make_samples(frames: FrameReader, starts_s: list[float], *, seed: int | None) -> AnticipationDataset:
+    actions = [idx % 3 for idx in range(len(starts_s))]
+    frame = pl.DataFrame(
+        {
+            "uid": [f"v_{idx}" for idx in range(len(starts_s))],
+            "participant_id": ["P01"] * len(starts_s),
+            "video_id": ["v"] * len(starts_s),
+            "start_s": starts_s,
+            "stop_s": [start_s + 0.5 for start_s in starts_s],
+            "verb_id": TAXONOMY.verb_of_action[actions],
+            "noun_id": TAXONOMY.noun_of_action[actions],
+            "action_id": actions,
+        }
+    )
+    table = SegmentTable(frame, TAXONOMY, origin="test")
+    return AnticipationDataset(table, PROTOCOL, StepLabels(table), VideoSource(frames, TRANSFORM), seed=seed)
+
+
+def make_model():
+    torch.manual_seed(0)
+    encoder = EncoderConfig(
+        name="vit_tiny_patch16_224", image_height=24, image_width=32, embed_dim=32, depth=1, num_heads=2, patch_size=8
+    )
+    config = ModelConfig(
+        name="avt",
+        width=32,
+        max_steps=PROTOCOL.num_steps,
+        encoder=encoder,
+        decoder=DecoderConfig(width=32, num_layers=1, num_heads=2),
+    )
+    return config, build_model(config, num_actions=TAXONOMY.num_actions).eval()
+
+
+def make_trained() -> TrainedModel:
+    config, model = make_model()
+    return TrainedModel(
+        model=model,
+        config=config,
+        taxonomy=TAXONOMY,
+        protocol=PROTOCOL,
+        preprocessing=SEEN,
+        log_prior=torch.zeros(3),
+    )
+
+
+def note_clips(model) -> list[torch.Tensor]:
+    """Keep each clip that a model reads from now on."""
+    clips: list[torch.Tensor] = []
+    model.register_forward_pre_hook(lambda module, inputs: clips.append(inputs[0].clone()))
+    return clips
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_the_loader_gives_uint8_frames_and_a_few_numbers_of_colour(frames, seed):
+    samples = make_samples(frames, [1.5, 4.0], seed=seed)
+    batch = next(iter(DataLoader(samples, batch_size=2, collate_fn=collate)))
+    assert (batch["clip"].dtype, batch["clip"].shape) == (torch.uint8, (2, 4, 3, *SIZE))
+    assert (batch["colour"].dtype, batch["colour"].shape) == (torch.float32, (2, 4, 3))
+    assert batch["exists"].tolist() == [[False, False, True, True], [True] * 4]
+    assert batch["clip"][0, :2].eq(0).all()
+    assert torch.equal(batch["colour"][:, 2:], torch.tensor([MEAN, STD]).expand(2, -1, -1))
+    is_plain = torch.equal(batch["colour"][:, :2], torch.tensor([1.0, 0.0])[None, :, None].expand(2, -1, 3))
+    assert is_plain == (seed is None)
+
+
+def test_a_model_reads_exact_zeros_where_no_step_exists(frames):
+    _, model = make_model()
+    batch = collate([make_samples(frames, [1.5], seed=0)[0]])
+    clips = note_clips(model)
+    TrainStep(model, Objective(ObjectiveConfig())).train()(batch)
+    model.eval()
+    run_model(
+        model, make_samples(frames, [1.5], seed=None), make_accelerator(RuntimeConfig(device="cpu")), batch_size=1
+    )
+    assert len(clips) == 2
+    for clip in clips:
+        assert clip.dtype == torch.float32
+        assert clip[0, :2].eq(0).all()
+        assert clip[0, 2:].ne(0).all(dim=-1).any()
+
+
+def test_a_stream_reads_the_bits_of_the_evaluation(frames, film):
+    trained = make_trained()
+    model = trained.model
+    clips = note_clips(model)
+    forecasts = list(anticipate_video(trained, film, every_s=0.5))
+    streamed = torch.cat(clips)
+    clips.clear()
+    samples = make_samples(frames, [forecast.now_s + PROTOCOL.tau_a_s for forecast in forecasts], seed=None)
+    outputs = run_model(model, samples, make_accelerator(RuntimeConfig(device="cpu")), batch_size=16)
+    assert len(forecasts) == 13
+    assert torch.equal(streamed, torch.cat(clips))
+    best = outputs.logits.softmax(dim=-1).max(dim=-1).values.tolist()
+    assert [forecast.top[0][1] for forecast in forecasts] == best
+
+
+@pytest.mark.parametrize("view", ["centre", "three-crop-flip"])
+def test_an_extraction_encodes_the_bits_of_the_evaluation(frames, film, tmp_path, view):
+    num_values = 3 * SIZE[0] * SIZE[1]
+    encoder = FrameEncoder(
+        encode=lambda frames: frames.flatten(1),
+        name="pixels",
+        weights="none",
+        width=num_values,
+        image_height=SIZE[0],
+        image_width=SIZE[1],
+        mean=MEAN,
+        std=STD,
+        crop_margin=0.1,
+        reading_margin=0.3,
+    )
+    writer = FeatureStoreWriter(tmp_path, encoder.provenance(fps=2.0, views=view), width=num_values)
+    extract(encoder, {"v": film}, writer, fps=2.0, batch_size=3, views=view)
+    rows = torch.from_numpy(np.array(writer.finish()["v"].features))
+    instants_s = np.arange(len(rows)) / 2
+    seen = []
+    for each in VIEWS[view]:
+        read = VideoSource(frames, TRANSFORM, each).read("v", instants_s, None)
+        seen.append(finish_clip(read.steps[None], read.colour[None])[0].flatten(1))
+    assert len(rows) == 13
+    assert torch.equal(rows, torch.stack(seen).mean(dim=0))
+
+
+def test_the_encoder_of_a_run_extracts_from_the_bits_of_the_evaluation(frames, film, tmp_path):
+    trained = make_trained()
+    save_model(trained, tmp_path / "run" / "model")
+    encoder = run_frame_encoder(tmp_path / "run")
+    writer = FeatureStoreWriter(tmp_path / "store", encoder.provenance(fps=2.0, views="centre"), width=encoder.width)
+    extract(encoder, {"v": film}, writer, fps=2.0, batch_size=13)
+    rows = torch.from_numpy(np.array(writer.finish()["v"].features))
+    read = VideoSource(frames, TRANSFORM).read("v", np.arange(13) / 2, None)
+    with torch.inference_mode():
+        tokens = trained.model.get_submodule("encoder")(finish_clip(read.steps[None], read.colour[None]))
+    assert torch.equal(rows, tokens[0, :, 0])

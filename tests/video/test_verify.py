@@ -1,0 +1,184 @@
+import av
+import numpy as np
+import pytest
+from coded_films import make_film, overwrite_packet, steady
+from PIL import Image
+
+from sgear.video.container_bytes import stated_bytes
+from sgear.video.verify import FilmToCheck, verify_film, verify_films
+from sgear.video.wholeness import missing_end, stated_length_s
+
+UNEVEN = [0.0, 0.04, 0.08, 0.5, 0.54, 1.2, 1.25, 1.3, 2.9]
+
+
+def _check(path, *, quick=False, frame_fps=None):
+    return verify_film(FilmToCheck(path, frame_fps), quick=quick)
+
+
+def _remux(source, out, flags):
+    """Copy the packets of a film to another container."""
+    with av.open(str(source)) as before, av.open(str(out), "w", options={"movflags": flags}) as after:
+        stream = after.add_stream_from_template(before.streams.video[0])
+        for packet in before.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                after.mux(packet)
+    return out
+
+
+def _whole_films(folder):
+    late = [time_s + 1.4 for time_s in steady(60)]
+    yield make_film(folder / "steady.mp4", steady(60), noise=20)
+    yield _remux(folder / "steady.mp4", folder / "index_first.mp4", "faststart")
+    yield _remux(folder / "steady.mp4", folder / "pieces.mp4", "frag_keyframe+empty_moov")
+    yield make_film(folder / "uneven.mov", UNEVEN, num_b=2)
+    yield make_film(folder / "late.mp4", late, num_b=2)
+    yield make_film(folder / "late.mkv", late, num_b=1)
+    yield make_film(folder / "uneven.mkv", UNEVEN, num_b=2)
+    yield make_film(folder / "web.webm", steady(40), codec="libvpx")
+    yield make_film(folder / "old.avi", steady(60), codec="mpeg4")
+    yield make_film(folder / "single.mp4", [0.0])
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_whole_films_of_all_kinds_have_no_problem(tmp_path, quick):
+    for path in _whole_films(tmp_path):
+        assert _check(path, quick=quick).problems == (), path.name
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_one_lost_byte_or_half_of_the_film_is_found_in_every_container(tmp_path, quick):
+    for path in _whole_films(tmp_path):
+        content = path.read_bytes()
+        # An avi may count eight bytes too many by itself, so only more than these are surely lost.
+        for num_lost in (9, len(content) // 2):
+            cut = path.with_name(f"cut_{path.name}")
+            cut.write_bytes(content[:-num_lost])
+            assert _check(cut, quick=quick).problems, f"{path.name} without {num_lost} bytes"
+
+
+def test_truncation_says_what_is_there_and_what_should_be(tmp_path):
+    whole = make_film(tmp_path / "whole.mkv", steady(60), noise=20)
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[:15_000])
+    assert _check(cut).problems == (
+        f"the file is truncated: it has 15,000 bytes, by its own structure {whole.stat().st_size:,}",
+    )
+
+
+def test_film_filled_up_with_zeros_is_found_by_its_stated_length(tmp_path):
+    whole = make_film(tmp_path / "whole.mkv", steady(60), noise=20)
+    content = whole.read_bytes()
+    padded = tmp_path / "padded.mkv"
+    padded.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    *_, problem = _check(padded).problems
+    assert "header states 2.000 s, it holds" in problem
+
+
+def test_longer_sound_is_no_missing_picture(tmp_path):
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        sound = container.add_stream("aac", rate=16_000, layout="mono")
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+        for idx in range(60):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            samples.sample_rate, samples.pts = 16_000, 1024 * idx
+            container.mux(sound.encode(samples))
+        container.mux(sound.encode())
+    content = path.read_bytes()
+    # Without the length of each stream only that of the whole file is left.
+    path.write_bytes(content.replace(b"DURATION", b"DURATIOX"))
+    assert stated_length_s(path) > 3
+    assert _check(path).problems == ()
+
+
+def test_damage_in_the_middle_is_counted_and_placed_by_a_full_check_only(tmp_path):
+    whole = make_film(tmp_path / "whole.mp4", steady(150), noise=30)
+    pts_s = overwrite_packet(whole, tmp_path / "bad.mp4", 63)
+    (problem,) = _check(tmp_path / "bad.mp4").problems
+    # Key frames are 12 frames apart: from frame 63 to frame 71 nothing can be trusted.
+    assert problem == f"9 of 150 decoded frames are damaged, between {pts_s:.3f} s and {71 / 30:.3f} s"
+    assert _check(tmp_path / "bad.mp4", quick=True).problems == ()
+
+
+@pytest.mark.parametrize("packet_idx", [3, 147])
+def test_quick_check_finds_damage_at_both_ends(tmp_path, packet_idx):
+    whole = make_film(tmp_path / "whole.mp4", steady(150), noise=30)
+    overwrite_packet(whole, tmp_path / "bad.mp4", packet_idx)
+    check = _check(tmp_path / "bad.mp4", quick=True)
+    assert "damaged" in check.problems[0]
+    assert check.num_frames < 75
+
+
+def test_files_that_are_no_films_are_named_with_their_reason(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("this is no film")
+    assert "empty (0 bytes)" in _check(tmp_path / "empty.mp4").problems[0]
+    assert "not a readable video" in _check(tmp_path / "text.mp4").problems[0]
+    assert _check(tmp_path / "empty.mp4").span is None
+
+
+def test_span_of_a_film_is_what_can_be_read(tmp_path):
+    check = _check(make_film(tmp_path / "film.mp4", steady(60)))
+    assert check.span.end_s == pytest.approx(2.0)
+    assert not check.span.is_past(2.03)
+    assert check.span.is_past(2.04)
+    assert (check.num_frames, check.size) == (60, (48, 64))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "P01_01"
+    folder.mkdir()
+    for number in range(1, 31):
+        Image.fromarray(np.full((24, 32, 3), 8 * number, np.uint8)).save(folder / f"frame_{number:010d}.jpg")
+    return folder
+
+
+def test_folder_of_pictures_is_checked_picture_by_picture(pictures):
+    check = _check(pictures, frame_fps=10.0)
+    assert (check.problems, check.num_frames) == ((), 30)
+    assert check.span.end_s == pytest.approx(3.0)
+    (pictures / "frame_0000000012.jpg").write_bytes(b"no picture")
+    assert "frame_0000000012.jpg" in _check(pictures, frame_fps=10.0).problems[0]
+    assert _check(pictures, frame_fps=10.0, quick=True).problems == ()
+    (pictures / "frame_0000000012.jpg").unlink()
+    assert "number 12" in _check(pictures, frame_fps=10.0).problems[0]
+
+
+@pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_checks_come_in_the_order_of_the_films(tmp_path, num_workers):
+    films = [make_film(tmp_path / f"{num}.mp4", steady(num)) for num in (5, 30, 10)]
+    seen = []
+    checks = verify_films(
+        [FilmToCheck(path) for path in films],
+        quick=False,
+        num_workers=num_workers,
+        progress=lambda *args: seen.append(args),
+    )
+    assert [check.path for check in checks] == films
+    assert [check.num_frames for check in checks] == [5, 30, 10]
+    assert seen[-1] == (3, 3, pytest.approx(1.5), pytest.approx(1.5))
+
+
+def test_structures_of_unknown_length_state_nothing(tmp_path):
+    (tmp_path / "text.bin").write_text("some text that is long enough")
+    live = bytes.fromhex("1a45dfa3 80 18538067 01ffffffffffffff") + bytes(40)
+    (tmp_path / "live.mkv").write_bytes(live)
+    endless = (16).to_bytes(4, "big") + b"ftypisom\0\0\0\0" + bytes(4) + b"mdat" + bytes(100)
+    (tmp_path / "endless.mp4").write_bytes(endless)
+    assert stated_bytes(tmp_path / "text.bin") == 0
+    assert stated_bytes(tmp_path / "live.mkv") == 0
+    assert stated_bytes(tmp_path / "endless.mp4") == 16
+
+
+@pytest.mark.data
+def test_real_films_are_whole(real_data):
+    for path in sorted((real_data / "videos").iterdir()):
+        check = _check(path, quick=path.stat().st_size > 2_000_000)
+        assert check.problems == (), path.name
+        assert missing_end(path, num_frames=None, end_s=0.5, period_s=0.03) is not None

@@ -17,6 +17,7 @@ from sgear.datasets.kitchen import KitchenConfig
 from sgear.datasets.kitchen.build import build_kitchen
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
+from sgear.models.counted import COUNTED_MODELS
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import encode_taxonomy
 from sgear.training.run import read_json
@@ -25,6 +26,7 @@ WIDTHS = {"rgb": 1024, "flow": 1024, "obj": 352, "igm": 2048}
 FAMILIES = ("epic100", "epic55", "egtea", "salads50", "own")
 # One of each kind in the everyday suite; test-all runs every file.
 QUICK = {"epic100/vit_recognition", "epic100/vit", "epic100/tsn", "epic100/rulstm_obj_completion", "epic100/avt_vit"}
+QUICK |= {"epic100/last_action", "epic100/frequency"}
 _TRANSFORMER = [
     "model.width=32",
     "model.decoder.width=32",
@@ -94,17 +96,17 @@ def tiny(name: str, kitchen: Path) -> ExperimentConfig:
         "dataset.name=kitchen",
         f"dataset.root={kitchen}",
         f"output_root={kitchen.parent}",
-        "optim.epochs=1",
-        "optim.warmup_epochs=0",
         "optim.batch_size=32",
         "runtime.device=cpu",
         "runtime.num_workers=0",
     ]
+    if config.model.name not in COUNTED_MODELS:
+        overrides += ["optim.epochs=1", "optim.warmup_epochs=0"]
     if config.dataset.split != 1:
         overrides.append("dataset.split=1")
     if config.model.name == "rulstm":
         overrides.append("model.rulstm.hidden_dim=16")
-    else:
+    elif config.model.name not in COUNTED_MODELS:
         overrides += _TRANSFORMER
     if config.model.name == "sgear" and config.model.prototype_attention.enabled:
         overrides.append("model.prototype_attention.num_heads=2")

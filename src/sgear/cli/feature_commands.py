@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -14,8 +15,7 @@ from rich.table import Table
 from sgear.cli.progress import progress_bar
 from sgear.config.build import load_benchmark
 from sgear.config.schema import DatasetConfig
-from sgear.data.frames import EXTENSIONS
-from sgear.errors import ConfigError, FeatureError, VideoError
+from sgear.errors import ConfigError, FeatureError
 from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, LmdbLayout, open_features
 from sgear.features.extract import extract
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays, import_lmdb
@@ -24,34 +24,12 @@ from sgear.features.lmdb_export import export_store
 from sgear.features.opening import is_stored
 from sgear.features.store_index import StoreDescription, write_index
 from sgear.models.frame_features import run_frame_encoder, timm_frame_encoder
-from sgear.training.run import RunDirectory
+from sgear.predictions.skipped import skipped_of, skipped_text
+from sgear.training.run import RunDirectory, read_json
+from sgear.video.corpus import list_films
 from sgear.video.transforms import VIEWS
 
 _NUM_SHOWN = 10
-
-
-def find_films(places: Sequence[Path]) -> dict[str, Path]:
-    """Return the film of each video id (file name without ending), in folders and below, and films themselves.
-
-    Raises:
-        VideoError: If a place does not exist, there is no film, or two films have one id.
-    """
-    films: dict[str, Path] = {}
-    for place in places:
-        if not place.exists():
-            raise VideoError(f"{place}: no such film or folder")
-        inside = sorted(place.rglob("*")) if place.is_dir() else [place]
-        for path in inside:
-            if place.is_dir() and path.suffix.lower() not in EXTENSIONS:
-                continue
-            if path.stem in films:
-                raise VideoError(
-                    f"{path} and {films[path.stem]} are both of video {path.stem!r}; give only one of them"
-                )
-            films[path.stem] = path
-    if not films:
-        raise VideoError(f"{', '.join(map(str, places))}: no films ({', '.join(EXTENSIONS)}) there")
-    return films
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -87,17 +65,22 @@ def extract_features(
     precision: str,
     weights: Path | None,
     pretrained: bool,
+    frame_fps: float | None = None,
 ) -> None:
     """Extract, and say what was done."""
     part = parse_shard(shard)
     if views not in VIEWS:
         raise ConfigError(f"--views {views!r} is unknown; choose {', '.join(VIEWS)}")
-    films = find_films(places)
+    films = list_films(places)
     if Path(encoder).is_dir():
         if weights is not None or not pretrained:
             raise ConfigError(f"--weights and --no-pretrained have no effect: {encoder} is a run with its own weights")
         run = RunDirectory(Path(encoder)).require()
         network = run_frame_encoder(run.path, device=device, precision=precision)
+        # Weights that were converted from a published checkpoint come without a history.
+        history = read_json(run.provenance) if run.provenance.is_file() else {}
+        if problem := skipped_text(skipped_of(history)):
+            network = replace(network, name=f"{network.name} ({problem})")
     else:
         network = timm_frame_encoder(
             encoder, pretrained=pretrained, weights=weights, device=device, precision=precision
@@ -113,7 +96,15 @@ def extract_features(
             bar.update(task, completed=done, total=total)
 
         result = extract(
-            network, films, writer, fps=fps, batch_size=batch_size, views=views, shard=part, progress=report
+            network,
+            films,
+            writer,
+            fps=fps,
+            batch_size=batch_size,
+            views=views,
+            frame_fps=frame_fps,
+            shard=part,
+            progress=report,
         )
     others = f", {len(result.elsewhere)} held by other workers" if result.elsewhere else ""
     Console().print(

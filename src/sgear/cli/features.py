@@ -17,7 +17,12 @@ _RULSTM_KEY = "{video}_frame_{number:010d}.jpg"
 
 @app.command()
 def extract(
-    videos: Annotated[list[Path], typer.Argument(help="Films, or folders of films.", metavar="VIDEOS...")],
+    videos: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Films (video files, folders or tar files of pictures), or folders of films.", metavar="VIDEOS..."
+        ),
+    ],
     encoder: Annotated[str, typer.Option(help="Name of a timm model, or a run directory trained on pixels.")],
     out: _Out,
     fps: Annotated[float, typer.Option(help="Rows per second.", min=0.001)] = 4.0,
@@ -33,6 +38,10 @@ def extract(
     precision: Annotated[str, typer.Option(help="Arithmetic of the encoder: float32 or bf16.")] = "float32",
     weights: Annotated[Path | None, typer.Option(help="Local checkpoint of a timm ViT.")] = None,
     pretrained: Annotated[bool, typer.Option(help="Use timm's published weights.")] = True,
+    frame_fps: Annotated[
+        float | None,
+        typer.Option(help="Rate at which pictures were numbered, where films are made of them.", min=0.001),
+    ] = None,
 ) -> None:
     """Run a frame encoder over films. Stop it at any time: the same command goes on where it was.
 
@@ -53,6 +62,7 @@ def extract(
         precision=precision,
         weights=weights,
         pretrained=pretrained,
+        frame_fps=frame_fps,
     )
 
 

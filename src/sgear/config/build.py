@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.config.footage import open_frames
 from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig
-from sgear.config.stored import read_features, require_in_memory, require_videos
+from sgear.config.stored import read_features, readable_videos, require_in_memory, require_videos
 from sgear.data import (
+    AnnotationSource,
     AnticipationDataset,
     FeatureSource,
     RecognitionDataset,
@@ -22,10 +23,11 @@ from sgear.data import (
     WindowDataset,
 )
 from sgear.data.dataset import observable_segments
-from sgear.data.frames import cache_frames, find_videos
+from sgear.data.unreadable import OnError, checked_on_error
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.folds import participant_folds
 from sgear.datasets.kitchen.table import load_kitchen_features
+from sgear.datasets.places import dataset_folder, feature_places
 from sgear.datasets.registry import load_dataset
 from sgear.datasets.salads50 import load_salads50
 from sgear.errors import ConfigError
@@ -36,8 +38,6 @@ from sgear.models.pretrained import Preprocessing
 from sgear.segments import SegmentTable
 from sgear.timing import RecognitionProtocol, WindowProtocol, protocol_from_dict
 from sgear.video.transforms import VIEWS, ClipTransform
-
-SALADS_FOLDER = "50salads"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +83,7 @@ class Data:
 
 def dataset_root(config: DatasetConfig) -> Path:
     """Return the folder of a data set: `root`, or a folder under SGEAR_DATA."""
-    if config.root:
-        return Path(config.root)
-    folder = SALADS_FOLDER if config.name.startswith("salads50") else config.name
-    return Path(os.environ.get("SGEAR_DATA", "data")) / folder
+    return dataset_folder(config.name, config.root)
 
 
 def build_protocol(config: ProtocolConfig) -> WindowProtocol | RecognitionProtocol:
@@ -155,7 +152,8 @@ def open_stored_features(config: ExperimentConfig) -> StoredFeatures:
             case _:
                 return None
 
-    return read_features(config.source, root, of_dataset)
+    places = feature_places(config.dataset.name, config.dataset.root)
+    return read_features(config.source, places, of_dataset)
 
 
 def row_labels(table: FeatureTable, labels: StepLabels, video_ids: list[str]) -> dict[str, NDArray[np.int64]]:
@@ -175,20 +173,72 @@ def _feature_source(
     confusion = None
     if source.confusion:
         known = require_in_memory(table, f"source.confusion={source.confusion}")
+        video_ids = readable_videos(known, benchmark.train.video_ids, on_error=checked_on_error(source.on_error))
         confusion = ClassConfusion(
             known,
-            row_labels(known, labels, benchmark.train.video_ids),
+            row_labels(known, labels, video_ids),
             num_actions=benchmark.taxonomy.num_actions,
             strength=source.confusion,
         )
     return FeatureSource(table, pool_s=source.pool_s, confusion=confusion)
 
 
+def _clip_transform(config: ExperimentConfig) -> ClipTransform:
+    source, encoder = config.source, config.model.encoder
+    if min(encoder.image_height, encoder.image_width) < 1:
+        raise ConfigError("model.encoder.image_height and image_width must be set for source.kind=video")
+    mean, std = frame_statistics(encoder.name)
+    if len(source.scale_jitter) not in (0, 2):
+        raise ConfigError(f"source.scale_jitter must be empty or two margins, got {list(source.scale_jitter)}")
+    try:
+        return ClipTransform(
+            encoder.image_height,
+            encoder.image_width,
+            mean,
+            std,
+            crop_margin=source.crop_margin,
+            scale_jitter=(source.scale_jitter[0], source.scale_jitter[1]) if source.scale_jitter else None,
+            flip=source.flip,
+            brightness=source.brightness,
+            contrast=source.contrast,
+        )
+    except ValueError as err:
+        raise ConfigError(f"source: {err}") from err
+
+
+def build_preprocessing(config: ExperimentConfig) -> Preprocessing:
+    """Return how the clips of an experiment are made, without films or features at hand.
+
+    Raises:
+        ConfigError: If the kind of steps is unknown, or a setting is out of range.
+    """
+    source, encoder = config.source, config.model.encoder
+    match source.kind:
+        case "features":
+            return Preprocessing(kind="features", pool_s=source.pool_s)
+        case "annotations":
+            return Preprocessing(kind="annotations")
+        case "video":
+            transform = _clip_transform(config)
+            mean, std = frame_statistics(encoder.name)
+            return Preprocessing(
+                kind="video",
+                height=encoder.image_height,
+                width=encoder.image_width,
+                mean=mean,
+                std=std,
+                crop_margin=source.crop_margin,
+                reading_margin=transform.reading_margin,
+            )
+        case other:
+            raise ConfigError(f"source.kind={other!r} is unknown; choose video, features or annotations")
+
+
 def _build_sources(
     config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels, video_ids: list[str]
 ) -> tuple[Sequence[StepSource], Preprocessing, StoredFeatures | None]:
     """Return one source per view."""
-    source = config.source
+    source, preprocessing = config.source, build_preprocessing(config)
     if source.kind == "features" and config.protocol.views != "centre":
         raise ConfigError(
             f"protocol.views={config.protocol.views} needs source.kind=video; stored features have one view"
@@ -196,34 +246,27 @@ def _build_sources(
     match source.kind:
         case "features":
             table = open_stored_features(config)
-            require_videos(table, video_ids, source.features)
-            preprocessing = Preprocessing(kind="features", pool_s=source.pool_s)
+            require_videos(table, video_ids, source.features, on_error=checked_on_error(source.on_error))
             return [_feature_source(config, benchmark, labels, table)], preprocessing, table
-        case "video":
-            height, width = config.model.encoder.image_height, config.model.encoder.image_width
-            if min(height, width) < 1:
-                raise ConfigError("model.encoder.image_height and image_width must be set for source.kind=video")
-            mean, std = frame_statistics(config.model.encoder.name)
-            preprocessing = Preprocessing(
-                kind="video", height=height, width=width, mean=mean, std=std, crop_margin=source.crop_margin
-            )
-            transform = ClipTransform(
-                height,
-                width,
-                preprocessing.mean,
-                preprocessing.std,
-                crop_margin=source.crop_margin,
-                flip=source.flip,
-                brightness=source.brightness,
-                contrast=source.contrast,
-            )
-            root = dataset_root(config.dataset)
-            videos = find_videos(root / "videos", video_ids)
-            cache = cache_frames(videos, root / "cache", preprocessing, fps=source.cache_fps)
+        case "annotations":
+            return [_annotation_source(config, labels, video_ids)], preprocessing, None
+        case _:
+            frames, transform = open_frames(config, video_ids, preprocessing), _clip_transform(config)
             views = VIEWS[config.protocol.views]
-            return [VideoSource(cache, transform, view) for view in views], preprocessing, None
-        case other:
-            raise ConfigError(f"source.kind={other!r} is unknown; choose video or features")
+            return [VideoSource(frames, transform, view) for view in views], preprocessing, None
+
+
+def _annotation_source(config: ExperimentConfig, labels: StepLabels, video_ids: list[str]) -> AnnotationSource:
+    if config.model.name == "last_action":
+        unknown = [video_id for video_id in video_ids if not labels.knows(video_id)]
+        if unknown:
+            raise ConfigError(
+                f"model.name=last_action reads the annotated actions before each segment, but {len(unknown)} of "
+                f"{len(video_ids)} videos of this split have none, first {unknown[0]!r}: the labels of test splits are "
+                "not published. Use a model that reads films or features, or model.name=frequency"
+            )
+    num_steps = build_protocol(config.protocol).num_steps
+    return AnnotationSource(labels, num_steps=num_steps, is_read=config.model.name == "last_action")
 
 
 def build_data(config: ExperimentConfig) -> Data:
@@ -259,7 +302,8 @@ def build_asked(config: ExperimentConfig, split: str) -> tuple[Benchmark, Asked]
     segments = splits[split]
     labels = StepLabels(benchmark.timeline)
     sources, _, _ = _build_sources(config, benchmark, labels, segments.video_ids)
-    return benchmark, _make_asked(split, segments, build_protocol(config.protocol), labels, sources)
+    on_error = checked_on_error(config.source.on_error)
+    return benchmark, _make_asked(split, segments, build_protocol(config.protocol), labels, sources, on_error)
 
 
 def build_feature_data(config: ExperimentConfig, benchmark: Benchmark, table: StoredFeatures) -> Data:
@@ -287,23 +331,24 @@ def _make_samples(
         raise ConfigError(
             f"the protocol gives {protocol.num_steps} steps, but model.max_steps={config.model.max_steps}"
         )
-    source = sources[0]
+    source, on_error = sources[0], checked_on_error(config.source.on_error)
     if isinstance(protocol, RecognitionProtocol):
-        train = RecognitionDataset(benchmark.train, protocol, labels, source, seed=config.seed)
+        train = RecognitionDataset(benchmark.train, protocol, labels, source, seed=config.seed, on_error=on_error)
     else:
         train = AnticipationDataset(
-            benchmark.train.take(observable_segments(benchmark.train, protocol, source)),
+            benchmark.train.take(observable_segments(benchmark.train, protocol, source, on_error=on_error)),
             protocol,
             labels,
             source,
             seed=config.seed,
+            on_error=on_error,
             tau_a_jitter_s=config.source.tau_a_jitter_s,
             next_within_s=config.source.next_within_s,
         )
     return Data(
         benchmark=benchmark,
         train=train,
-        asked=_make_asked("validation", benchmark.validation, protocol, labels, sources),
+        asked=_make_asked("validation", benchmark.validation, protocol, labels, sources, on_error),
         preprocessing=preprocessing,
         features=features,
     )
@@ -315,11 +360,16 @@ def _make_asked(
     protocol: WindowProtocol | RecognitionProtocol,
     labels: StepLabels,
     sources: Sequence[StepSource],
+    on_error: OnError,
 ) -> Asked:
     if isinstance(protocol, RecognitionProtocol):
-        views = tuple(RecognitionDataset(segments, protocol, labels, source, seed=None) for source in sources)
+        views = tuple(
+            RecognitionDataset(segments, protocol, labels, source, seed=None, on_error=on_error) for source in sources
+        )
         return Asked(split=split, segments=segments, views=views, blind=segments.take(np.zeros(len(segments), bool)))
-    is_seen = observable_segments(segments, protocol, sources[0])
+    is_seen = observable_segments(segments, protocol, sources[0], on_error=on_error)
     seen = segments.take(is_seen)
-    views = tuple(AnticipationDataset(seen, protocol, labels, source, seed=None) for source in sources)
+    views = tuple(
+        AnticipationDataset(seen, protocol, labels, source, seed=None, on_error=on_error) for source in sources
+    )
     return Asked(split=split, segments=segments, views=views, blind=segments.take(~is_seen))

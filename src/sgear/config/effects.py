@@ -8,12 +8,18 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from sgear.config.counted_rules import check_counted, dead_counted_keys
 from sgear.config.rulstm_rules import check_rulstm, dead_rulstm_keys
 from sgear.config.schema import ExperimentConfig
 from sgear.config.sgear_rules import check_sgear, dead_sgear_keys
+from sgear.data.unreadable import checked_on_error
 from sgear.errors import ConfigError
+from sgear.models.convert import PUBLISHED_MODELS
 
-_VIDEO_ONLY = ("cache_fps", "crop_margin", "flip", "brightness", "contrast")
+_VIDEO_ONLY = (
+    *("reading", "cache_fps", "decoder", "frame_fps"),
+    *("crop_margin", "scale_jitter", "flip", "brightness", "contrast"),
+)
 _STORED_ONLY = ("features", "feature_roots", "lmdb_key", "lmdb_fps", "lmdb_max_gap_s", "pool_s", "confusion")
 _TIMM_ONLY = ("pretrained", "weights", "image_height", "image_width", "embed_dim", "depth", "num_heads", "patch_size")
 _FEATURES_ONLY = ("feature_dim", "feature_dropout", "feature_noise", "recogniser", "init_gain")
@@ -34,12 +40,19 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         add(f"protocol.kind={config.protocol.kind}", "protocol", ("num_steps", "jitter"))
     if config.source.kind == "features":
         add("source.kind=features", "source", _VIDEO_ONLY)
+        add("source.kind=features", "dataset", ("video_roots",))
         add("source.kind=features", "protocol", ("views",))
         add("source.kind=features", "model.encoder", _TIMM_ONLY)
+    elif config.source.kind == "annotations":
+        add("source.kind=annotations", "source", (*_VIDEO_ONLY, *_STORED_ONLY))
+        add("source.kind=annotations", "dataset", ("video_roots",))
+        add("source.kind=annotations", "protocol", ("views",))
     else:
         add("source.kind=video", "source", _STORED_ONLY)
         add("source.kind=video", "model.encoder", _FEATURES_ONLY)
         add("source.kind=video", "objective", ("mixup",))
+        unread = ("cache_fps",) if config.source.reading == "films" else ("decoder",)
+        add(f"source.reading={config.source.reading}", "source", unread)
     if config.dataset.name not in ("salads50", "salads50-tcn", "egtea", "rulstm-egtea"):
         add(f"dataset.name={config.dataset.name}", "dataset", ("split",))
     if config.dataset.name != "salads50":
@@ -58,9 +71,11 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         add("objective.feat=0", "objective", ("detach_feature_target",))
     if config.optim.name != "sgd":
         add(f"optim.name={config.optim.name}", "optim", ("nesterov",))
-    if not config.init.run:
+    if not config.init.weights:
+        add("init.weights is empty", "init", ("class_names",))
+    if not (config.init.run or config.init.weights):
         add("init.run is empty", "init", ("blocks",))
-    return dead | dead_sgear_keys(config) | dead_rulstm_keys(config)
+    return dead | dead_sgear_keys(config) | dead_rulstm_keys(config) | dead_counted_keys(config)
 
 
 def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -84,6 +99,7 @@ def check_effects(config: ExperimentConfig) -> None:
             raise ConfigError(
                 f"{key}={ours[key]} has no effect with {reason}; remove it (default {defaults[key]!r}) or change that"
             )
+    checked_on_error(config.source.on_error)
     if config.objective.next and config.source.next_within_s <= config.protocol.tau_a_s:
         raise ConfigError(
             f"objective.next={config.objective.next} has no effect with source.next_within_s="
@@ -91,5 +107,22 @@ def check_effects(config: ExperimentConfig) -> None:
         )
     check_sgear(config)
     check_rulstm(config)
+    check_counted(config)
     if config.init.run and not config.init.blocks:
         raise ConfigError("init.run has no effect without init.blocks; name the blocks to copy, e.g. [encoder]")
+    _check_weights(config)
+
+
+def _check_weights(config: ExperimentConfig) -> None:
+    if not config.init.weights:
+        return
+    if config.init.run or config.init.branches:
+        raise ConfigError(
+            f"init.weights={config.init.weights} and init.run={config.init.run} (or init.branches) both say where the "
+            "weights come from; choose one of them"
+        )
+    if config.model.name not in PUBLISHED_MODELS:
+        raise ConfigError(
+            f"init.weights takes published checkpoints of {' and '.join(PUBLISHED_MODELS)}, model.name="
+            f"{config.model.name}; a timm ViT is read by model.encoder.weights, blocks of a run by init.run"
+        )

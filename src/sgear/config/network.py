@@ -9,8 +9,10 @@ import torch
 
 from sgear.config.build import Data, row_labels
 from sgear.config.initialise import start_from_run
+from sgear.config.published import start_from_weights
 from sgear.config.schema import ExperimentConfig
-from sgear.config.stored import require_in_memory
+from sgear.config.stored import readable_videos, require_in_memory
+from sgear.data.unreadable import checked_on_error
 from sgear.features.recogniser import fit_recogniser
 from sgear.losses import Objective
 from sgear.models import AnticipationModel, build_model
@@ -40,11 +42,13 @@ def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationMod
         num_verbs=len(taxonomy.verbs),
         num_nouns=len(taxonomy.nouns),
     )
-    notes = []
+    # Before the statistics of the features at hand, which no published checkpoint holds.
+    notes = start_from_weights(model, config.init, config.model, taxonomy) if config.init.weights else []
     if isinstance(model, SGear | Avt) and isinstance(model.encoder, TimmEncoder) and model.encoder.loaded:
         notes.append(model.encoder.loaded)
     if data.features is not None and isinstance(model, SGear | Avt) and isinstance(model.encoder, FeatureEncoder):
-        video_ids = data.benchmark.train.video_ids
+        on_error = checked_on_error(config.source.on_error)
+        video_ids = readable_videos(data.features, data.benchmark.train.video_ids, on_error=on_error)
         model.encoder.feature_scale.copy_(torch.from_numpy(data.features.standard_deviation(video_ids)))
         if model.encoder.recogniser is not None:
             table = require_in_memory(data.features, "model.encoder.recogniser=true")

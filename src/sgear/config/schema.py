@@ -17,6 +17,8 @@ class DatasetConfig:
         name: One of `sgear.datasets.registry.dataset_names()`.
         root: Folder of the data set. Empty: a folder of the same name under the environment variable SGEAR_DATA
             (`data` where that is not set).
+        video_roots: Folders in which films are looked for by name, in this order, at any depth. Empty: the usual places
+            of the data set; see `sgear.datasets.places.film_places`.
         split: Split number (salads50, salads50-tcn, egtea).
         granularity: Level of the labels: `low`, `mid`, `eval` or `abstract` (salads50).
         num_folds: At least 2: split the *training* participants into folds and validate on the fold number `fold`,
@@ -26,6 +28,7 @@ class DatasetConfig:
 
     name: str = "kitchen"
     root: str = ""
+    video_roots: list[str] = field(default_factory=list)
     split: int = 1
     granularity: str = "mid"
     num_folds: int = 0
@@ -63,25 +66,36 @@ class SourceConfig:
     """Where steps come from, and how training varies them.
 
     Args:
-        kind: `video` or `features`.
+        kind: `video`, `features`, or `annotations`: the annotated past itself, for counted baselines.
         features: Stored features: a name that the data set knows (salads50-tcn: `spatialcnn`, `accelerometer`;
             kitchen: `oracle`), the path of a feature store or LMDB, or the name of one under `feature_roots`. Several
             kinds are joined by `+`, e.g. `rgb+flow+obj`, and stand side by side in that order.
-        feature_roots: Folders in which features are looked for, in this order; the folder `features` of the data set
-            comes last (features).
+        feature_roots: Folders in which features are looked for, in this order; the usual places of the data set come
+            last, see `sgear.datasets.places.feature_places` (features).
         lmdb_key: Keys of an LMDB (features).
         lmdb_fps: Rate at which an LMDB numbers its frames (features).
         lmdb_max_gap_s: A frame that an LMDB lacks is replaced by the nearest one up to so many seconds before it
             (features).
         pool_s: Average the features of the last seconds of each step; 0 takes the newest row (features).
-        cache_fps: Frames per second kept in the frame cache (video).
-        crop_margin: Share of the picture by which training moves the crop (video).
+        reading: `cache` decodes each film once and keeps its frames, small, on disk; `films` decodes each window from
+            the films, for corpora whose cache would be too large (video).
+        cache_fps: Frames per second kept in the frame cache; an instant is shown by the newest kept frame before it
+            (video, reading=cache).
+        decoder: Decoder of video files: `pyav`, or `torchcodec`, which needs the extra of that name (video,
+            reading=films).
+        frame_fps: Rate at which numbered pictures were numbered, for films that are folders or tar files of them. 0: as
+            published, or as the video info csv of the data set says (video).
+        crop_margin: Share by which the picture is larger than the crop that is seen (video).
+        scale_jitter: Two margins between which training draws that of each clip; empty: always `crop_margin`. A short
+            side of 384 to 425 pixels around a crop of 384 is [0.0, 0.1068] (video).
         flip: Mirror half of the training clips (video).
         brightness: Largest relative change of brightness in training (video).
         contrast: Largest relative change of contrast in training (video).
         next_within_s: The loss term `next` asks each step for the action that starts within this many seconds.
         tau_a_jitter_s: Training lengthens tau_a by up to this many seconds.
         confusion: Strength of class confusion of training rows, 0 is off; see `ClassConfusion` (features).
+        on_error: `stop` ends the run at the first clip that cannot be read. `skip` goes on without it; the report
+            then lists what was left out, and the result is no benchmark number.
     """
 
     kind: str = "video"
@@ -91,14 +105,19 @@ class SourceConfig:
     lmdb_fps: float = 30.0
     lmdb_max_gap_s: float = 0.3
     pool_s: float = 0.0
+    reading: str = "cache"
     cache_fps: float = 6.0
+    decoder: str = "pyav"
+    frame_fps: float = 0.0
     crop_margin: float = 0.08
+    scale_jitter: list[float] = field(default_factory=list)
     flip: bool = False
     brightness: float = 0.2
     contrast: float = 0.2
     tau_a_jitter_s: float = 0.0
     next_within_s: float = 0.0
     confusion: float = 0.0
+    on_error: str = "stop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +126,11 @@ class InitConfig:
 
     Args:
         run: Run directory whose blocks are copied; empty starts at random (or from timm's weights).
-        blocks: Blocks to copy from `run`, e.g. [encoder, decoder]; see `sgear.models.blocks`.
+        weights: Published checkpoint of AVT or RULSTM to start from instead, for the same model; only tensors are read.
+        class_names: Order of the classes in `weights`: a list `ID NAME` such as RULSTM's actions.csv, or `same-order`
+            for that of the data set. Needed where a block with classes is copied.
+        blocks: Blocks to copy from `run`, e.g. [encoder, decoder]; see `sgear.models.blocks`. Of `weights`: empty
+            copies all.
         freeze: Blocks that are not trained.
         branches: Run directories of one modality each, from which a fused RULSTM takes its branches, in the order of
             `model.rulstm.modalities`.
@@ -118,6 +141,8 @@ class InitConfig:
     """
 
     run: str = ""
+    weights: str = ""
+    class_names: str = ""
     blocks: list[str] = field(default_factory=list)
     freeze: list[str] = field(default_factory=list)
     branches: list[str] = field(default_factory=list)

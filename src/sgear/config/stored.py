@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sgear.config.schema import SourceConfig
+from sgear.data.unreadable import SKIP_HINT, OnError, is_unreadable
 from sgear.errors import ConfigError, FeatureError
 from sgear.features.lmdb import LmdbFeatures
 from sgear.features.lmdb_layout import LmdbLayout
@@ -17,12 +18,14 @@ _JOINT = "+"
 _DEFAULTS = vars(SourceConfig())
 
 
-def read_features(source: SourceConfig, root: Path, known: Callable[[str], FeatureTable | None]) -> StoredFeatures:
+def read_features(
+    source: SourceConfig, places: Sequence[Path], known: Callable[[str], FeatureTable | None]
+) -> StoredFeatures:
     """Open all that `source.features` names.
 
     Args:
         source: Names, folders, and the layout of LMDBs.
-        root: Folder of the data set; its `features` folder is searched last.
+        places: Folders that are searched after `source.feature_roots`.
         known: Returns the data set's own features of a name, or None.
 
     Raises:
@@ -37,7 +40,7 @@ def read_features(source: SourceConfig, root: Path, known: Callable[[str], Featu
             f"source.features={source.features!r} must name features, or several kinds of them as in rgb+flow+obj"
         )
     layout = _layout(source)
-    roots = [*map(Path, source.feature_roots), root / "features"]
+    roots = [*map(Path, source.feature_roots), *places]
     tables: dict[str, StoredFeatures] = {}
     for name in names:
         own = known(name)
@@ -59,13 +62,21 @@ def _describe(source: SourceConfig) -> str:
     return ", ".join(f"source.{name}={getattr(source, name)!r}" for name in names)
 
 
-def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str) -> None:
+def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str, *, on_error: OnError = "stop") -> None:
     """Refuse features that lack annotated videos, before the first epoch meets them.
+
+    Args:
+        table: The features.
+        video_ids: Annotated videos.
+        name: What `source.features` says.
+        on_error: With `skip`, some of the videos may be missing.
 
     Raises:
         FeatureError: Counts the missing videos and names the first.
     """
     missing = [video_id for video_id in video_ids if video_id not in table]
+    if on_error == "skip" and len(missing) < len(video_ids):
+        return
     if missing and isinstance(table, MultiFeatures):
         # It knows which modality is absent.
         table[missing[0]]
@@ -73,8 +84,36 @@ def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str) -
         raise FeatureError(
             f"source.features={name!r}: no features of {len(missing)} of {len(video_ids)} annotated videos, first "
             f"{missing[0]!r}; extract or copy them ('sgear features inspect --dataset' lists them all), or remove "
-            "their annotation rows"
+            f"their annotation rows. {SKIP_HINT}"
         )
+
+
+def readable_videos(table: StoredFeatures, video_ids: Sequence[str], *, on_error: OnError) -> list[str]:
+    """Return the videos of which numbers over all rows are taken, such as the spread of each feature.
+
+    Args:
+        table: The features.
+        video_ids: Training videos.
+        on_error: With `skip`, videos that cannot be read are left out; with `stop`, all are returned.
+
+    Raises:
+        FeatureError: If `skip` leaves none; gives the first reason.
+    """
+    if on_error == "stop":
+        return list(video_ids)
+    readable, first = [], None
+    for video_id in video_ids:
+        try:
+            table.standard_deviation([video_id])
+        except FeatureError as err:
+            if not is_unreadable(err):
+                raise
+            first = first or err
+        else:
+            readable.append(video_id)
+    if first is not None and not readable:
+        raise FeatureError(f"none of the {len(video_ids)} training videos has readable features: {first}") from first
+    return readable
 
 
 def require_in_memory(table: StoredFeatures, asking: str) -> FeatureTable:

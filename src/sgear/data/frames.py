@@ -1,47 +1,134 @@
-"""Videos of a data set -> frames in a cache of the size a model reads."""
+"""Films of a data set -> frames at the size a model reads: kept in a cache, or decoded when they are asked for."""
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sgear.datasets.video_info import LENGTH_TOLERANCE_S
 from sgear.errors import VideoError
 from sgear.models.pretrained import Preprocessing
-from sgear.video.cache import FrameCache, build_frame_cache
-from sgear.video.reader import VideoReader
-from sgear.video.sizes import reading_size
+from sgear.video.cache import FrameCache, fill_frame_cache
+from sgear.video.frames import FrameBatch
+from sgear.video.opening import open_film
+from sgear.video.sizes import ReadingSize
 
-EXTENSIONS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
+
+@runtime_checkable
+class FrameReader(Protocol):
+    """Reads frames of many films: `FrameCache`, `FilmPool`, or either behind `CheckedLengths` or `PartialFrames`."""
+
+    def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
+        """Return for each instant the frame with the largest pts at or before it."""
+        ...
+
+    def span_s(self, video_id: str) -> tuple[float, float]:
+        """Return the times of the first and the last frame of the film, in seconds."""
+        ...
 
 
-def find_videos(root: Path, video_ids: Sequence[str]) -> dict[str, Path]:
-    """Return the film of each video id, anywhere under `root`.
+class CheckedLengths:
+    """Holds the length of films made of pictures against what is known of them, when each is first read.
 
-    Raises:
-        VideoError: If a film is missing; counts the missing ones and names the first.
+    The times of numbered pictures are as right as the rate they were numbered at, and a wrong rate shows the future.
+
+    Args:
+        frames: Reads the films.
+        duration_s: Length in seconds of each film to check; others are not.
+        rates: Rate that was taken for each of them, for the message.
     """
-    if not root.is_dir():
-        raise VideoError(f"{root}: no such folder of videos")
-    found = {path.stem: path for path in sorted(root.rglob("*")) if path.suffix.lower() in EXTENSIONS}
-    missing = [video_id for video_id in video_ids if video_id not in found]
-    if missing:
-        raise VideoError(
-            f"{root}: {len(missing)} of {len(video_ids)} annotated videos are missing, first {missing[0]!r}; put the "
-            f"file there as {missing[0]}.mp4, or remove its annotation rows"
-        )
-    return {video_id: found[video_id] for video_id in video_ids}
+
+    def __init__(self, frames: FrameReader, duration_s: Mapping[str, float], rates: Mapping[str, float]) -> None:
+        self._frames = frames
+        self._duration_s = dict(duration_s)
+        self._rates = dict(rates)
+        self._checked: set[str] = set()
+
+    def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
+        """Return for each instant the frame with the largest pts at or before it.
+
+        Raises:
+            VideoError: As the reader does, or if the film is not as long as it should be.
+        """
+        if video_id not in self._checked:
+            self.span_s(video_id)
+        return self._frames.frames_played_at(video_id, timestamps_s)
+
+    def span_s(self, video_id: str) -> tuple[float, float]:
+        """Return the times of the first and the last frame of the film, in seconds.
+
+        Raises:
+            VideoError: As the reader does, or if the film is not as long as it should be.
+        """
+        first_s, last_s = self._frames.span_s(video_id)
+        if video_id not in self._checked and video_id in self._duration_s:
+            rate, stated_s = self._rates[video_id], self._duration_s[video_id]
+            found_s = last_s + 1 / rate
+            if abs(found_s - stated_s) > LENGTH_TOLERANCE_S:
+                raise VideoError(
+                    f"{video_id}: its pictures, {rate:g} to the second, last {found_s:.3f} s, but the video info csv "
+                    f"says {stated_s:.3f} s: pictures are missing at the end, or they were numbered at about "
+                    f"{rate * found_s / stated_s:.2f} to the second. Copy them again, or set source.frame_fps"
+                )
+        self._checked.add(video_id)
+        return first_s, last_s
+
+
+class PartialFrames:
+    """Refuses the films of which it is known that they cannot be read, each with its reason.
+
+    Args:
+        frames: Reads the other films.
+        unreadable: Why a film cannot be read, by video id.
+    """
+
+    def __init__(self, frames: FrameReader, unreadable: Mapping[str, str]) -> None:
+        self._frames = frames
+        self._unreadable = dict(unreadable)
+
+    def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
+        """Return for each instant the frame with the largest pts at or before it.
+
+        Raises:
+            VideoError: As the reader does, or if the film cannot be read at all.
+        """
+        self._require(video_id)
+        return self._frames.frames_played_at(video_id, timestamps_s)
+
+    def span_s(self, video_id: str) -> tuple[float, float]:
+        """Return the times of the first and the last frame of the film, in seconds.
+
+        Raises:
+            VideoError: As the reader does, or if the film cannot be read at all.
+        """
+        self._require(video_id)
+        return self._frames.span_s(video_id)
+
+    def _require(self, video_id: str) -> None:
+        if video_id in self._unreadable:
+            raise VideoError(self._unreadable[video_id])
+
+
+def model_size(preprocessing: Preprocessing) -> ReadingSize:
+    """Return at which size films are read for a model."""
+    return ReadingSize(preprocessing.height, preprocessing.width, preprocessing.reading_margin)
 
 
 def cache_frames(
-    videos: dict[str, Path],
+    videos: Mapping[str, Path],
     root: Path,
     preprocessing: Preprocessing,
     *,
     fps: float,
+    frame_fps: Mapping[str, float] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> FrameCache:
+) -> tuple[FrameCache, dict[str, str]]:
     """Fill and open the frame cache for a set of films; what is there already is kept.
 
     Args:
@@ -49,16 +136,24 @@ def cache_frames(
         root: Folder for caches; each size and rate has a folder of its own.
         preprocessing: Size the model reads.
         fps: Kept frames per second.
+        frame_fps: Rate at which pictures were numbered, for each film that is made of them.
         progress: Called with the number of finished videos and of all videos.
+
+    Returns:
+        The cache, and why a film cannot be read, by video id; all others are in the cache.
     """
+    size_of, rates = model_size(preprocessing), frame_fps or {}
+    unreadable: dict[str, str] = {}
     of_size: dict[tuple[int, int], dict[str, Path]] = defaultdict(dict)
     for video_id, path in videos.items():
-        with VideoReader(path) as reader:
-            film = (reader.height, reader.width)
-        size = reading_size((preprocessing.height, preprocessing.width), preprocessing.crop_margin, film)
-        of_size[size][video_id] = path
+        try:
+            with open_film(path, frame_fps=rates.get(video_id)) as film:
+                of_size[size_of((film.height, film.width))][video_id] = path
+        except VideoError as err:
+            unreadable[video_id] = str(err)
     folder = root / f"{preprocessing.height}x{preprocessing.width}-{fps:g}fps"
-    num_done = 0
+    folder.mkdir(parents=True, exist_ok=True)
+    num_done = len(unreadable)
     for (height, width), group in of_size.items():
         num_before = num_done
 
@@ -66,14 +161,15 @@ def cache_frames(
             if progress is not None:
                 progress(before + done, len(videos))
 
-        build_frame_cache(
+        unreadable |= fill_frame_cache(
             group,
             folder,
             height=height,
             width=width,
             fps=fps,
             num_processes=os.cpu_count() or 1,
+            frame_fps=rates,
             progress=report,
         )
         num_done += len(group)
-    return FrameCache(folder)
+    return FrameCache(folder), unreadable

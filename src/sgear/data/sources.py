@@ -1,18 +1,34 @@
-"""Where the steps of a clip come from: stored features or cached frames. Both read at or before an instant."""
+"""Where the steps of a clip come from: stored features, or frames of films. Both read at or before an instant."""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sgear.data.frames import FrameReader
 from sgear.features.corruption import ClassConfusion
 from sgear.features.table import StoredFeatures, VideoFeatures, pool_rows
-from sgear.video.cache import FrameCache
+from sgear.video.colours import no_colour
 from sgear.video.transforms import VIEWS, ClipTransform, View
+
+
+class Reading(NamedTuple):
+    """What a source read.
+
+    Args:
+        steps: uint8 frames [T 3 h w], or features [T F].
+        pts_s: Latest time in seconds that each step shows [T].
+        colour: How frames become what a model reads; see `sgear.video.colours`.
+    """
+
+    steps: Tensor
+    pts_s: NDArray[np.float64]
+    colour: Float32[Tensor, "4 3"]
 
 
 @runtime_checkable
@@ -23,13 +39,15 @@ class StepSource(Protocol):
         """Return the first instant that can be read."""
         ...
 
-    def read(
-        self, video_id: str, timestamps_s: NDArray[np.float64], rng: np.random.Generator | None
-    ) -> tuple[Tensor, NDArray[np.float64]]:
-        """Return steps [T ...] and the latest time in seconds that each of them shows [T].
+    def read(self, video_id: str, timestamps_s: NDArray[np.float64], rng: np.random.Generator | None) -> Reading:
+        """Return a step for each instant.
 
         `rng` is given in training only; it drives augmentation.
         """
+        ...
+
+    def empty(self, num_steps: int) -> Tensor:
+        """Return a clip [T ...] of zeros with the shape and dtype of what is read."""
         ...
 
 
@@ -51,32 +69,35 @@ class FeatureSource:
         """Return the time of the first row."""
         return self.table[video_id].first_s
 
-    def read(
-        self, video_id: str, timestamps_s: NDArray[np.float64], rng: np.random.Generator | None
-    ) -> tuple[Tensor, NDArray[np.float64]]:
+    def read(self, video_id: str, timestamps_s: NDArray[np.float64], rng: np.random.Generator | None) -> Reading:
         """Return features [T F] and the time of the newest row of each."""
         video = self.table[video_id]
         if rng is None or self.confusion is None:
             features, pts_s = video.read(timestamps_s, self.pool_s)
-            return torch.from_numpy(features), pts_s
+            return Reading(torch.from_numpy(features), pts_s, no_colour())
         assert isinstance(video, VideoFeatures), "class confusion is only built on features in memory"
         begin, last = video.spans(timestamps_s, self.pool_s)
         first = int(begin.min())
         rows = self.confusion.rows(video_id, first, int(last.max()) + 1, rng)
-        return torch.from_numpy(pool_rows(rows, begin - first, last - first)), video.times_s[last]
+        pooled = torch.from_numpy(pool_rows(rows, begin - first, last - first))
+        return Reading(pooled, video.times_s[last], no_colour())
+
+    def empty(self, num_steps: int) -> Tensor:
+        """Return zeros [T F]."""
+        return torch.zeros(num_steps, self.table.width)
 
 
 class VideoSource:
-    """Steps from frames kept in a cache, transformed as one clip.
+    """Steps from frames of films, transformed as one clip.
 
     Args:
-        cache: The frames.
+        frames: Reads the frames, at a size that leaves room for the crop.
         transform: Crop, augmentation, normalisation.
         view: Part of each frame that evaluation sees.
     """
 
-    def __init__(self, cache: FrameCache, transform: ClipTransform, view: View = VIEWS["centre"][0]) -> None:
-        self.cache = cache
+    def __init__(self, frames: FrameReader, transform: ClipTransform, view: View = VIEWS["centre"][0]) -> None:
+        self.frames = frames
         self.transform = transform
         self.view = view
 
@@ -84,11 +105,14 @@ class VideoSource:
         """Return 0: times of a video count from its first frame."""
         return 0.0
 
-    def read(
-        self, video_id: str, timestamps_s: NDArray[np.float64], rng: np.random.Generator | None
-    ) -> tuple[Tensor, NDArray[np.float64]]:
-        """Return frames [T 3 H W], normalised, and the time each was shown at."""
-        batch = self.cache.frames_played_at(video_id, timestamps_s)
+    def read(self, video_id: str, timestamps_s: NDArray[np.float64], rng: np.random.Generator | None) -> Reading:
+        """Return uint8 frames [T 3 h w], the time each was shown at, and their colour."""
+        batch = self.frames.frames_played_at(video_id, timestamps_s)
         if rng is None:
-            return self.transform.evaluate(batch.frames, self.view), batch.pts_s
-        return self.transform.train(batch.frames, rng), batch.pts_s
+            return Reading(self.transform.evaluate(batch.frames, self.view), batch.pts_s, self.transform.colour)
+        clip, colour = self.transform.train(batch.frames, rng)
+        return Reading(clip, batch.pts_s, colour)
+
+    def empty(self, num_steps: int) -> Tensor:
+        """Return black frames [T 3 H W]; no step of theirs exists."""
+        return torch.zeros(num_steps, 3, self.transform.height, self.transform.width, dtype=torch.uint8)

@@ -6,7 +6,6 @@ under `data`; the first candidate of a data set that holds its files is taken.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +16,16 @@ from sgear.datasets.egtea import load_egtea
 from sgear.datasets.epic55 import load_epic55
 from sgear.datasets.epic100 import load_epic100
 from sgear.datasets.own import load_own
+from sgear.datasets.places import DATA_VARIABLE, data_folder
 from sgear.datasets.rulstm import load_rulstm
 from sgear.datasets.salads50 import load_salads50
 from sgear.datasets.salads50_raw import Granularity, load_salads50_raw
 from sgear.errors import AnnotationError, ConfigError
 
-_DATA_VARIABLE = "SGEAR_DATA"
 _RULSTM_SOURCE = "github.com/fpv-iplab/rulstm, folder RULSTM/data"
-_EPIC55_SPLIT = ("training_videos.csv", "epic55/rulstm", "rulstm/ek55")
+# Where the original README has the repository of RULSTM.
+_RULSTM = "external/rulstm/RULSTM/data"
+_EPIC55_SPLIT = ("training_videos.csv", "epic55/rulstm", "rulstm/ek55", f"{_RULSTM}/ek55")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +85,18 @@ _PLACES = {
         source="github.com/colincsl/TemporalConvolutionalNetworks, features and labels of its splits",
         num_splits=2,
     ),
-    "rulstm-ek55": _Place(candidates=("rulstm/ek55",), holds="actions.csv", inner=("ek55",), source=_RULSTM_SOURCE),
-    "rulstm-ek100": _Place(candidates=("rulstm/ek100",), holds="actions.csv", inner=("ek100",), source=_RULSTM_SOURCE),
+    "rulstm-ek55": _Place(
+        candidates=("rulstm/ek55", f"{_RULSTM}/ek55"), holds="actions.csv", inner=("ek55",), source=_RULSTM_SOURCE
+    ),
+    "rulstm-ek100": _Place(
+        candidates=("rulstm/ek100", f"{_RULSTM}/ek100"), holds="actions.csv", inner=("ek100",), source=_RULSTM_SOURCE
+    ),
     "rulstm-egtea": _Place(
-        candidates=("rulstm/egtea",), holds="actions.csv", inner=("egtea",), source=_RULSTM_SOURCE, num_splits=3
+        candidates=("rulstm/egtea", f"{_RULSTM}/egtea"),
+        holds="actions.csv",
+        inner=("egtea",),
+        source=_RULSTM_SOURCE,
+        num_splits=3,
     ),
 }
 _OWN = "csv"
@@ -107,8 +116,7 @@ def load_dataset(name: str, root: Path | None = None, *, split: int = 1, granula
             holds the files: `kitchen/annotations`; `epic100/annotations`, `epic-kitchens-100-annotations`;
             `epic55/annotations`, `epic-kitchens-55-annotations`, with the split in `epic55/rulstm`, `rulstm/ek55`;
             `egtea/action_annotation`, `egtea`; `50salads` (salads50 and salads50-tcn); `rulstm/ek55`, `rulstm/ek100`,
-            `rulstm/egtea`.
-            `csv` has no default.
+            `rulstm/egtea`. RULSTM's files are found in `external/rulstm/RULSTM/data`, too. `csv` has no default.
         split: Number of the split, from 1: 3 of egtea and rulstm-egtea, 5 of salads50, 2 of
             salads50-tcn, one of the others.
         granularity: Level of the labels of salads50: `low`, `mid`, `eval` or `abstract`.
@@ -142,6 +150,20 @@ def load_dataset(name: str, root: Path | None = None, *, split: int = 1, granula
             return load_rulstm(folder, name=name.removeprefix("rulstm-"), split=split)
 
 
+def annotation_folder(name: str, root: Path | None = None) -> Path:
+    """Return the folder that holds the annotations of a data set; see `load_dataset`.
+
+    Raises:
+        ConfigError: If the name is unknown, or the data set has no usual place and none is given.
+        AnnotationError: If the files are not found, with the places that were tried.
+    """
+    if name == _OWN and root is not None:
+        return root
+    if name not in _PLACES:
+        raise ConfigError(f"data set {name!r} has no usual place; name its folder with dataset.root=FOLDER (or --root)")
+    return _find(name, root)
+
+
 def _check_settings(name: str, split: int, granularity: str) -> None:
     if name not in dataset_names():
         raise ConfigError(f"data set {name!r} is unknown; choose {', '.join(dataset_names())}")
@@ -155,15 +177,11 @@ def _check_settings(name: str, split: int, granularity: str) -> None:
         raise ConfigError(f"granularity must be one of {', '.join(get_args(Granularity))}, got {granularity!r}")
 
 
-def _data_folder() -> Path:
-    return Path(os.environ.get(_DATA_VARIABLE) or "data")
-
-
 def _find(name: str, root: Path | None) -> Path:
     place = _PLACES[name]
     if root is None:
-        tried = [_data_folder() / candidate for candidate in place.candidates]
-        remedy = f"set {_DATA_VARIABLE} to the folder above, or name the folder itself with --root"
+        tried = [data_folder() / candidate for candidate in place.candidates]
+        remedy = f"set {DATA_VARIABLE} to the folder above, or name the folder itself with --root"
     else:
         tried = [root, *(root / inner for inner in place.inner)]
         remedy = "name the folder that holds it"
@@ -179,7 +197,7 @@ def _find_epic55_split(annotations: Path) -> Path:
         annotations.parent / "rulstm",
         annotations.parent / "rulstm" / "ek55",
     ]
-    tried = [*beside, *(_data_folder() / candidate for candidate in candidates)]
+    tried = [*beside, *(data_folder() / candidate for candidate in candidates)]
     remedy = "put its folder data/ek55 into one of these places"
     return _first(tried, holds, what="the split of epic55", source=_RULSTM_SOURCE, remedy=remedy)
 

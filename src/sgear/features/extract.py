@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sgear.claims import Claim
 from sgear.errors import FeatureError, SgearError
-from sgear.features.claims import Claim
 from sgear.features.prefetch import prefetched
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter, shard_of
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.reader import VideoReader
-from sgear.video.sizes import reading_size
+from sgear.video.colours import finish_clip, plain_colour
+from sgear.video.sizes import ReadingSize, open_for_model
 from sgear.video.transforms import VIEWS, ClipTransform
 
 
@@ -32,7 +32,7 @@ class FrameEncoder:
     """A network that turns single frames into vectors, and all that its numbers depend on.
 
     Args:
-        encode: Normalised frames [T 3 H W] -> features [T F].
+        encode: Normalised frames [T 3 H W] on `device` -> features [T F].
         name: Name of the network.
         weights: Digest of its weights.
         width: Width F.
@@ -41,7 +41,9 @@ class FrameEncoder:
         mean: Mean of each colour channel, of values in [0, 1].
         std: Standard deviation of each colour channel.
         crop_margin: Share by which the picture is larger than the crop.
+        reading_margin: The same of the pictures that are read from the film; at least `crop_margin`.
         precision: Arithmetic of the network, e.g. `float32`.
+        device: Where the network runs.
     """
 
     encode: Callable[[Tensor], Tensor]
@@ -53,7 +55,12 @@ class FrameEncoder:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     crop_margin: float
+    reading_margin: float = 0.0
     precision: str = "float32"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reading_margin", max(self.reading_margin, self.crop_margin))
 
     def provenance(self, *, fps: float, views: str) -> Provenance:
         """Return what a store of its features says about them.
@@ -67,8 +74,9 @@ class FrameEncoder:
         return Provenance(
             encoder=self.name,
             weights=self.weights,
-            preprocessing=f"{self.image_height}x{self.image_width}, margin {self.crop_margin:.4g}, mean "
-            f"{statistics[0]}, std {statistics[1]}, views {views} averaged, {self.precision}",
+            preprocessing=f"{self.image_height}x{self.image_width} in 8 bits, margin {self.crop_margin:.4g}, read at "
+            f"{self.reading_margin:.4g}, mean {statistics[0]}, std {statistics[1]}, views {views} averaged, "
+            f"{self.precision}",
             fps=fps,
         )
 
@@ -105,7 +113,7 @@ class Extraction:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Frames of one film for each view; the last batch of a film says so, or how the film failed."""
+    """uint8 frames [T 3 h w] of one film for each view; the last batch of a film says so, or how the film failed."""
 
     video_id: str
     times_s: NDArray[np.float64]
@@ -123,6 +131,7 @@ def extract(
     fps: float,
     batch_size: int = 32,
     views: str = "centre",
+    frame_fps: float | None = None,
     shard: tuple[int, int] = (0, 1),
     progress: Callable[[int, int], None] | None = None,
 ) -> Extraction:
@@ -138,6 +147,7 @@ def extract(
         fps: Rows per second, > 0.
         batch_size: Frames that are encoded at once, >= 1.
         views: `centre`, `three-crop` or `three-crop-flip`.
+        frame_fps: Rate at which pictures were numbered, for films that are made of them; see `open_film`.
         shard: (index, count): do every count-th video only, from the index-th on.
         progress: Called with the bytes of film that are done and of all that are to be done.
 
@@ -158,7 +168,7 @@ def extract(
     state = _Progress(sum(num_bytes.values()), progress)
     jobs = {video_id: videos[video_id] for video_id in missing}
     rows: list[tuple[NDArray[np.float64], NDArray]] = []
-    films = _Films(jobs, encoder, writer, fps=fps, batch_size=batch_size, views=views)
+    films = _Films(jobs, encoder, writer, fps=fps, batch_size=batch_size, views=views, frame_fps=frame_fps)
     try:
         with closing(prefetched(films.batches())) as batches:
             for batch in batches:
@@ -218,6 +228,7 @@ class _Films:
         fps: float,
         batch_size: int,
         views: str,
+        frame_fps: float | None,
     ) -> None:
         self.held: dict[str, Claim] = {}
         self.passed: list[str] = []
@@ -226,9 +237,11 @@ class _Films:
         self._fps = fps
         self._batch_size = batch_size
         self._views = VIEWS[views]
-        self._size = (encoder.image_height, encoder.image_width)
+        self._frame_fps = frame_fps
+        self._size = ReadingSize(encoder.image_height, encoder.image_width, encoder.reading_margin)
         self._transform = ClipTransform(
-            *self._size,
+            encoder.image_height,
+            encoder.image_width,
             encoder.mean,
             encoder.std,
             crop_margin=encoder.crop_margin,
@@ -250,11 +263,8 @@ class _Films:
                 yield _Batch(video_id, np.empty(0), [], 1.0, is_last=True, failure=str(err))
 
     def _film(self, video_id: str, path: Path) -> Generator[_Batch, None, None]:
-        with VideoReader(path) as probe:
-            film = (probe.height, probe.width)
-            last_s = probe.last_pts_s
-        instants_s = np.arange(int((last_s + TIME_TOLERANCE_S) * self._fps) + 1) / self._fps
-        with VideoReader(path, size=reading_size(self._size, self._transform.crop_margin, film)) as reader:
+        with open_for_model(path, self._size, frame_fps=self._frame_fps) as reader:
+            instants_s = np.arange(int((reader.last_pts_s + TIME_TOLERANCE_S) * self._fps) + 1) / self._fps
             for begin in range(0, len(instants_s), self._batch_size):
                 asked_s = instants_s[begin : begin + self._batch_size]
                 seen = reader.frames_played_at(asked_s)
@@ -272,8 +282,11 @@ class _Films:
 
 
 def _encode(encoder: FrameEncoder, batch: _Batch) -> NDArray[np.float32]:
+    colour = plain_colour(encoder.mean, encoder.std)[None].to(encoder.device)
     with torch.inference_mode():
-        features = torch.stack([encoder.encode(clip).float() for clip in batch.clips]).mean(dim=0).cpu().numpy()
+        clips = (clip[None].to(encoder.device, non_blocking=True) for clip in batch.clips)
+        views = torch.stack([encoder.encode(finish_clip(clip, colour)[0]).float() for clip in clips])
+    features = views.mean(dim=0).cpu().numpy()
     expected = (len(batch.times_s), encoder.width)
     if features.shape != expected:
         raise FeatureError(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.errors import FeatureError
+from sgear.errors import FeatureError, FeatureWidthError
 from sgear.features.lmdb_handle import LmdbHandle, Transaction
 from sgear.features.lmdb_layout import LmdbLayout
 from sgear.timing import TIME_TOLERANCE_S
@@ -145,7 +145,7 @@ class LmdbVideo:
     def _stack(self, values: list, numbers: Sequence[int | float]) -> NDArray[np.float32]:
         if set(map(len, values)) != {self._num_bytes}:
             wrong = next(idx for idx, value in enumerate(values) if len(value) != self._num_bytes)
-            raise FeatureError(
+            raise FeatureWidthError(
                 f"{self._handle.file}: the value of {(self._template % numbers[wrong]).decode()!r} has "
                 f"{len(values[wrong])} bytes, expected {self._num_bytes} ({self._num_bytes // FLOAT_BYTES} float32 "
                 "numbers) as at the first key; the database mixes features of several widths"

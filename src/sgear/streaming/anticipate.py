@@ -14,23 +14,24 @@ from sgear.errors import RunError
 from sgear.models.pretrained import TrainedModel
 from sgear.streaming.forecast import Forecast
 from sgear.timing import AnticipationProtocol, observable
-from sgear.video.reader import VideoReader
-from sgear.video.sizes import reading_size
+from sgear.video.colours import finish_clip
+from sgear.video.film import Film
+from sgear.video.sizes import ReadingSize, open_for_model
 from sgear.video.transforms import ClipTransform
 
 _WINDOWS_PER_BATCH = 16
 
 
 class _SeenFrames:
-    """Frames of the film that a window may still need, transformed once each."""
+    """Frames of the film that a window may still need, cut and resized once each."""
 
-    def __init__(self, reader: VideoReader, transform: ClipTransform) -> None:
+    def __init__(self, reader: Film, transform: ClipTransform) -> None:
         self._reader = reader
         self._transform = transform
         self._frames: dict[float, Tensor] = {}
 
     def clip(self, timestamps_s: NDArray[np.float64]) -> Tensor:
-        """Return the frames played at the instants [T 3 H W]."""
+        """Return the uint8 frames played at the instants [T 3 h w]."""
         return torch.stack([self._frames[t_s] for t_s in timestamps_s.tolist()])
 
     def load(self, timestamps_s: NDArray[np.float64]) -> None:
@@ -72,9 +73,6 @@ def anticipate_video(
         )
     if not isinstance(protocol, AnticipationProtocol):
         raise RunError(f"this run was trained for {protocol.kind}; choose an anticipation run")
-    with VideoReader(video) as probe:
-        size = reading_size((settings.height, settings.width), settings.crop_margin, (probe.height, probe.width))
-        last_s = probe.last_pts_s
     transform = ClipTransform(
         settings.height,
         settings.width,
@@ -85,10 +83,10 @@ def anticipate_video(
         brightness=0.0,
         contrast=0.0,
     )
-    model = trained.model.to(device)
-    nows_s = np.arange(0.0, last_s + 1e-9, every_s)
+    model, colour = trained.model.to(device), transform.colour.to(device)
     names = trained.taxonomy.action_names
-    with VideoReader(video, size=size) as reader:
+    with open_for_model(video, ReadingSize(settings.height, settings.width, settings.reading_margin)) as reader:
+        nows_s = np.arange(0.0, reader.last_pts_s + 1e-9, every_s)
         seen = _SeenFrames(reader, transform)
         for first in range(0, len(nows_s), _WINDOWS_PER_BATCH):
             chunk_s = nows_s[first : first + _WINDOWS_PER_BATCH]
@@ -99,11 +97,12 @@ def anticipate_video(
                 windows_s = np.maximum(windows_s, 0.0)
             exists = observable(windows_s)
             seen.load(np.maximum(windows_s[exists], 0.0))
-            clips = torch.zeros(*windows_s.shape, 3, settings.height, settings.width)
+            clips = torch.zeros(*windows_s.shape, 3, settings.height, settings.width, dtype=torch.uint8)
             for row, (window_s, real) in enumerate(zip(windows_s, exists, strict=True)):
                 clips[row, torch.from_numpy(real)] = seen.clip(np.maximum(window_s[real], 0.0))
             with torch.inference_mode():
-                output = model(clips.to(device), torch.from_numpy(exists).to(device))
+                is_real = torch.from_numpy(exists).to(device)
+                output = model(finish_clip(clips.to(device), colour.expand(len(clips), -1, -1), is_real), is_real)
             probs = output.logits.float().softmax(dim=-1).cpu()
             best = probs.topk(min(top_k, probs.shape[-1]))
             for now_s, values, actions in zip(chunk_s, best.values.tolist(), best.indices.tolist(), strict=True):

@@ -15,21 +15,26 @@ from numpy.typing import NDArray
 from sgear.config.build import Asked, build_asked, build_data, build_protocol
 from sgear.config.compose import load_run_config, save_config
 from sgear.config.network import build_network, build_objective
-from sgear.config.schema import ExperimentConfig
+from sgear.config.schema import ExperimentConfig, InitConfig
 from sgear.data import RecognitionDataset
+from sgear.data.unreadable import OnError
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import ConfigError, PredictionError, RunError
 from sgear.models import AnticipationModel
+from sgear.models.counted import CountedActions
 from sgear.models.pretrained import TrainedModel, load_model, save_model
 from sgear.models.rulstm import Rulstm
 from sgear.predictions import Predictions, score
+from sgear.predictions.caveats import caveats_of
 from sgear.predictions.evaluated import evaluated_part
 from sgear.predictions.horizons import score_horizons
+from sgear.predictions.skipped import KEY, Skipped, merge_skipped, skipped_of, with_skipped
 from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means
-from sgear.segments import SegmentTable
+from sgear.segments import UNKNOWN_ACTION, SegmentTable
 from sgear.taxonomy import Field, Taxonomy
-from sgear.timing import AnticipationProtocol, RecognitionProtocol, VJepaProtocol, WindowProtocol
+from sgear.timing import AnticipationProtocol, RecognitionProtocol, WindowProtocol
 from sgear.training.checkpoints import list_checkpoints
+from sgear.training.counting import ORACLE_CAVEAT, fit_by_counting
 from sgear.training.evaluate import Outputs, run_model
 from sgear.training.loop import fit, make_accelerator
 from sgear.training.provenance import collect_provenance
@@ -60,7 +65,12 @@ def predict(
 ) -> Predictions:
     """Score every segment asked for: the model where something can be seen, the class prior elsewhere.
 
-    The probabilities of several views are averaged.
+    The probabilities of several views are averaged. A segment that could not be read in one of them gets the class
+    prior too, and stands in the list of skipped segments of the provenance.
+
+    Raises:
+        SgearError: If a clip cannot be read and the samples stop at errors.
+        RunError: If they go on at errors and no clip at all can be read.
     """
     protocol = asked.views[0].protocol
     if isinstance(model, Rulstm) and not isinstance(protocol, RecognitionProtocol):
@@ -68,24 +78,37 @@ def predict(
     outputs = [run_model(model, view, accelerator, batch_size=batch_size) for view in asked.views]
     logits = _mean_of_views([output.logits for output in outputs])
     seen = asked.views[0].segments
+    unreadable = {row: reason for output in reversed(outputs) for row, reason in output.unreadable.items()}
+    is_unreadable = torch.tensor([row in unreadable for row in range(len(seen))], dtype=torch.bool)
+    logits = torch.where(is_unreadable[:, None], log_prior, logits)
     blind_logits = log_prior.expand(len(asked.blind), -1)
+    skipped = {asked.split: {seen.uids[row]: unreadable[row] for row in sorted(unreadable)}}
     predictions = Predictions(
         uids=(*seen.uids, *asked.blind.uids),
         logits=torch.cat([logits, blind_logits]).numpy().astype(np.float32),
-        verb_logits=_field_logits(outputs, "verb", log_prior, taxonomy, len(asked.blind)),
-        noun_logits=_field_logits(outputs, "noun", log_prior, taxonomy, len(asked.blind)),
+        verb_logits=_field_logits(outputs, "verb", log_prior, taxonomy, is_unreadable, len(asked.blind)),
+        noun_logits=_field_logits(outputs, "noun", log_prior, taxonomy, is_unreadable, len(asked.blind)),
         targets=np.concatenate([seen.column("action_id"), asked.blind.column("action_id")]),
         taxonomy=taxonomy,
         protocol=asked.views[0].protocol.to_dict(),
-        provenance={**provenance, "split": asked.split, "num_from_prior": len(asked.blind)},
+        provenance=with_skipped(provenance, skipped)
+        | {"split": asked.split, "num_from_prior": len(asked.blind), "num_unreadable": len(unreadable)},
     )
     return predictions.aligned_to(tuple(asked.segments.uids))
 
 
 def _field_logits(
-    outputs: list[Outputs], field: Field, log_prior: torch.Tensor, taxonomy: Taxonomy, num_blind: int
+    outputs: list[Outputs],
+    field: Field,
+    log_prior: torch.Tensor,
+    taxonomy: Taxonomy,
+    is_unreadable: torch.Tensor,
+    num_blind: int,
 ) -> NDArray[np.float32] | None:
-    """Return the scores of a verb or noun classifier, None without one; the summed class prior for blind segments."""
+    """Return the scores of a verb or noun classifier, None without one; the summed class prior where nothing is seen.
+
+    These are the rows `is_unreadable` [M], and `num_blind` more at the end.
+    """
     logits = [output.verb_logits if field == "verb" else output.noun_logits for output in outputs]
     heads = [view for view in logits if view is not None]
     if not heads:
@@ -93,8 +116,9 @@ def _field_logits(
     classes = torch.from_numpy(taxonomy.ids_of_action(field))
     prior = torch.zeros(len(taxonomy.names(field))).index_add_(0, classes, log_prior.exp())
     # A class without any action has no probability; its score must still be finite.
-    blind = prior.clamp(min=torch.finfo(torch.float32).tiny).log().expand(num_blind, -1)
-    return torch.cat([_mean_of_views(heads), blind]).numpy().astype(np.float32)
+    log_prior = prior.clamp(min=torch.finfo(torch.float32).tiny).log()
+    seen = torch.where(is_unreadable[:, None], log_prior, _mean_of_views(heads))
+    return torch.cat([seen, log_prior.expand(num_blind, -1)]).numpy().astype(np.float32)
 
 
 def _mean_of_views(logits: list[torch.Tensor]) -> torch.Tensor:
@@ -103,7 +127,13 @@ def _mean_of_views(logits: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack([view.softmax(dim=-1) for view in logits]).mean(dim=0).log()
 
 
-def _open_run(config: ExperimentConfig) -> RunDirectory:
+def open_run(config: ExperimentConfig) -> RunDirectory:
+    """Return the directory of a new run, or of one to go on with.
+
+    Raises:
+        RunError: If a run of this name exists, or there is nothing to go on with.
+        ConfigError: If the settings are not those of the run to go on with.
+    """
     run = RunDirectory(Path(config.output_root) / config.name)
     has_state = bool(list_checkpoints(run.checkpoints)) or run.model.is_dir()
     if has_state and not config.runtime.resume:
@@ -123,6 +153,8 @@ def _check_resumable(run: RunDirectory, config: ExperimentConfig) -> None:
     if not list_checkpoints(run.checkpoints):
         raise RunError(f"{run.path}: no checkpoint to resume from; start without runtime.resume=true")
     stored = load_run_config(run.config)
+    # A run that stopped at a clip may go on without it; nothing else that it learns from changes.
+    stored = replace(stored, source=replace(stored.source, on_error=config.source.on_error))
     for name in ("seed", "dataset", "protocol", "source", "model", "objective", "optim", "init"):
         if getattr(stored, name) != getattr(config, name):
             raise ConfigError(
@@ -143,7 +175,7 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     Raises:
         SgearError: If data, settings or a run to start from are wrong; nothing is left half-written then.
     """
-    run = _open_run(config)
+    run = open_run(config)
     data = build_data(config)
     say(
         f"{data.benchmark.name}: {len(data.train)} training clips "
@@ -154,12 +186,17 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     model, notes = build_network(config, data)
     for note in notes:
         say(f"initialised {note}")
+    inherited = _inherited(config.init)
     objective = build_objective(config, data)
     log_prior = class_prior(data.benchmark.train)
     provenance = collect_provenance() | {"name": config.name, "model": config.model.name, "seed": config.seed}
+    if config.model.name == "last_action":
+        provenance["caveat"] = ORACLE_CAVEAT
     if not config.runtime.resume:
         save_config(config, run.config)
         write_json(run.provenance, provenance)
+    elif load_run_config(run.config).source.on_error != config.source.on_error:
+        save_config(config, run.config)
 
     def evaluate(current: AnticipationModel, accelerator: Accelerator) -> dict[str, float]:
         table = predict(
@@ -174,17 +211,22 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
         numbers = score(table)["overall"]["action"]
         return {name: value for name, value in numbers.items() if not name.startswith("num_")}
 
-    result = fit(
-        model,
-        objective,
-        data.train,
-        optim=config.optim,
-        runtime=config.runtime,
-        seed=config.seed,
-        run=run,
-        evaluate=evaluate,
-    )
+    if isinstance(model, CountedActions):
+        result = fit_by_counting(model, data.train.segments, runtime=config.runtime, run=run)
+    else:
+        result = fit(
+            model,
+            objective,
+            data.train,
+            optim=config.optim,
+            runtime=config.runtime,
+            seed=config.seed,
+            run=run,
+            evaluate=evaluate,
+        )
+    skipped = merge_skipped([{"train": result.skipped}, inherited])
     if result.accelerator.is_main_process:
+        write_json(run.provenance, with_skipped(read_json(run.provenance), skipped))
         trained = TrainedModel(
             model=result.model,
             config=config.model,
@@ -201,12 +243,27 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
         result.accelerator,
         batch_size=config.optim.batch_size,
         log_prior=log_prior,
-        provenance=read_json(run.provenance),
+        provenance=with_skipped(read_json(run.provenance), skipped),
     )
     if result.accelerator.is_main_process:
         predictions.save(run.predictions)
         write_json(run.report, make_report(predictions, data.benchmark))
     return run
+
+
+def _inherited(init: InitConfig) -> Skipped:
+    """Return what could not be read when that was made from which a run starts; by its name, not by split."""
+    runs = [RunDirectory(Path(name)) for name in (init.run, *init.branches) if name]
+    missed = {run.name: skipped_of(read_json(run.provenance)) for run in runs if run.provenance.is_file()}
+    reasons = {f"start from {name}": _by_uid(skipped) for name, skipped in missed.items()}
+    if init.visual_prototypes:
+        path = Path(init.visual_prototypes)
+        reasons[f"start from {path.name}"] = VisualPrototypes.load(path).skipped
+    return merge_skipped([reasons])
+
+
+def _by_uid(skipped: Skipped) -> dict[str, str]:
+    return {uid: reason for reasons in reversed(skipped.values()) for uid, reason in reasons.items()}
 
 
 def make_report(predictions: Predictions, benchmark: Benchmark) -> dict:
@@ -229,20 +286,28 @@ def make_report(predictions: Predictions, benchmark: Benchmark) -> dict:
     if not np.array_equal(table.targets, asked.column("action_id")):
         raise PredictionError(f"the true actions in the predictions are not those of {benchmark.name}")
     table, subsets = evaluated_part(table, benchmark.trained_action_mask, benchmark.subset_masks)
+    skipped = skipped_of(table.provenance)
     report: dict = {
         "benchmark": benchmark.name,
         "protocol": table.protocol,
         "num_asked": len(asked),
         "num_evaluated": len(table),
         "num_from_prior": table.provenance.get("num_from_prior", 0),
+        "is_benchmark": not skipped,
     }
-    if table.protocol["kind"] == VJepaProtocol.kind:
-        report |= {"caveat": VJepaProtocol.CAVEAT}
+    if skipped:
+        report |= {"num_unreadable": table.provenance.get("num_unreadable", 0), KEY: skipped}
+    if caveats := caveats_of(table.protocol, [table.provenance]):
+        report |= {"caveat": ". ".join(caveats)}
     return report | {"scores": score(table, subsets=subsets, many_shot=benchmark.many_shot_ids)}
 
 
 def predict_split(
-    path: Path, *, split: str = "validation", protocol: WindowProtocol | None = None
+    path: Path,
+    *,
+    split: str = "validation",
+    protocol: WindowProtocol | None = None,
+    on_error: OnError | None = None,
 ) -> tuple[Predictions, Benchmark]:
     """Run a trained model over a split.
 
@@ -250,6 +315,7 @@ def predict_split(
         path: Run directory.
         split: `validation`, `train`, or a test split of the data set.
         protocol: Another protocol than the one the run was trained for, e.g. another `tau_a_s`.
+        on_error: Another setting of `source.on_error` than the run's.
 
     Raises:
         RunError: If the run holds no trained model, or the vocabulary of the data has changed.
@@ -260,6 +326,8 @@ def predict_split(
     config = load_run_config(run.config)
     if protocol is not None:
         config = replace(config, protocol=replace(config.protocol, **protocol.to_dict()))
+    if on_error is not None:
+        config = replace(config, source=replace(config.source, on_error=on_error))
     if build_protocol(config.protocol).num_steps > config.model.max_steps:
         raise ConfigError(f"{path}: {protocol} has more steps than the {config.model.max_steps} it was built for")
     benchmark, asked = build_asked(config, split)
@@ -281,8 +349,12 @@ def predict_split(
     return predictions, benchmark
 
 
-def evaluate_run(path: Path) -> dict:
+def evaluate_run(path: Path, *, on_error: OnError | None = None) -> dict:
     """Evaluate a trained run on its validation split again and rewrite its predictions and report.
+
+    Args:
+        path: Run directory.
+        on_error: See `predict_split`.
 
     Returns:
         The report.
@@ -290,7 +362,7 @@ def evaluate_run(path: Path) -> dict:
     Raises:
         RunError: If the run holds no trained model.
     """
-    predictions, benchmark = predict_split(path)
+    predictions, benchmark = predict_split(path, on_error=on_error)
     run = RunDirectory(path)
     report = make_report(predictions, benchmark)
     predictions.save(run.predictions)
@@ -298,12 +370,13 @@ def evaluate_run(path: Path) -> dict:
     return report
 
 
-def evaluate_horizons(path: Path, tau_a_s: Sequence[float]) -> dict:
+def evaluate_horizons(path: Path, tau_a_s: Sequence[float], *, on_error: OnError | None = None) -> dict:
     """Evaluate a run at several anticipation times, and keep predictions and scores of each.
 
     Args:
         path: Run directory.
         tau_a_s: Anticipation times in seconds.
+        on_error: See `predict_split`.
 
     Returns:
         The content of `horizons.json`: scores per anticipation time, and the time to action.
@@ -312,25 +385,31 @@ def evaluate_horizons(path: Path, tau_a_s: Sequence[float]) -> dict:
         RunError: If the run was not trained for anticipation.
     """
     run = RunDirectory(path).require()
-    trained = build_protocol(load_run_config(run.config).protocol)
+    config = load_run_config(run.config)
+    trained = build_protocol(config.protocol)
     if not isinstance(trained, AnticipationProtocol):
         raise RunError(f"{path}: trained for {trained.kind}; horizons need an anticipation run")
     tables, names = {}, set()
     for each_s in sorted(set(tau_a_s)):
         try:
-            protocol = replace(trained, tau_a_s=each_s)
+            # RULSTM anticipates at each of the last steps of one window, so all horizons begin where that begins.
+            protocol = trained.at_tau_a(each_s, keeps_start=config.model.name == "rulstm")
         except ValueError as err:
             raise ConfigError(f"--tau-a {each_s}: {err}") from err
-        tables[each_s], benchmark = predict_split(path, protocol=protocol)
+        tables[each_s], benchmark = predict_split(path, protocol=protocol, on_error=on_error)
         tables[each_s].save(run.horizon_predictions(each_s))
         names.add(benchmark.name)
     scores = {f"{each_s:g}": score(table)["overall"] for each_s, table in tables.items()}
-    result = {
+    skipped = merge_skipped(skipped_of(table.provenance) for table in tables.values())
+    result: dict = {
         "benchmark": ", ".join(names),
+        "is_benchmark": not skipped,
         "trained_tau_a_s": trained.tau_a_s,
         "scores": scores,
         "time_to_action_s": score_horizons(list(tables.values()))["action"].time_to_action5_s,
     }
+    if skipped:
+        result[KEY] = skipped
     write_json(run.horizons, result)
     return result
 
@@ -362,11 +441,21 @@ def visual_prototypes(path: Path, out: Path, *, max_exemplars: int | None = None
     train = data.train
     assert isinstance(train, RecognitionDataset)
     chosen = choose_exemplars(train.segments.column("action_id"), max_per_class=max_exemplars, seed=seed)
-    clips = RecognitionDataset(train.segments.take(chosen), train.protocol, train.labels, train.source, seed=None)
+    clips = RecognitionDataset(
+        train.segments.take(chosen),
+        train.protocol,
+        train.labels,
+        train.source,
+        seed=None,
+        on_error=train.on_error,
+    )
     accelerator = make_accelerator(config.runtime)
     model = trained.model.to(accelerator.device)
     outputs = run_model(model, clips, accelerator, batch_size=config.optim.batch_size)
     actions = torch.tensor(clips.segments.column("action_id"))
-    prototypes = class_means(outputs.aggregated.cpu(), actions, taxonomy, run=run.name, seed=seed)
+    actions[list(outputs.unreadable)] = UNKNOWN_ACTION
+    missed = {clips.segments.uids[row]: reason for row, reason in outputs.unreadable.items()}
+    skipped = _by_uid(merge_skipped([{"train": missed}, skipped_of(read_json(run.provenance))]))
+    prototypes = class_means(outputs.aggregated.cpu(), actions, taxonomy, run=run.name, seed=seed, skipped=skipped)
     prototypes.save(out)
     return prototypes

@@ -332,3 +332,21 @@ def test_epic55_takes_a_file_of_predictions_per_test_split(real_data, tmp_path):
         run_submit(files[:1], "epic55", tmp_path / "b.zip", None, root=root)
     with pytest.raises(ConfigError, match="state no supervision levels"):
         run_submit(files, "epic55", tmp_path / "b.zip", (1, 3, 3), root=root)
+
+
+def test_predictions_with_skipped_segments_are_named_by_fuse_and_compare_and_refused_by_submit(
+    epic100, two, tmp_path, capsys
+):
+    missed = {"validation": {"v_3": "film.mp4: no such film"}}
+    save(two[1], 2, provenance={"skipped": missed})
+    run_fuse(two, None, "probs", tmp_path / "fused.safetensors")
+    assert "not a benchmark number: 1 segment" in capsys.readouterr().out
+    assert Predictions.load(tmp_path / "fused.safetensors").provenance["skipped"] == missed
+    run_compare(*two, False)
+    assert "warning: hand: not a benchmark number: 1 segment" in capsys.readouterr().out
+    run_compare(*two, True)
+    assert json.loads(capsys.readouterr().out)["is_benchmark"] is False
+    file = epic100_predictions(epic100, tmp_path / "p.safetensors", provenance={"skipped": {"train": {"u": "lost"}}})
+    with pytest.raises(PredictionError, match="not a benchmark number"):
+        run_submit([file], "epic100", tmp_path / "mine.zip", (1, 3, 3), root=epic100)
+    assert not (tmp_path / "mine.zip").exists()

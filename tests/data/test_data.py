@@ -126,7 +126,7 @@ def test_recognition_reads_inside_the_action():
 def test_pooling_equals_a_loop_over_the_rows_of_the_last_seconds(timestamps_s, pool_s):
     table = clock(fps=5.0)
     asked_s = np.sort(np.array(timestamps_s))
-    pooled, _ = FeatureSource(table, pool_s=pool_s).read("v", asked_s, None)
+    pooled = FeatureSource(table, pool_s=pool_s).read("v", asked_s, None).steps
     video = table["v"]
     for t_s, value in zip(asked_s, pooled[:, 0].tolist(), strict=True):
         rows = [float(x) for x in video.times_s if t_s - pool_s + 1e-6 < x <= t_s + 1e-6]
@@ -158,8 +158,8 @@ def test_class_confusion_acts_in_training_alone():
     source = FeatureSource(features, pool_s=1.0, confusion=ClassConfusion(features, known, num_actions=3, strength=2.0))
     plain = FeatureSource(features, pool_s=1.0)
     instants_s = np.array([8.0, 9.0, 10.0])
-    evaluated, _ = source.read("v", instants_s, None)
-    trained, pts_s = source.read("v", instants_s, np.random.default_rng(0))
+    evaluated = source.read("v", instants_s, None).steps
+    trained, pts_s, _ = source.read("v", instants_s, np.random.default_rng(0))
     assert torch.equal(evaluated, plain.read("v", instants_s, None)[0])
     assert not torch.equal(trained, evaluated)
     assert pts_s.tolist() == [8.0, 9.0, 10.0]

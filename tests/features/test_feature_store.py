@@ -41,8 +41,8 @@ def twins(tmp_path_factory):
 def test_a_store_reads_what_memory_holds(twins, ends_s, pool_s):
     store, table = twins
     ends_s = np.minimum(np.array(ends_s), table["v"].last_s)
-    read, pts_s = FeatureSource(store, pool_s=pool_s).read("v", ends_s, None)
-    expected, expected_s = FeatureSource(table, pool_s=pool_s).read("v", ends_s, None)
+    read, pts_s, _ = FeatureSource(store, pool_s=pool_s).read("v", ends_s, None)
+    expected, expected_s, _ = FeatureSource(table, pool_s=pool_s).read("v", ends_s, None)
     assert torch.equal(read, expected)
     assert pts_s.tolist() == expected_s.tolist()
     assert (pts_s <= ends_s + 1e-6).all()

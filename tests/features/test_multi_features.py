@@ -28,7 +28,7 @@ def three(tmp_path_factory):
 
 @given(times_s=st.lists(st.floats(0.1, 19.0), min_size=1, max_size=15))
 def test_each_modality_shows_its_newest_row_at_or_before_the_instant(three, times_s):
-    features, pts_s = FeatureSource(three).read("v", np.array(times_s), None)
+    features, pts_s, _ = FeatureSource(three).read("v", np.array(times_s), None)
     for row, t_s, newest_s in zip(features.tolist(), times_s, pts_s, strict=True):
         rgb, flow, accelerometer = row[0], row[3] / 30, row[5]
         for shown_s, period_s in ((rgb, 1 / 4), (flow, 1 / 30), (accelerometer, 1 / 50)):
@@ -44,7 +44,7 @@ def test_widths_are_remembered_in_order(three):
 
 def test_each_modality_is_pooled_over_the_same_seconds():
     table = MultiFeatures({"slow": clock(2.0), "fast": clock(8.0)})
-    features, _ = FeatureSource(table, pool_s=1.0).read("v", np.array([10.0]), None)
+    features = FeatureSource(table, pool_s=1.0).read("v", np.array([10.0]), None).steps
     assert features.tolist() == [[pytest.approx(np.mean([9.5, 10.0])), pytest.approx(np.mean(np.arange(73, 81) / 8))]]
 
 

@@ -11,6 +11,7 @@ from sgear.losses.classification import classification_loss, soft_classification
 from sgear.losses.mixup import draw_mix, make_mix, mix_clips, pair_labels, soft_labels
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
 from sgear.training.step import TrainStep
+from sgear.video.colours import no_colour
 
 NUM_ACTIONS = 5
 EXISTS = torch.tensor([[True, True, True], [False, True, True], [True, True, True]])
@@ -98,11 +99,13 @@ def make_step(mixup: float) -> tuple[TrainStep, Batch]:
     steps = torch.tensor([[0, 1, 2], [-1, 3, 3], [4, 4, -1]])
     batch = Batch(
         clip=torch.randn(3, 3, 4),
+        colour=no_colour().expand(3, -1, -1),
         exists=EXISTS,
         step_labels=steps,
         next_labels=steps,
         target=torch.tensor([1, 2, -1]),
         row=torch.arange(3),
+        unreadable=[""] * 3,
     )
     return step, batch
 
@@ -126,3 +129,9 @@ def test_the_mean_is_taken_over_little_mass_too():
     loss = classification_loss(logits, torch.tensor([1, 3]), weights=weights)
     each = -logits.log_softmax(dim=-1)[[0, 1], [1, 3]]
     torch.testing.assert_close(loss, (weights * each).sum() / 0.3)
+
+
+def test_a_clip_without_any_real_step_is_asked_for_no_label_of_a_partner_and_gives_none():
+    exists = torch.tensor([[True, True], [False, False], [True, False]])
+    mix = make_mix(exists, torch.tensor([1, 2, 0]), torch.tensor([0.3, 0.3, 0.3]))
+    assert mix.share.tolist() == pytest.approx([1.0, 1.0, 0.3])

@@ -11,10 +11,11 @@ from sgear.config.build import build_data
 from sgear.config.network import build_network
 from sgear.data import collate
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
-from sgear.errors import RunError
+from sgear.errors import ConfigError, RunError
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
-from sgear.pipeline import evaluate_run, predict_split, train_run
+from sgear.models.rulstm_branch import RulstmBranch
+from sgear.pipeline import evaluate_horizons, evaluate_run, predict_split, train_run
 from sgear.predictions import Predictions
 from sgear.timing import AnticipationProtocol
 from sgear.training.run import RunDirectory
@@ -109,6 +110,52 @@ def test_another_anticipation_time_equals_the_horizon_of_a_longer_clip(root, tra
     row_of = {uid: row for row, uid in enumerate(predictions.uids)}
     rows = [row_of[uid] for uid, seen in zip(samples.segments.uids, is_seen, strict=True) if seen]
     np.testing.assert_allclose(predictions.logits[rows], logits[is_seen], rtol=1e-4, atol=1e-5)
+
+
+def twin_of_the_release(model: Rulstm, table, video_id: str, start_s: float, tau_a_s: float) -> np.ndarray:
+    """Sample and predict one segment step by step, as the paper says: what is seen, then what is repeated."""
+    first_step_s, step_s = 6.0, 1.0
+    branch = model.branches[0]
+    assert isinstance(branch, RulstmBranch)
+    hidden = memory = torch.zeros(1, 16)
+    video, seen = table[video_id], None
+    for count in range(int((first_step_s - tau_a_s) / step_s) + 1):
+        instant_s = start_s - first_step_s + count * step_s
+        rows = np.flatnonzero(video.times_s <= instant_s + 1e-6)
+        if instant_s >= video.first_s - 1e-6:
+            seen = torch.from_numpy(video.features[rows[-1]])[None]
+            hidden, memory = branch.rolling(seen, (hidden, memory))
+    for _ in range(int(tau_a_s / step_s) + 1):
+        hidden, memory = branch.unrolling(seen, (hidden, memory))
+    return branch.classifier(hidden)[0].numpy()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tau_a_s", [1.0, 2.0, 4.0])
+def test_every_anticipation_time_sees_the_window_of_the_paper_up_to_there(root, trained, tau_a_s):
+    # Moved as a whole, the window would begin 6 + tau_a - 1 s before the action, not 6 s.
+    evaluate_horizons(trained.path, [tau_a_s])
+    predictions = Predictions.load(trained.horizon_predictions(tau_a_s))
+    assert predictions.protocol["tau_o_s"] == 7.0 - tau_a_s
+    config = compose_experiment(settings(root, "data", "model.rulstm.modalities=[64]"))
+    data, model = build_data(config), load_model(trained.model).model
+    assert isinstance(model, Rulstm)
+    asked = [segment for segment in data.benchmark.validation if segment.start_s >= tau_a_s]
+    assert len(asked) > 10
+    for segment in asked:
+        expected = twin_of_the_release(model, data.features, segment.video_id, segment.start_s, tau_a_s)
+        row = predictions.uids.index(segment.uid)
+        np.testing.assert_allclose(predictions.logits[row], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_horizons_of_one_window_make_one_curve(trained):
+    curve = evaluate_horizons(trained.path, [1.0, 2.0, 3.0])
+    assert list(curve["scores"]) == ["1", "2", "3"]
+
+
+def test_an_anticipation_time_between_the_steps_is_refused_with_those_there_are(trained):
+    with pytest.raises(ConfigError, match=r"--tau-a 1\.5: the steps of the window lie 6 s to 1 s before the action"):
+        evaluate_horizons(trained.path, [1.5])
 
 
 def test_a_fused_model_takes_its_branches_from_runs_of_one_modality(root, trained):

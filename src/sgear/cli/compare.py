@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sgear.cli.prediction_files import caveat, labels, load_predictions
+from sgear.cli.prediction_files import caveats, labels, load_predictions
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare
 from sgear.predictions.evaluated import evaluated_part
 from sgear.predictions.scoring import Subsets
+from sgear.predictions.skipped import KEY, skipped_of
 from sgear.taxonomy import FIELDS
 
 _HEADINGS = {"top1": "top-1", "top5": "top-5", "recall5": "recall@5"}
@@ -64,10 +65,18 @@ def run_compare(
 
         write_comparison(one, other, (names[0], names[1]), out, subsets=subsets, result=result)
     if as_json:
-        document = {"first": names[0], "second": names[1], "protocol": one.protocol, **result.to_dict()}
+        skipped = [skipped_of(table.provenance) for table in (one, other)]
+        document = {
+            "first": names[0],
+            "second": names[1],
+            "protocol": one.protocol,
+            "is_benchmark": not any(skipped),
+            **({KEY: skipped} if any(skipped) else {}),
+            **result.to_dict(),
+        }
         sys.stdout.write(json.dumps(document) + "\n")
         return
-    _print(names, one, result)
+    _print(names, one, result, _warnings(names, one, other))
     if out is not None:
         Console().print(f"wrote {out}", highlight=False, markup=False)
 
@@ -94,7 +103,15 @@ def _evaluated_of(
     return first, second, subsets
 
 
-def _print(names: list[str], table: Predictions, result: Comparison) -> None:
+def _warnings(names: list[str], first: Predictions, second: Predictions) -> list[str]:
+    """Return the warnings of both tables; what holds for one of them alone has its name before it."""
+    one, other = caveats(first), caveats(second)
+    shared = [text for text in one if text in other]
+    own = [(name, text) for name, texts in zip(names, (one, other), strict=True) for text in texts]
+    return shared + [f"{name}: {text}" for name, text in own if text not in shared]
+
+
+def _print(names: list[str], table: Predictions, result: Comparison, warnings: list[str]) -> None:
     console = Console()
     console.print(_scores_table(names, len(table), result))
     console.print(
@@ -116,7 +133,7 @@ def _print(names: list[str], table: Predictions, result: Comparison) -> None:
             changes.add_row(field, escape(change.name), str(change.num_samples), *recalls, hits)
     if changes.row_count:
         console.print(changes)
-    if warning := caveat(table):
+    for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False)
 
 

@@ -8,7 +8,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun
+from sgear.predictions.caveats import caveats_of
+from sgear.predictions.skipped import skipped_of, skipped_text
+from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
 from sgear.report.scores import percent, score_rows, used_columns
 from sgear.report.tables import protocol_text
 
@@ -52,3 +54,9 @@ def print_comparison(
     if has_shares:
         note += f"; share: of the way in recall@5 from {FREQUENCY_BASELINE} (0%) to {BAYES_CEILING} (100%)"
     console.print(note, style="dim", highlight=False)
+    provenances = [run.predictions.provenance for run in runs]
+    for warning in caveats_of(runs[-1].predictions.protocol, provenances):
+        console.print(f"warning: {warning}", style="yellow", highlight=False)
+    for run, title in zip(runs, distinct_titles(runs), strict=True):
+        if problem := skipped_text(skipped_of(run.predictions.provenance)):
+            console.print(f"{title}: {problem}", style="bold red", highlight=False, markup=False)

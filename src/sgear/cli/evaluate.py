@@ -8,13 +8,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sgear.cli.experiment import print_scores
+from sgear.cli.experiment import print_scores, print_skipped
 from sgear.config.build import build_protocol
 from sgear.config.compose import load_run_config
+from sgear.data.unreadable import OnError, checked_on_error
 from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, RunError
 from sgear.pipeline import evaluate_horizons, evaluate_run, make_report, predict_split
 from sgear.predictions import Predictions
+from sgear.predictions.skipped import skipped_of
 from sgear.timing import AnticipationProtocol, VJepaProtocol, WindowProtocol, protocol_from_dict
 from sgear.training.run import RunDirectory, write_json
 
@@ -31,11 +33,15 @@ def evaluate_file(
     report = make_report(Predictions.load(file), benchmark)
     if out is not None:
         write_json(out, report)
-    print_scores(report)
+    print_scores(report, source=file if out is None else out)
 
 
-def evaluate_directory(path: Path, *, split: str, tau_a_s: list[float], protocol: str, views: str) -> None:
+def evaluate_directory(
+    path: Path, *, split: str, tau_a_s: list[float], protocol: str, views: str, on_error: str = ""
+) -> None:
     """Run the model of a run directory again and print its scores.
+
+    `on_error` is another setting of `source.on_error` than the run's; empty keeps that.
 
     Raises:
         ConfigError: If options contradict each other.
@@ -45,12 +51,14 @@ def evaluate_directory(path: Path, *, split: str, tau_a_s: list[float], protocol
         raise ConfigError(
             "--tau-a draws the horizon curve of the validation split; leave out --split, --protocol, --views"
         )
+    on = checked_on_error(on_error) if on_error else None
+    run = RunDirectory(path)
     if tau_a_s:
-        _print_horizons(evaluate_horizons(path, tau_a_s))
+        _print_horizons(evaluate_horizons(path, tau_a_s, on_error=on), run.horizons)
     elif split == "validation" and not protocol and not views:
-        print_scores(evaluate_run(path))
+        print_scores(evaluate_run(path, on_error=on), source=run.report)
     else:
-        _evaluate_variant(path, split, _other_protocol(path, protocol, views))
+        _evaluate_variant(path, split, _other_protocol(path, protocol, views), on)
 
 
 def _other_protocol(path: Path, kind: str, views: str) -> WindowProtocol | None:
@@ -71,23 +79,26 @@ def _other_protocol(path: Path, kind: str, views: str) -> WindowProtocol | None:
     return changed
 
 
-def _evaluate_variant(path: Path, split: str, protocol: WindowProtocol | None) -> None:
-    predictions, benchmark = predict_split(path, split=split, protocol=protocol)
+def _evaluate_variant(path: Path, split: str, protocol: WindowProtocol | None, on_error: OnError | None) -> None:
+    predictions, benchmark = predict_split(path, split=split, protocol=protocol, on_error=on_error)
     marks = [split] if protocol is None else [split, protocol.kind, protocol.views]
     out = RunDirectory(path).split_predictions("-".join(marks))
     predictions.save(out)
     console = Console()
     if split == "validation":
-        print_scores(make_report(predictions, benchmark))
+        print_scores(make_report(predictions, benchmark), source=out)
     elif predictions.is_labelled:
         asked = replace(benchmark, validation=benchmark.train if split == "train" else benchmark.tests[split])
-        print_scores(make_report(predictions, asked))
+        print_scores(make_report(predictions, asked), source=out)
+    elif skipped_of(predictions.provenance):
+        console.print(f"{len(predictions)} segments of {split}, which has no labels", highlight=False)
+        print_skipped(predictions.provenance, source=out)
     else:
         console.print(f"{len(predictions)} segments of {split}, which has no labels; next: sgear submit {out}")
     console.print(f"predictions: {out}", highlight=False)
 
 
-def _print_horizons(result: dict) -> None:
+def _print_horizons(result: dict, source: Path) -> None:
     table = Table(
         title=f"{result['benchmark']}: scores by anticipation time (trained at {result['trained_tau_a_s']:g} s)"
     )
@@ -100,3 +111,4 @@ def _print_horizons(result: dict) -> None:
     console = Console()
     console.print(table)
     console.print(f"mean time to action, top 5: {result['time_to_action_s']:.2f} s", highlight=False)
+    print_skipped(result, source=source)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sgear.cli.prediction_files import caveat, labels, load_predictions, predictions_path
+from sgear.cli.prediction_files import caveats, labels, load_predictions, predictions_path
 from sgear.errors import ConfigError
 from sgear.predictions import Predictions, score
 from sgear.predictions.fusion import SPACES, Space, check_weights, late_fuse
@@ -143,7 +143,7 @@ def _print(
             style="dim",
             highlight=False,
         )
-    if warning := caveat(tables[-1]):
+    for warning in caveats(tables[-1]):
         console.print(f"warning: {warning}", style="yellow", highlight=False)
 
 

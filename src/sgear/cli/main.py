@@ -47,6 +47,33 @@ def train(
     (show_experiment if show else train_experiment)(overrides or [])
 
 
+@app.command("import-weights")
+def import_weights(
+    checkpoint: Annotated[Path, typer.Argument(help="Published weights of AVT or RULSTM.", metavar="FILE")],
+    overrides: Annotated[
+        list[str],
+        typer.Argument(
+            help="Settings as key=value, as for 'sgear train'. Example: experiment=epic100/rulstm_rgb name=rulstm-rgb",
+            metavar="KEY=VALUE...",
+        ),
+    ],
+    class_names: Annotated[
+        str,
+        typer.Option(
+            help="Order of the classes in FILE: a list 'ID NAME' such as RULSTM's actions.csv, or same-order for that "
+            "of the data set."
+        ),
+    ] = "",
+) -> None:
+    """Make a run directory from published weights, which all other commands then take.
+
+    Only tensors are read, nothing in FILE is executed. Sizes must be those of the experiment.
+    """
+    from sgear.cli.experiment import import_experiment
+
+    import_experiment(checkpoint, overrides, class_names)
+
+
 @app.command()
 def evaluate(
     target: Annotated[
@@ -62,6 +89,9 @@ def evaluate(
     tau_a: Annotated[list[float] | None, typer.Option(help="Anticipation time in seconds; repeat for a curve.")] = None,
     protocol: Annotated[str, typer.Option(help="'vjepa': end-anchored, to check published numbers only.")] = "",
     views: Annotated[str, typer.Option(help="Test-time views: centre, three-crop, three-crop-flip.")] = "",
+    on_error: Annotated[
+        str, typer.Option(help="Clips that cannot be read: 'stop' or 'skip'. Default: as in training.")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Write the scores of a file of predictions (json).")] = None,
 ) -> None:
     """Print the scores of a run, evaluated again, or of a file of predictions."""
@@ -69,13 +99,15 @@ def evaluate(
     from sgear.errors import ConfigError
 
     if target.is_file():
+        if on_error:
+            raise ConfigError(f"--on-error goes with a run directory; {target} is a file of predictions")
         if not dataset:
             raise ConfigError(f"{target} is a file of predictions: name its data set, e.g. --dataset epic100")
         evaluate_file(target, dataset=dataset, root=root, dataset_split=dataset_split, granularity=granularity, out=out)
     else:
         if dataset or out:
             raise ConfigError(f"--dataset and --out go with a file of predictions; {target} is none")
-        evaluate_directory(target, split=split, tau_a_s=tau_a or [], protocol=protocol, views=views)
+        evaluate_directory(target, split=split, tau_a_s=tau_a or [], protocol=protocol, views=views, on_error=on_error)
 
 
 @app.command()

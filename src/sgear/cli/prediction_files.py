@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions
-from sgear.timing import VJepaProtocol
+from sgear.predictions.caveats import caveats_of
+from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.training.run import RunDirectory
 
 
@@ -46,6 +47,7 @@ def labels(paths: list[Path]) -> list[str]:
     return [str(path) if names.count(name) > 1 else name for path, name in zip(paths, names, strict=True)]
 
 
-def caveat(table: Predictions) -> str | None:
-    """Return the warning that goes with numbers of this protocol, if there is one."""
-    return VJepaProtocol.CAVEAT if table.protocol.get("kind") == VJepaProtocol.kind else None
+def caveats(table: Predictions) -> list[str]:
+    """Return the warnings that go with numbers of a table: of protocol and model, and of segments that were skipped."""
+    skipped = skipped_text(skipped_of(table.provenance))
+    return [*caveats_of(table.protocol, [table.provenance]), *([skipped] if skipped else [])]

@@ -17,8 +17,11 @@ from torch.utils.data import Dataset
 from sgear.data.batch import Sample
 from sgear.data.labels import StepLabels
 from sgear.data.sources import StepSource
+from sgear.data.unreadable import OnError, is_unreadable, stopping_error
+from sgear.errors import SgearError
 from sgear.segments import UNKNOWN_ACTION, ActionSegment, SegmentTable
 from sgear.timing import RecognitionProtocol, WindowProtocol, observable
+from sgear.video.colours import no_colour
 
 AnyProtocol = TypeVar("AnyProtocol", bound=WindowProtocol | RecognitionProtocol)
 
@@ -32,6 +35,8 @@ class WindowDataset(Dataset[Sample], ABC, Generic[AnyProtocol]):
         labels: Actions of the observed steps.
         source: Where steps are read.
         seed: Seed of the augmentation; None means evaluation, without any randomness.
+        on_error: `stop` raises where a clip cannot be read; `skip` gives a sample without steps and labels, whose
+            `unreadable` says why.
     """
 
     def __init__(
@@ -42,12 +47,14 @@ class WindowDataset(Dataset[Sample], ABC, Generic[AnyProtocol]):
         source: StepSource,
         *,
         seed: int | None,
+        on_error: OnError = "stop",
     ) -> None:
         self.segments = segments
         self.protocol = protocol
         self.labels = labels
         self.source = source
         self.seed = seed
+        self.on_error: OnError = on_error
         self.epoch = 0
         self._rows = list(segments)
 
@@ -79,25 +86,54 @@ class WindowDataset(Dataset[Sample], ABC, Generic[AnyProtocol]):
         """Hold what the protocol forbids; called with the times of what was read."""
 
     def __getitem__(self, index: int) -> Sample:
-        """Return one sample; steps that do not exist are zero and marked so in `exists`."""
+        """Return one sample; steps that do not exist are zero and marked so in `exists`.
+
+        Raises:
+            VideoError: If the clip cannot be read and `on_error` is `stop`; names the segment.
+            FeatureError: The same of stored features.
+        """
         segment = self._rows[index]
         rng = None if self.seed is None else np.random.default_rng([self.seed, self.epoch, index])
-        instants_s = self.instants(segment, rng)
-        first_s = self.source.first_s(segment.video_id)
-        if self.repeats_first:
-            instants_s = np.maximum(instants_s, first_s)
-        exists = observable(instants_s, first_s)
-        steps, pts_s = self.source.read(segment.video_id, instants_s[exists], rng)
-        self.check_read(segment, pts_s)
-        clip = torch.zeros(len(instants_s), *steps.shape[1:])
-        clip[torch.from_numpy(exists)] = steps
+        instants_s = None
+        try:
+            first_s = self.source.first_s(segment.video_id)
+            instants_s = self.instants(segment, rng)
+            if self.repeats_first:
+                instants_s = np.maximum(instants_s, first_s)
+            exists = observable(instants_s, first_s)
+            read = self.source.read(segment.video_id, instants_s[exists], rng)
+        except SgearError as err:
+            if not is_unreadable(err):
+                raise
+            if self.on_error == "stop":
+                raise stopping_error(err, uid=segment.uid, video_id=segment.video_id, instants_s=instants_s) from err
+            return self._unreadable(index, str(err))
+        self.check_read(segment, read.pts_s)
+        clip = self.source.empty(len(instants_s))
+        clip[torch.from_numpy(exists)] = read.steps
         return Sample(
             clip=clip,
+            colour=read.colour,
             exists=torch.from_numpy(exists),
             step_labels=torch.from_numpy(self.step_labels(segment, instants_s)),
             next_labels=torch.from_numpy(self.next_labels(segment, instants_s)),
             target=torch.tensor(segment.action_id),
             row=torch.tensor(index),
+            unreadable="",
+        )
+
+    def _unreadable(self, index: int, reason: str) -> Sample:
+        num_steps = self.protocol.num_steps
+        unknown = torch.full((num_steps,), UNKNOWN_ACTION)
+        return Sample(
+            clip=self.source.empty(num_steps),
+            colour=no_colour(),
+            exists=torch.zeros(num_steps, dtype=torch.bool),
+            step_labels=unknown,
+            next_labels=unknown.clone(),
+            target=torch.tensor(UNKNOWN_ACTION),
+            row=torch.tensor(index),
+            unreadable=reason,
         )
 
 
@@ -110,6 +146,7 @@ class AnticipationDataset(WindowDataset[WindowProtocol]):
         labels: Actions of the observed steps.
         source: Where steps are read.
         seed: Seed of the augmentation; None for evaluation.
+        on_error: See `WindowDataset`.
         tau_a_jitter_s: Training lengthens `tau_a` by up to this many seconds, drawn anew in each epoch.
         next_within_s: Each step is asked for the next action too, where that starts within this many seconds.
 
@@ -125,13 +162,14 @@ class AnticipationDataset(WindowDataset[WindowProtocol]):
         source: StepSource,
         *,
         seed: int | None,
+        on_error: OnError = "stop",
         tau_a_jitter_s: float = 0.0,
         next_within_s: float = 0.0,
     ) -> None:
-        super().__init__(segments, protocol, labels, source, seed=seed)
+        super().__init__(segments, protocol, labels, source, seed=seed, on_error=on_error)
         self.tau_a_jitter_s = tau_a_jitter_s
         self.next_within_s = next_within_s
-        blind = (~observable_segments(segments, protocol, source)).sum()
+        blind = (~observable_segments(segments, protocol, source, on_error=on_error)).sum()
         if blind:
             raise ValueError(f"{blind} segments start before anything can be seen; predict them from the class prior")
 
@@ -176,8 +214,30 @@ class RecognitionDataset(WindowDataset[RecognitionProtocol]):
         return np.full(len(instants_s), segment.action_id)
 
 
-def observable_segments(segments: SegmentTable, protocol: WindowProtocol, source: StepSource) -> NDArray[np.bool_]:
-    """Return which segments have at least one step to see [M]; the rest is predicted from the class prior."""
-    first_s = np.array([source.first_s(video_id) for video_id in segments.column("video_id")])
-    anchors = [protocol.anchor_s(segment.start_s, segment.stop_s) for segment in segments]
-    return observable(np.array(anchors) - protocol.tau_a_s - first_s)
+def observable_segments(
+    segments: SegmentTable, protocol: WindowProtocol, source: StepSource, *, on_error: OnError = "stop"
+) -> NDArray[np.bool_]:
+    """Return which segments have at least one step to see [M]; the rest is predicted from the class prior.
+
+    With `skip`, a video that cannot be opened counts as one that could be seen from 0 s on: its segments are asked
+    for, and found unreadable.
+
+    Raises:
+        VideoError: If a video cannot be opened and `on_error` is `stop`; names its first segment.
+        FeatureError: The same of stored features.
+    """
+    first_s: dict[str, float] = {}
+    for segment in segments:
+        if segment.video_id in first_s:
+            continue
+        try:
+            first_s[segment.video_id] = source.first_s(segment.video_id)
+        except SgearError as err:
+            if not is_unreadable(err):
+                raise
+            if on_error == "stop":
+                raise stopping_error(err, uid=segment.uid, video_id=segment.video_id, instants_s=None) from err
+            first_s[segment.video_id] = 0.0
+    begins = np.array([first_s[segment.video_id] for segment in segments])
+    anchors = np.array([protocol.anchor_s(segment.start_s, segment.stop_s) for segment in segments])
+    return observable(anchors - protocol.tau_a_s - begins)

@@ -26,6 +26,10 @@ class StepLabels:
             starts, stops, actions = (columns[name].to_numpy() for name in columns.columns)
             self._of_video[str(video_id)] = (starts, stops, actions)
 
+    def knows(self, video_id: str) -> bool:
+        """Return whether anything is annotated in a video."""
+        return video_id in self._of_video
+
     def at(self, video_id: str, timestamps_s: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the action of each instant [T]."""
         if video_id not in self._of_video:

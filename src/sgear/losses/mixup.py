@@ -32,8 +32,10 @@ class Mix:
 
 
 def make_mix(exists: Bool[Tensor, "B T"], partner: Int[Tensor, " B"], share: Float[Tensor, " B"]) -> Mix:
-    """Return the mix of given partners and shares."""
+    """Return the mix of given partners and shares; a clip without any real step takes no part, and gives none."""
     both = exists & exists[partner]
+    is_seen = exists.any(dim=1)
+    share = torch.where(is_seen & is_seen[partner], share, 1.0)
     return Mix(partner=partner, share=share, step_share=torch.where(both, share[:, None], 1.0))
 
 

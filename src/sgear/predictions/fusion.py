@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 
 from sgear.errors import PredictionError
 from sgear.predictions.ordering import float32_in_order, log_probabilities
+from sgear.predictions.skipped import merge_skipped, skipped_of, with_skipped
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import FIELDS, Field
 
@@ -55,7 +56,8 @@ def late_fuse(
         notes: Further entries of the result's provenance, such as where the weights come from.
 
     Returns:
-        The fused table, in the order of the first. Scores that differ stay different in float32.
+        The fused table, in the order of the first. Scores that differ stay different in float32. Its provenance holds
+        those of the tables, and the union of the segments that they skipped.
 
     Raises:
         ValueError: If weights or space do not fit.
@@ -83,6 +85,10 @@ def late_fuse(
         "weights": [float(weight) for weight in weights],
         "space": space,
     }
+    skipped = merge_skipped(skipped_of(table.provenance) for table in aligned)
+    if skipped:
+        missed = {uid for reasons in skipped.values() for uid in reasons}
+        provenance = with_skipped(provenance, skipped) | {"num_unreadable": len(missed.intersection(first.uids))}
     if fields:
         provenance["field_weights"] = {name: [float(weight) for weight in fields[name]] for name in fields}
     return Predictions(

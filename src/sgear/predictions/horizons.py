@@ -11,6 +11,7 @@ from sgear.metrics.horizons import HorizonScores, horizon_scores
 from sgear.predictions.outcomes import field_outcomes
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import FIELDS, Field
+from sgear.timing import TIME_TOLERANCE_S
 
 
 def score_horizons(tables: Sequence[Predictions]) -> dict[Field, HorizonScores]:
@@ -18,7 +19,7 @@ def score_horizons(tables: Sequence[Predictions]) -> dict[Field, HorizonScores]:
 
     Args:
         tables: One table per anticipation time, in any order, on the same segments. Their protocols may differ in
-            `tau_a_s` alone.
+            `tau_a_s` alone, or in `tau_o_s` as well where all windows begin at the same instant.
 
     Returns:
         For `verb`, `noun` and `action` the scores from the longest to the shortest anticipation time.
@@ -36,8 +37,7 @@ def score_horizons(tables: Sequence[Predictions]) -> dict[Field, HorizonScores]:
         raise PredictionError(f"two tables have the same anticipation time: {times_s} s; give one table for each")
     aligned = []
     for table in tables:
-        rest = {name: value for name, value in table.protocol.items() if name != "tau_a_s"}
-        if rest != {name: value for name, value in first.protocol.items() if name != "tau_a_s"}:
+        if not _is_same_but_for_tau_a(table.protocol, first.protocol):
             raise PredictionError(
                 f"protocols differ in more than the anticipation time: {first.protocol} and {table.protocol}"
             )
@@ -56,6 +56,17 @@ def score_horizons(tables: Sequence[Predictions]) -> dict[Field, HorizonScores]:
         )
         for field in FIELDS
     }
+
+
+def _is_same_but_for_tau_a(one: dict[str, float | str], other: dict[str, float | str]) -> bool:
+    """Return whether two windows have the same length, or the same first instant, and all else alike."""
+    times = ("tau_a_s", "tau_o_s")
+    if any(one.get(name) != other.get(name) for name in {*one, *other} if name not in times):
+        return False
+    if one.get("tau_o_s") == other.get("tau_o_s"):
+        return True
+    starts_s = [sum(float(each[name]) for name in times) for each in (one, other)]
+    return abs(starts_s[0] - starts_s[1]) < TIME_TOLERANCE_S
 
 
 def _tau_a_s(table: Predictions) -> float:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sgear.errors import PredictionError
 from sgear.predictions.challenge import EPIC55, EPIC100, MAX_SLS, NUM_ACTIONS, SLS_NAMES, Challenge
 from sgear.predictions.ordering import best_first, push_apart
+from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import FIELDS, Field, Taxonomy
 from sgear.timing import AnticipationProtocol, protocol_from_dict
@@ -166,6 +167,12 @@ def _check_sls(sls: Sequence[int] | None, challenge: Challenge) -> None:
 def _check_table(table: Predictions, split: str, challenge: Challenge) -> None:
     if not len(table):
         raise PredictionError(f"{split}: there are no predictions to submit")
+    if problem := skipped_text(skipped_of(table.provenance)):
+        raise PredictionError(
+            f"{split}: {problem}; a submission needs a model that was trained and evaluated on every segment: mend or "
+            "fetch the files that the list in the run's report.json names, then train and evaluate again with "
+            "source.on_error=stop"
+        )
     taxonomy = table.taxonomy
     size = (len(taxonomy.verbs), len(taxonomy.nouns))
     if size != (challenge.num_verbs, challenge.num_nouns) or taxonomy.num_actions < NUM_ACTIONS:

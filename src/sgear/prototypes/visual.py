@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -25,12 +26,14 @@ class VisualPrototypes:
         num_exemplars: Training clips behind each [A]; 0 marks a prototype made from its siblings.
         run: Recognition run, or stored features, they come from.
         taxonomy: Vocabulary.
+        skipped: Why a training segment of that run could not be read, by uid; it is behind no prototype.
     """
 
     vectors: Float[Tensor, "A D"]
     num_exemplars: Int[Tensor, " A"]
     run: str
     taxonomy: Taxonomy
+    skipped: dict[str, str] = field(default_factory=dict)
 
     @property
     def num_filled(self) -> int:
@@ -44,6 +47,8 @@ class VisualPrototypes:
             PrototypeError: If there is not one finite vector per action.
         """
         header: dict[str, object] = {"num_exemplars": self.num_exemplars.tolist(), "run": self.run}
+        if self.skipped:
+            header["skipped"] = self.skipped
         write_prototypes(path, "visual", self.vectors, self.taxonomy, header)
 
     @classmethod
@@ -68,6 +73,7 @@ class VisualPrototypes:
             num_exemplars=torch.tensor(counts),
             run=str(header.get("run", "unknown")),
             taxonomy=vocabulary,
+            skipped={str(uid): str(reason) for uid, reason in dict(header.get("skipped", {})).items()},
         )
 
 
@@ -78,6 +84,7 @@ def class_means(
     *,
     run: str,
     seed: int = 0,
+    skipped: Mapping[str, str] | None = None,
 ) -> VisualPrototypes:
     """Average the features of each action, and give the actions without any a prototype of their relatives.
 
@@ -87,6 +94,7 @@ def class_means(
         taxonomy: Vocabulary.
         run: Name of the recognition run.
         seed: Seed of the noise on prototypes without relatives.
+        skipped: Clips that could not be read and are not among `features`, or are of unknown action there.
 
     Raises:
         PrototypeError: If there is no clip of a known action, or an action is not of this vocabulary.
@@ -104,7 +112,9 @@ def class_means(
     sums = torch.zeros(taxonomy.num_actions, features.shape[1], dtype=torch.double).index_add_(0, actions, features)
     means = sums / counts.clamp(min=1)[:, None]
     filled = fill_from_siblings(means, counts > 0, taxonomy, seed=seed)
-    return VisualPrototypes(vectors=filled.float(), num_exemplars=counts, run=run, taxonomy=taxonomy)
+    return VisualPrototypes(
+        vectors=filled.float(), num_exemplars=counts, run=run, taxonomy=taxonomy, skipped=dict(skipped or {})
+    )
 
 
 def fill_from_siblings(

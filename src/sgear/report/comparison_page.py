@@ -26,6 +26,7 @@ from sgear.report.html import CALIBRATION_READING, Section
 from sgear.report.page import render_document, write_page
 from sgear.report.reliability_plot import Calibration, reliability_diagram, reliability_tables
 from sgear.report.scores import percent
+from sgear.report.skipped_banner import BANNER_CSS, skipped_banner
 from sgear.report.style import shorten
 from sgear.report.tables import caveat_text, protocol_text, provenance_table
 from sgear.taxonomy import FIELDS, Field
@@ -208,7 +209,9 @@ def render_comparison(
         kicker="sgear comparison",
         heading=f"{titles[0]} against {titles[1]}",
         stamp=f"{protocol_text(first.protocol)}; {len(first):,} segments of {num_actions:,} actions",
-        caveat=caveat_text(first.protocol),
+        caveat=caveat_text(runs),
+        banner=skipped_banner(runs),
+        css=BANNER_CSS,
         body="".join(body),
     )
 

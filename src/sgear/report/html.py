@@ -18,6 +18,7 @@ from sgear.report.horizon_plot import horizon_curve
 from sgear.report.page import render_document, write_page
 from sgear.report.prototypes import MAX_CELLS, MAX_DOTS, similarity_agreement, similarity_matrices
 from sgear.report.reliability_plot import FEW_SEGMENTS, calibration_of, reliability_diagram
+from sgear.report.skipped_banner import BANNER_CSS, skipped_banner
 from sgear.report.style import WIDE_IN, to_svg
 from sgear.report.subset_bars import METRIC_NAMES, drawn_metrics, subset_bars, subset_sizes
 from sgear.report.tables import caveat_text, facts, protocol_text, provenance_table, score_table
@@ -228,7 +229,9 @@ def render_report(
         kicker="sgear report",
         heading=f"{benchmark.name}: {subject}",
         stamp=protocol_text(protocol),
-        caveat=caveat_text(protocol),
+        caveat=caveat_text(aligned),
+        banner=skipped_banner(aligned),
+        css=BANNER_CSS,
         body="".join((*tables, *(section.to_html() for section in sections))),
     )
 

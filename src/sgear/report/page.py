@@ -67,7 +67,9 @@ figure svg text { font-family: inherit !important; }
 """
 
 
-def render_document(*, kicker: str, heading: str, stamp: str, body: str, caveat: str = "", css: str = "") -> str:
+def render_document(
+    *, kicker: str, heading: str, stamp: str, body: str, caveat: str = "", banner: str = "", css: str = ""
+) -> str:
     """Return a whole page.
 
     Args:
@@ -76,6 +78,7 @@ def render_document(*, kicker: str, heading: str, stamp: str, body: str, caveat:
         stamp: Line below it: what the numbers were measured under.
         body: HTML of the sections; everything else is text.
         caveat: Warning that must not be overlooked.
+        banner: HTML of what must be read before any number.
         css: Rules of this page alone.
     """
     warning = f"<p class='caveat'><b>Warning</b>: {escape(caveat)}.</p>" if caveat else ""
@@ -85,7 +88,7 @@ def render_document(*, kicker: str, heading: str, stamp: str, body: str, caveat:
             "<meta name='viewport' content='width=device-width, initial-scale=1'>",
             f"<title>{escape(heading)}</title><style>{CSS}{css}</style></head><body><main>",
             f"<header><p class='kicker'>{escape(kicker)}</p><h1>{escape(heading)}</h1>",
-            f"<p class='stamp'>{escape(stamp)}</p>{warning}</header>",
+            f"<p class='stamp'>{escape(stamp)}</p>{warning}{banner}</header>",
             body,
             "</main></body></html>\n",
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 from sgear.datasets.benchmark import Benchmark
+from sgear.predictions.caveats import caveats_of
+from sgear.predictions.skipped import KEY
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
 from sgear.report.scores import COLUMNS, SHARED, Column, ScoreRow, percent, score_rows, used_columns
-from sgear.timing import VJepaProtocol
 
 _UNITS = {"tau_a_s": ("tau_a", "s"), "tau_o_s": ("tau_o", "s"), "fps": ("fps", "")}
 
@@ -21,9 +23,10 @@ def _protocol_items(protocol: dict[str, float | str]) -> dict[str, str]:
     return items
 
 
-def caveat_text(protocol: dict[str, float | str]) -> str:
-    """Return the warning that belongs to numbers of a protocol; empty for most."""
-    return VJepaProtocol.CAVEAT if protocol["kind"] == VJepaProtocol.kind else ""
+def caveat_text(runs: Sequence[ReportRun]) -> str:
+    """Return the warnings that belong to numbers of runs under one protocol; empty for most."""
+    provenances = [each for run in runs for each in (run.provenance, run.predictions.provenance)]
+    return ". ".join(caveats_of(runs[-1].predictions.protocol, provenances))
 
 
 def protocol_text(protocol: dict[str, float | str]) -> str:
@@ -113,7 +116,7 @@ def facts(runs: Sequence[ReportRun], benchmark: Benchmark) -> str:
     }
     samples = {
         title: f"evaluated {run.report['num_evaluated']} of {run.report['num_asked']} segments asked for, "
-        f"{run.report['num_from_prior']} of them from the class prior"
+        f"{run.report['num_from_prior']} of them from the class prior" + _unreadable(run)
         for run, title in zip(runs, distinct_titles(runs), strict=True)
     }
     if len(set(samples.values())) == 1:
@@ -122,6 +125,18 @@ def facts(runs: Sequence[ReportRun], benchmark: Benchmark) -> str:
         counts |= {f"validation, {title}": text for title, text in samples.items()}
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in counts.items())
     return f"<section><h2>Measured on</h2><dl>{items}</dl></section>"
+
+
+def _unreadable(run: ReportRun) -> str:
+    count = run.report.get("num_unreadable", 0)
+    return f"; {count} more from it because they could not be read" if count else ""
+
+
+def _without_skipped(value: Any) -> Any:
+    """Return a provenance without the lists of skipped segments, which have a place of their own on a page."""
+    if isinstance(value, dict):
+        return {name: _without_skipped(part) for name, part in value.items() if name != KEY}
+    return [_without_skipped(part) for part in value] if isinstance(value, list) else value
 
 
 def _flat(provenance: dict, prefix: str = "") -> dict[str, str]:
@@ -137,7 +152,7 @@ def _flat(provenance: dict, prefix: str = "") -> dict[str, str]:
 
 def provenance_table(runs: Sequence[ReportRun]) -> str:
     """Return commit, seed, model and versions of each run; what all runs share is said once."""
-    tables = [_flat(run.provenance) for run in runs]
+    tables = [_flat(_without_skipped(run.provenance)) for run in runs]
     names = list(dict.fromkeys(name for table in tables for name in table))
     if not names:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -19,11 +19,19 @@ _KEEP = 2
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: `epoch` and `batch` are the next to run, `step` optimiser steps are done."""
+    """Where training stands.
+
+    Args:
+        epoch: The next epoch to run.
+        batch: The next batch of it.
+        step: Optimiser steps done.
+        skipped: Why a clip could not be read, by uid, in all epochs so far.
+    """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

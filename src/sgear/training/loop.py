@@ -7,7 +7,8 @@ randomness is saved with each checkpoint, so a killed and resumed run ends with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 
 import torch
 from accelerate import Accelerator
@@ -24,9 +25,10 @@ from rich.progress import (
 )
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Sampler
 
-from sgear.data import WindowDataset, collate
+from sgear.data import WindowDataset
+from sgear.data.loading import make_loader, whole_batches
 from sgear.losses import Objective
 from sgear.models import AnticipationModel
 from sgear.training.checkpoints import Progress, load_newest_checkpoint, save_checkpoint
@@ -34,6 +36,7 @@ from sgear.training.config import OptimConfig, RuntimeConfig
 from sgear.training.memory import keep_freed_memory
 from sgear.training.optim import build_optimizer, lr_scale
 from sgear.training.run import RunDirectory
+from sgear.training.skipping import SkippedClips
 from sgear.training.step import TrainStep
 from sgear.training.tracking import Tracker
 
@@ -58,10 +61,11 @@ class EpochSampler(Sampler[int]):
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """What training leaves in memory: the model to use, and where it runs."""
+    """What training leaves in memory: the model to use, where it runs, and why clips could not be read, by uid."""
 
     model: AnticipationModel
     accelerator: Accelerator
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 def make_accelerator(runtime: RuntimeConfig, *, accumulate: int = 1) -> Accelerator:
@@ -102,7 +106,8 @@ def fit(
         The trained model (the running average of its weights where `optim.ema_decay` is set).
 
     Raises:
-        RunError: If `resume` is set and there is no checkpoint.
+        RunError: If `resume` is set and there is no checkpoint; if no training clip can be read.
+        SgearError: If a clip cannot be read and `train` stops at errors.
     """
     accelerator = make_accelerator(runtime, accumulate=optim.accumulate)
     if accelerator.device.type == "cpu":
@@ -111,11 +116,10 @@ def fit(
     sampler = EpochSampler(len(train), seed)
     # A loader draws a seed for its workers whenever it starts; from its own generator, so that starting once more
     # after a resume does not move the dropout's.
-    loader = DataLoader(
+    loader = make_loader(
         train,
         batch_size=optim.batch_size,
         sampler=sampler,
-        collate_fn=collate,
         num_workers=runtime.num_workers,
         generator=torch.Generator(),
     )
@@ -140,6 +144,7 @@ def fit(
     progress = Progress()
     if runtime.resume:
         progress = load_newest_checkpoint(accelerator, run.checkpoints)
+    skipped = SkippedClips(train.segments.uids, known=progress.skipped)
     tracker = Tracker(run.metrics, run.path / "tensorboard", first_step=progress.step)
     bar = ProgressBar(
         TextColumn("{task.description}"),
@@ -148,14 +153,15 @@ def fit(
         TimeRemainingColumn(),
         transient=True,
     )
-    with bar:
+    with closing(tracker), bar:
         task = bar.add_task(run.name, total=total_steps, completed=progress.step)
         for epoch in range(progress.epoch, optim.epochs):
             sampler.epoch = epoch
             train.set_epoch(epoch)
             first_batch = progress.batch if epoch == progress.epoch else 0
             batches = accelerator.skip_first_batches(loader, first_batch) if first_batch else loader
-            for batch_idx, batch in enumerate(batches, start=first_batch):
+            for batch_idx, batch in enumerate(whole_batches(batches), start=first_batch):
+                skipped.add(batch)
                 with accelerator.accumulate(step_module):
                     with accelerator.autocast():
                         losses = step_module(batch)
@@ -175,12 +181,13 @@ def fit(
                 bar.update(task, completed=progress.step, description=f"{run.name} loss {values['total']:.3f}")
                 is_due = runtime.checkpoint_every and progress.step % runtime.checkpoint_every == 0
                 if is_due and batch_idx + 1 < num_batches:
+                    progress = replace(progress, skipped=skipped.gathered())
                     save_checkpoint(accelerator, run.checkpoints, progress)
-            progress = Progress(epoch=epoch + 1, batch=0, step=progress.step)
+            progress = Progress(epoch=epoch + 1, batch=0, step=progress.step, skipped=skipped.gathered())
+            skipped.require_some_read(what="training clips")
             is_last = epoch + 1 == optim.epochs
             if evaluate is not None and runtime.evaluate_every and (epoch + 1) % runtime.evaluate_every == 0:
                 tracker.log("validation", progress.step, evaluate(best_known, accelerator))
             if runtime.checkpoint_every or is_last:
                 save_checkpoint(accelerator, run.checkpoints, progress)
-    tracker.close()
-    return FitResult(model=best_known.eval(), accelerator=accelerator)
+    return FitResult(model=best_known.eval(), accelerator=accelerator, skipped=progress.skipped)

@@ -9,6 +9,7 @@ from sgear.data.batch import Batch
 from sgear.losses import Objective
 from sgear.losses.mixup import draw_mix, mix_clips
 from sgear.models import AnticipationModel
+from sgear.video.colours import finish_clip
 
 
 class TrainStep(nn.Module):
@@ -21,7 +22,8 @@ class TrainStep(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Return each active loss term and `total`."""
-        clip, exists, mix = batch["clip"], batch["exists"], None
+        exists, mix = batch["exists"], None
+        clip = finish_clip(batch["clip"], batch["colour"], exists)
         if self.training and self.objective.config.mixup:
             mix = draw_mix(exists, alpha=self.objective.config.mixup)
             clip = mix_clips(clip, mix)

@@ -1,0 +1,28 @@
+"""Warnings that go with numbers wherever they are shown: of their protocol, and of the models behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sgear.timing import VJepaProtocol
+
+KEY = "caveat"
+"""Entry of the provenance of a model whose numbers need a warning; it travels through fusion."""
+
+
+def caveats_of(protocol: Mapping[str, float | str], provenances: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return each warning once.
+
+    Args:
+        protocol: Protocol of the numbers.
+        provenances: Where they come from, e.g. `Predictions.provenance`.
+    """
+    found = [VJepaProtocol.CAVEAT] if protocol["kind"] == VJepaProtocol.kind else []
+    pending = list(provenances)
+    while pending:
+        provenance = pending.pop(0)
+        found += [str(provenance[KEY])] if KEY in provenance else []
+        parts = provenance.get("fusion", [])
+        pending += [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+    return list(dict.fromkeys(found))

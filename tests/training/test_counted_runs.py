@@ -1,0 +1,201 @@
+"""Counted baselines through the pipeline of every other model: trained, evaluated, compared, fused, reported."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from sgear.baselines import MarkovBaseline, annotated_samples, frequency_logits, predict_baseline
+from sgear.cli.fuse import run_fuse
+from sgear.cli.main import app
+from sgear.config import compose_experiment
+from sgear.config.build import load_benchmark
+from sgear.data import AnnotationSource, StepLabels
+from sgear.datasets.kitchen import KitchenConfig, build_kitchen
+from sgear.datasets.own import import_own
+from sgear.errors import ConfigError
+from sgear.models.counted import CountedActions
+from sgear.models.pretrained import load_model
+from sgear.pipeline import evaluate_horizons, evaluate_run, predict_split, train_run
+from sgear.predictions import Predictions
+from sgear.timing import AnticipationProtocol, protocol_from_dict
+from sgear.training.counting import ORACLE_CAVEAT
+from sgear.training.run import RunDirectory, read_json
+
+KITCHEN = KitchenConfig(
+    num_train_videos=6, num_validation_videos=2, num_participants=4, num_unseen_participants=1, actions_per_video=12
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("counted")
+    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_films=False)
+    return folder
+
+
+def train(root: Path, name: str, *overrides: str) -> RunDirectory:
+    settings = [f"output_root={root}", f"dataset.root={root / 'kitchen'}", "runtime.device=cpu", *overrides]
+    return train_run(compose_experiment([*settings, f"name={name}"]))
+
+
+@pytest.fixture(scope="module")
+def last_action(root: Path) -> RunDirectory:
+    return train(root, "last-action", "experiment=kitchen/last_action")
+
+
+@pytest.fixture(scope="module")
+def frequency(root: Path) -> RunDirectory:
+    settings = ["experiment=kitchen/last_action", "model.name=frequency"]
+    return train(root, "frequency", *settings)
+
+
+def by_hand(root: Path, baseline: MarkovBaseline, protocol: AnticipationProtocol) -> Predictions:
+    config = compose_experiment(["experiment=kitchen/last_action", f"dataset.root={root / 'kitchen'}"])
+    benchmark = load_benchmark(config.dataset)
+    labels = StepLabels(benchmark.timeline)
+    train_samples, _ = annotated_samples(benchmark.train, protocol, labels)
+    seen, blind = annotated_samples(benchmark.validation, protocol, labels)
+    table = predict_baseline(baseline, train=train_samples, seen=seen, blind=blind, all_train=benchmark.train)
+    return table.aligned_to(tuple(benchmark.validation.uids))
+
+
+def test_the_last_action_model_says_what_the_baseline_says_by_hand(root, last_action):
+    stored = Predictions.load(last_action.predictions)
+    protocol = protocol_from_dict(stored.protocol)
+    assert isinstance(protocol, AnticipationProtocol)
+    expected = by_hand(root, MarkovBaseline(past="annotated"), protocol)
+    assert stored.uids == expected.uids
+    np.testing.assert_allclose(stored.logits, expected.logits, rtol=0, atol=1e-5)
+    assert not np.array_equal(stored.logits[1], stored.logits[2])
+
+
+def test_smoothing_is_a_setting(root):
+    settings = ["experiment=kitchen/last_action", "model.counts.smoothing=20", "protocol.tau_o_s=3"]
+    stored = Predictions.load(train(root, "smooth", *settings).predictions)
+    protocol = AnticipationProtocol(tau_a_s=1.0, tau_o_s=3.0, fps=1.0)
+    expected = by_hand(root, MarkovBaseline(past="annotated", smoothing=20.0), protocol)
+    np.testing.assert_allclose(stored.logits, expected.logits, rtol=0, atol=1e-5)
+
+
+def test_frequency_says_the_class_frequencies_everywhere(root, frequency):
+    stored = Predictions.load(frequency.predictions)
+    config = compose_experiment(["experiment=kitchen/last_action", f"dataset.root={root / 'kitchen'}"])
+    expected = frequency_logits(load_benchmark(config.dataset).train, len(stored))
+    np.testing.assert_allclose(stored.logits, expected, rtol=0, atol=0.05)
+    assert np.ptp(stored.logits[:, 0]) < 0.05
+
+
+def test_the_files_are_those_of_every_run_and_evaluating_again_gives_the_same(last_action):
+    names = {path.name for path in last_action.path.iterdir()}
+    assert names >= {"config.yaml", "run.json", "metrics.jsonl", "model", "predictions", "report.json"}
+    before, report = Predictions.load(last_action.predictions), read_json(last_action.report)
+    assert evaluate_run(last_action.path) == report
+    assert np.array_equal(Predictions.load(last_action.predictions).logits, before.logits)
+
+
+@torch.no_grad()
+def test_save_and_load_give_the_same_bits(last_action):
+    model = load_model(last_action.model).model
+    numbers = torch.tensor([[[0.0], [3.0]], [[1.0], [0.0]]])
+    exists = torch.tensor([[False, True], [True, True]])
+    assert isinstance(model, CountedActions)
+    output = model(numbers, exists)
+    assert torch.equal(output.logits, torch.stack([model.log_probs[3], model.log_probs[0]]))
+    assert torch.equal(output.next_logits[1, 0], model.log_probs[1])
+
+
+def test_the_report_and_the_commands_say_that_the_past_was_annotated(root, last_action, frequency):
+    assert read_json(last_action.report)["caveat"] == ORACLE_CAVEAT
+    assert "caveat" not in read_json(frequency.report)
+    done = CliRunner().invoke(app, ["compare", str(last_action.path), str(frequency.path)], env={"COLUMNS": "400"})
+    assert f"last-action: {ORACLE_CAVEAT}" in done.output
+    out = root / "report.html"
+    done = CliRunner().invoke(app, ["report", str(frequency.path), str(last_action.path), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "reads the ANNOTATED actions" in out.read_text()
+
+
+def test_a_fused_model_keeps_the_warning(root, last_action, frequency, capsys):
+    fused = root / "fused.safetensors"
+    run_fuse([last_action.path, frequency.path], [1.0, 1.0], "probs", fused, None, None, None, metric="recall5")
+    assert "reads the ANNOTATED actions" in " ".join(capsys.readouterr().out.split())
+    done = CliRunner().invoke(app, ["evaluate", str(fused), "--dataset", "kitchen", "--root", str(root / "kitchen")])
+    assert "reads the ANNOTATED actions" in " ".join(done.output.split())
+
+
+def test_horizons_of_the_last_action_grow_harder_with_time(last_action):
+    curve = evaluate_horizons(last_action.path, [1.0, 8.0])
+    near, far = (curve["scores"][name]["action"]["top5"] for name in ("1", "8"))
+    assert near > far
+
+
+def own_data(root: Path) -> list[str]:
+    rows = ["video,split,start,stop,label", "a,train,2,4,x", "a,train,5,6,y", "b,validation,2,4,x"]
+    rows += ["b,validation,5,6,y", "c,test,3,4,", "c,test,6,7,"]
+    (root / "own.csv").write_text("\n".join(rows) + "\n")
+    assert import_own(root / "own.csv", root / "own").is_accepted
+    return ["dataset.name=csv", f"dataset.root={root / 'own'}", f"output_root={root}", "runtime.device=cpu"]
+
+
+def test_a_test_split_without_labels_is_refused_by_the_last_action_and_answered_by_frequency(tmp_path):
+    data = own_data(tmp_path)
+    runs = {
+        name: train_run(
+            compose_experiment(["experiment=kitchen/last_action", f"model.name={name}", f"name={name}", *data])
+        )
+        for name in ("last_action", "frequency")
+    }
+    with pytest.raises(ConfigError, match=r"1 of 1 videos of this split have none, first 'c'.*not published"):
+        predict_split(runs["last_action"].path, split="test")
+    predictions, _ = predict_split(runs["frequency"].path, split="test")
+    assert len(predictions) == 2
+    assert not predictions.is_labelled
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["source.kind=features", "source.features=oracle"], r"model\.name=last_action and source\.kind=features"),
+        (["model.name=avt"], r"model\.name=avt and source\.kind=annotations do not belong together"),
+        (["optim.lr=1"], r"optim\.lr=1\.0 has no effect with model\.name=last_action"),
+        (["model.name=frequency", "model.counts.smoothing=2"], r"smoothing=2\.0 has no effect with model\.name=freq"),
+        (["init.freeze=[encoder]"], r"init\.freeze=\['encoder'\] has no effect"),
+        (["source.pool_s=1"], r"source\.pool_s=1\.0 has no effect with source\.kind=annotations"),
+    ],
+)
+def test_settings_that_a_counted_baseline_does_not_read_are_refused(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        compose_experiment(["experiment=kitchen/last_action", *overrides])
+
+
+def test_smoothing_of_nothing_is_refused(root):
+    with pytest.raises(ConfigError, match=r"smoothing must be positive, got 0\.0"):
+        train(root, "rough", "experiment=kitchen/last_action", "model.counts.smoothing=0")
+
+
+# --- what is read --------------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_the_newest_action_and_nothing_later(root):
+    config = compose_experiment(["experiment=kitchen/last_action", f"dataset.root={root / 'kitchen'}"])
+    benchmark = load_benchmark(config.dataset)
+    video_id = benchmark.validation.video_ids[0]
+    segments = list(benchmark.timeline.of_video(video_id))
+    source = AnnotationSource(StepLabels(benchmark.timeline), num_steps=4)
+    for segment in segments[3:8]:
+        instants_s = segment.start_s - np.array([3.5, 2.5, 1.5, 0.5])
+        steps = source.read(video_id, instants_s, None).steps[:, 0]
+        for number, instant_s in zip(steps.tolist(), instants_s.tolist(), strict=True):
+            begun = [each for each in segments if each.start_s <= instant_s]
+            expected = begun[-1].action_id + 1 if begun and begun[-1].stop_s > instants_s[0] else 0
+            assert number == expected
+
+
+def test_a_source_that_nothing_is_read_of_shows_no_action(root):
+    config = compose_experiment(["experiment=kitchen/last_action", f"dataset.root={root / 'kitchen'}"])
+    benchmark = load_benchmark(config.dataset)
+    source = AnnotationSource(StepLabels(benchmark.timeline), num_steps=2, is_read=False)
+    assert source.read(benchmark.validation.video_ids[0], np.array([20.0, 21.0]), None).steps.tolist() == [[0], [0]]

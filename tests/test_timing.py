@@ -96,3 +96,27 @@ def test_no_setting_of_anticipation_moves_the_window_into_the_action():
     # The end of the action reaches the protocol through anchor_s alone, and there it must have no effect.
     for protocol in PROTOCOLS[:2]:
         assert protocol.anchor_s(10.0, 16.0) == protocol.anchor_s(10.0, 99.0) == 10.0
+
+
+def test_another_anticipation_time_moves_the_window_or_cuts_its_end():
+    rulstm = AnticipationProtocol(tau_a_s=0.25, tau_o_s=3.5, fps=4.0)
+    moved, cut = rulstm.at_tau_a(1.0), rulstm.at_tau_a(1.0, keeps_start=True)
+    assert (moved.num_steps, cut.num_steps) == (14, 11)
+    assert moved.timestamps(10.0)[[0, -1]].tolist() == [5.75, 9.0]
+    assert cut.timestamps(10.0).tolist() == rulstm.timestamps(10.0)[:11].tolist()
+
+
+@given(num_steps=st.integers(2, 20), step=st.integers(0, 19), fps=st.sampled_from([0.2, 1.0, 2.0, 3.0, 4.0, 30.0]))
+def test_a_window_that_keeps_its_start_loses_whole_steps(num_steps, step, fps):
+    protocol = AnticipationProtocol(tau_a_s=1 / fps, tau_o_s=num_steps / fps, fps=fps)
+    lost = min(step, num_steps - 1)
+    cut = protocol.at_tau_a((1 + lost) / fps, keeps_start=True)
+    assert cut.num_steps == num_steps - lost
+    assert cut.timestamps(100.0) == pytest.approx(protocol.timestamps(100.0)[: cut.num_steps], abs=1e-9)
+
+
+@pytest.mark.parametrize("tau_a_s", [0.3, 3.75, 9.0])
+def test_a_window_that_keeps_its_start_ends_at_one_of_its_steps(tau_a_s):
+    rulstm = AnticipationProtocol(tau_a_s=0.25, tau_o_s=3.5, fps=4.0)
+    with pytest.raises(ValueError, match=rf"lie 3\.5 s to 0\.25 s before the action.*; {tau_a_s:g} s is none of them"):
+        rulstm.at_tau_a(tau_a_s, keeps_start=True)

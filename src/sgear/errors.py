@@ -21,6 +21,10 @@ class FeatureError(SgearError):
     """A feature file is missing, damaged or of another shape than the model expects."""
 
 
+class FeatureWidthError(FeatureError):
+    """Features are of another width or dtype than their store or database promises: no matter of a single clip."""
+
+
 class ConfigError(SgearError):
     """A setting is unknown, contradicts another one, or would have no effect."""
 

@@ -8,7 +8,7 @@ can come from it: recognition pre-training, and the end-anchored evaluation that
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -112,6 +112,29 @@ class AnticipationProtocol(_WindowProtocol):
     def anchor_s(self, start_s: float, stop_s: float) -> float:
         """Return the start of the action."""
         return start_s
+
+    def at_tau_a(self, tau_a_s: float, *, keeps_start: bool = False) -> AnticipationProtocol:
+        """Return the protocol of another anticipation time.
+
+        Args:
+            tau_a_s: Anticipation time in seconds.
+            keeps_start: The window begins at the same instant, so it has fewer steps where it ends earlier: what a
+                model sees that answers all anticipation times on its way through one window. By default it keeps
+                its length and moves as a whole.
+
+        Raises:
+            ValueError: If `tau_a_s` is not positive, or it is no step of the window that is kept.
+        """
+        if not keeps_start:
+            return replace(self, tau_a_s=tau_a_s)
+        num_left = (self.tau_o_s + self.tau_a_s - tau_a_s) * self.fps
+        if round(num_left) < 1 or abs(num_left - round(num_left)) > TIME_TOLERANCE_S:
+            first_s = self.tau_a_s + (self.num_steps - 1) / self.fps
+            raise ValueError(
+                f"the steps of the window lie {first_s:g} s to {self.tau_a_s:g} s before the action, "
+                f"{1 / self.fps:g} s apart; {tau_a_s:g} s is none of them"
+            )
+        return replace(self, tau_a_s=tau_a_s, tau_o_s=round(num_left) / self.fps)
 
 
 @dataclass(frozen=True, kw_only=True)

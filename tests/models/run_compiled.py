@@ -8,11 +8,12 @@ import tempfile
 from pathlib import Path
 
 import torch
-from tiny_models import MAX_STEPS, NUM_ACTIONS, NUM_NOUNS, NUM_VERBS, clip_of, tiny_model
+from tiny_models import MAX_STEPS, NUM_ACTIONS, NUM_NOUNS, NUM_VERBS, RULSTM, clip_of, tiny_model, tiny_rulstm
 
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.models.export import export_model
 from sgear.training.step import TrainStep
+from sgear.video.colours import no_colour
 
 PIXEL_MODELS = ("sgear-causal", "sgear-decay")
 
@@ -23,6 +24,7 @@ def make_batch(name: str, num_clips: int) -> dict[str, torch.Tensor]:
     exists[0, :2] = False
     return {
         "clip": clip_of(num_clips, num_clips, MAX_STEPS, pixels=name in PIXEL_MODELS),
+        "colour": no_colour().expand(num_clips, -1, -1),
         "exists": exists,
         "step_labels": torch.randint(-1, NUM_ACTIONS, (num_clips, MAX_STEPS), generator=generator),
         "next_labels": torch.randint(-1, NUM_ACTIONS, (num_clips, MAX_STEPS), generator=generator),
@@ -31,6 +33,9 @@ def make_batch(name: str, num_clips: int) -> dict[str, torch.Tensor]:
 
 
 def train_step(name: str) -> TrainStep:
+    if name in RULSTM:
+        config = ObjectiveConfig(cls=0.0, past=0.0, feat=0.0, horizons=1.0)
+        return TrainStep(tiny_rulstm(name), Objective(config))
     has_prototypes = float(name != "avt")
     config = ObjectiveConfig(
         next=1.0, sem=has_prototypes, past_sem=has_prototypes, reg=has_prototypes, cls_verb=1.0, cls_noun=1.0
@@ -68,7 +73,7 @@ def compare_compiled(name: str, backend: str) -> float:
 
 def compare_exported(name: str) -> float:
     pixels = name in PIXEL_MODELS
-    model = tiny_model(name, pixels=pixels)
+    model = tiny_rulstm(name) if name in RULSTM else tiny_model(name, pixels=pixels)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.pt2"
         torch.export.save(export_model(model, clip_of(0, 3, 5, pixels=pixels)), path)
@@ -79,7 +84,7 @@ def compare_exported(name: str) -> float:
         exists[0, 0] = False
         with torch.no_grad():
             expected, got = model(clip, exists), program(clip, exists)
-        names = ("logits", "past_logits", "verb_logits")
+        names = ("logits", "horizon_logits") if name in RULSTM else ("logits", "past_logits", "verb_logits")
         worst = max(worst, largest_difference([got[key] for key in names], [getattr(expected, key) for key in names]))
     return worst
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_models import EVERY, clip_of, tiny_model
+from tiny_models import EVERY, RULSTM, clip_of, tiny_model
 
 from sgear.models.export import export_model
 
@@ -25,10 +25,17 @@ def test_a_training_step_compiles_whole_and_a_network_exports_for_any_number_of_
     assert max(differences.values()) <= 1e-6
 
 
+def test_the_baselines_compile_whole_and_export_for_any_number_of_clips():
+    differences = run("aot_eager", "avt", "rulstm")
+    assert len(differences) == 4
+    assert max(differences.values()) <= 1e-6
+
+
 @pytest.mark.slow
 def test_every_model_compiles_and_exports():
-    differences = run("aot_eager", *EVERY)
-    assert len(differences) == 2 * len(EVERY)
+    names = (*EVERY, *RULSTM)
+    differences = run("aot_eager", *names)
+    assert len(differences) == 2 * len(names)
     assert max(differences.values()) <= 1e-6
 
 
@@ -36,7 +43,7 @@ def test_every_model_compiles_and_exports():
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
 def test_inductor_gives_the_losses_and_gradients_of_the_plain_model():
     # Fused kernels sum in another order; 6e-6 measured.
-    assert max(run("inductor", "sgear").values()) <= 5e-5
+    assert max(run("inductor", "sgear", "avt", "rulstm-fused").values()) <= 5e-5
 
 
 @pytest.mark.parametrize(("training", "num_clips"), [(True, 2), (False, 1)])

@@ -88,6 +88,50 @@ def test_a_causal_context_equals_attention_over_all_tokens_of_earlier_frames_tha
     )
 
 
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("mode", ["cumulative", "decay"])
+def test_one_token_per_frame_is_read_without_attention_and_gives_its_values_and_gradients(mode, normalise):
+    context = make_context(mode, normalise=normalise)
+    block, tokens = context.blocks[0], torch.randn(2, NUM_STEPS, 1, WIDTH)
+    exists = torch.tensor([[True, False, True, True], [False, False, True, True]])
+    results = []
+    for read in (block.read_clip, lambda normed, exists: block.attend(*block._project(normed), exists)):
+        leaf = tokens.clone().requires_grad_()
+        context.zero_grad()
+        value = read(leaf, exists)
+        value.square().sum().backward()
+        past_weights = block.step_weights if mode == "cumulative" else block.log_lifetime
+        results.append([value.detach(), leaf.grad, block.qkv.weight.grad.clone(), past_weights.grad.clone()])
+    for fast, slow in zip(*results, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_tokens", [1, 3])
+@pytest.mark.parametrize("mode", ["cumulative", "decay"])
+def test_a_long_clip_says_what_its_stream_says(mode, num_tokens):
+    config = TemporalContextConfig(num_blocks=1, mode=mode, detach_past=False)
+    context = TemporalContextAggregator(config, width=WIDTH, max_steps=80)
+    tokens, exists = torch.randn(2, 80, num_tokens, WIDTH), torch.rand(2, 80) > 0.3
+    with torch.no_grad():
+        state, steps = None, []
+        for step_idx in range(80):
+            step, state = context.step(tokens[:, step_idx], state, exists[:, step_idx])
+            steps.append(step)
+        torch.testing.assert_close(context(tokens, exists), torch.stack(steps, dim=1), rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("mode", ["cumulative", "decay"])
+def test_sums_over_the_past_keep_float32_under_autocast(mode):
+    block = make_context(mode).blocks[0]
+    values, real = torch.randn(2, NUM_STEPS, 2, 3, HEAD_DIM), torch.ones(2, NUM_STEPS, 2, 1, 1)
+    with torch.no_grad():
+        expected = block._sums(values, real)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            summed = block._sums(values, real)
+    assert summed.dtype == torch.float32
+    assert torch.equal(summed, expected)
+
+
 @pytest.mark.parametrize("mode", ["cumulative", "decay", "causal"])
 def test_detaching_the_past_changes_gradients_and_not_values(mode):
     tokens = torch.randn(1, NUM_STEPS, NUM_TOKENS, WIDTH)

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from sgear.models import EncoderConfig, ModelConfig, RulstmConfig, build_model
 from sgear.models.convert import convert_rulstm, load_published
+from sgear.timing import AnticipationProtocol
 
 WIDTHS, HIDDEN_DIM, NUM_ACTIONS, NUM_STEPS = [20, 14, 9], 12, 11, 14
 # The task asks for 1e-5; sums of a hundred float32 terms in another order differ by less.
@@ -55,11 +56,15 @@ def test_a_branch_alone_gives_the_scores_of_the_release(values, index):
     torch.testing.assert_close(output.next_logits, values[f"branch_logits.{index}"], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("step_idx", range(6, NUM_STEPS))
 @torch.no_grad()
-def test_a_clip_that_ends_one_second_before_the_action_gives_the_score_at_one_second(values):
-    config = config_of(WIDTHS)
+def test_the_window_of_each_anticipation_time_gives_the_score_of_that_step_of_the_release(values, step_idx):
+    # S_enc = 6 steps are read, then S_ant = 8 are anticipated at, 2 s to 0.25 s before the action.
+    config, tau_a_s = config_of(WIDTHS), 0.25 * (NUM_STEPS - step_idx)
+    protocol = AnticipationProtocol(tau_a_s=0.25, tau_o_s=3.5, fps=4.0).at_tau_a(tau_a_s, keeps_start=True)
+    assert protocol.num_steps == step_idx + 1
     model = build_model(config, num_actions=NUM_ACTIONS).eval()
     model.load_state_dict(convert_rulstm(state_of(values, "state."), config, num_actions=NUM_ACTIONS).state)
-    model.set_tau_a(1.0)
-    clip = torch.cat([values[f"inputs.{index}"] for index in range(3)], dim=-1)[:, :11]
-    torch.testing.assert_close(model(clip).logits, values["fused_logits"][:, 10], rtol=0, atol=TOLERANCE)
+    model.set_tau_a(tau_a_s)
+    clip = torch.cat([values[f"inputs.{index}"] for index in range(3)], dim=-1)[:, : protocol.num_steps]
+    torch.testing.assert_close(model(clip).logits, values["fused_logits"][:, step_idx], rtol=0, atol=TOLERANCE)

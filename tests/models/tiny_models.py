@@ -8,6 +8,7 @@ from sgear.models import (
     HeadConfig,
     ModelConfig,
     PrototypeAttentionConfig,
+    RulstmConfig,
     TemporalContextConfig,
     build_model,
 )
@@ -62,6 +63,24 @@ def tiny_model(name: str, *, pixels: bool = False):
             torch.nn.init.normal_(parameter, std=0.3)
         elif "step_weights" in parameter_name or "log_lifetime" in parameter_name:
             torch.nn.init.uniform_(parameter, 0.2, 1.8)
+    return model
+
+
+RULSTM = {"rulstm": [FEATURE_DIM], "rulstm-fused": [FEATURE_DIM - 2, 2]}
+"""Modalities by name; these models have neither a decoder nor classifiers of the past."""
+
+
+def tiny_rulstm(name: str):
+    torch.manual_seed(0)
+    config = ModelConfig(
+        name="rulstm",
+        max_steps=MAX_STEPS,
+        encoder=EncoderConfig(feature_dim=FEATURE_DIM),
+        rulstm=RulstmConfig(modalities=RULSTM[name], hidden_dim=WIDTH, anticipation_steps=4, dropout=0.0),
+    )
+    model = build_model(config, num_actions=NUM_ACTIONS).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
     return model
 
 

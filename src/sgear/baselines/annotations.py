@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.data.dataset import AnticipationDataset, observable_segments
 from sgear.data.labels import StepLabels
+from sgear.data.sources import Reading
 from sgear.errors import ConfigError
 from sgear.segments import SegmentTable
 from sgear.timing import WindowProtocol
@@ -20,9 +22,7 @@ class AnnotationsOnly:
         """Return 0: annotations count from the first frame."""
         return 0.0
 
-    def read(
-        self, video_id: str, timestamps_s: NDArray[np.float64], rng: np.random.Generator | None
-    ) -> tuple[Tensor, NDArray[np.float64]]:
+    def read(self, video_id: str, timestamps_s: NDArray[np.float64], rng: np.random.Generator | None) -> Reading:
         """Raise: there is nothing to read.
 
         Raises:
@@ -32,6 +32,10 @@ class AnnotationsOnly:
             f"{video_id}: these samples hold annotations alone; use frequency or the last annotated action, or make "
             "samples from films or features"
         )
+
+    def empty(self, num_steps: int) -> Tensor:
+        """Return a clip of width 0."""
+        return torch.zeros(num_steps, 0)
 
 
 def annotated_samples(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sgear.baselines.frequency import frequency_logits
 from sgear.data.dataset import AnticipationDataset
+from sgear.errors import ConfigError
 from sgear.predictions import Predictions
 from sgear.segments import SegmentTable
 
@@ -49,7 +50,12 @@ def predict_baseline(
         blind: Segments asked for that show nothing: they get the class prior, as with a model.
         all_train: The whole training split, whose frequencies are that prior.
         split: Name of the split asked for.
+
+    Raises:
+        ConfigError: If the samples go on at clips that cannot be read; baselines need every clip.
     """
+    if "skip" in (train.on_error, seen.on_error):
+        raise ConfigError("baselines are fitted to every clip and skip none; set source.on_error=stop")
     logits = np.concatenate([baseline.fit(train).logits(seen), frequency_logits(all_train, len(blind))])
     predictions = Predictions(
         uids=(*seen.segments.uids, *blind.uids),

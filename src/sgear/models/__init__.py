@@ -1,6 +1,7 @@
 """S-GEAR and its peers as plain torch modules, built from dataclasses."""
 
 from sgear.models.config import (
+    CountsConfig,
     DecoderConfig,
     EncoderConfig,
     HeadConfig,
@@ -15,6 +16,7 @@ from sgear.models.outputs import AnticipationOutput
 __all__ = [
     "AnticipationModel",
     "AnticipationOutput",
+    "CountsConfig",
     "DecoderConfig",
     "EncoderConfig",
     "HeadConfig",

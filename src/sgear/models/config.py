@@ -181,12 +181,25 @@ class RulstmConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CountsConfig:
+    """What follows what (`name: last_action` only).
+
+    Args:
+        smoothing: Counts added to each row of transitions, in proportion to the class frequencies, above 0: an action
+            that was rarely seen falls back to them.
+    """
+
+    smoothing: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """A whole model.
 
     Args:
-        name: `sgear`, `avt` or `rulstm`. AVT and RULSTM have no prototypes, RULSTM has no decoder: settings that a
-            model does not read are refused.
+        name: `sgear`, `avt`, `rulstm`, or a counted baseline: `last_action` (what follows the last annotated action)
+            or `frequency`. AVT and RULSTM have no prototypes, RULSTM has no decoder: settings that a model does not
+            read are refused.
         width: Feature width D between encoder, decoder and head.
         max_steps: Longest clip T that the model can read.
         encoder: Frame encoder.
@@ -195,6 +208,7 @@ class ModelConfig:
         decoder: Causal decoder.
         head: Classifier.
         rulstm: RULSTM.
+        counts: Counted baselines.
     """
 
     name: str = "sgear"
@@ -206,3 +220,4 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     rulstm: RulstmConfig = field(default_factory=RulstmConfig)
+    counts: CountsConfig = field(default_factory=CountsConfig)

@@ -95,17 +95,21 @@ class TemporalContextBlock(nn.Module, ABC):
         if exists is None:
             # One row serves all clips: a mask over all tokens of a long clip is large.
             exists = torch.ones(1, tokens.shape[1], dtype=torch.bool, device=tokens.device)
-        return self._finish(tokens, self.attend(*self._project(tokens), exists))
+        return self._finish(tokens, self.read_clip(self.attention_norm(tokens), exists))
 
     def step(
         self, tokens: Float[Tensor, "B N D"], exists: Bool[Tensor, " B"], state: BlockState | None
     ) -> tuple[Float[Tensor, "B N D"], BlockState]:
         """Apply the block to the next frame of a stream; equal to `forward` over the whole stream."""
-        read, state = self.attend_step(*self._project(tokens), exists, state)
+        read, state = self.attend_step(*self._project(self.attention_norm(tokens)), exists, state)
         return self._finish(tokens, read), state
 
-    def _project(self, tokens: Float[Tensor, "*b N D"]) -> tuple[Tensor, Tensor, Tensor]:
-        qkv = self.qkv(self.attention_norm(tokens))
+    def read_clip(self, normed: Float[Tensor, "B T N D"], exists: Bool[Tensor, "_ T"]) -> Float[Tensor, "B T h N d"]:
+        """Return what each token reads, of all frames of a clip at once."""
+        return self.attend(*self._project(normed), exists)
+
+    def _project(self, normed: Float[Tensor, "*b N D"]) -> tuple[Tensor, Tensor, Tensor]:
+        qkv = self.qkv(normed)
         query, key, value = rearrange(qkv, "... N (three h d) -> three ... h N d", three=3, d=self.head_dim)
         return query, key, value
 
@@ -142,14 +146,26 @@ class _SumBlock(TemporalContextBlock):
     def _join(self, own: Tensor, past: Tensor, weight: Tensor) -> Tensor:
         return own + (past / weight.clamp(min=1.0) if self.normalise else past)
 
+    def read_clip(self, normed: Float[Tensor, "B T N D"], exists: Bool[Tensor, "_ T"]) -> Float[Tensor, "B T h N d"]:
+        """See `TemporalContextBlock.read_clip`."""
+        if normed.shape[2] > 1:
+            return super().read_clip(normed, exists)
+        # A softmax over the one token of a stored feature is 1, whatever is asked: the value alone is read.
+        value = F.linear(normed, self.qkv.weight[2 * normed.shape[-1] :])
+        value = rearrange(value, "B T N (h d) -> B T h N d", d=self.head_dim)
+        (joined,) = self._joined([value], exists)
+        return joined.to(value.dtype)
+
     def attend(self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, "_ T"]) -> Tensor:
         """See `TemporalContextBlock.attend`."""
+        key, value = self._joined([key, value], exists)
+        return F.scaled_dot_product_attention(query, key.to(query.dtype), value.to(query.dtype))
+
+    def _joined(self, parts: list[Tensor], exists: Bool[Tensor, "_ T"]) -> list[Tensor]:
         # Sums over many frames keep float32 under autocast.
         real = repeat(exists, "B T -> B T h 1 1", h=self.num_heads).float()
         weight = self._sums(torch.ones_like(real), real)
-        key = self._join(key, self._sums(self._cut(key), real), weight)
-        value = self._join(value, self._sums(self._cut(value), real), weight)
-        return F.scaled_dot_product_attention(query, key.to(query.dtype), value.to(query.dtype))
+        return [self._join(part, self._sums(self._cut(part), real), weight) for part in parts]
 
     def attend_step(
         self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, " B"], state: BlockState | None
@@ -232,11 +248,11 @@ class DecayBlock(_SumBlock):
         return torch.exp(-torch.exp(-self.log_lifetime))[:, None, None] * (past + real * new)
 
     def _sums(self, values: Tensor, real: Float[Tensor, "B T h 1 1"]) -> Tensor:
-        past, sums = torch.zeros_like(values[:, 0], dtype=real.dtype), []
-        for step_idx in range(values.shape[1]):
-            sums.append(past)
-            past = self._absorb(past, values[:, step_idx], real[:, step_idx], step_idx)
-        return torch.stack(sums, dim=1)
+        steps = torch.arange(values.shape[1], device=values.device)
+        age = (steps[:, None] - steps).clamp(min=1)
+        weights = torch.exp(-age * torch.exp(-self.log_lifetime)[:, None, None]).tril(-1)
+        with torch.autocast(values.device.type, enabled=False):
+            return torch.einsum("h t s, B s h N d -> B t h N d", weights, real * values)
 
 
 class CausalBlock(TemporalContextBlock):

@@ -143,20 +143,76 @@ def convert_rulstm(
     )
 
 
-def load_published(
-    path: Path, config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
-) -> tuple[AnticipationModel, Conversion]:
-    """Build the model of `config` with the weights of a published checkpoint, in evaluation mode.
+_CONVERTERS = {"avt": convert_avt, "rulstm": convert_rulstm}
+PUBLISHED_MODELS = tuple(_CONVERTERS)
+"""Models of which published checkpoints can be read."""
+# Whose weights a file holds, by a name that only they have, and what to do with them.
+_MARKS = (
+    ("avt", re.compile(r"future_predictor\..*"), "weights of avt: choose an experiment of AVT, e.g. epic100/avt_tsn"),
+    (
+        "rulstm",
+        re.compile(r"(branches\.\d+\.)?rolling_lstm\..*"),
+        "weights of rulstm: choose an experiment of RULSTM, e.g. epic100/rulstm_rgb",
+    ),
+    ("vit", re.compile(r"patch_embed\..*"), "weights of a timm ViT alone: train with model.encoder.weights=FILE"),
+    (
+        "sgear",
+        re.compile(r"decoder\.project_in\..*|branches\.\d+\.rolling\..*"),
+        "weights that this package wrote: start from their run directory with init.run=RUN",
+    ),
+)
+
+
+def _check_kind(path: Path, stored: Mapping[str, Tensor], wanted: str) -> None:
+    for kind, pattern, remedy in _MARKS:
+        name = next((name for name in stored if pattern.fullmatch(name)), "")
+        if name and kind != wanted:
+            raise ConfigError(f"{path}: model.name={wanted} was asked for, but {name} and its like are {remedy}")
+
+
+def stored_actions(stored: Mapping[str, Tensor]) -> int:
+    """Return the number of action classes that the classifier of a published checkpoint has; 0 without one."""
+    names = ("classifiers.action.bias", "branches.0.classifier.1.bias", "classifier.1.bias")
+    return next((len(stored[name]) for name in names if name in stored), 0)
+
+
+def read_published(path: Path, config: ModelConfig) -> dict[str, Tensor]:
+    """Read a published checkpoint of the model that `config.name` names.
 
     Raises:
         RunError: If the file cannot be read as plain weights.
-        ConfigError: If it does not fit, or no converter exists for `config.name`.
+        ConfigError: If no converter exists for `config.name`, or the weights are those of another model.
     """
-    converters = {"avt": convert_avt, "rulstm": convert_rulstm}
-    if config.name not in converters:
-        raise ConfigError(f"there is no converter for model.name={config.name!r}; choose {' or '.join(converters)}")
+    if config.name not in _CONVERTERS:
+        raise ConfigError(f"there is no converter for model.name={config.name!r}; choose {' or '.join(_CONVERTERS)}")
     stored = read_checkpoint(path)
-    conversion = converters[config.name](stored, config, num_actions=num_actions, class_order=class_order)
+    _check_kind(path, stored, config.name)
+    return stored
+
+
+def build_published(
+    stored: Mapping[str, Tensor], config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
+) -> tuple[AnticipationModel, Conversion]:
+    """Build the model of `config` with published weights, in evaluation mode.
+
+    Args:
+        stored: What `read_published` returned.
+        config: The model wanted.
+        num_actions: Number of action classes A of the model.
+        class_order: Class of the checkpoint for each of our actions [A]. Default: the same order.
+
+    Raises:
+        ConfigError: If the weights do not fit.
+    """
+    conversion = _CONVERTERS[config.name](stored, config, num_actions=num_actions, class_order=class_order)
     model = build_bare(config, stored, num_actions=num_actions)
     model.load_state_dict(conversion.state, strict=True)
     return model.eval(), conversion
+
+
+def load_published(
+    path: Path, config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
+) -> tuple[AnticipationModel, Conversion]:
+    """Read a published checkpoint and build its model; see `read_published` and `build_published`."""
+    stored = read_published(path, config)
+    return build_published(stored, config, num_actions=num_actions, class_order=class_order)

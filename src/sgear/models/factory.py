@@ -5,10 +5,11 @@ from __future__ import annotations
 from sgear.errors import ConfigError
 from sgear.models.avt import Avt
 from sgear.models.config import ModelConfig
+from sgear.models.counted import COUNTED_MODELS, CountedActions
 from sgear.models.rulstm import Rulstm
 from sgear.models.sgear import SGear
 
-AnticipationModel = SGear | Avt | Rulstm
+AnticipationModel = SGear | Avt | Rulstm | CountedActions
 
 
 def build_model(config: ModelConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> AnticipationModel:
@@ -30,5 +31,9 @@ def build_model(config: ModelConfig, *, num_actions: int, num_verbs: int = 0, nu
             return Avt(config, num_actions=num_actions, num_verbs=num_verbs, num_nouns=num_nouns)
         case "rulstm":
             return Rulstm(config, num_actions=num_actions)
+        case name if name in COUNTED_MODELS:
+            return CountedActions(config, num_actions=num_actions)
         case other:
-            raise ConfigError(f"model.name={other!r} is unknown; choose sgear, avt or rulstm")
+            raise ConfigError(
+                f"model.name={other!r} is unknown; choose sgear, avt, rulstm, {' or '.join(COUNTED_MODELS)}"
+            )

@@ -38,7 +38,7 @@ def _encode_with(module: nn.Module, read_out: Callable[[Tensor], Tensor], device
     def encode(frames: Tensor) -> Tensor:
         lower = torch.autocast(torch.device(device).type, torch.bfloat16) if precision == "bf16" else nullcontext()
         with lower:
-            return read_out(frames.to(device, non_blocking=True))
+            return read_out(frames)
 
     return encode
 
@@ -83,6 +83,7 @@ def timm_frame_encoder(
         std=tuple(data["std"]),
         crop_margin=max(0.0, 1 / data["crop_pct"] - 1),
         precision=precision,
+        device=device,
     )
 
 
@@ -111,5 +112,7 @@ def run_frame_encoder(run: Path, *, device: str = "cpu", precision: str = "float
         mean=settings.mean,
         std=settings.std,
         crop_margin=settings.crop_margin,
+        reading_margin=settings.reading_margin,
         precision=precision,
+        device=device,
     )

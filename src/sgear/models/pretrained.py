@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sgear.errors import RunError
 from sgear.models.config import (
+    CountsConfig,
     DecoderConfig,
     EncoderConfig,
     HeadConfig,
@@ -42,12 +43,14 @@ class Preprocessing:
     """How a clip is made from a video or a feature table.
 
     Args:
-        kind: `video` or `features`.
+        kind: `video`, `features`, or `annotations` (counted baselines).
         height: Frame height in pixels (video).
         width: Frame width in pixels (video).
         mean: Channel means after division by 255 (video).
         std: Channel standard deviations (video).
         crop_margin: Share by which the picture is larger than the crop that the model reads (video).
+        reading_margin: The same of the pictures that are read from the film: they leave room for the widest crop of
+            training. At least `crop_margin` (video).
         pool_s: Features are averaged over this many seconds per step (features).
     """
 
@@ -57,7 +60,11 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     crop_margin: float = 0.0
+    reading_margin: float = 0.0
     pool_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reading_margin", max(self.reading_margin, self.crop_margin))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +98,7 @@ def model_config_from_dict(values: dict) -> ModelConfig:
         "decoder": DecoderConfig,
         "head": HeadConfig,
         "rulstm": RulstmConfig,
+        "counts": CountsConfig,
     }
     return ModelConfig(**{name: parts[name](**value) if name in parts else value for name, value in values.items()})
 

@@ -1,8 +1,8 @@
 """How fast video and features come in: ratios within one run, as a table and as JSON.
 
-    python benchmarks/data.py [--rounds 7] [--folder FOLDER] [--out FILE]
+    python benchmarks/data.py [--groups video loader features] [--rounds 7] [--folder FOLDER] [--out FILE]
 
-It writes about 1 GB of random features and a film under FOLDER (default: a temporary folder).
+It writes about 1 GB of random features and some films under FOLDER (default: a temporary folder).
 """
 
 from __future__ import annotations
@@ -15,13 +15,20 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 from data_features import feature_ratios
+from data_loader import loader_ratios
+from data_video import video_ratios
 from rich.console import Console
 from rich.table import Table
 
 
+GROUPS = {"video": video_ratios, "loader": loader_ratios, "features": feature_ratios}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--groups", nargs="+", choices=list(GROUPS), default=list(GROUPS), help="what to measure")
     parser.add_argument("--rounds", type=int, default=7, help="rounds in which every way is timed once")
     parser.add_argument("--folder", type=Path, help="keep the files there and use them again")
     parser.add_argument("--out", type=Path, help="write the JSON there, too")
@@ -29,7 +36,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        ratios = feature_ratios(folder, rounds=options.rounds)
+        torch.set_num_threads(1)
+        ratios = []
+        for group in options.groups:
+            ratios += GROUPS[group](folder, rounds=options.rounds)
     table = Table("", "ms", "against ms", "times faster", "rounds", "target")
     for each in ratios:
         target = f"{each.target:g} {'met' if each.is_met else 'MISSED'}" if each.target else ""

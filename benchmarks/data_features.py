@@ -9,13 +9,12 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import lmdb
 import numpy as np
 import torch
+from data_films import make_film
 from data_ratios import Ratio, compare, in_turns
 from numpy.typing import NDArray
 
@@ -25,7 +24,7 @@ from sgear.features.extract import FrameEncoder, extract
 from sgear.features.imports import import_lmdb
 from sgear.features.lmdb_export import write_lmdb
 from sgear.models.frame_features import timm_frame_encoder
-from sgear.video.reader import VideoReader
+from sgear.video.opening import open_film
 from sgear.video.sizes import reading_size
 from sgear.video.transforms import ClipTransform
 
@@ -137,22 +136,6 @@ def window_ratios(folder: Path, *, rounds: int) -> list[Ratio]:
     ]
 
 
-def make_film(path: Path, *, seconds: int = 60) -> None:
-    """Write a moving picture of 456x256, 30 frames a second."""
-    rng = np.random.default_rng(0)
-    scene = rng.integers(0, 255, (320, 2300, 3), dtype=np.uint8)
-    scene = (scene.astype(np.float32) + np.roll(scene, 1, 0) + np.roll(scene, 1, 1) + np.roll(scene, 2, 1)) / 4
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30, options={"preset": "fast"})
-        stream.width, stream.height, stream.pix_fmt = 456, 256, "yuv420p"
-        for index in range(30 * seconds):
-            view = scene[index % 60 : index % 60 + 256, index : index + 456].astype(np.uint8)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(view), format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 30)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
 def decode_alone(films: dict[str, Path], encoder: FrameEncoder, fps: float) -> None:
     """Decode and crop what an extraction reads."""
     size = (encoder.image_height, encoder.image_width)
@@ -160,7 +143,7 @@ def decode_alone(films: dict[str, Path], encoder: FrameEncoder, fps: float) -> N
         *size, encoder.mean, encoder.std, crop_margin=encoder.crop_margin, flip=False, brightness=0.0, contrast=0.0
     )
     for path in films.values():
-        with VideoReader(path, size=reading_size(size, encoder.crop_margin, (256, 456))) as film:
+        with open_film(path, size=reading_size(size, encoder.crop_margin, (256, 456))) as film:
             instants_s = np.arange(int(film.last_pts_s * fps) + 1) / fps
             for begin in range(0, len(instants_s), BATCH_SIZE):
                 transform.evaluate(film.frames_played_at(instants_s[begin : begin + BATCH_SIZE]).frames)
@@ -186,9 +169,7 @@ def extraction_ratios(folder: Path, *, rounds: int, fps: float = 2.0) -> list[Ra
     extraction; the share of its time that lies within the encoder does not depend on it.
     """
     torch.set_num_threads(1)
-    film = folder / "film.mp4"
-    if not film.is_file():
-        make_film(film)
+    film = make_film(folder / "original-30.mp4")
     films = {f"v{number}": film for number in range(2)}
     slow = timm_frame_encoder("resnet18", pretrained=False)
     cheap = replace(slow, encode=channel_means, name="means", width=3)

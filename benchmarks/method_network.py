@@ -22,6 +22,7 @@ from sgear.models.causal_decoder import CausalBlock
 from sgear.models.sgear import SGear
 from sgear.torchvision_guard import guard_torchvision
 from sgear.training.step import TrainStep
+from sgear.video.colours import no_colour
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +120,7 @@ def make_batch(sizes: Sizes, device: torch.device) -> Batch:
     shape = (sizes.num_clips, sizes.num_steps)
     return {
         "clip": torch.randn(*shape, sizes.feature_dim, generator=generator).to(device),
+        "colour": no_colour().expand(sizes.num_clips, -1, -1).to(device),
         "exists": torch.ones(shape, dtype=torch.bool, device=device),
         "target": torch.randint(sizes.num_actions, shape[:1], generator=generator).to(device),
         "step_labels": torch.randint(sizes.num_actions, shape, generator=generator).to(device),

@@ -22,7 +22,6 @@ from data_video import video_ratios
 from rich.console import Console
 from rich.table import Table
 
-
 GROUPS = {"video": video_ratios, "loader": loader_ratios, "features": feature_ratios}
 
 

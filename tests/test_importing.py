@@ -21,11 +21,11 @@ from sgear.config.network import build_network
 from sgear.config.schema import ExperimentConfig
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError, RunError
+from sgear.evaluation import evaluate_horizons, evaluate_run
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
 from sgear.importing import import_weights
 from sgear.models.pretrained import load_model
-from sgear.pipeline import evaluate_horizons, evaluate_run
 from sgear.predictions import Predictions
 from sgear.training.run import read_json
 

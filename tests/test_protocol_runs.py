@@ -12,10 +12,11 @@ from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig,
 from sgear.datasets.kitchen import KitchenConfig
 from sgear.datasets.kitchen.build import build_kitchen
 from sgear.errors import ConfigError, PredictionError
+from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict_split
 from sgear.losses import ObjectiveConfig
 from sgear.models import ModelConfig
 from sgear.models.config import DecoderConfig, EncoderConfig
-from sgear.pipeline import evaluate_horizons, evaluate_run, make_report, predict_split, train_run
+from sgear.pipeline import train_run
 from sgear.predictions import Predictions
 from sgear.timing import AnticipationProtocol, VJepaProtocol
 from sgear.training.config import OptimConfig, RuntimeConfig

@@ -12,8 +12,9 @@ from sgear.config.compose import save_config
 from sgear.config.published import published_model
 from sgear.config.schema import ExperimentConfig, InitConfig
 from sgear.errors import ConfigError
+from sgear.evaluation import class_prior
 from sgear.models.pretrained import TrainedModel, save_model
-from sgear.pipeline import class_prior, open_run
+from sgear.pipeline import open_run
 from sgear.training.provenance import collect_provenance
 from sgear.training.run import RunDirectory, write_json
 

@@ -47,7 +47,7 @@ _VIT = [
 @cache
 def configs() -> dict[str, ExperimentConfig]:
     """Recipes of the published data sets and of own data; first what others start from."""
-    stored = ("spatialcnn", "accelerometer")
+    stored = ("spatialcnn", "accelerometer", "fused")
     names = [
         name
         for name in list_experiments()

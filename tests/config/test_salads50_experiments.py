@@ -4,14 +4,18 @@ from sgear.config import compose_experiment, list_experiments
 from sgear.errors import ConfigError
 
 EXPERIMENTS = [
-    name for name in list_experiments() if name.startswith(("salads50/spatialcnn", "salads50/accelerometer"))
+    name
+    for name in list_experiments()
+    if name.startswith(("salads50/spatialcnn", "salads50/accelerometer", "salads50/fused"))
 ]
 
 
-def test_the_four_rows_exist():
+def test_the_six_experiments_exist():
     assert EXPERIMENTS == [
         "salads50/accelerometer",
         "salads50/accelerometer_avt",
+        "salads50/fused",
+        "salads50/fused_avt",
         "salads50/spatialcnn",
         "salads50/spatialcnn_avt",
     ]
@@ -25,7 +29,7 @@ def test_every_experiment_composes(name):
     assert config.model.encoder.recogniser
 
 
-@pytest.mark.parametrize("features", ["spatialcnn", "accelerometer"])
+@pytest.mark.parametrize("features", ["spatialcnn", "accelerometer", "fused"])
 def test_avt_and_sgear_have_the_same_budget(features):
     sgear, avt = (compose_experiment([f"experiment=salads50/{features}{suffix}"]) for suffix in ("", "_avt"))
     assert (sgear.model.name, avt.model.name) == ("sgear", "avt")

@@ -1,5 +1,7 @@
 """A clip that cannot be read is an error with its name, or an empty sample; nothing else is ever passed over."""
 
+import os
+
 import pytest
 import torch
 from feature_lookups import FEATURES, LABELS, PROTOCOL, SEGMENTS, Failing
@@ -105,3 +107,8 @@ def test_batches_carry_the_reasons_in_their_order():
 def test_other_words_for_on_error_are_refused():
     with pytest.raises(ConfigError, match=r"source\.on_error='ignore' is unknown; choose stop or skip"):
         checked_on_error("ignore")
+
+
+def test_a_loader_has_no_more_processes_than_there_are_cores():
+    loader = make_loader(samples(FeatureSource(FEATURES)), batch_size=1, num_workers=10_000)
+    assert 1 <= loader.num_workers <= len(os.sched_getaffinity(0))

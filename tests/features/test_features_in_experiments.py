@@ -12,9 +12,10 @@ from sgear.config.build import build_data, load_features
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.kitchen.table import load_kitchen_features
 from sgear.errors import ConfigError, FeatureError
+from sgear.evaluation import evaluate_run
 from sgear.features import FeatureStoreWriter, LmdbFeatures, LmdbLayout, MultiFeatures
 from sgear.features.lmdb_export import export_store
-from sgear.pipeline import evaluate_run, train_run
+from sgear.pipeline import train_run
 
 KITCHEN = KitchenConfig(
     num_train_videos=3, num_validation_videos=2, num_participants=3, num_unseen_participants=1, actions_per_video=10

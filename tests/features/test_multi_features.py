@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sgear.data import FeatureSource
 from sgear.errors import FeatureError
 from sgear.features import FeatureTable, LmdbFeatures, MultiFeatures, VideoFeatures
+from sgear.features.multi import side_by_side
 
 
 def clock(fps: float, first_s: float = 0.0, video_id: str = "v", width: int = 1) -> FeatureTable:
@@ -77,3 +78,20 @@ def test_random_rows_of_two_stores_are_concatenated(tmp_path):
     stores = [make_store(tmp_path / str(n), {"v": (times_s, random_rows(40, seed=n))}) for n in range(2)]
     features, _ = MultiFeatures({"a": stores[0], "b": stores[1]})["v"].read(times_s)
     assert np.array_equal(features, np.concatenate([random_rows(40, seed=0), random_rows(40, seed=1)], axis=1))
+
+
+def test_kinds_in_memory_with_equal_times_become_one_table_in_memory():
+    joined = side_by_side({"camera": clock(3.0, width=2), "accelerometer": clock(3.0)})
+    assert isinstance(joined, FeatureTable)
+    assert joined.width == 3
+    assert joined["v"].features[4].tolist() == [pytest.approx(4 / 3)] * 3
+
+
+def test_kinds_in_memory_with_their_own_times_are_read_one_by_one():
+    assert isinstance(side_by_side({"camera": clock(3.0), "accelerometer": clock(4.0)}), MultiFeatures)
+
+
+def test_a_video_that_one_kind_in_memory_lacks_is_not_in_the_joint_table():
+    both = VideoFeatures(np.arange(3.0), np.ones((3, 1), dtype=np.float32), "x")
+    joined = side_by_side({"camera": FeatureTable({"v": both, "w": both}), "accelerometer": FeatureTable({"v": both})})
+    assert joined.video_ids == ["v"]

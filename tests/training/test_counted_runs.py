@@ -16,9 +16,10 @@ from sgear.data import AnnotationSource, StepLabels
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError
+from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
 from sgear.models.counted import CountedActions
 from sgear.models.pretrained import load_model
-from sgear.pipeline import evaluate_horizons, evaluate_run, predict_split, train_run
+from sgear.pipeline import train_run
 from sgear.predictions import Predictions
 from sgear.timing import AnticipationProtocol, protocol_from_dict
 from sgear.training.counting import ORACLE_CAVEAT

@@ -12,10 +12,11 @@ from sgear.config.network import build_network
 from sgear.data import collate
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.errors import ConfigError, RunError
+from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
 from sgear.models.rulstm_branch import RulstmBranch
-from sgear.pipeline import evaluate_horizons, evaluate_run, predict_split, train_run
+from sgear.pipeline import train_run
 from sgear.predictions import Predictions
 from sgear.timing import AnticipationProtocol
 from sgear.training.run import RunDirectory

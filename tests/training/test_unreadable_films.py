@@ -20,8 +20,9 @@ from sgear.config.schema import DatasetConfig
 from sgear.data.loading import make_loader, whole_batches
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import RunError, VideoError
+from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
 from sgear.features import FeatureStore
-from sgear.pipeline import evaluate_horizons, evaluate_run, predict_split, train_run
+from sgear.pipeline import train_run
 from sgear.predictions import Predictions
 from sgear.predictions.skipped import skipped_of
 from sgear.training.run import RunDirectory, read_json

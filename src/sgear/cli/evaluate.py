@@ -14,7 +14,7 @@ from sgear.config.compose import load_run_config
 from sgear.data.unreadable import OnError, checked_on_error
 from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, RunError
-from sgear.pipeline import evaluate_horizons, evaluate_run, make_report, predict_split
+from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict_split
 from sgear.predictions import Predictions
 from sgear.predictions.skipped import skipped_of
 from sgear.timing import AnticipationProtocol, VJepaProtocol, WindowProtocol, protocol_from_dict

@@ -10,7 +10,7 @@ from sgear.data.unreadable import SKIP_HINT, OnError, is_unreadable
 from sgear.errors import ConfigError, FeatureError
 from sgear.features.lmdb import LmdbFeatures
 from sgear.features.lmdb_layout import LmdbLayout
-from sgear.features.multi import MultiFeatures
+from sgear.features.multi import MultiFeatures, side_by_side
 from sgear.features.opening import find_features, is_stored, open_features
 from sgear.features.table import FeatureTable, StoredFeatures
 
@@ -47,7 +47,7 @@ def read_features(
         tables[name] = open_features(find_features(name, roots), layout) if own is None else own
     if layout != LmdbLayout() and not any(isinstance(table, LmdbFeatures) for table in tables.values()):
         raise ConfigError(f"{_describe(source)} has no effect: source.features={source.features!r} is no LMDB")
-    return MultiFeatures(tables) if len(tables) > 1 else tables[names[0]]
+    return side_by_side(tables) if len(tables) > 1 else tables[names[0]]
 
 
 def _layout(source: SourceConfig) -> LmdbLayout:

@@ -6,6 +6,7 @@ mend travels as a value in the place of its batch, and is raised where the batch
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -63,7 +64,7 @@ def make_loader(
     Args:
         samples: The data set.
         batch_size: Clips per batch.
-        num_workers: Loader processes; 0 reads in this one.
+        num_workers: Loader processes, at most one per core; 0 reads in this one.
         sampler: Order. Default: that of the data set.
         generator: Source of the seeds of the workers. Default: torch's global one.
     """
@@ -72,9 +73,14 @@ def make_loader(
         batch_size=batch_size,
         sampler=sampler,
         collate_fn=_collate,
-        num_workers=num_workers,
+        num_workers=min(num_workers, _num_cores()),
         generator=generator,
     )
+
+
+def _num_cores() -> int:
+    # A recipe names the processes of a large machine. More than there are cores only make torch warn.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def whole_batches(batches: Iterable[Batch | Failure]) -> Iterator[Batch]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import FeatureError
-from sgear.features.table import StoredFeatures, StoredVideo
+from sgear.features.table import FeatureTable, StoredFeatures, StoredVideo, VideoFeatures
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,30 @@ class MultiVideo:
     def covers(self, timestamps_s: NDArray[np.float64]) -> NDArray[np.bool_]:
         """See `StoredVideo.covers`; every modality must be there."""
         return np.logical_and.reduce([part.covers(timestamps_s) for part in self.parts])
+
+
+def side_by_side(modalities: Mapping[str, StoredFeatures]) -> StoredFeatures:
+    """Return several kinds of features as one; in memory where all are, with rows at the same times.
+
+    Args:
+        modalities: Features by name, in the order in which they stand in a clip.
+
+    Raises:
+        ValueError: If there is none.
+        FeatureError: If kinds in memory have no video in common.
+    """
+    tables = [table for table in modalities.values() if isinstance(table, FeatureTable)]
+    if not modalities or len(tables) < len(modalities):
+        return MultiFeatures(modalities)
+    common = sorted(set.intersection(*(set(table.video_ids) for table in tables)))
+    joined: dict[str, VideoFeatures] = {}
+    for video_id in common:
+        parts = [table[video_id] for table in tables]
+        if not all(np.array_equal(part.times_s, parts[0].times_s) for part in parts):
+            return MultiFeatures(modalities)
+        rows = np.concatenate([part.features for part in parts], axis=1)
+        joined[video_id] = VideoFeatures(parts[0].times_s, rows, " + ".join(part.origin for part in parts))
+    return FeatureTable(joined)
 
 
 class MultiFeatures:

@@ -45,7 +45,7 @@ class RuntimeConfig:
     Args:
         device: `auto`, `cpu` or `cuda`.
         precision: `fp32` or `bf16` (autocast).
-        num_workers: Loader processes; 0 reads in the training process.
+        num_workers: Loader processes in training and evaluation, at most one per core; 0 reads in the main process.
         checkpoint_every: Steps between two checkpoints; 0 saves at the end of each epoch only.
         evaluate_every: Epochs between two evaluations on the validation set; 0 evaluates at the end only.
         resume: Go on from the newest checkpoint of the run directory.

@@ -55,7 +55,10 @@ def run_model(
         SgearError: If a clip cannot be read and the data set stops at errors.
         RunError: If it goes on at errors and no clip at all can be read.
     """
-    loader = accelerator.prepare_data_loader(make_loader(dataset, batch_size=batch_size, num_workers=num_workers))
+    # Its own generator: an evaluation between two epochs must not move the dropout of the next.
+    loader = accelerator.prepare_data_loader(
+        make_loader(dataset, batch_size=batch_size, num_workers=num_workers, generator=torch.Generator())
+    )
     was_training = model.training
     model.eval()
     rows: list[Tensor] = []

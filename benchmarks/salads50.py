@@ -104,7 +104,7 @@ def baselines(split: int, features: str) -> Iterator[tuple[str, Predictions]]:
     c = choose_c(split, features)
     logits: dict[str, NDArray[np.float32]] = {
         "frequency": frequency_logits(data.benchmark.train, len(validation)),
-        "Markov on the recognised past": MarkovBaseline().fit(train).logits(validation),
+        "Markov on the recognised past": MarkovBaseline().fit(train, data.benchmark.train).logits(validation),
         "pooled logistic regression": PooledRegression(inverse_regularization=c).fit(train).logits(validation),
     }
     for name, values in logits.items():

@@ -2,11 +2,19 @@
 
 import os
 import signal
+import threading
 import time
 
 
+class TwoPartError(Exception):
+    """An error that does not unpickle: its constructor takes more than its message."""
+
+    def __init__(self, place, reason):
+        super().__init__(f"{place}: {reason}")
+
+
 def double(job, tell):
-    """Return twice the job; -1 ends the process, -2 kills it, -3 raises."""
+    """Return twice the job; -1 ends the process, -2 kills it, -3 to -5 raise, -6 returns what does not pickle."""
     tell(float(job))
     if job == -1:
         os._exit(7)
@@ -14,6 +22,12 @@ def double(job, tell):
         os.kill(os.getpid(), signal.SIGKILL)
     if job == -3:
         raise ValueError("wrong job")
+    if job == -4:
+        raise TwoPartError("here", "two parts")
+    if job == -5:
+        raise ValueError("holds a lock", threading.Lock())
+    if job == -6:
+        return threading.Lock()
     return 2 * job
 
 

@@ -46,3 +46,21 @@ def test_workers_tidy_up_when_the_results_are_given_up(tmp_path):
 def test_no_workers_are_refused():
     with pytest.raises(ValueError, match="at least 1"):
         next(run_jobs(double, [1], num_workers=0))
+
+
+@pytest.mark.parametrize(
+    ("job", "message"), [(-4, "TwoPartError: here: two parts"), (-5, "ValueError: \\('holds a lock'")]
+)
+def test_exception_that_cannot_be_sent_arrives_with_its_traceback(job, message):
+    with pytest.raises(RuntimeError, match=message) as error:
+        list(run_jobs(double, [1, job], num_workers=2))
+    assert "crashing_work.py" in str(error.value)
+
+
+def test_result_that_cannot_be_sent_says_so():
+    with pytest.raises((TypeError, RuntimeError), match="cannot pickle"):
+        list(run_jobs(double, [1, -6], num_workers=2))
+
+
+def test_worker_killed_by_a_signal_without_a_name_is_described():
+    assert "was killed by signal 40" in str(LostWorker(-40))

@@ -256,14 +256,19 @@ def evaluate_horizons(path: Path, tau_a_s: Sequence[float], *, on_error: OnError
         names.add(benchmark.name)
     scores = {f"{each_s:g}": score(table)["overall"] for each_s, table in tables.items()}
     skipped = merge_skipped(skipped_of(table.provenance) for table in tables.values())
+    caveats = list(
+        dict.fromkeys(text for table in tables.values() for text in caveats_of(table.protocol, [table.provenance]))
+    )
     result: dict = {
         "benchmark": ", ".join(names),
-        "is_benchmark": not skipped,
+        "is_benchmark": not (skipped or caveats),
         "trained_tau_a_s": trained.tau_a_s,
         "scores": scores,
         "time_to_action_s": score_horizons(list(tables.values()))["action"].time_to_action5_s,
     }
     if skipped:
         result[KEY] = skipped
+    if caveats:
+        result["caveat"] = ". ".join(caveats)
     write_json(run.horizons, result)
     return result

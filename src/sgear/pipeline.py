@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from sgear.config.build import build_data
 from sgear.config.compose import load_run_config, save_config
 from sgear.config.network import build_network, build_objective
 from sgear.config.schema import ExperimentConfig, InitConfig
+from sgear.config.stored import skipped_of_encoders
 from sgear.data import RecognitionDataset
 from sgear.errors import ConfigError, RunError
 from sgear.evaluation import class_prior, make_report, predict
@@ -45,7 +45,10 @@ def open_run(config: ExperimentConfig) -> RunDirectory:
         RunError: If a run of this name exists, or there is nothing to go on with.
         ConfigError: If the settings are not those of the run to go on with.
     """
-    run = RunDirectory(Path(config.output_root) / config.name)
+    name = Path(config.name)
+    if not config.name.strip() or name.is_absolute() or ".." in name.parts or name == Path("."):
+        raise ConfigError(f"name={config.name!r} must be the name of a folder under output_root={config.output_root}")
+    run = RunDirectory(Path(config.output_root) / name)
     has_state = bool(list_checkpoints(run.checkpoints)) or run.model.is_dir()
     if has_state and not config.runtime.resume:
         raise RunError(
@@ -55,8 +58,7 @@ def open_run(config: ExperimentConfig) -> RunDirectory:
     if config.runtime.resume:
         _check_resumable(run, config)
     elif run.path.exists():
-        # Nothing was saved here yet: what a run that died before its first checkpoint left behind.
-        shutil.rmtree(run.path)
+        run.clear()
     return run
 
 
@@ -97,7 +99,7 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     model, notes = build_network(config, data)
     for note in notes:
         say(f"initialised {note}")
-    inherited = _inherited(config.init)
+    inherited = merge_skipped([inherited_skips(config.init), skipped_of_encoders(data.features)])
     objective = build_objective(config, data)
     log_prior = class_prior(data.benchmark.train)
     provenance = collect_provenance() | {"name": config.name, "model": config.model.name, "seed": config.seed}
@@ -124,7 +126,7 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
         return {name: value for name, value in numbers.items() if not name.startswith("num_")}
 
     if isinstance(model, CountedActions):
-        result = fit_by_counting(model, data.train.segments, runtime=config.runtime, run=run)
+        result = fit_by_counting(model, data.benchmark.train, runtime=config.runtime, run=run)
     else:
         result = fit(
             model,
@@ -164,15 +166,19 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     return run
 
 
-def _inherited(init: InitConfig) -> Skipped:
+def inherited_skips(init: InitConfig) -> Skipped:
     """Return what could not be read when that was made from which a run starts; by its name, not by split."""
     runs = [RunDirectory(Path(name)) for name in (init.run, *init.branches) if name]
-    missed = {run.name: skipped_of(read_json(run.provenance)) for run in runs if run.provenance.is_file()}
-    reasons = {f"start from {name}": _by_uid(skipped) for name, skipped in missed.items()}
+    # One by one: branches of different parents may have one name.
+    found = [
+        {f"start from {run.name}": _by_uid(skipped_of(read_json(run.provenance)))}
+        for run in runs
+        if run.provenance.is_file()
+    ]
     if init.visual_prototypes:
         path = Path(init.visual_prototypes)
-        reasons[f"start from {path.name}"] = VisualPrototypes.load(path).skipped
-    return merge_skipped([reasons])
+        found.append({f"start from {path.name}": VisualPrototypes.load(path).skipped})
+    return merge_skipped(found)
 
 
 def _by_uid(skipped: Skipped) -> dict[str, str]:

@@ -7,12 +7,15 @@ on; and when this process stops, for whatever reason, its workers end and tidy u
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
@@ -36,8 +39,16 @@ class LostWorker:
 
     def __str__(self) -> str:
         code = self.exit_code or 0
-        reason = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        reason = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
         return f"the process that worked on it {reason}; it may need more memory, or crash the decoder"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        # Real-time signals have numbers only.
+        return f"signal {number}"
 
 
 class FilmBoard:
@@ -84,7 +95,7 @@ def run_jobs(
 
     Args:
         work: Function of a module, called with a job and a function that reports how far it is. An exception in it
-            ends everything; it is raised here.
+            ends everything; it is raised here, as a RuntimeError with its traceback where it cannot be sent.
         jobs: What to do, in this order.
         num_workers: Number of processes; 1 works in this one.
         progress: Called with the index of a job and what its work reported.
@@ -197,14 +208,25 @@ def _serve(pipe: Connection, work: Work[Job, Result]) -> None:
         while True:
             job = pipe.recv()
             try:
-                message: tuple[str, object] = ("done", work(job, lambda value: pipe.send(("progress", value))))
+                message = ForkingPickler.dumps(("done", work(job, lambda value: pipe.send(("progress", value)))))
             except Exception as err:
                 # Whatever it is, it is raised where the results are awaited.
-                message = ("error", err)
-            pipe.send(message)
+                message = ForkingPickler.dumps(("error", _sendable(err)))
+            pipe.send_bytes(message)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         # The process that gave the jobs is gone.
         return
+
+
+def _sendable(err: Exception) -> Exception:
+    """Return the exception itself where the other side will get it as it is."""
+    try:
+        received = pickle.loads(pickle.dumps(err))  # noqa: S301 - its own bytes
+        is_same = type(received) is type(err) and str(received) == str(err)
+    except Exception:
+        # Locks and files do not pickle; a constructor with other arguments than `args` does not unpickle.
+        is_same = False
+    return err if is_same else RuntimeError("".join(traceback.format_exception(err)))
 
 
 def _leave(number: int, frame: object) -> None:

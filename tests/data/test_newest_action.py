@@ -7,6 +7,7 @@ from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.from_labels(["cut onion", "peel onion", "wash pan"])
+# The second starts and ends within the first.
 SPANS = [(1.0, 6.0, 0), (3.0, 4.0, 1), (8.0, 9.0, 2)]
 
 
@@ -32,9 +33,14 @@ def test_the_newest_action_equals_a_loop_over_the_segments(last_s, length_s):
     first_s = last_s - length_s
     newest = -1
     for start, stop, action in SPANS:
-        if start <= last_s + 1e-6:
-            newest = action if stop > first_s else -1
+        if start <= last_s + 1e-6 and stop > first_s:
+            newest = action
     assert labels().newest("v", first_s=first_s, last_s=last_s) == newest
+
+
+def test_a_longer_action_is_still_the_newest_after_a_shorter_one_inside_it():
+    assert labels().newest("v", first_s=3.5, last_s=5.5) == 1
+    assert labels().newest("v", first_s=4.5, last_s=5.5) == 0
 
 
 def test_a_video_without_segments_has_no_newest_action():

@@ -55,7 +55,8 @@ def test_an_explicit_folder_wins_over_the_data_folder(data: Path, tmp_path: Path
 
 @pytest.mark.parametrize("name", [name for name in dataset_names() if name != "csv"])
 def test_a_missing_data_set_names_the_places_and_the_source(data: Path, name: str) -> None:
-    with pytest.raises(AnnotationError, match=rf"{name}: no \S+ in {data}.*Get the files from .*SGEAR_DATA"):
+    message = rf"{name}: no \S+ in {data}.*Get the files from .*SGEAR_DATA.*--root .*dataset\.root="
+    with pytest.raises(AnnotationError, match=message):
         load_dataset(name)
 
 

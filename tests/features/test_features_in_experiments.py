@@ -1,6 +1,7 @@
 """Stored features through configuration, training and evaluation."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,22 @@ def test_settings_of_lmdbs_without_an_lmdb_have_no_effect(root):
 def test_settings_of_stored_features_have_no_effect_on_films():
     with pytest.raises(ConfigError, match=r"source\.feature_roots=\['x'\] has no effect with source\.kind=video"):
         compose_experiment(["experiment=kitchen/sgear", "source.feature_roots=[x]"])
+
+
+@pytest.mark.parametrize("features", ["torn", "torn+rgb"])
+def test_a_model_on_features_of_an_encoder_that_skipped_clips_is_no_benchmark_number(root, features, tmp_path):
+    table = load_kitchen_features(root / "kitchen")
+    made_by = replace(MADE_BY, skipped={"train": {"k_7": "torn film"}, "validation": {"k_9": "no film"}})
+    writer = FeatureStoreWriter(tmp_path / "torn", made_by, width=64)
+    for video_id in table.video_ids:
+        writer.write(video_id, table[video_id].times_s, table[video_id].features)
+    writer.finish()
+    width = 64 * len(features.split("+"))
+    settings = [f"dataset.root={root / 'kitchen'}", f"source.feature_roots=[{tmp_path}]"]
+    run = train_run(experiment(tmp_path, features, width, *settings))
+    for report in (json.loads(run.report.read_text()), evaluate_run(run.path)):
+        assert report["is_benchmark"] is False
+        assert report["skipped"] == {
+            "train of features torn": {"k_7": "torn film"},
+            "validation of features torn": {"k_9": "no film"},
+        }

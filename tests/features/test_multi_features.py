@@ -4,6 +4,7 @@ from feature_examples import make_lmdb, make_store, random_rows, rulstm_entries
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sgear.config.stored import require_videos
 from sgear.data import FeatureSource
 from sgear.errors import FeatureError
 from sgear.features import FeatureTable, LmdbFeatures, MultiFeatures, VideoFeatures
@@ -91,7 +92,11 @@ def test_kinds_in_memory_with_their_own_times_are_read_one_by_one():
     assert isinstance(side_by_side({"camera": clock(3.0), "accelerometer": clock(4.0)}), MultiFeatures)
 
 
-def test_a_video_that_one_kind_in_memory_lacks_is_not_in_the_joint_table():
+@pytest.mark.parametrize("others", ["v", "u"], ids=["one video in common", "none in common"])
+def test_the_kind_in_memory_that_a_video_lacks_is_named(others):
     both = VideoFeatures(np.arange(3.0), np.ones((3, 1), dtype=np.float32), "x")
-    joined = side_by_side({"camera": FeatureTable({"v": both, "w": both}), "accelerometer": FeatureTable({"v": both})})
-    assert joined.video_ids == ["v"]
+    camera, accelerometer = FeatureTable({"v": both, "w": both}), FeatureTable({others: both})
+    joined = side_by_side({"camera": camera, "accelerometer": accelerometer})
+    assert joined.video_ids == [video_id for video_id in ["v"] if others == "v"]
+    with pytest.raises(FeatureError, match=r"'w' has no features of modality accelerometer \(it has camera\)"):
+        require_videos(joined, ["w"], "camera+accelerometer")

@@ -14,6 +14,7 @@ from feature_examples import MADE_BY, random_rows
 from sgear.claims import Claims
 from sgear.errors import FeatureError
 from sgear.features import FeatureStore, FeatureStoreWriter
+from sgear.features.store_index import StoreDescription
 from sgear.features.store_writer import shard_of
 
 TIMES_S = np.arange(8) / 4
@@ -194,3 +195,27 @@ def test_a_store_can_be_read_while_it_is_filled(tmp_path):
     writer = make_writer(tmp_path)
     writer.write("a", TIMES_S, random_rows(8))
     assert FeatureStore(tmp_path).video_ids == ["a"]
+
+
+def test_a_store_without_skipped_segments_is_described_as_before_there_were_any(tmp_path):
+    writer = FeatureStoreWriter(tmp_path, MADE_BY, width=3)
+    assert writer.description.digest == "0f7e5e24a0b8"
+    assert "skipped" not in (tmp_path / "store.json").read_text()
+    assert StoreDescription.load(tmp_path) == writer.description
+
+
+def test_the_list_of_skipped_segments_is_kept_and_belongs_to_the_store(tmp_path):
+    skipped = {"train": {"v_1": "torn film"}}
+    FeatureStoreWriter(tmp_path, replace(MADE_BY, skipped=skipped), width=3)
+    assert StoreDescription.load(tmp_path).skipped == skipped
+    with pytest.raises(FeatureError, match=r"made otherwise: skipped is \{'train': \{'v_1': 'torn film'\}\}, not \{\}"):
+        FeatureStoreWriter(tmp_path, MADE_BY, width=3)
+
+
+@pytest.mark.parametrize("found", [[], {"train": ["v_1"]}, {"train": {"v_1": 3}}])
+def test_a_damaged_list_of_skipped_segments_is_refused(found, tmp_path):
+    FeatureStoreWriter(tmp_path, replace(MADE_BY, skipped={"train": {"v_1": "torn film"}}), width=3)
+    path = tmp_path / "store.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "skipped": found}))
+    with pytest.raises(FeatureError, match=r"damaged description.*skipped segments by split and uid"):
+        StoreDescription.load(tmp_path)

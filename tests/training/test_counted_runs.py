@@ -1,5 +1,6 @@
 """Counted baselines through the pipeline of every other model: trained, evaluated, compared, fused, reported."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -200,3 +201,31 @@ def test_a_source_that_nothing_is_read_of_shows_no_action(root):
     benchmark = load_benchmark(config.dataset)
     source = AnnotationSource(StepLabels(benchmark.timeline), num_steps=2, is_read=False)
     assert source.read(benchmark.validation.video_ids[0], np.array([20.0, 21.0]), None).steps.tolist() == [[0], [0]]
+
+
+def test_actions_that_nothing_can_be_seen_before_are_counted(tmp_path):
+    rows = ["video,split,start,stop,label", "a,train,0,4,x", "a,train,5,6,y", "b,validation,2,4,x"]
+    (tmp_path / "own.csv").write_text("\n".join([*rows, "b,validation,5,6,y"]) + "\n")
+    assert import_own(tmp_path / "own.csv", tmp_path / "own").is_accepted
+    data = ["experiment=kitchen/last_action", "dataset.name=csv", f"dataset.root={tmp_path / 'own'}"]
+    shared = [*data, f"output_root={tmp_path}", "runtime.device=cpu"]
+    probs = {}
+    for name in ("last_action", "frequency"):
+        smoothing = ["model.counts.smoothing=1e-6"] if name == "last_action" else []
+        run = train_run(compose_experiment([*shared, f"model.name={name}", f"name={name}", *smoothing]))
+        model = load_model(run.model).model
+        assert isinstance(model, CountedActions)
+        probs[name] = model.log_probs.exp().numpy()
+    x, y = 0, 1
+    # Row 0 is the start of a video, row x + 1 what follows x.
+    assert probs["last_action"][[0, x + 1], [x, y]] == pytest.approx(1.0, abs=1e-3)
+    assert probs["frequency"][0] == pytest.approx(0.5)
+
+
+def test_an_oracle_is_no_benchmark_number_anywhere(last_action: RunDirectory, frequency: RunDirectory):
+    horizons = evaluate_horizons(last_action.path, [1.0, 2.0])
+    compared = CliRunner().invoke(app, ["compare", str(last_action.path), str(last_action.path), "--json"])
+    for numbers in (read_json(last_action.report), horizons, json.loads(compared.stdout)):
+        assert numbers["is_benchmark"] is False
+        assert ORACLE_CAVEAT in (numbers.get("caveat") or " ".join(numbers["caveats"]))
+    assert evaluate_horizons(frequency.path, [1.0])["is_benchmark"] is True

@@ -302,7 +302,7 @@ def test_fusing_and_comparing_with_a_whole_run_keeps_the_list(skipping_run, heal
     assert listed(document["skipped"][1]) == hurt[1]
 
 
-def test_features_of_such_a_run_say_so_in_their_store(skipping_run, healthy, tmp_path):
+def test_features_of_such_a_run_say_so_in_their_store(skipping_run, healthy, hurt, tmp_path):
     extract_features(
         [broken.film(healthy, "P01_01")],
         str(skipping_run),
@@ -317,7 +317,9 @@ def test_features_of_such_a_run_say_so_in_their_store(skipping_run, healthy, tmp
         weights=None,
         pretrained=True,
     )
-    assert "not a benchmark number" in FeatureStore(tmp_path / "store").description.encoder
+    description = FeatureStore(tmp_path / "store").description
+    assert "not a benchmark number" in description.encoder
+    assert listed(description.skipped) == {"train": hurt[1]["train"]}
 
 
 def test_a_run_that_starts_from_one_with_skipped_clips_is_no_benchmark_number(skipping_run, healthy, tmp_path):

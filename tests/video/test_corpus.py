@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from sgear.errors import VideoError
-from sgear.video.corpus import find_films, list_films, needs_rate, scan_films
+from sgear.video import corpus
+from sgear.video.corpus import find_films, is_frame_folder, list_films, needs_rate, scan_films
+
+_SCANDIR = os.scandir
 
 
 def touch(path: Path) -> Path:
@@ -133,34 +136,81 @@ def test_case_of_an_id_counts(tmp_path):
         find_films(["P01_01"], [tmp_path])
 
 
-def test_a_search_never_lists_a_folder_of_pictures_to_its_end(tmp_path, monkeypatch):
-    pictures(tmp_path / "asked", 300)
-    pictures(tmp_path / "other", 300)
-    num_read = 0
-    scandir = os.scandir
+def test_pictures_that_are_links_are_not_followed_one_by_one(tmp_path, monkeypatch):
+    film = tmp_path / "film"
+    film.mkdir()
+    for picture in pictures(tmp_path / ".disk", 300).iterdir():
+        (film / picture.name).symlink_to(picture)
+    follow, followed = corpus._leads_to_folder, []
+    monkeypatch.setattr(corpus, "_leads_to_folder", lambda entry: followed.append(entry) or follow(entry))
+    assert find_films(["film"], [tmp_path]) == {"film": film}
+    assert 0 < len(followed) < 50
 
-    class Counting:
-        def __init__(self, path):
-            self.entries = scandir(path)
 
-        def __enter__(self):
-            return self
+class Sorted:
+    """A listing in the order of names, which that of a disk need not be."""
 
-        def __exit__(self, *error):
-            self.entries.close()
+    def __init__(self, path):
+        with _SCANDIR(path) as entries:
+            self.entries = sorted(entries, key=lambda entry: entry.name)
 
-        def __iter__(self):
-            return self
+    def __enter__(self):
+        return iter(self.entries)
 
-        def __next__(self):
-            nonlocal num_read
-            entry = next(self.entries)
-            num_read += 1
-            return entry
+    def __exit__(self, *error):
+        return None
 
-    monkeypatch.setattr(os, "scandir", Counting)
-    assert list(find_films(["asked"], [tmp_path])) == ["asked"]
-    assert num_read < 100
+
+@pytest.mark.parametrize("name", ["z/P01_01.mp4", "z.MP4", "z.tar"])
+def test_many_stills_before_a_film_do_not_hide_it(tmp_path, monkeypatch, name):
+    folder = pictures(tmp_path / "videos", 200)
+    film = touch(folder / name)
+    monkeypatch.setattr(os, "scandir", Sorted)
+    assert find_films([film.stem], [tmp_path]) == {film.stem: film}
+    assert list_films([folder]) == {film.stem: film}
+    assert list(scan_films(tmp_path)) == [film.stem]
+
+
+def _denied(path):
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    touch(tmp_path / "v.mp4")
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    monkeypatch.setattr(os, "scandir", lambda path: _denied(path) if Path(path) == closed else _SCANDIR(path))
+    for search in (scan_films, is_frame_folder):
+        with pytest.raises(VideoError, match=rf"{closed}: cannot be looked into \(Permission denied\)"):
+            search(tmp_path if search is scan_films else closed)
+
+
+def test_the_lost_and_found_of_a_disk_is_passed_over(tmp_path, monkeypatch):
+    film = touch(tmp_path / "v.mp4")
+    lost = tmp_path / "lost+found"
+    lost.mkdir()
+    monkeypatch.setattr(os, "scandir", lambda path: _denied(path) if Path(path) == lost else _SCANDIR(path))
+    assert scan_films(tmp_path) == {"v": [film]}
+
+
+def test_a_path_below_a_closed_folder_is_a_video_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_dir", _denied)
+    for ask in (scan_films, needs_rate, lambda path: list_films([path]), lambda path: find_films(["v"], [path])):
+        with pytest.raises(VideoError, match="cannot be looked into"):
+            ask(tmp_path / "film")
+
+
+def test_a_link_to_itself_is_no_folder(tmp_path):
+    film = touch(tmp_path / "v.mp4")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert scan_films(tmp_path) == {"v": [film]}
+
+
+def test_a_film_that_is_a_link_to_itself_is_found_beside_another_one(tmp_path):
+    film = touch(tmp_path / "v.avi")
+    loop = tmp_path / "v.mp4"
+    loop.symlink_to(loop)
+    assert scan_films(tmp_path) == {"v": [film, loop]}
 
 
 def test_films_are_listed_from_folders_and_by_name(tmp_path):

@@ -189,3 +189,68 @@ def test_an_archive_of_a_hundred_thousand_pictures_opens_in_seconds(tmp_path):
 def test_an_archive_is_not_sent_to_other_processes(tmp_path):
     with open_film(make_tar(tmp_path / "film.tar", range(1, 4)), frame_fps=FPS) as film, pytest.raises(TypeError):
         pickle.dumps(film)
+
+
+def _with_size_field(path: Path, position: int, field: bytes) -> None:
+    content = bytearray(path.read_bytes())
+    block = content[position : position + 512]
+    block[124:136] = field.ljust(12, b"\0")
+    block[148:156] = b" " * 8
+    block[148:156] = f"{sum(block):06o}\0 ".encode()
+    content[position : position + 512] = block
+    path.write_bytes(content)
+
+
+_NO_SIZES = [b"-0000001000", b"-1", b"+0000000010", b"0o10", b"1_0", b"9", "²".encode(), b"\xff" * 12]
+
+
+@pytest.mark.parametrize("field", _NO_SIZES)
+def test_a_size_that_is_no_plain_octal_number_ends_the_reading_at_once(tmp_path, monkeypatch, field):
+    path = make_tar(tmp_path / "film.tar", range(1, 4), layout=tarfile.USTAR_FORMAT)
+    with tarfile.open(path) as archive:
+        second = archive.getmembers()[1].offset
+    _with_size_field(path, second, field)
+    pread, reads = os.pread, []
+
+    def pread_few(*args):
+        reads.append(args)
+        assert len(reads) < 20, "the reading goes round in circles"
+        return pread(*args)
+
+    monkeypatch.setattr(os, "pread", pread_few)
+    with pytest.raises(VideoError, match=f"the header at byte {second} states no size"):
+        open_film(path, frame_fps=FPS)
+
+
+@pytest.mark.parametrize("size", ["²", "٣", "9" * 5000, "-512"], ids=["superscript", "arabic", "long", "negative"])
+def test_an_extended_size_that_is_no_plain_number_is_refused(tmp_path, size):
+    path = tmp_path / "film.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("frame_0000000001.jpg")
+        member.pax_headers = {"size": size}
+        archive.addfile(member)
+    with pytest.raises(VideoError, match="extended header states a size of"):
+        open_film(path, frame_fps=FPS)
+
+
+def test_an_extended_header_of_an_endless_length_is_refused(tmp_path):
+    path = tmp_path / "film.tar"
+    with tarfile.open(path, "w") as archive:
+        add_member(archive, "x", b"9" * 5000 + b" path=a\n")
+    content = bytearray(path.read_bytes())
+    content[156:157] = b"x"
+    path.write_bytes(content)
+    _with_size_field(path, 0, bytes(content[124:136]))
+    with pytest.raises(VideoError, match="an extended header is damaged"):
+        open_film(path, frame_fps=FPS)
+
+
+def test_a_tar_that_may_not_be_opened_is_a_video_error(tmp_path, monkeypatch):
+    path = make_tar(tmp_path / "film.tar", range(1, 4))
+
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(VideoError, match=r"film\.tar: the file cannot be read \(Permission denied\)"):
+        open_film(path, frame_fps=FPS)

@@ -1,5 +1,6 @@
 """Pictures in a folder or a tar file are a film: the same rule, and nothing in the place of what is missing."""
 
+import os
 import zlib
 from fractions import Fraction
 
@@ -253,3 +254,15 @@ def test_reading_after_closing_is_an_error(make):
     film.close()
     with pytest.raises(ValueError, match="closed"):
         film.frames_played_at([0.0])
+
+
+def test_a_folder_that_may_not_be_listed_is_a_video_error(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path / "film", range(1, 4))
+
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, refuse)
+    with pytest.raises(VideoError, match=r"film: the folder cannot be listed \(Permission denied\)"):
+        open_film(folder, frame_fps=FPS)

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from sgear.claims import Claims
 from sgear.errors import VideoError
 from sgear.files import partial_path
-from sgear.video import VideoReader
-from sgear.video.training_copy import CopySettings, copy_fault, is_copy, make_copy
+from sgear.video import VideoReader, training_copy
+from sgear.video.training_copy import CopySettings, TakenOverError, copy_fault, is_copy, make_copy
 from sgear.video.transcode import CLAIM_FOLDER, PlannedCopy, plan_copies, transcode
+from sgear.workers import LostWorker
 
 SMALL = CopySettings(short_side=24, gop=6)
 UNEVEN = [0.0, 0.1, 0.15, 0.6, 0.7, 1.5, 1.51, 1.9]
@@ -391,3 +392,59 @@ def _film_with_sound(path):
             container.mux(sound.encode(samples))
         container.mux(sound.encode())
     return path
+
+
+def test_half_written_copy_of_another_live_run_survives_a_lost_worker(films, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    theirs = partial_path(out / "P01_02.mp4")
+    theirs.parent.mkdir()
+    theirs.write_bytes(b"half")
+    claims = []
+
+    def lose(work, jobs, **options):
+        for idx, job in enumerate(jobs):
+            if job.copy.name == "P01_02.mp4":
+                claims.append(Claims(job.claim_folder, stale_s=900.0).take(job.claim_name))
+            yield idx, LostWorker(-9)
+
+    monkeypatch.setattr("sgear.video.transcode.run_jobs", lose)
+    ours = partial_path(out / "P01" / "P01_01.MP4")
+    ours.parent.mkdir()
+    ours.write_bytes(b"half")
+    assert len(_run(films, out).failures) == 2
+    assert theirs.exists()
+    assert claims[0].path.exists()
+    assert not ours.exists()
+
+
+def test_checking_a_copy_shows_that_its_worker_is_alive(tmp_path):
+    copy = make_film(tmp_path / "copy.mp4", steady(20), gop=5)
+    signs = []
+    times_s = [float(time_s) for time_s in steady(20)]
+    with VideoReader(copy) as film:
+        size = (film.height, film.width)
+    assert copy_fault(copy, times_s, size, 20, progress=lambda: signs.append(1)) is None
+    assert len(signs) == 20
+
+
+def test_sign_of_life_goes_on_while_film_and_copy_are_checked(films, tmp_path):
+    told_s = []
+    report = make_copy(films / "P01_02.avi", tmp_path / "copy.mp4", SMALL, progress=told_s.append)
+    # Once for each frame that is written, and once for each that is read again.
+    assert told_s.count(report.length_s) >= 1 + report.num_frames
+
+
+def test_copy_whose_half_written_file_vanished_counts_as_made_elsewhere(films, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    check = training_copy.copy_fault
+
+    def vanish(partial, *args, **options):
+        partial.unlink()
+        return check(partial, *args, **options)
+
+    monkeypatch.setattr(training_copy, "copy_fault", vanish)
+    result = _run(films, out)
+    assert sorted(result.elsewhere) == [out / "P01" / "P01_01.MP4", out / "P01_02.mp4"]
+    assert not result.failures
+    with pytest.raises(TakenOverError, match="another worker"):
+        make_copy(films / "P01_02.avi", out / "P01_02.mp4", SMALL)

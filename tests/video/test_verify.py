@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -182,3 +184,26 @@ def test_real_films_are_whole(real_data):
         check = _check(path, quick=path.stat().st_size > 2_000_000)
         assert check.problems == (), path.name
         assert missing_end(path, num_frames=None, end_s=0.5, period_s=0.03) is not None
+
+
+def test_film_that_cannot_be_read_does_not_end_the_check_of_others(tmp_path, monkeypatch):
+    films = [make_film(tmp_path / f"film{number}.mp4", steady(10)) for number in range(2)]
+    is_file = Path.is_file
+
+    def refuse_one(path):
+        if path == films[0]:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse_one)
+    closed, whole = verify_films([FilmToCheck(path) for path in films], quick=False, num_workers=1)
+    assert "cannot be read (Permission denied)" in closed.problems[0]
+    assert whole.problems == ()
+
+
+def test_broken_pipe_to_the_asking_process_is_no_fault_of_the_film(tmp_path):
+    def nobody_listens(seconds):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        verify_film(FilmToCheck(make_film(tmp_path / "film.mp4", steady(70))), quick=False, tell=nobody_listens)

@@ -1,14 +1,18 @@
 import os
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
+from av import error as av_error
 from coded_films import decode_all, make_film, number_in, numbers_in, played_at, steady
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sgear.errors import VideoError
 from sgear.video import FrameBatch, VideoReader
+from sgear.video.decoding import StreamDecoder
 
 NUM_FRAMES = 300
 
@@ -178,3 +182,47 @@ def test_all_real_recordings_are_read_to_their_end():
             assert (batch.pts_s <= asked_s).all(), path
             assert batch.pts_s[-1] == reader.last_pts_s == pytest.approx(reader.duration_s, abs=0.15), path
             assert batch.frames.float().std() > 5, path
+
+
+def test_a_closed_film_is_not_read_any_more(tmp_path):
+    path = make_film(tmp_path / "film.mp4", steady(30))
+    film = VideoReader(path)
+    film.frames_played_at([0.5])
+    film.close()
+    readings = (
+        lambda: film.frames_played_at([0.5]),
+        lambda: film.frames_played_at([0.1]),
+        lambda: film.last_pts_s,
+        lambda: next(film.iterate()),
+    )
+    for read in readings:
+        with pytest.raises(ValueError, match=r"film\.mp4: this film was closed; open it again"):
+            read()
+
+
+def test_a_closed_decoder_is_not_used_any_more(tmp_path):
+    decoder = StreamDecoder(make_film(tmp_path / "film.mp4", steady(30)))
+    decoder.close()
+    for use in (lambda: decoder.frames_from(0.0), lambda: decoder.is_seek_shorter(0.0, 0.5), decoder.stated_times_s):
+        with pytest.raises(ValueError, match="this film was closed"):
+            use()
+
+
+def test_a_file_that_may_not_be_read_is_told_from_one_that_is_no_video(tmp_path, monkeypatch):
+    path = make_film(tmp_path / "film.mp4", steady(3))
+
+    def refuse(*args, **options):
+        raise av_error.PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(VideoError, match=r"^\S*film\.mp4: the file cannot be read \(Permission denied\)"):
+        VideoReader(path)
+
+
+def test_the_message_of_a_file_of_another_format_names_the_file_once(tmp_path):
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"minutes\n" * 300)
+    with pytest.raises(VideoError, match="not a readable video") as error:
+        VideoReader(path)
+    assert str(error.value).count(str(path)) == 1
+    assert "Errno" not in str(error.value)

@@ -23,8 +23,8 @@ class Baseline(Protocol):
         """Name of the row in a table."""
         ...
 
-    def fit(self, train: AnticipationDataset) -> Baseline:
-        """Learn from the training samples."""
+    def fit(self, train: AnticipationDataset, all_train: SegmentTable | None = None) -> Baseline:
+        """Learn from the training samples; what needs no sample is counted in the whole training split."""
         ...
 
     def logits(self, dataset: AnticipationDataset) -> NDArray[np.float32]:
@@ -48,7 +48,7 @@ def predict_baseline(
         train: Training samples.
         seen: Samples asked for that show something.
         blind: Segments asked for that show nothing: they get the class prior, as with a model.
-        all_train: The whole training split, whose frequencies are that prior.
+        all_train: The whole training split: its frequencies are that prior, and baselines that count, count it.
         split: Name of the split asked for.
 
     Raises:
@@ -56,7 +56,7 @@ def predict_baseline(
     """
     if "skip" in (train.on_error, seen.on_error):
         raise ConfigError("baselines are fitted to every clip and skip none; set source.on_error=stop")
-    logits = np.concatenate([baseline.fit(train).logits(seen), frequency_logits(all_train, len(blind))])
+    logits = np.concatenate([baseline.fit(train, all_train).logits(seen), frequency_logits(all_train, len(blind))])
     predictions = Predictions(
         uids=(*seen.segments.uids, *blind.uids),
         logits=logits,

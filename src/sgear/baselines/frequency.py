@@ -20,9 +20,9 @@ class FrequencyBaseline:
 
     name = "frequency"
 
-    def fit(self, train: AnticipationDataset) -> FrequencyBaseline:
-        """Count the actions asked for."""
-        self._train = train.segments
+    def fit(self, train: AnticipationDataset, all_train: SegmentTable | None = None) -> FrequencyBaseline:
+        """Count the actions of the whole training split, by default of the samples."""
+        self._train = train.segments if all_train is None else all_train
         return self
 
     def logits(self, dataset: AnticipationDataset) -> NDArray[np.float32]:

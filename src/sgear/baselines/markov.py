@@ -68,9 +68,16 @@ class MarkovBaseline:
         """Name of the row in a table."""
         return f"last {self.past} action + frequency"
 
-    def fit(self, train: AnticipationDataset) -> MarkovBaseline:
-        """Count transitions; learn to recognise from all labelled steps of the training windows."""
-        self._transitions = transition_probs(train.segments, smoothing=self.smoothing)
+    def fit(self, train: AnticipationDataset, all_train: SegmentTable | None = None) -> MarkovBaseline:
+        """Count transitions; learn to recognise from all labelled steps of the training windows.
+
+        Args:
+            train: Training samples.
+            all_train: The whole training split, whose transitions are counted: samples lack the first action of a
+                video where nothing can be seen before it. Default: the segments of the samples.
+        """
+        segments = train.segments if all_train is None else all_train
+        self._transitions = transition_probs(segments, smoothing=self.smoothing)
         if self.past == "annotated":
             return self
         features, labels = [], []

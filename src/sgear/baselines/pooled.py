@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sgear.data.dataset import AnticipationDataset
+from sgear.segments import SegmentTable
 
 
 class PooledRegression:
@@ -34,8 +35,8 @@ class PooledRegression:
             rows.append(np.concatenate([steps[-span:].mean(axis=0) for span in spans]))
         return np.stack(rows)
 
-    def fit(self, train: AnticipationDataset) -> PooledRegression:
-        """Learn from the training windows."""
+    def fit(self, train: AnticipationDataset, all_train: SegmentTable | None = None) -> PooledRegression:
+        """Learn from the training windows; segments without one teach nothing here."""
         self._classifier.fit(self._pool(train), train.segments.column("action_id"))
         self._num_actions = train.segments.taxonomy.num_actions
         return self

@@ -70,7 +70,8 @@ def run_compare(
             "first": names[0],
             "second": names[1],
             "protocol": one.protocol,
-            "is_benchmark": not any(skipped),
+            "is_benchmark": not any(map(caveats, (one, other))),
+            **({"caveats": warnings} if (warnings := _warnings(names, one, other)) else {}),
             **({KEY: skipped} if any(skipped) else {}),
             **result.to_dict(),
         }

@@ -111,4 +111,6 @@ def _print_horizons(result: dict, source: Path) -> None:
     console = Console()
     console.print(table)
     console.print(f"mean time to action, top 5: {result['time_to_action_s']:.2f} s", highlight=False)
+    if "caveat" in result:
+        console.print(f"note: {result['caveat']}", highlight=False)
     print_skipped(result, source=source)

@@ -79,8 +79,9 @@ def extract_features(
         network = run_frame_encoder(run.path, device=device, precision=precision)
         # Weights that were converted from a published checkpoint come without a history.
         history = read_json(run.provenance) if run.provenance.is_file() else {}
-        if problem := skipped_text(skipped_of(history)):
-            network = replace(network, name=f"{network.name} ({problem})")
+        skipped = skipped_of(history)
+        if problem := skipped_text(skipped):
+            network = replace(network, name=f"{network.name} ({problem})", skipped=skipped)
     else:
         network = timm_frame_encoder(
             encoder, pretrained=pretrained, weights=weights, device=device, precision=precision

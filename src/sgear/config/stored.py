@@ -12,7 +12,9 @@ from sgear.features.lmdb import LmdbFeatures
 from sgear.features.lmdb_layout import LmdbLayout
 from sgear.features.multi import MultiFeatures, side_by_side
 from sgear.features.opening import find_features, is_stored, open_features
+from sgear.features.store import FeatureStore
 from sgear.features.table import FeatureTable, StoredFeatures
+from sgear.predictions.skipped import Skipped, merge_skipped
 
 _JOINT = "+"
 _DEFAULTS = vars(SourceConfig())
@@ -86,6 +88,16 @@ def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str, *
             f"{missing[0]!r}; extract or copy them ('sgear features inspect --dataset' lists them all), or remove "
             f"their annotation rows. {SKIP_HINT}"
         )
+
+
+def skipped_of_encoders(table: StoredFeatures | None) -> Skipped:
+    """Return the segments that were left out when the encoders of stored features were trained, by store and split."""
+    parts = table.modalities.values() if isinstance(table, MultiFeatures) else [table]
+    stores = [part for part in parts if isinstance(part, FeatureStore)]
+    return merge_skipped(
+        {f"{split} of features {store.root.name}": reasons for split, reasons in store.description.skipped.items()}
+        for store in stores
+    )
 
 
 def readable_videos(table: StoredFeatures, video_ids: Sequence[str], *, on_error: OnError) -> list[str]:

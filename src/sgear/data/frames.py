@@ -11,12 +11,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.data.film_sizes import FilmSizes
 from sgear.datasets.video_info import LENGTH_TOLERANCE_S
 from sgear.errors import VideoError
 from sgear.models.pretrained import Preprocessing
 from sgear.video.cache import FrameCache, fill_frame_cache
 from sgear.video.frames import FrameBatch
-from sgear.video.opening import open_film
 from sgear.video.sizes import ReadingSize
 
 
@@ -133,7 +133,7 @@ def cache_frames(
 
     Args:
         videos: Film of each video id.
-        root: Folder for caches; each size and rate has a folder of its own.
+        root: Folder for caches; each size and rate has a folder of its own, beside which the films' sizes are kept.
         preprocessing: Size the model reads.
         fps: Kept frames per second.
         frame_fps: Rate at which pictures were numbered, for each film that is made of them.
@@ -145,14 +145,14 @@ def cache_frames(
     size_of, rates = model_size(preprocessing), frame_fps or {}
     unreadable: dict[str, str] = {}
     of_size: dict[tuple[int, int], dict[str, Path]] = defaultdict(dict)
-    for video_id, path in videos.items():
-        try:
-            with open_film(path, frame_fps=rates.get(video_id)) as film:
-                of_size[size_of((film.height, film.width))][video_id] = path
-        except VideoError as err:
-            unreadable[video_id] = str(err)
     folder = root / f"{preprocessing.height}x{preprocessing.width}-{fps:g}fps"
     folder.mkdir(parents=True, exist_ok=True)
+    with FilmSizes(root / "film-sizes.json") as sizes:
+        for video_id, path in videos.items():
+            try:
+                of_size[size_of(sizes.of(video_id, path, frame_fps=rates.get(video_id)))][video_id] = path
+            except VideoError as err:
+                unreadable[video_id] = str(err)
     num_done = len(unreadable)
     for (height, width), group in of_size.items():
         num_before = num_done

@@ -43,13 +43,14 @@ class StepLabels:
         return np.where(is_covered, actions[nearest], UNKNOWN_ACTION)
 
     def newest(self, video_id: str, *, first_s: float, last_s: float) -> int:
-        """Return the action that started last by `last_s`, -1 if none that did was still going on at `first_s`."""
+        """Return the action that started last by `last_s` of those that went on after `first_s`, -1 if none did."""
         if video_id not in self._of_video:
             return UNKNOWN_ACTION
         starts, stops, actions = self._of_video[video_id]
-        found = int(np.searchsorted(starts, last_s + TIME_TOLERANCE_S, side="right")) - 1
-        is_seen = found >= 0 and stops[found] > first_s
-        return int(actions[found]) if is_seen else UNKNOWN_ACTION
+        num_started = int(np.searchsorted(starts, last_s + TIME_TOLERANCE_S, side="right"))
+        # A short action inside a longer one starts later and may end before the window.
+        seen = np.flatnonzero(stops[:num_started] > first_s)
+        return int(actions[seen[-1]]) if len(seen) else UNKNOWN_ACTION
 
     def next_after(
         self, video_id: str, timestamps_s: NDArray[np.float64], *, earliest_s: float, latest_s: float

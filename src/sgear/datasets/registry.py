@@ -181,7 +181,10 @@ def _find(name: str, root: Path | None) -> Path:
     place = _PLACES[name]
     if root is None:
         tried = [data_folder() / candidate for candidate in place.candidates]
-        remedy = f"set {DATA_VARIABLE} to the folder above, or name the folder itself with --root"
+        remedy = (
+            f"set {DATA_VARIABLE} to the folder above, or name the folder itself with --root "
+            "(sgear train: dataset.root=)"
+        )
     else:
         tried = [root, *(root / inner for inner in place.inner)]
         remedy = "name the folder that holds it"

@@ -44,6 +44,7 @@ class FrameEncoder:
         reading_margin: The same of the pictures that are read from the film; at least `crop_margin`.
         precision: Arithmetic of the network, e.g. `float32`.
         device: Where the network runs.
+        skipped: Why segments were left out when the network was trained, by split and uid.
     """
 
     encode: Callable[[Tensor], Tensor]
@@ -58,6 +59,7 @@ class FrameEncoder:
     reading_margin: float = 0.0
     precision: str = "float32"
     device: str = "cpu"
+    skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reading_margin", max(self.reading_margin, self.crop_margin))
@@ -78,6 +80,7 @@ class FrameEncoder:
             f"{self.reading_margin:.4g}, mean {statistics[0]}, std {statistics[1]}, views {views} averaged, "
             f"{self.precision}",
             fps=fps,
+            skipped={split: dict(reasons) for split, reasons in self.skipped.items()},
         )
 
 

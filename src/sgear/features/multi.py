@@ -46,21 +46,23 @@ class MultiVideo:
 
 
 def side_by_side(modalities: Mapping[str, StoredFeatures]) -> StoredFeatures:
-    """Return several kinds of features as one; in memory where all are, with rows at the same times.
+    """Return several kinds of features as one; in memory where all are, of the same videos, at the same times.
 
     Args:
         modalities: Features by name, in the order in which they stand in a clip.
 
     Raises:
         ValueError: If there is none.
-        FeatureError: If kinds in memory have no video in common.
     """
     tables = [table for table in modalities.values() if isinstance(table, FeatureTable)]
     if not modalities or len(tables) < len(modalities):
         return MultiFeatures(modalities)
-    common = sorted(set.intersection(*(set(table.video_ids) for table in tables)))
+    video_ids = tables[0].video_ids
+    if any(set(table.video_ids) != set(video_ids) for table in tables):
+        # They say which kind a video lacks.
+        return MultiFeatures(modalities)
     joined: dict[str, VideoFeatures] = {}
-    for video_id in common:
+    for video_id in video_ids:
         parts = [table[video_id] for table in tables]
         if not all(np.array_equal(part.times_s, parts[0].times_s) for part in parts):
             return MultiFeatures(modalities)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import polars as pl
@@ -43,12 +43,15 @@ class Provenance:
         weights: Digest of its weights; empty where they are not known (imports).
         preprocessing: How frames were cut, resized, normalised, and which views were averaged.
         fps: Rows per second; 0 where they come at no fixed rate.
+        skipped: Why segments were left out when the encoder was trained, by split and uid; see
+            `sgear.predictions.skipped`.
     """
 
     encoder: str
     weights: str
     preprocessing: str
     fps: float
+    skipped: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,11 @@ class StoreDescription(Provenance):
     @property
     def digest(self) -> str:
         """12 hexadecimal digits; they stand in every file of the store."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self._written(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def _written(self) -> dict[str, object]:
+        # Stores without skipped segments have no entry for them, nor had any store before there was one.
+        return {name: value for name, value in asdict(self).items() if name != "skipped" or value}
 
     def save_new(self, root: Path) -> None:
         """Write the description of a new store, or hold it against the one that is there.
@@ -74,14 +81,16 @@ class StoreDescription(Provenance):
         Raises:
             FeatureError: If the store was made otherwise; names what differs.
         """
-        text = json.dumps({"format": STORE_FORMAT, **asdict(self)}, indent=1) + "\n"
+        text = json.dumps({"format": STORE_FORMAT, **self._written()}, indent=1) + "\n"
         try:
             create_exclusively(root / DESCRIPTION_NAME, text)
         except FileExistsError:
             found = StoreDescription.load(root)
             ours, theirs = asdict(self), asdict(found)
             differing = [
-                f"{name} is {theirs[name]!r}, not {ours[name]!r}" for name in ours if ours[name] != theirs[name]
+                f"{name} is {theirs[name]!r:.200}, not {ours[name]!r:.200}"
+                for name in ours
+                if ours[name] != theirs[name]
             ]
             if differing:
                 raise FeatureError(
@@ -102,12 +111,24 @@ class StoreDescription(Provenance):
             values = json.loads(path.read_text(encoding="utf-8"))
             if values.pop("format") != STORE_FORMAT:
                 raise ValueError(f"expected format {STORE_FORMAT}")
-            kinds = {item.name: {"str": str, "int": int, "float": float}[str(item.type)] for item in fields(cls)}
+            skipped = _checked_skipped(values.pop("skipped", {}))
+            plain = [item for item in fields(cls) if item.name != "skipped"]
+            kinds = {item.name: {"str": str, "int": int, "float": float}[str(item.type)] for item in plain}
             if values.keys() != kinds.keys() or values["dtype"] not in DTYPES:
                 raise ValueError(f"expected the keys {sorted(kinds)}, dtype {' or '.join(DTYPES)}")
-            return cls(**{name: kinds[name](value) for name, value in values.items()})
+            return cls(**{name: kinds[name](value) for name, value in values.items()}, skipped=skipped)
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise FeatureError(f"{path}: damaged description of a store ({err}); restore it or extract again") from err
+
+
+def _checked_skipped(found: object) -> dict[str, dict[str, str]]:
+    is_whole = isinstance(found, dict) and all(
+        isinstance(reasons, dict) and all(isinstance(reason, str) for reason in reasons.values())
+        for reasons in found.values()
+    )
+    if not isinstance(found, dict) or not is_whole:
+        raise ValueError(f"expected skipped segments by split and uid, got {found!r:.80}")
+    return found
 
 
 def video_file(root: Path, video_id: str) -> Path:

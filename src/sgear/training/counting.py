@@ -25,7 +25,7 @@ def fit_by_counting(
 
     Args:
         model: Receives.
-        train: Training segments with something to see.
+        train: All training segments: the first action of a video counts, though nothing can be seen before it.
         runtime: Machine.
         run: Where the log goes.
     """

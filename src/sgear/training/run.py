@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sgear.errors import RunError
+
+_NAMES = {
+    "checkpoints",
+    "config.yaml",
+    "horizons.json",
+    "metrics.jsonl",
+    "model",
+    "predictions",
+    "report.html",
+    "report.json",
+    "run.json",
+    "tensorboard",
+}
+"""Everything that a run writes."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,21 @@ class RunDirectory:
     def name(self) -> str:
         """Name of the folder."""
         return self.path.name
+
+    def clear(self) -> None:
+        """Remove what a run left that died before its first checkpoint.
+
+        Raises:
+            RunError: If the folder holds anything that is not of a run; nothing is removed then.
+        """
+        names = {entry.name for entry in self.path.iterdir() if not entry.name.startswith(".")}
+        strangers = sorted(names - _NAMES)
+        if strangers:
+            raise RunError(
+                f"{self.path}: not a run directory (it holds {', '.join(strangers[:3])}), so nothing is written there; "
+                "choose another name=... or output_root=..."
+            )
+        shutil.rmtree(self.path)
 
     def require(self) -> RunDirectory:
         """Return self if this is a run directory.

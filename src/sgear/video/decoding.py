@@ -79,6 +79,7 @@ class StreamDecoder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._is_open = True
         self._container, self._stream = open_stream(path)
         try:
             self.fps = self._stated_fps() or self._counted_fps() or _UNSTATED_FPS
@@ -143,7 +144,12 @@ class StreamDecoder:
         return float(self._zero * self._time_base)
 
     def stated_times_s(self) -> NDArray[np.float64]:
-        """Return the times of all frames that the file says it holds, ascending, without decoding them."""
+        """Return the times of all frames that the file says it holds, ascending, without decoding them.
+
+        Raises:
+            ValueError: If the file was closed.
+        """
+        self.require_open()
         self._container.close()
         self._container, self._stream = open_stream(self.path)
         packets = self._packets(from_key=False)
@@ -151,8 +157,14 @@ class StreamDecoder:
         return np.array([self._seconds(value) for value in pts], dtype=np.float64)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; reading is then an error."""
+        self._is_open = False
         self._container.close()
+
+    def require_open(self) -> None:
+        """Raise a ValueError if the file was closed."""
+        if not self._is_open:
+            raise ValueError(f"{self.path}: this film was closed; open it again")
 
     def frames_from(self, t_s: float) -> Iterator[DecodedFrame]:
         """Play on from the last key frame at or before `t_s`; ends an earlier iterator.
@@ -162,7 +174,11 @@ class StreamDecoder:
 
         Returns:
             Frames in order of time. The first is at or before `t_s`, or is the first of the film.
+
+        Raises:
+            ValueError: If the file was closed.
         """
+        self.require_open()
         back_s = 0.0
         # Containers seek by decode times, and an index can point into damage, so a landing is checked.
         while self.is_timed and t_s - back_s > 0:
@@ -178,7 +194,12 @@ class StreamDecoder:
         return self._decode(from_key=False)
 
     def is_seek_shorter(self, here_s: float, t_s: float) -> bool:
-        """Return whether a key frame lies between, so that a seek decodes less than playing on."""
+        """Return whether a key frame lies between, so that a seek decodes less than playing on.
+
+        Raises:
+            ValueError: If the file was closed.
+        """
+        self.require_open()
         if not self.is_timed:
             return False
         entries = self._stream.index_entries
@@ -295,18 +316,26 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     """Open a file at its first real video stream, with one decoding thread.
 
     Raises:
-        VideoError: If the file is missing, empty or not a video.
+        VideoError: If the file is missing, unreadable, empty or not a video.
     """
-    if not path.is_file():
+    try:
+        num_bytes = path.stat().st_size if path.is_file() else None
+    except OSError as err:
+        raise _closed_to_us(path, err) from err
+    if num_bytes is None:
         raise VideoError(f"{path}: no such video file; check the path and the data root")
-    if path.stat().st_size == 0:
+    if num_bytes == 0:
         raise VideoError(f"{path}: the file is empty (0 bytes), its copy or download failed; fetch it again")
     try:
         # With the prefix, a colon in a file name is not taken for the end of a protocol.
         container = av.open(f"file:{path}", metadata_errors="ignore", options=_OPEN_OPTIONS)
+    except PermissionError as err:
+        raise _closed_to_us(path, err) from err
     except (FFmpegError, ValueError) as err:
+        # The error's own text begins with a number of ffmpeg's and ends with the path.
+        reason = err.strerror if isinstance(err, FFmpegError) else err
         raise VideoError(
-            f"{path}: not a readable video ({err}); "
+            f"{path}: not a readable video ({reason}); "
             "it is of another format, or truncated before its index: fetch it again"
         ) from err
     try:
@@ -321,6 +350,12 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     is_unmarked = film.codec_context.name == "hevc"
     film.codec_context.options = {**_CODEC_OPTIONS, **({"err_detect": "explode"} if is_unmarked else {})}
     return container, film
+
+
+def _closed_to_us(path: Path, err: OSError) -> VideoError:
+    return VideoError(
+        f"{path}: the file cannot be read ({err.strerror}); check its permissions and those of its folders"
+    )
 
 
 def _film_stream(path: Path, container: InputContainer) -> VideoStream:

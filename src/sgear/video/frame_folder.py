@@ -18,7 +18,7 @@ class FrameFolder(NumberedPictures):
         frame_fps: Rate at which the pictures were numbered, in frames per second.
 
     Raises:
-        VideoError: If there is no such folder, or `NumberedPictures` refuses what is in it.
+        VideoError: If there is no such folder, it cannot be listed, or `NumberedPictures` refuses what is in it.
         ValueError: If `size` or `frame_fps` is not positive.
     """
 
@@ -27,10 +27,12 @@ class FrameFolder(NumberedPictures):
     ) -> None:
         folder = Path(path)
         self._is_open = True
-        if not folder.is_dir():
-            raise VideoError(f"{folder}: no such folder of pictures; check the path and the data root")
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries]
+        try:
+            if not folder.is_dir():
+                raise VideoError(f"{folder}: no such folder of pictures; check the path and the data root")
+            names = os.listdir(folder)
+        except OSError as err:
+            raise VideoError(f"{folder}: the folder cannot be listed ({err.strerror}); check its permissions") from err
         super().__init__(folder, names, size=size, frame_fps=frame_fps)
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ class FrameTar(NumberedPictures):
         frame_fps: Rate at which the pictures were numbered, in frames per second.
 
     Raises:
-        VideoError: If there is no such file, it is compressed, truncated, damaged or has links in it, or
+        VideoError: If there is no such file, it is unreadable, compressed, truncated, damaged or has links in it, or
             `NumberedPictures` refuses what is in it.
         ValueError: If `size` or `frame_fps` is not positive.
     """
@@ -33,9 +33,14 @@ class FrameTar(NumberedPictures):
         self, path: Path | str, *, size: tuple[int, int] | None = None, frame_fps: float | None = None
     ) -> None:
         file = Path(path)
-        if not file.is_file():
-            raise VideoError(f"{file}: no such tar file; check the path and the data root")
-        self._descriptor = os.open(file, os.O_RDONLY)
+        try:
+            if not file.is_file():
+                raise VideoError(f"{file}: no such tar file; check the path and the data root")
+            self._descriptor = os.open(file, os.O_RDONLY)
+        except OSError as err:
+            raise VideoError(
+                f"{file}: the file cannot be read ({err.strerror}); check its permissions and those of its folders"
+            ) from err
         try:
             index = index_tar(file, self._descriptor)
             self._offsets = np.array(index.offsets, dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +36,8 @@ def open_film(
         ValueError: If `size` or `frame_fps` is not positive.
     """
     film = Path(path)
-    if film.is_dir():
+    # Unlike the method of a path it raises nothing where a folder above cannot be entered; the readers tell.
+    if os.path.isdir(film):
         return FrameFolder(film, size=size, frame_fps=frame_fps)
     if film.name.lower().endswith(_TAR_ENDINGS):
         return FrameTar(film, size=size, frame_fps=frame_fps)

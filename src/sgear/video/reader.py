@@ -115,7 +115,7 @@ class VideoReader(Film):
             One frame for each instant, in the order asked, with their real times.
 
         Raises:
-            ValueError: If an instant is negative or not finite.
+            ValueError: If an instant is negative or not finite, or the film was closed.
             VideoError: If an instant lies more than one frame period past the end of the film, or its frame
                 is damaged.
         """
@@ -144,9 +144,10 @@ class VideoReader(Film):
             start_s: Instant in seconds.
 
         Raises:
-            ValueError: If `start_s` is negative or not finite.
+            ValueError: If `start_s` is negative or not finite, or the film was closed.
             VideoError: If nothing is played at `start_s`, or when a damaged frame is reached.
         """
+        self._decoder.require_open()
         checked_timestamps(np.array([start_s]), self.path)
         with VideoReader(self.path, size=(self._converter.height, self._converter.width)) as film:
             frame: DecodedFrame | None = film._play(start_s)
@@ -157,6 +158,8 @@ class VideoReader(Film):
                 frame = film._advance()
 
     def _play(self, t_s: float) -> DecodedFrame:
+        # Also where the frames around `t_s` are at hand: what a closed film gives must not depend on what was read.
+        self._decoder.require_open()
         current = self._current
         if current is None or t_s < current.pts_s or self._is_seek_shorter(t_s):
             self._frames = self._decoder.frames_from(t_s)

@@ -19,6 +19,8 @@ _REGULAR = (b"0", b"\0", b"7")
 _PLAIN_KINDS = {b"1": "hard link", b"2": "symbolic link", b"3": "device", b"4": "device", b"6": "pipe"}
 # The longest name or set of attributes that is read; real ones take less than a hundredth.
 _MAX_EXTENSION_BYTES = 1 << 20
+# Of a number in an extended header; those of a size of 2^63 bytes.
+_MAX_DIGITS = 19
 _COMPRESSIONS = {
     b"\x1f\x8b": "gzip -d",
     b"BZh": "bzip2 -d",
@@ -142,10 +144,11 @@ def _parsed(path: Path, block: bytes, position: int) -> _Header:
 def _number(path: Path, content: bytes, position: int) -> int:
     if content[0] == 0x80:
         return int.from_bytes(content[1:], "big")
-    try:
-        return int(content.strip(b"\0 ") or b"0", 8)
-    except ValueError as err:
-        raise VideoError(f"{path}: the header at byte {position} states no size; fetch it again") from err
+    digits = content.strip(b"\0 ") or b"0"
+    # Not by int() alone, which takes signs: a negative size would lead back to a header that was read before.
+    if not digits.isdigit() or set(digits) & set(b"89"):
+        raise VideoError(f"{path}: the header at byte {position} states no size; fetch it again")
+    return int(digits, 8)
 
 
 def _pax_records(path: Path, content: bytes) -> dict[str, str]:
@@ -153,15 +156,21 @@ def _pax_records(path: Path, content: bytes) -> dict[str, str]:
     records: dict[str, str] = {}
     while content.strip(b"\0"):
         length_text, _, _ = content.partition(b" ")
-        if not length_text.isdigit() or not len(length_text) + 1 < int(length_text) <= len(content):
+        if not _is_count(_text(length_text)) or not len(length_text) + 1 < int(length_text) <= len(content):
             raise VideoError(f"{path}: an extended header is damaged; fetch the archive again")
         length = int(length_text)
         key, _, value = content[len(length_text) + 1 : length].rstrip(b"\n").partition(b"=")
         records[_text(key)] = _text(value)
         content = content[length:]
-    if not records.get("size", "0").isdigit():
-        raise VideoError(f"{path}: an extended header states a size of {records['size']!r}; fetch the archive again")
+    if not _is_count(records.get("size", "0")):
+        raise VideoError(
+            f"{path}: an extended header states a size of {records['size'][:_MAX_DIGITS]!r}; fetch the archive again"
+        )
     return records
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
 
 
 def _text(content: bytes) -> str:

@@ -19,7 +19,7 @@ from sgear.claims import Claim, Claims
 from sgear.errors import SgearError, VideoError
 from sgear.files import leftover_partials
 from sgear.video.corpus import FILM_ENDINGS, needs_rate, scan_films
-from sgear.video.training_copy import CopySettings, is_copy, make_copy
+from sgear.video.training_copy import CopySettings, TakenOverError, is_copy, make_copy
 from sgear.video.wholeness import stated_length_s
 from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
 
@@ -197,11 +197,14 @@ def transcode(
 def _note(result: Transcoding, job: _Job, outcome: _Outcome | LostWorker) -> None:
     if isinstance(outcome, LostWorker):
         result.failures[job.source] = f"{job.source}: {outcome}"
-        for leftover in leftover_partials(job.copy):
-            leftover.unlink(missing_ok=True)
         claim = Claims(job.claim_folder, stale_s=_STALE_S).take(job.claim_name)
+        # Without the claim, what lies there half-written may be the work of another run.
         if claim is not None:
-            claim.release()
+            try:
+                for leftover in leftover_partials(job.copy):
+                    leftover.unlink(missing_ok=True)
+            finally:
+                claim.release()
         return
     match outcome.kind:
         case "done":
@@ -251,6 +254,8 @@ def _work(job: _Job, tell: Callable[[float], None]) -> _Outcome:
             return _Outcome("done", "", report.length_s, job.source.stat().st_size, report.num_bytes)
         finally:
             claim.release()
+    except TakenOverError:
+        return _Outcome("elsewhere")
     except SgearError as err:
         return _Outcome("failed", str(err))
     except BrokenPipeError:

@@ -56,14 +56,21 @@ def verify_film(film: FilmToCheck, *, quick: bool, tell: Callable[[float], None]
         quick: Decode only the first and the last second; damage between them is not found.
         tell: Called now and then with the seconds of film that are done.
     """
-    num_bytes = film.path.stat().st_size if film.path.is_file() else 0
+    num_bytes = 0
     try:
+        num_bytes = film.path.stat().st_size if film.path.is_file() else 0
         if needs_rate(film.path):
             return _verify_pictures(film, num_bytes, quick=quick, tell=tell)
         with closing(StreamDecoder(film.path)) as decoder:
             return _verify_stream(decoder, num_bytes, quick=quick, tell=tell)
     except VideoError as err:
         return FilmCheck(film.path, (_without_path(str(err), film.path),), num_bytes=num_bytes)
+    except ConnectionError:
+        # Not of the film: nobody listens to `tell` any more.
+        raise
+    except OSError as err:
+        problem = f"the film cannot be read ({err.strerror or err}); check its permissions and its disk"
+        return FilmCheck(film.path, (problem,), num_bytes=num_bytes)
 
 
 def verify_films(

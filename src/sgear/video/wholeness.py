@@ -7,6 +7,7 @@ size in bytes, the number of its frames, the length of its pictures, or the end 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -14,13 +15,21 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
+from sgear.errors import VideoError
 from sgear.video.container_bytes import stated_bytes
 from sgear.video.decoding import open_stream
 
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
-def missing_end(path: Path, *, num_frames: int | None, end_s: float, period_s: float) -> str | None:
+def missing_end(
+    path: Path,
+    *,
+    num_frames: int | None,
+    end_s: float,
+    period_s: float,
+    progress: Callable[[], None] | None = None,
+) -> str | None:
     """Return what is missing of a film, or None.
 
     A file that states no length, such as a transport stream, counts as whole.
@@ -30,18 +39,22 @@ def missing_end(path: Path, *, num_frames: int | None, end_s: float, period_s: f
         num_frames: Number of frames that were read; None where they were not counted.
         end_s: When the last of them has been shown, in seconds after the first one.
         period_s: Average time between two frames in seconds. Two of them may be missing.
+        progress: Called now and then where the whole file has to be gone through.
 
     Raises:
-        VideoError: If the file is missing, empty or not a video.
+        VideoError: If the file is missing, empty or not a video, or cannot be read.
     """
     container, stream = open_stream(path)
     with container:
-        num_bytes, stated = path.stat().st_size, stated_bytes(path)
+        try:
+            num_bytes, stated = path.stat().st_size, stated_bytes(path)
+        except OSError as err:
+            raise VideoError(f"{path}: the file cannot be read ({err.strerror}); check its disk") from err
         if stated > num_bytes:
             return f"the file is truncated: it has {num_bytes:,} bytes, by its own structure {stated:,}"
         if num_frames is not None and 0 < stream.frames <= num_frames:
             return None
-        stated_s = _stated_end_s(container, stream, period_s)
+        stated_s = _stated_end_s(container, stream, period_s, progress)
         if stated_s is None or end_s + 2 * period_s >= stated_s:
             return None
         frames = f" and {stream.frames:,} frames" if stream.frames and num_frames is not None else ""
@@ -62,7 +75,9 @@ def stated_length_s(path: Path) -> float:
         return (container.duration or 0) / av.time_base
 
 
-def _stated_end_s(container: InputContainer, stream: VideoStream, period_s: float) -> float | None:
+def _stated_end_s(
+    container: InputContainer, stream: VideoStream, period_s: float, progress: Callable[[], None] | None
+) -> float | None:
     """Return when the pictures end according to the file, in seconds after their beginning."""
     if stream.time_base is None:
         return None
@@ -77,13 +92,15 @@ def _stated_end_s(container: InputContainer, stream: VideoStream, period_s: floa
         return None
     # One length for all streams: the sound may be longer than the pictures.
     end_s = container.duration / av.time_base
-    return None if _demuxed_end_s(container) + 2 * period_s >= end_s else end_s - start_s
+    return None if _demuxed_end_s(container, progress) + 2 * period_s >= end_s else end_s - start_s
 
 
-def _demuxed_end_s(container: InputContainer) -> float:
+def _demuxed_end_s(container: InputContainer, progress: Callable[[], None] | None) -> float:
     end_s = 0.0
     try:
         for packet in container.demux():
+            if progress is not None:
+                progress()
             if packet.pts is not None:
                 end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
     except FFmpegError:

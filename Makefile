@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup quickstart test test-all check fix salads50 lock clean
+.PHONY: help setup quickstart test test-all check fix fuzz salads50 lock clean
 
 help:  ## Say what the targets do
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ check: $(STAMP)  ## Lint, format, import contract, types
 fix: $(STAMP)  ## Mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(STAMP)  ## Search for inputs that break the parsers (FUZZ_S=120 seconds each)
+	for script in fuzz/fuzz_*.py; do $(BIN)/python $$script -max_total_time=$(or $(FUZZ_S),120) || exit 1; done
 
 salads50: $(STAMP)  ## Reproduce docs/results/salads50.md (needs SGEAR_DATA)
 	$(BIN)/python benchmarks/salads50.py

@@ -70,8 +70,8 @@ def assert_submission_is_judged_rightly(data: bytes, path: Path) -> Predictions 
     """Write the bytes, check and read them; return what was read."""
     path.write_bytes(data)
     before = sorted(path.parent.iterdir())
-    options = {"uids": UIDS, "taxonomy": TAXONOMY, "challenge": CHALLENGE}
-    problems = check_submission(path, **options, max_bytes=LIMIT_BYTES)
+    options = {"uids": UIDS, "taxonomy": TAXONOMY, "challenge": CHALLENGE, "max_bytes": LIMIT_BYTES}
+    problems = check_submission(path, **options)
     for problem in problems:
         str(problem).encode("utf-8")
     errors = [problem for problem in problems if problem.level == "error"]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import struct
 import zipfile
 
 import pytest
@@ -71,6 +72,16 @@ def test_a_json_named_zip_is_not_a_zip(good, tmp_path):
 @pytest.mark.parametrize("num_bytes", [3, 60, 4000, -30])
 def test_a_truncated_zip_is_damaged(good, tmp_path, num_bytes):
     (tmp_path / "a.zip").write_bytes(good.read_bytes()[:num_bytes])
+    assert "damaged zip" in problems(tmp_path / "a.zip")[0]
+
+
+@pytest.mark.parametrize("num_more", [-1, 1, 5_000_000])
+def test_a_zip_whose_directory_states_another_size_is_damaged(good, tmp_path, num_more):
+    data = bytearray(good.read_bytes())
+    place = data.index(b"PK\x01\x02") + 24
+    (size,) = struct.unpack_from("<I", data, place)
+    struct.pack_into("<I", data, place, size + num_more)
+    (tmp_path / "a.zip").write_bytes(bytes(data))
     assert "damaged zip" in problems(tmp_path / "a.zip")[0]
 
 

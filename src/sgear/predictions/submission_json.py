@@ -128,11 +128,12 @@ def _read_zip(path: Path, challenge: Challenge, member: str, max_bytes: int) -> 
             if info.file_size > max_bytes:
                 return None, [*problems, _too_large(member, info.file_size, max_bytes)]
             with archive.open(info) as file:
-                data = file.read(max_bytes + 1)
+                data = file.read(max_bytes)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as err:
         return None, [Problem(f"{path.name} is a damaged zip archive ({err or type(err).__name__}); zip it again")]
-    if len(data) > max_bytes:
-        return None, [*problems, _too_large(member, len(data), max_bytes)]
+    if len(data) != info.file_size:
+        sizes = f"{member} holds {len(data)} bytes, its directory says {info.file_size}"
+        return None, [Problem(f"{path.name} is a damaged zip archive ({sizes}); zip it again")]
     return data, problems
 
 

@@ -12,6 +12,7 @@ from sgear.errors import PredictionError
 from sgear.predictions.challenge import EPIC100, NUM_ACTIONS, Challenge
 from sgear.predictions.ordering import float32_in_order, log_probabilities
 from sgear.predictions.submission_check import UNKNOWN_PAIR, inspect
+from sgear.predictions.submission_json import MAX_BYTES
 from sgear.predictions.table import Predictions
 from sgear.segments import UNKNOWN_ACTION
 from sgear.taxonomy import Taxonomy
@@ -29,6 +30,7 @@ def read_submission(
     targets: NDArray[np.int64] | None = None,
     challenge: Challenge = EPIC100,
     member: str | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> Predictions:
     """Read a submission file as predictions.
 
@@ -45,6 +47,7 @@ def read_submission(
         targets: True action of each uid [M]. Default: not known.
         challenge: The challenge it was written for.
         member: File inside the zip. Default: the challenge's first.
+        max_bytes: Limit of the size of the JSON.
 
     Returns:
         The table, in the order of `uids`.
@@ -53,7 +56,9 @@ def read_submission(
         ValueError: If the uids repeat or the vocabulary is not the challenge's.
         PredictionError: If anything is wrong with the file; says what, and how many more problems there are.
     """
-    problems, scores = inspect(path, uids=uids, taxonomy=taxonomy, challenge=challenge, member=member)
+    problems, scores = inspect(
+        path, uids=uids, taxonomy=taxonomy, challenge=challenge, member=member, max_bytes=max_bytes
+    )
     reasons = [problem for problem in problems if problem.level == "error" or problem.text.startswith(UNKNOWN_PAIR)]
     if scores is None or reasons:
         shown = "; ".join(str(problem) for problem in reasons[:_NUM_SHOWN])

@@ -15,7 +15,7 @@ FUZZERS = sorted((REPOSITORY / "fuzz").glob("fuzz_*.py"))
 )
 @pytest.mark.parametrize("script", FUZZERS, ids=lambda path: path.stem)
 def test_a_fixed_round_of_fuzzing_finds_nothing(script, tmp_path):
-    # A seed and a count: the same inputs each time, so that only a change of ours can make it fail. `make fuzz` searches.
+    # A seed and a count: the same inputs each time, so only a change of ours can make it fail. `make fuzz` searches.
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     command = [sys.executable, script, "-seed=1", "-runs=3000", f"-artifact_prefix={tmp_path}/", str(corpus)]

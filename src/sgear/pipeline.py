@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from sgear.config.build import build_data
 from sgear.config.compose import load_run_config, save_config
+from sgear.config.effects import flatten
 from sgear.config.network import build_network, build_objective
 from sgear.config.schema import ExperimentConfig, InitConfig
 from sgear.config.stored import skipped_of_encoders
@@ -68,11 +69,15 @@ def _check_resumable(run: RunDirectory, config: ExperimentConfig) -> None:
     stored = load_run_config(run.config)
     # A run that stopped at a clip may go on without it; nothing else that it learns from changes.
     stored = replace(stored, source=replace(stored.source, on_error=config.source.on_error))
-    for name in ("seed", "dataset", "protocol", "source", "model", "objective", "optim", "init"):
-        if getattr(stored, name) != getattr(config, name):
-            raise ConfigError(
-                f"{run.path}: cannot resume, {name} was {getattr(stored, name)} and is now {getattr(config, name)}"
-            )
+    before, now = flatten(stored), flatten(config)
+    parts = ("seed", "dataset", "protocol", "source", "model", "objective", "optim", "init")
+    changed = [key for key in now if key.partition(".")[0] in parts and before[key] != now[key]]
+    if changed:
+        shown = "; ".join(f"{key} was {before[key]!r} and is now {now[key]!r}" for key in changed[:3])
+        more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise ConfigError(
+            f"{run.path}: cannot resume with other settings: {shown}{more}; give the same, or another name="
+        )
 
 
 def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:

@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from sgear.datasets.epic100 import load_epic100
 from sgear.datasets.kitchen import KitchenConfig, make_world, step_features, world_benchmark, write_annotations
 from sgear.datasets.kitchen.world import MIN_VISIBLE_S, TAU_A_S
+from sgear.errors import ConfigError
 
 SMALL = KitchenConfig(num_train_videos=3, num_validation_videos=2, num_participants=3, num_unseen_participants=1)
 
@@ -60,7 +61,7 @@ def test_default_world_has_the_promised_size() -> None:
     ],
 )
 def test_impossible_config_is_refused(changes: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         replace(SMALL, **changes)
 
 

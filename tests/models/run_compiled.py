@@ -15,7 +15,7 @@ from sgear.models.export import export_model
 from sgear.training.step import TrainStep
 from sgear.video.colours import no_colour
 
-PIXEL_MODELS = ("sgear-causal", "sgear-decay")
+PIXEL_MODELS = ("sgear", "sgear-causal", "sgear-decay", "sgear-released")
 
 
 def make_batch(name: str, num_clips: int) -> dict[str, torch.Tensor]:

@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import CAUSAL, EVERY, MAX_STEPS, NOT_CAUSAL, NUM_ACTIONS, NUM_NOUNS, NUM_VERBS, clip_of, tiny_model
-
-from sgear.models.prototype_attention import nearest_prototypes
+from tiny_models import EVERY, MAX_STEPS, NUM_ACTIONS, NUM_NOUNS, NUM_VERBS, clip_of, tiny_model
 
 FEW = settings(max_examples=8)
 
@@ -17,7 +15,7 @@ def assert_equal_before(first, second, step_idx: int):
 
 
 @pytest.mark.parametrize("pixels", [False, True])
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("name", EVERY)
 @FEW
 @given(seed=st.integers(0, 1000), steps=st.integers(2, MAX_STEPS), data=st.data())
 def test_changing_a_step_leaves_every_output_before_it_equal(name, pixels, seed, steps, data):
@@ -30,34 +28,6 @@ def test_changing_a_step_leaves_every_output_before_it_equal(name, pixels, seed,
         before, after = model(clip), model(other)
     assert_equal_before(before, after, changed_idx)
     assert not torch.equal(before.logits, after.logits)
-
-
-@pytest.mark.parametrize("name", NOT_CAUSAL)
-def test_a_choice_by_the_clip_mean_lets_a_later_step_change_an_earlier_output(name):
-    model = tiny_model(name)
-    assert not model.prototype_attention.is_causal
-    clip = clip_of(0, 4, 5)
-    other = clip.clone()
-    other[:, 4] *= -20.0
-    with torch.no_grad():
-        assert not torch.equal(model(clip).observed[:, :4], model(other).observed[:, :4])
-
-
-@pytest.mark.parametrize("name", NOT_CAUSAL)
-@FEW
-@given(seed=st.integers(0, 1000), changed_idx=st.integers(1, 4))
-def test_with_the_same_prototypes_chosen_a_later_step_changes_nothing(name, seed, changed_idx):
-    model = tiny_model(name)
-    clip = clip_of(seed, 1, 5)
-    other = clip.clone()
-    # Too little to change the order of the prototypes, enough to change any output that reads these steps.
-    other[:, changed_idx:] += 1e-4
-    exists = torch.ones(1, 5, dtype=torch.bool)
-    with torch.no_grad():
-        frames = [model.encoder(each)[:, :, 0] for each in (clip, other)]
-        ranks = [nearest_prototypes(each, model.bank.visual, exists, k=5) for each in frames]
-        assume(torch.equal(*ranks))
-        assert_equal_before(model(clip), model(other), changed_idx)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -83,7 +53,7 @@ def test_what_fills_a_step_that_does_not_exist_is_never_read(name, seed, steps, 
     exists[:, :num_missing] = False
     clip = clip_of(seed, 1, steps)
     other = clip.clone()
-    other[:, :num_missing] = 100.0
+    other[:, :num_missing] = data.draw(st.sampled_from([100.0, float("nan"), float("inf")]))
     with torch.no_grad():
         first, second = model(clip, exists), model(other, exists)
     assert torch.equal(first.logits, second.logits)
@@ -118,7 +88,7 @@ def test_permuting_the_classes_permutes_the_scores(name):
 
 
 @pytest.mark.parametrize("pixels", [False, True])
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("name", EVERY)
 def test_bfloat16_agrees_with_float32(name, pixels):
     # Weights of std 0.3 and a read-out of temperature 0.07 amplify rounding. Measured over 10 seeds: logits differ by
     # at most 7 % of the largest one, 1 to 4 % in the mean over models.

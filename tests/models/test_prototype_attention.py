@@ -20,8 +20,9 @@ def make_attention(**settings):
 
 
 def rank_by_cosine(frames, prototypes, exists):
-    mean = sum(frame for frame, real in zip(frames, exists, strict=True) if real)
-    cosines = [float(mean @ row / mean.norm() / row.norm()) for row in prototypes]
+    """Ranks of the prototypes by their cosine to the mean of the real frames; all 0 where there is none."""
+    mean = sum((frame for frame, real in zip(frames, exists, strict=True) if real), start=torch.zeros(WIDTH))
+    cosines = [float(mean @ row / mean.norm().clamp(min=1e-12) / row.norm()) for row in prototypes]
     return sorted(range(len(prototypes)), key=lambda row: -cosines[row])
 
 
@@ -36,16 +37,18 @@ def test_frames_read_a_softmax_over_the_prototypes_that_take_part(settings):
     exists = torch.tensor([[False, True, True], [True, True, True]])
     read = torch.zeros(2, NUM_STEPS, WIDTH)
     for b in range(2):
-        rows = list(range(NUM_ACTIONS)) if attention.subset is None else attention.subset.tolist()
-        if "top_k" in settings:
-            rows = rank_by_cosine(frames[b], prototypes, exists[b])[:2]
-        key, value = attention.key_value(prototypes[rows]).split(WIDTH, dim=-1)
         for t in range(NUM_STEPS):
+            rows = list(range(NUM_ACTIONS)) if attention.subset is None else attention.subset.tolist()
+            if "top_k" in settings:
+                rows = rank_by_cosine(frames[b, : t + 1], prototypes, exists[b, : t + 1])[:2]
+            key, value = attention.key_value(prototypes[rows]).split(WIDTH, dim=-1)
             query = attention.query(frames[b, t])
             for part in parts():
                 scores = torch.stack([query[part] @ row[part] / math.sqrt(HEAD_DIM) for row in key])
                 read[b, t, part] = scores.softmax(0) @ value[:, part]
-    torch.testing.assert_close(attention(frames, prototypes, exists), attention.out(read), rtol=1e-4, atol=1e-5)
+    # Before any real frame the choice of prototypes says nothing.
+    answer, expected = attention(frames, prototypes, exists)[exists], attention.out(read)[exists]
+    torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("settings", [{}, {"toeplitz": False}, {"top_k": 2}])
@@ -55,32 +58,53 @@ def test_the_released_form_equals_its_loops(settings):
     exists = torch.tensor([[False, True, True], [True, True, True]])
     read = torch.zeros(2, NUM_STEPS, WIDTH)
     for b in range(2):
-        order = rank_by_cosine(frames[b], prototypes, exists[b])[: settings.get("top_k", NUM_STEPS)]
-        chosen = prototypes[[order[t % len(order)] for t in range(NUM_STEPS)]]
         for t in range(NUM_STEPS):
-            seen = [s for s in range(t + 1) if exists[b, s] or s == t]
+            ranked = rank_by_cosine(frames[b, : t + 1], prototypes, exists[b, : t + 1])
+            chosen = prototypes[ranked[: settings.get("top_k", NUM_ACTIONS)]]
             for head, part in enumerate(parts()):
-                scores = torch.stack([chosen[t, part] @ frames[b, s, part] / math.sqrt(HEAD_DIM) for s in seen])
-                shares = scores.softmax(0)
+                shares = torch.stack([frames[b, t, part] @ row[part] / math.sqrt(HEAD_DIM) for row in chosen]).softmax(
+                    0
+                )
                 if settings.get("toeplitz", True):
                     wave = math.cos if head < 3 else math.sin
-                    waves = torch.tensor([wave(attention.distance_weights[head, t - s].item()) for s in seen])
+                    distances = [abs(t - rank) for rank in range(len(chosen))]
+                    waves = torch.tensor([wave(attention.distance_weights[head, far].item()) for far in distances])
                     gate = attention.blend_gate.sigmoid()
                     shares = gate * shares + (1 - gate) * waves.softmax(0)
-                read[b, t, part] = sum(share * chosen[s, part] for share, s in zip(shares, seen, strict=True))
-    torch.testing.assert_close(attention(frames, prototypes, exists), attention.out(read), rtol=1e-4, atol=1e-5)
+                read[b, t, part] = sum(share * row[part] for share, row in zip(shares, chosen, strict=True))
+    # Before any real frame the choice of prototypes says nothing.
+    answer, expected = attention(frames, prototypes, exists)[exists], attention.out(read)[exists]
+    torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_released_form_fits_clips_longer_than_there_are_prototypes():
-    attention = make_attention(mode="released")
-    assert attention(torch.randn(2, 6, WIDTH), torch.randn(NUM_ACTIONS, WIDTH)).shape == (2, 6, WIDTH)
+@pytest.mark.parametrize(("num_steps", "num_asked"), [(3, 3), (6, NUM_ACTIONS)])
+def test_the_released_form_asks_as_many_prototypes_as_the_longest_clip_has_steps(num_steps, num_asked):
+    config = PrototypeAttentionConfig(num_heads=NUM_HEADS, mode="released")
+    attention = build_prototype_attention(config, width=WIDTH, num_actions=NUM_ACTIONS, max_steps=num_steps)
+    assert attention.top_k == num_asked
+    assert attention(torch.randn(2, num_steps, WIDTH), torch.randn(NUM_ACTIONS, WIDTH)).shape == (2, num_steps, WIDTH)
+
+
+def test_the_released_form_refuses_clips_longer_than_its_toeplitz_term():
+    with pytest.raises(ValueError, match=r"7 steps.*at most 6"):
+        make_attention(mode="released")(torch.randn(1, 7, WIDTH), torch.randn(NUM_ACTIONS, WIDTH))
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_k": 2}, {"mode": "released"}, {"mode": "released", "top_k": 2}])
+def test_frames_in_parts_read_what_they_read_at_once(settings):
+    attention, prototypes = make_attention(**settings), torch.randn(NUM_ACTIONS, WIDTH)
+    frames, exists = torch.randn(2, 6, WIDTH), torch.rand(2, 6) < 0.7
+    whole, seen, parts_read = attention(frames, prototypes, exists), None, []
+    for part in (slice(0, 1), slice(1, 4), slice(4, 6)):
+        read, seen = attention.extend(frames[:, part], prototypes, exists[:, part], seen)
+        parts_read.append(read)
+    known = exists.cumsum(dim=1) > 0
+    torch.testing.assert_close(torch.cat(parts_read, dim=1)[known], whole[known], rtol=1e-5, atol=1e-6)
 
 
 def test_the_nearest_prototypes_come_in_order_and_per_clip():
-    prototypes = torch.eye(4)
-    frames = torch.tensor([[[3.0, 2.0, 1.0, 0.0]], [[0.0, 1.0, 2.0, 3.0]]])
-    chosen = nearest_prototypes(frames, prototypes, torch.ones(2, 1, dtype=torch.bool), k=3)
-    assert chosen.tolist() == [[0, 1, 2], [3, 2, 1]]
+    means = torch.tensor([[[3.0, 2.0, 1.0, 0.0]], [[0.0, 1.0, 2.0, 3.0]]])
+    assert nearest_prototypes(means, torch.eye(4), k=3).tolist() == [[[0, 1, 2]], [[3, 2, 1]]]
 
 
 def test_a_share_of_the_prototypes_is_drawn_once_and_saved():

@@ -28,11 +28,8 @@ ATTENTIONS = {
     "sgear-released": PrototypeAttentionConfig(num_heads=4, mode="released"),
     "sgear-released-top-k": PrototypeAttentionConfig(num_heads=4, mode="released", top_k=2, toeplitz=False),
 }
-CAUSAL = [*CONTEXTS, "sgear-share", "avt"]
-"""Models in which no step reads a later one."""
-NOT_CAUSAL = ["sgear-top-k", "sgear-released", "sgear-released-top-k"]
-"""Models that choose prototypes by the mean of the whole clip."""
-EVERY = CAUSAL + NOT_CAUSAL
+EVERY = [*CONTEXTS, *ATTENTIONS, "avt"]
+"""Every model with a causal decoder."""
 
 PIXELS = EncoderConfig(
     name="vit_tiny_patch16_224", image_height=16, image_width=32, embed_dim=WIDTH, depth=1, num_heads=2, patch_size=8

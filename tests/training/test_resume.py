@@ -79,4 +79,5 @@ def test_resuming_with_other_settings_is_refused(whole_run: Path):
     process = start(whole_run, f"output_root={whole_run}", "runtime.resume=true", "optim.lr=0.5")
     output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 2
-    assert "cannot resume, optim was" in " ".join(output.split())
+    words = " ".join(output.split())
+    assert "cannot resume with other settings: optim.lr was 0.002 and is now 0.5; give the same" in words

@@ -22,7 +22,13 @@ def kitchen(
     from sgear.cli.kitchen import render_kitchen
     from sgear.datasets.kitchen import KitchenConfig
 
-    config = KitchenConfig(seed=seed, num_train_videos=train_videos, num_validation_videos=validation_videos)
+    config = KitchenConfig(
+        seed=seed,
+        num_train_videos=train_videos,
+        num_validation_videos=validation_videos,
+        # A single film cannot show somebody that training saw and somebody that it did not.
+        num_unseen_participants=KitchenConfig.num_unseen_participants if validation_videos > 1 else 0,
+    )
     render_kitchen(root, config, with_films=not features_only)
 
 

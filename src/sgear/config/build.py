@@ -329,7 +329,8 @@ def _make_samples(
     protocol = build_protocol(config.protocol)
     if protocol.num_steps > config.model.max_steps:
         raise ConfigError(
-            f"the protocol gives {protocol.num_steps} steps, but model.max_steps={config.model.max_steps}"
+            f"the protocol gives {protocol.num_steps} steps, but model.max_steps={config.model.max_steps}; set "
+            f"model.max_steps={protocol.num_steps}, or shorten the clip (protocol.tau_o_s * protocol.fps, or num_steps)"
         )
     source, on_error = sources[0], checked_on_error(config.source.on_error)
     if isinstance(protocol, RecognitionProtocol):

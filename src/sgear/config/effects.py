@@ -1,4 +1,4 @@
-"""Settings that would have no effect are errors.
+"""Settings that are out of range, or would have no effect, are errors.
 
 Each rule names the keys that a choice leaves without a reader. A key under such a rule must keep its default.
 """
@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from sgear.config.counted_rules import check_counted, dead_counted_keys
+from sgear.config.ranges import check_ranges
 from sgear.config.rulstm_rules import check_rulstm, dead_rulstm_keys
 from sgear.config.schema import ExperimentConfig
 from sgear.config.sgear_rules import check_sgear, dead_sgear_keys
@@ -78,22 +79,24 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
     return dead | dead_sgear_keys(config) | dead_rulstm_keys(config) | dead_counted_keys(config)
 
 
-def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Return all settings of a configuration, or of a part of one, by their dotted key."""
     if not is_dataclass(values):
         return {prefix: list(values) if isinstance(values, tuple) else values}
     flat: dict[str, Any] = {}
     for item in fields(values):
-        flat |= _flatten(getattr(values, item.name), f"{prefix}.{item.name}" if prefix else item.name)
+        flat |= flatten(getattr(values, item.name), f"{prefix}.{item.name}" if prefix else item.name)
     return flat
 
 
 def check_effects(config: ExperimentConfig) -> None:
-    """Raise if a setting differs from its default although nothing would read it.
+    """Raise if a setting is out of its range, or differs from its default although nothing would read it.
 
     Raises:
-        ConfigError: Names the key, its value and the choice that leaves it without effect.
+        ConfigError: Names the key, its value, and its range or the choice that leaves it without effect.
     """
-    ours, defaults = _flatten(config), _flatten(ExperimentConfig())
+    ours, defaults = flatten(config), flatten(ExperimentConfig())
+    check_ranges(ours)
     for key, reason in _dead_keys(config).items():
         if ours[key] != defaults[key]:
             raise ConfigError(

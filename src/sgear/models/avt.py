@@ -11,8 +11,8 @@ from sgear.models.encoders import build_encoder
 from sgear.models.heads import ActionClassifier, Classified, build_field_classifiers
 from sgear.models.outputs import AnticipationOutput
 from sgear.models.past import features_for_past
-from sgear.models.stepwise import StepwiseModel
-from sgear.models.temporal_context import ContextState
+from sgear.models.stepwise import ObserverState, StepwiseModel
+from sgear.models.window import hide_absent
 
 
 class Avt(StepwiseModel):
@@ -39,10 +39,11 @@ class Avt(StepwiseModel):
         )
 
     def observe_step(
-        self, frame: Tensor, context: ContextState | None = None, exists: Bool[Tensor, " B"] | None = None
-    ) -> tuple[Float[Tensor, "B D"], ContextState]:
+        self, frame: Tensor, state: ObserverState | None = None, exists: Bool[Tensor, " B"] | None = None
+    ) -> tuple[Float[Tensor, "B D"], ObserverState]:
         """Return the class token; AVT's frames know nothing of each other."""
-        return self.encoder(frame[:, None])[:, 0, 0], ()
+        clip = hide_absent(frame[:, None], None if exists is None else exists[:, None])
+        return self.encoder(clip)[:, 0, 0], ObserverState()
 
     def classify(self, features: Float[Tensor, "*b D"]) -> Classified:
         """Return scores of features."""
@@ -50,7 +51,7 @@ class Avt(StepwiseModel):
 
     def forward(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate; see `SGear.forward`."""
-        observed = self.encoder(clip)[:, :, 0]
+        observed = self.encoder(hide_absent(clip, exists))[:, :, 0]
         predicted = self.decoder(observed, exists)
         next_logits, mixed, _ = self.classify(predicted)
         past_logits, _, _ = self.classify(features_for_past(observed, predicted, exists))

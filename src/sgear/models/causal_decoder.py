@@ -15,6 +15,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sgear.errors import ConfigError
 from sgear.models.config import DecoderConfig
 from sgear.models.window import check_num_steps
 
@@ -37,6 +38,19 @@ class DecoderCache:
     def num_steps(self) -> int:
         """Number of steps read."""
         return self.layers[0][0].shape[2]
+
+
+@dataclass(frozen=True)
+class DecoderWindow:
+    """The newest steps of a stream, as many as the decoder can read.
+
+    Args:
+        observed: Their features [B T D].
+        cache: Their keys and values.
+    """
+
+    observed: Float[Tensor, "B T D"]
+    cache: DecoderCache
 
 
 def causal_mask(exists: Bool[Tensor, "B T"]) -> Bool[Tensor, "B 1 T T"]:
@@ -108,6 +122,9 @@ class CausalDecoder(nn.Module):
         feature_dim: Width D of the features read and predicted.
         max_steps: Longest clip.
 
+    Raises:
+        ConfigError: If the width cannot be split into heads.
+
     Source:
         AVT, section 3.2 (arXiv:2106.02036): bias-free linear maps around a GPT-2 without its token table.
     """
@@ -115,7 +132,9 @@ class CausalDecoder(nn.Module):
     def __init__(self, config: DecoderConfig, *, feature_dim: int, max_steps: int) -> None:
         super().__init__()
         if config.width % config.num_heads:
-            raise ValueError(f"decoder.width {config.width} must be a multiple of num_heads {config.num_heads}")
+            raise ConfigError(
+                f"model.decoder.width={config.width} must be a multiple of model.decoder.num_heads={config.num_heads}"
+            )
         self.dropout = config.dropout
         self.project_in = nn.Linear(feature_dim, config.width, bias=False)
         self.max_steps = max_steps
@@ -196,12 +215,32 @@ class CausalDecoder(nn.Module):
     def step(
         self,
         observed: Float[Tensor, "B D"],
-        cache: DecoderCache | None = None,
+        window: DecoderWindow | None = None,
         exists: Bool[Tensor, " B"] | None = None,
-    ) -> tuple[Float[Tensor, "B D"], DecoderCache]:
-        """Read one more step; see `prefill`."""
-        predicted, cache = self.prefill(observed[:, None], None if exists is None else exists[:, None], cache)
-        return predicted[:, 0], cache
+    ) -> tuple[Float[Tensor, "B D"], DecoderWindow]:
+        """Read one more step of a stream without end; equal to `forward` over the newest steps that fit.
+
+        Args:
+            observed: Feature of the new step.
+            window: What the step before returned; None starts a stream.
+            exists: Whether the new step is real. Default: it is.
+
+        Returns:
+            The predicted feature, and the window for the next step.
+        """
+        new, known = observed[:, None], None if exists is None else exists[:, None]
+        if window is None:
+            predicted, cache = self.prefill(new, known)
+            return predicted[:, -1], DecoderWindow(observed=new, cache=cache)
+        if window.cache.num_steps < self.max_steps:
+            predicted, cache = self.prefill(new, known, window.cache)
+            steps = torch.cat([window.observed, new], dim=1)
+        else:
+            # Positions count from the start of the window: when it moves, keys and values of all its steps change.
+            steps = torch.cat([window.observed[:, 1:], new], dim=1)
+            joined = _join_exists(known, window.cache, like=new)
+            predicted, cache = self.prefill(steps, None if joined is None else joined[:, 1:])
+        return predicted[:, -1], DecoderWindow(observed=steps, cache=cache)
 
 
 def _join_exists(

@@ -73,15 +73,15 @@ class PrototypeAttentionConfig:
 
     Args:
         enabled: Switch PA on.
-        mode: `paper` lets frames ask the prototypes; `released` keeps the roles of the released code, corrected; see
-            `sgear.models.prototype_attention`.
+        mode: `paper` projects frames and prototypes and asks all or a share of them; `released` asks few, as they are,
+            with a Toeplitz term, as the released code does, corrected; see `sgear.models.prototype_attention`.
         num_heads: Number of attention heads.
         share: Share of the prototypes that can be asked, in (0, 1] (`paper`); a random subset.
         num_prototypes: The same as a number instead; 0 leaves it to `share`.
         subset_seed: Seed of the subset.
-        top_k: Ask the k prototypes most like the mean of the clip's frames; the choice reads the whole clip, so PA is
-            then not causal. 0: every prototype in mode `paper`, as many as there are steps in mode `released`.
-        toeplitz: Blend in the term that depends on the distance of two steps alone (`released`).
+        top_k: Each frame asks the k prototypes most like the mean of the frames up to it. 0: every prototype in mode
+            `paper`, as many as the longest clip has steps in mode `released`.
+        toeplitz: Blend in the term that depends on the distance of step and rank alone (`released`).
         detach_prototypes: Keep PA's gradient away from the prototypes, as the released code does.
         gate: Start value of the fusion gate; sigmoid(gate) is the share that bypasses PA.
     """

@@ -17,7 +17,13 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sgear.errors import ConfigError
 from sgear.models.window import check_num_steps
+
+_STREAM_REMEDY = (
+    "start the stream anew, read windows with forward, or train with model.temporal_context.mode=decay, whose streams "
+    "have no end"
+)
 
 
 @dataclass(frozen=True)
@@ -211,7 +217,7 @@ class CumulativeBlock(_SumBlock):
         self.step_weights = nn.Parameter(torch.ones(max_steps))
 
     def _absorb(self, past: Tensor, new: Tensor, real: Float[Tensor, "B h 1 1"], step_idx: int) -> Tensor:
-        check_num_steps(step_idx + 1, len(self.step_weights))
+        check_num_steps(step_idx + 1, len(self.step_weights), what="stream", remedy=_STREAM_REMEDY)
         return past + self.step_weights[step_idx] * real * new
 
     def _sums(self, values: Tensor, real: Float[Tensor, "B T h 1 1"]) -> Tensor:
@@ -235,13 +241,13 @@ class DecayBlock(_SumBlock):
         normalise: See `_SumBlock`.
 
     Raises:
-        ValueError: If the lifetime is not positive.
+        ConfigError: If the lifetime is not positive.
     """
 
     def __init__(self, width: int, *, lifetime_steps: float, head_dim: int, detach_past: bool, normalise: bool) -> None:
         super().__init__(width, head_dim=head_dim, detach_past=detach_past, normalise=normalise)
         if lifetime_steps <= 0:
-            raise ValueError(f"temporal_context.lifetime_steps must be positive, got {lifetime_steps}")
+            raise ConfigError(f"model.temporal_context.lifetime_steps must be positive, got {lifetime_steps}")
         self.log_lifetime = nn.Parameter(torch.full((self.num_heads,), math.log(lifetime_steps)))
 
     def _absorb(self, past: Tensor, new: Tensor, real: Float[Tensor, "B h 1 1"], step_idx: int) -> Tensor:
@@ -300,7 +306,7 @@ class CausalBlock(TemporalContextBlock):
         if state is not None:
             assert isinstance(state, PastTokens)
             num_steps = state.num_steps + 1
-            check_num_steps(num_steps, self.max_steps)
+            check_num_steps(num_steps, self.max_steps, what="stream", remedy=_STREAM_REMEDY)
             all_key = torch.cat([self._cut(state.key), key], dim=2)
             all_value = torch.cat([self._cut(state.value), value], dim=2)
             visible = torch.cat([state.exists, own], dim=1)

@@ -45,7 +45,7 @@ class PrototypeMix(nn.Module):
         config: Start values and gradient routes.
 
     Raises:
-        ValueError: If the temperature is not positive.
+        ConfigError: If the temperature is not positive.
 
     Source:
         S-GEAR (arXiv:2407.02309). The released RGB path detaches the values of the read-out and not the similarities;
@@ -55,7 +55,7 @@ class PrototypeMix(nn.Module):
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         if config.temperature <= 0:
-            raise ValueError(f"head.temperature must be positive, got {config.temperature}")
+            raise ConfigError(f"model.head.temperature must be positive, got {config.temperature}")
         self.detach_values = config.detach_prototype_values
         self.gate = nn.Parameter(torch.tensor(config.gate))
         self.log_temperature = nn.Parameter(

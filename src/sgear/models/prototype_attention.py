@@ -1,10 +1,14 @@
 """PA, prototype attention: each frame asks the bank of visual prototypes which actions it resembles.
 
 Two forms. `PrototypeAttention` follows the paper. `ReleasedPrototypeAttention` keeps what the released code does
-besides (roles, choice of prototypes, Toeplitz term), with its faults corrected; see there.
+besides (its choice of prototypes and its Toeplitz term), with its faults corrected; see there. In both, a step reads
+itself and the steps before it, so both run on streams.
 """
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -13,26 +17,91 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError
-from sgear.models.causal_decoder import causal_mask
 from sgear.models.config import PrototypeAttentionConfig
 from sgear.models.window import check_num_steps
 
 _HEADS_PER_WAVE = 3
 
 
-def nearest_prototypes(
-    frames: Float[Tensor, "B T D"], prototypes: Float[Tensor, "A D"], exists: Bool[Tensor, "B T"], *, k: int
-) -> Int[Tensor, "B k"]:
-    """Return the k prototypes most like the mean of each clip's real frames, the likest first.
+@dataclass(frozen=True)
+class SeenFrames:
+    """What prototype attention remembers of a stream.
 
-    Each clip chooses for itself; the released code's index mixed the clips of a batch.
+    Args:
+        total: Sum of the real frames so far [B D]; its direction is that of their mean.
+        num_steps: Number of frames so far.
     """
-    mean = (frames * exists[..., None]).sum(dim=1)
-    similarity = F.normalize(mean, dim=-1) @ F.normalize(prototypes, dim=-1).T
-    return similarity.topk(k, dim=-1).indices
+
+    total: Tensor
+    num_steps: int
 
 
-class PrototypeAttention(nn.Module):
+def nearest_prototypes(
+    means: Float[Tensor, "*batch D"], prototypes: Float[Tensor, "A D"], *, k: int
+) -> Int[Tensor, "*batch k"]:
+    """Return the k prototypes with the largest cosine to each mean, the likest first."""
+    # Rounded cosines would choose other prototypes.
+    with torch.autocast(means.device.type, enabled=False):
+        cosines = F.normalize(means.float(), dim=-1) @ F.normalize(prototypes.float(), dim=-1).T
+    return cosines.topk(k, dim=-1).indices
+
+
+class _PrototypeAttention(nn.Module, ABC):
+    """What both forms share: which prototypes may be asked, and what a stream remembers.
+
+    Args:
+        config: Heads, gradient route.
+    """
+
+    def __init__(self, config: PrototypeAttentionConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.detach_prototypes = config.detach_prototypes
+
+    @abstractmethod
+    def _ask(
+        self, frames: Float[Tensor, "B T D"], means: Float[Tensor, "B T D"], bank: Float[Tensor, "A D"], first_idx: int
+    ) -> Float[Tensor, "B T D"]:
+        """Return what each frame reads; `means` points where the frames up to each one do."""
+
+    def forward(
+        self,
+        frames: Float[Tensor, "B T D"],
+        prototypes: Float[Tensor, "A D"],
+        exists: Bool[Tensor, "B T"] | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """Return for each frame a mix of prototypes; frames that do not exist have no part in any choice."""
+        return self.extend(frames, prototypes, exists)[0]
+
+    def extend(
+        self,
+        frames: Float[Tensor, "B T D"],
+        prototypes: Float[Tensor, "A D"],
+        exists: Bool[Tensor, "B T"] | None = None,
+        seen: SeenFrames | None = None,
+    ) -> tuple[Float[Tensor, "B T D"], SeenFrames]:
+        """Read the next frames of a stream; equal to `forward` over the whole stream.
+
+        Args:
+            frames: New frames.
+            prototypes: The bank.
+            exists: Which of the new frames are real. Default: all.
+            seen: What the frames before left; None starts a stream.
+
+        Returns:
+            What each new frame reads, and what the next ones need.
+        """
+        real = frames.detach().float()
+        totals = (real if exists is None else real * exists[..., None]).cumsum(dim=1)
+        first_idx = 0
+        if seen is not None:
+            totals, first_idx = totals + seen.total[:, None], seen.num_steps
+        bank = prototypes.detach() if self.detach_prototypes else prototypes
+        read = self._ask(frames, totals, bank, first_idx)
+        return read, SeenFrames(total=totals[:, -1], num_steps=first_idx + frames.shape[1])
+
+
+class PrototypeAttention(_PrototypeAttention):
     """Multi-head attention with frames as queries and prototypes as keys and values.
 
     Args:
@@ -52,10 +121,8 @@ class PrototypeAttention(nn.Module):
     subset: Tensor | None
 
     def __init__(self, config: PrototypeAttentionConfig, *, width: int, num_actions: int) -> None:
-        super().__init__()
-        self.num_heads = config.num_heads
+        super().__init__(config)
         self.top_k = config.top_k
-        self.detach_prototypes = config.detach_prototypes
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
@@ -66,53 +133,45 @@ class PrototypeAttention(nn.Module):
             subset = torch.randperm(num_actions, generator=generator)[:num_asked].sort().values
         self.register_buffer("subset", subset)
 
-    @property
-    def is_causal(self) -> bool:
-        """Whether the output of a step is independent of later steps."""
-        return self.top_k == 0
-
-    def forward(
-        self,
-        frames: Float[Tensor, "B T D"],
-        prototypes: Float[Tensor, "A D"],
-        exists: Bool[Tensor, "B T"] | None = None,
+    def _ask(
+        self, frames: Float[Tensor, "B T D"], means: Float[Tensor, "B T D"], bank: Float[Tensor, "A D"], first_idx: int
     ) -> Float[Tensor, "B T D"]:
-        """Return for each frame a mix of prototypes; `exists` matters for the choice of `top_k` only."""
-        bank = prototypes.detach() if self.detach_prototypes else prototypes
         if self.subset is not None:
             bank = bank[self.subset]
+        key_value = self.key_value(bank)
         if self.top_k:
-            return self._ask(frames, bank[nearest_prototypes(frames, bank, _all(frames, exists), k=self.top_k)])
-        # With one bank for all clips, their frames are queries of one attention.
-        read = self._ask(rearrange(frames, "B T D -> 1 (B T) D"), bank[None])
-        return rearrange(read, "1 (B T) D -> B T D", B=frames.shape[0])
+            # Each frame asks prototypes of its own: as many attentions as frames, of one query each.
+            key_value = rearrange(key_value[nearest_prototypes(means, bank, k=self.top_k)], "B T k E -> (B T) k E")
+            queries = rearrange(self.query(frames), "B T (h d) -> (B T) h 1 d", h=self.num_heads)
+        else:
+            # With one bank for all clips, their frames are queries of one attention.
+            key_value = key_value[None]
+            queries = rearrange(self.query(frames), "B T (h d) -> 1 h (B T) d", h=self.num_heads)
+        key, value = rearrange(key_value, "C P (two h d) -> two C h P d", two=2, h=self.num_heads)
+        read = F.scaled_dot_product_attention(queries, key, value)
+        num_clips = frames.shape[0]
+        return self.out(rearrange(read, "C h M d -> (C M) (h d)").unflatten(0, (num_clips, -1)))
 
-    def _ask(self, frames: Float[Tensor, "C M D"], bank: Float[Tensor, "C P D"]) -> Float[Tensor, "C M D"]:
-        query = rearrange(self.query(frames), "C M (h d) -> C h M d", h=self.num_heads)
-        key, value = rearrange(self.key_value(bank), "C P (two h d) -> two C h P d", two=2, h=self.num_heads)
-        read = F.scaled_dot_product_attention(query, key, value)
-        return self.out(rearrange(read, "C h M d -> C M (h d)"))
 
+class ReleasedPrototypeAttention(_PrototypeAttention):
+    """Prototype attention over few prototypes, blended with a map that depends on positions alone.
 
-class ReleasedPrototypeAttention(nn.Module):
-    """Prototype attention in the roles of the released code.
+    Each frame asks the k prototypes nearest to the mean of the frames so far, without projections of queries, keys and
+    values, as in the released code. The shares that the ranks of the prototypes get are blended, by a learned gate,
+    with shares that depend on |step - rank| alone: one learned weight per distance and head, through a cosine or a
+    sine.
 
-    The k prototypes nearest to the clip mean are queries and values, in the order of their rank; frames are keys. Row
-    i of the attention belongs to rank i and is added to frame i. Where there are fewer prototypes than frames, ranks
-    start again. Each head's attention is blended with a map that depends on the distance of two steps alone.
-
-    Corrected: the choice of a clip does not depend on its batch mates; heads are merged over the head axis; row i
-    reads frames up to i alone; the distance map is causal, its rows sum to 1, and it fits every length up to the
-    built one; the cosine and sine heads follow a rule instead of fixed slices.
-
-    Not causal, as in the release: the choice of prototypes reads the mean of the whole clip, so a later frame can
-    change which prototypes an earlier one reads. Streams therefore refuse this form.
+    Corrected against the release: frames ask and prototypes answer (there, prototypes ask, frames are keys, and the
+    answer to rank i is added to frame i); the choice of a clip does not depend on its batch mates; it reads the mean
+    of the frames up to a step, not of the whole clip, so no step reads a later one, and the last step chooses as
+    there; heads are merged over the head axis; the map's rows sum to 1; cosine and sine heads follow a rule instead of
+    fixed slices; the number of prototypes is that of the steps the model was built for, so clips of any length fit.
 
     Args:
         config: Heads, number of prototypes, Toeplitz term, gradient route.
         width: Width D of frames and prototypes.
         num_actions: Number of prototypes A.
-        max_steps: Longest clip.
+        max_steps: Longest clip; also the number of prototypes asked where `config.top_k` is 0.
 
     Raises:
         ConfigError: If more prototypes are asked for than there are.
@@ -121,53 +180,39 @@ class ReleasedPrototypeAttention(nn.Module):
         ADiko1997/S-GEAR, models/attention.py:532-651, models/common.py:100-145, models/base_model_ts.py:331-339.
     """
 
-    is_causal = False
-
     def __init__(self, config: PrototypeAttentionConfig, *, width: int, num_actions: int, max_steps: int) -> None:
-        super().__init__()
-        self.num_heads = config.num_heads
-        self.detach_prototypes = config.detach_prototypes
-        self.top_k = config.top_k
+        super().__init__(config)
         _num_asked(config, num_actions)
+        self.top_k = config.top_k or min(max_steps, num_actions)
         self.out = nn.Linear(width, width)
         self.distance_weights = None
         self.blend_gate = None
+        self.max_steps = max_steps
         if config.toeplitz:
-            self.distance_weights = nn.Parameter(torch.full((config.num_heads, max_steps), 0.5))
+            self.distance_weights = nn.Parameter(torch.full((config.num_heads, max(max_steps, self.top_k)), 0.5))
             self.blend_gate = nn.Parameter(torch.tensor(0.5))
 
-    def forward(
-        self,
-        frames: Float[Tensor, "B T D"],
-        prototypes: Float[Tensor, "A D"],
-        exists: Bool[Tensor, "B T"] | None = None,
+    def _ask(
+        self, frames: Float[Tensor, "B T D"], means: Float[Tensor, "B T D"], bank: Float[Tensor, "A D"], first_idx: int
     ) -> Float[Tensor, "B T D"]:
-        """Return for each frame a mix of the clip's prototypes."""
-        num_steps = frames.shape[1]
-        bank = prototypes.detach() if self.detach_prototypes else prototypes
-        real = _all(frames, exists)
-        num_chosen = self.top_k or min(num_steps, len(bank))
-        chosen = nearest_prototypes(frames, bank, real, k=num_chosen)
-        ranks = torch.arange(num_steps, device=frames.device) % num_chosen
-        asking = rearrange(bank[chosen[:, ranks]], "B T (h d) -> B h T d", h=self.num_heads)
-        key = rearrange(frames, "B T (h d) -> B h T d", h=self.num_heads)
-        visible = causal_mask(real)
-        scores = asking @ key.transpose(-2, -1) / key.shape[-1] ** 0.5
-        shares = scores.masked_fill(~visible, float("-inf")).softmax(dim=-1)
+        chosen = bank[nearest_prototypes(means, bank, k=self.top_k)]
+        chosen = rearrange(chosen, "B T k (h d) -> B T h k d", h=self.num_heads)
+        queries = rearrange(frames, "B T (h d) -> B T h 1 d", h=self.num_heads)
+        shares = (queries @ chosen.transpose(-2, -1) / chosen.shape[-1] ** 0.5).softmax(dim=-1)
         if self.blend_gate is not None:
             gate = self.blend_gate.sigmoid()
-            shares = gate * shares + (1 - gate) * self._distance_shares(visible)
-        return self.out(rearrange(shares.to(asking.dtype) @ asking, "B h T d -> B T (h d)"))
+            shares = gate * shares + (1 - gate) * self._distance_shares(first_idx, frames.shape[1])
+        return self.out(rearrange(shares.to(chosen.dtype) @ chosen, "B T h 1 d -> B T (h d)"))
 
-    def _distance_shares(self, visible: Bool[Tensor, "B 1 T T"]) -> Float[Tensor, "B h T T"]:
+    def _distance_shares(self, first_idx: int, num_steps: int) -> Float[Tensor, "T h 1 k"]:
         assert self.distance_weights is not None
-        num_steps = visible.shape[-1]
-        check_num_steps(num_steps, self.distance_weights.shape[1])
-        steps = torch.arange(num_steps, device=visible.device)
-        weights = self.distance_weights[:, (steps[:, None] - steps).clamp(min=0)]
-        is_cosine = torch.arange(self.num_heads, device=visible.device) // _HEADS_PER_WAVE % 2 == 0
+        check_num_steps(first_idx + num_steps, self.max_steps)
+        steps = first_idx + torch.arange(num_steps, device=self.distance_weights.device)
+        ranks = torch.arange(self.top_k, device=steps.device)
+        weights = self.distance_weights[:, (steps[:, None] - ranks).abs()]
+        is_cosine = torch.arange(self.num_heads, device=steps.device) // _HEADS_PER_WAVE % 2 == 0
         waves = torch.where(is_cosine[:, None, None], weights.cos(), weights.sin())
-        return waves.expand(visible.shape[0], -1, -1, -1).masked_fill(~visible, float("-inf")).softmax(dim=-1)
+        return rearrange(waves.softmax(dim=-1), "h T k -> T h 1 k")
 
 
 AnyPrototypeAttention = PrototypeAttention | ReleasedPrototypeAttention
@@ -179,11 +224,12 @@ def build_prototype_attention(
     """Build the form that `config.mode` asks for.
 
     Raises:
-        ConfigError: If the mode is unknown.
-        ValueError: If the width cannot be split into heads.
+        ConfigError: If the mode is unknown, or the width cannot be split into heads.
     """
     if width % config.num_heads:
-        raise ValueError(f"model.width {width} must be a multiple of prototype_attention.num_heads {config.num_heads}")
+        raise ConfigError(
+            f"model.width={width} must be a multiple of model.prototype_attention.num_heads={config.num_heads}"
+        )
     match config.mode:
         case "paper":
             return PrototypeAttention(config, width=width, num_actions=num_actions)
@@ -191,10 +237,6 @@ def build_prototype_attention(
             return ReleasedPrototypeAttention(config, width=width, num_actions=num_actions, max_steps=max_steps)
         case other:
             raise ConfigError(f"prototype_attention.mode={other!r} is unknown; choose paper or released")
-
-
-def _all(frames: Float[Tensor, "B T D"], exists: Bool[Tensor, "B T"] | None) -> Bool[Tensor, "B T"]:
-    return torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device) if exists is None else exists
 
 
 def _num_asked(config: PrototypeAttentionConfig, num_actions: int) -> int:

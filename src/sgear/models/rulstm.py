@@ -15,7 +15,7 @@ from sgear.models.config import ModelConfig, RulstmConfig
 from sgear.models.encoders import FEATURES
 from sgear.models.outputs import AnticipationOutput
 from sgear.models.rulstm_branch import BranchStates, RulstmBranch
-from sgear.models.window import check_num_steps
+from sgear.models.window import check_num_steps, hide_absent
 
 ATTENTION_VARIANTS = ("released", "paper")
 
@@ -177,7 +177,7 @@ class Rulstm(nn.Module):
         self._check(clip)
         if exists is None:
             exists = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
-        parts = clip.masked_fill(~exists[..., None], 0.0).split(self.widths, dim=-1)
+        parts = hide_absent(clip, exists).split(self.widths, dim=-1)
         states: list[BranchStates] = [
             branch(part, exists, steps_ahead=self.steps_ahead)
             for branch, part in zip(self.branches, parts, strict=True)

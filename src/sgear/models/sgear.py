@@ -14,8 +14,9 @@ from sgear.models.outputs import AnticipationOutput
 from sgear.models.past import features_for_past
 from sgear.models.prototype_attention import build_prototype_attention
 from sgear.models.prototype_bank import PrototypeBank
-from sgear.models.stepwise import StepwiseModel
-from sgear.models.temporal_context import ContextState, TemporalContextAggregator
+from sgear.models.stepwise import ObserverState, StepwiseModel
+from sgear.models.temporal_context import TemporalContextAggregator
+from sgear.models.window import hide_absent
 
 
 class SGear(StepwiseModel):
@@ -54,32 +55,27 @@ class SGear(StepwiseModel):
 
     def observe(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         """Return the feature of each step: TCA's class token fused with prototype attention."""
-        tokens = self.encoder(clip)
-        return self._fuse(tokens[:, :, 0], self.temporal_context(tokens, exists)[:, :, 0], exists)
+        tokens = self.encoder(hide_absent(clip, exists))
+        informed = self.temporal_context(tokens, exists)[:, :, 0]
+        if self.prototype_attention is None:
+            return informed
+        return self._fuse(informed, self.prototype_attention(tokens[:, :, 0], self.bank.visual, exists))
 
     def observe_step(
-        self, frame: Tensor, context: ContextState | None = None, exists: Bool[Tensor, " B"] | None = None
-    ) -> tuple[Float[Tensor, "B D"], ContextState]:
-        """See `StepwiseModel.observe_step`.
+        self, frame: Tensor, state: ObserverState | None = None, exists: Bool[Tensor, " B"] | None = None
+    ) -> tuple[Float[Tensor, "B D"], ObserverState]:
+        """See `StepwiseModel.observe_step`."""
+        before = ObserverState() if state is None else state
+        real = None if exists is None else exists[:, None]
+        tokens = self.encoder(hide_absent(frame[:, None], real))
+        informed, context = self.temporal_context.step(tokens[:, 0], before.context or None, exists)
+        if self.prototype_attention is None:
+            return informed[:, 0], ObserverState(context=context)
+        related, seen = self.prototype_attention.extend(tokens[:, :, 0], self.bank.visual, real, before.seen)
+        return self._fuse(informed[:, 0], related[:, 0]), ObserverState(context=context, seen=seen)
 
-        Raises:
-            ValueError: If prototype attention reads the whole clip before it answers.
-        """
-        if self.prototype_attention is not None and not self.prototype_attention.is_causal:
-            raise ValueError(
-                "this model chooses its prototypes by the mean of the whole clip, which a stream does not have; give "
-                "whole clips to forward, or train with prototype_attention.mode=paper and top_k=0"
-            )
-        tokens = self.encoder(frame[:, None])[:, 0]
-        informed, context = self.temporal_context.step(tokens, context, exists)
-        return self._fuse(tokens[:, None, 0], informed[:, None, 0], None)[:, 0], context
-
-    def _fuse(
-        self, frames: Float[Tensor, "B T D"], informed: Float[Tensor, "B T D"], exists: Bool[Tensor, "B T"] | None
-    ) -> Float[Tensor, "B T D"]:
-        if self.prototype_attention is None or self.fusion_gate is None:
-            return informed
-        related = self.prototype_attention(frames, self.bank.visual, exists)
+    def _fuse(self, informed: Float[Tensor, "*b D"], related: Float[Tensor, "*b D"]) -> Float[Tensor, "*b D"]:
+        assert self.fusion_gate is not None
         gate = self.fusion_gate.sigmoid()
         return gate * informed + (1 - gate) * related
 

@@ -1,7 +1,8 @@
 """Frame by frame and beyond the last frame: streams and roll-outs of every model with a causal decoder.
 
-A stream reads each frame once and gives after it what a whole clip up to it would give. A roll-out feeds the predicted
-feature back as the next observed one, which asks the decoder for the action after the next, and so on.
+A stream reads each frame once and gives after it what a whole clip up to it would give; once it is longer than the
+longest clip, the decoder reads the newest features alone. A roll-out feeds the predicted feature back as the next
+observed one, which asks the decoder for the action after the next, and so on.
 """
 
 from __future__ import annotations
@@ -13,10 +14,23 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sgear.models.causal_decoder import CausalDecoder, DecoderCache
+from sgear.models.causal_decoder import CausalDecoder, DecoderWindow
 from sgear.models.heads import Classified, FieldClassifiers
+from sgear.models.prototype_attention import SeenFrames
 from sgear.models.temporal_context import ContextState
-from sgear.models.window import check_num_steps
+
+
+@dataclass(frozen=True)
+class ObserverState:
+    """What turning frames into features carries from frame to frame.
+
+    Args:
+        context: State of TCA; empty without TCA.
+        seen: State of prototype attention; None without it.
+    """
+
+    context: ContextState = ()
+    seen: SeenFrames | None = None
 
 
 @dataclass(frozen=True)
@@ -24,12 +38,12 @@ class StreamState:
     """What a stream carries from frame to frame.
 
     Args:
-        context: State of TCA; empty without TCA.
-        decoder: Keys and values of the decoder.
+        observer: What the next frame needs to become a feature.
+        window: What the decoder has read.
     """
 
-    context: ContextState
-    decoder: DecoderCache
+    observer: ObserverState
+    window: DecoderWindow
 
 
 @dataclass(frozen=True)
@@ -76,13 +90,9 @@ class StepwiseModel(nn.Module, ABC):
 
     @abstractmethod
     def observe_step(
-        self, frame: Tensor, context: ContextState | None = None, exists: Bool[Tensor, " B"] | None = None
-    ) -> tuple[Float[Tensor, "B D"], ContextState]:
-        """Return the feature of the next frame of a stream, and what the frame after it needs.
-
-        With TCA in mode `decay` (or none) a stream of frames has no end; only the decoder's window has a longest
-        length, and a caller may slide it over these features.
-        """
+        self, frame: Tensor, state: ObserverState | None = None, exists: Bool[Tensor, " B"] | None = None
+    ) -> tuple[Float[Tensor, "B D"], ObserverState]:
+        """Return the feature of the next frame of a stream, and what the frame after it needs."""
 
     @abstractmethod
     def classify(self, features: Float[Tensor, "*b D"]) -> Classified:
@@ -92,10 +102,15 @@ class StepwiseModel(nn.Module, ABC):
         """Return scores of verb and noun, made from the classifier's input; None without such classifiers."""
         return (None, None) if self.field_classifiers is None else self.field_classifiers(mixed)
 
+    @torch.no_grad()
     def step(
         self, frame: Tensor, state: StreamState | None = None, exists: Bool[Tensor, " B"] | None = None
     ) -> tuple[StepOutput, StreamState]:
-        """Read the next frame of a stream; equal to `forward` over the whole stream.
+        """Read the next frame of a stream, without gradients.
+
+        Up to the longest clip, equal to `forward` over the whole stream. After that the decoder reads the newest
+        features that fit; with TCA in mode `decay` they still know of all frames before, without TCA the answer is
+        that of `forward` over the newest frames. The state does not grow.
 
         Args:
             frame: One frame [B 3 H W] or stored feature [B F] per stream.
@@ -106,19 +121,24 @@ class StepwiseModel(nn.Module, ABC):
             What the model says now, and the state for the next frame.
 
         Raises:
-            ValueError: If the stream is longer than the model was built for.
+            ValueError: If the stream is longer than TCA in mode `cumulative` or `causal`, or the Toeplitz term, was
+                built for.
         """
-        observed, context = self.observe_step(frame, None if state is None else state.context, exists)
-        predicted, cache = self.decoder.step(observed, None if state is None else state.decoder, exists)
+        observed, observer = self.observe_step(frame, None if state is None else state.observer, exists)
+        predicted, window = self.decoder.step(observed, None if state is None else state.window, exists)
         logits, mixed, _ = self.classify(predicted)
         verb_logits, noun_logits = self.classify_fields(mixed)
         said = StepOutput(observed, predicted, logits, verb_logits, noun_logits)
-        return said, StreamState(context=context, decoder=cache)
+        return said, StreamState(observer=observer, window=window)
 
     def rollout(
         self, observed: Float[Tensor, "B T D"], num_steps: int, exists: Bool[Tensor, "B T"] | None = None
     ) -> RollOut:
         """Predict several steps ahead by feeding each prediction back as the next observed feature.
+
+        The first predicted step is the action that `forward` predicts, tau_a after the last observed step; each
+        further one is a step of the protocol, 1 / fps, later. Where observed and predicted steps are more than the
+        decoder can read, it reads the newest.
 
         Args:
             observed: Features of the observed steps; `observed` of the output of `forward`.
@@ -126,15 +146,15 @@ class StepwiseModel(nn.Module, ABC):
             exists: Which observed steps are real. Default: all.
 
         Raises:
-            ValueError: If `num_steps` is below 1, or T + S - 1 is more than the model was built for.
+            ValueError: If `num_steps` is below 1, or the observed steps are more than the model was built for.
         """
         if num_steps < 1:
             raise ValueError(f"a roll-out needs at least 1 step, got {num_steps}")
-        check_num_steps(observed.shape[1] + num_steps - 1, self.decoder.max_steps)
         predicted, cache = self.decoder.prefill(observed, exists)
+        window = DecoderWindow(observed=observed, cache=cache)
         features = [predicted[:, -1]]
         for _ in range(num_steps - 1):
-            following, cache = self.decoder.step(features[-1], cache)
+            following, window = self.decoder.step(features[-1], window)
             features.append(following)
         stacked = torch.stack(features, dim=1)
         logits, mixed, _ = self.classify(stacked)

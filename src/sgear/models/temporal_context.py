@@ -41,15 +41,14 @@ class TemporalContextAggregator(nn.Module):
         max_steps: Longest clip (`cumulative`, `causal`; `decay` has none).
 
     Raises:
-        ValueError: If the width cannot be split into heads.
-        ConfigError: If the mode is unknown.
+        ConfigError: If the mode is unknown, or the width cannot be split into heads.
     """
 
     def __init__(self, config: TemporalContextConfig, *, width: int, max_steps: int) -> None:
         super().__init__()
         head_dim = 64 if width % 64 == 0 and width >= 256 else 32
         if config.num_blocks and width % head_dim:
-            raise ValueError(f"TCA needs a width that is a multiple of {head_dim}, got {width}")
+            raise ConfigError(f"TCA needs a model.width that is a multiple of {head_dim}, got {width}")
         self.blocks = nn.ModuleList(
             _build_block(config, width=width, max_steps=max_steps, head_dim=head_dim) for _ in range(config.num_blocks)
         )

@@ -6,6 +6,7 @@ randomness is saved with each checkpoint, so a killed and resumed run ends with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from torch.utils.data import Sampler
 
 from sgear.data import WindowDataset
 from sgear.data.loading import make_loader, whole_batches
+from sgear.errors import ConfigError, RunError
 from sgear.losses import Objective
 from sgear.models import AnticipationModel
 from sgear.training.checkpoints import Progress, load_newest_checkpoint, save_checkpoint
@@ -68,8 +70,30 @@ class FitResult:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
+def require_finite(losses: dict[str, float], *, step: int, lr: float) -> None:
+    """Raise if a loss is no longer a number.
+
+    Raises:
+        RunError: Names the terms and what to change.
+    """
+    lost = [f"{name} {value}" for name, value in losses.items() if not math.isfinite(value)]
+    if lost:
+        raise RunError(
+            f"training diverged in step {step} at a learning rate of {lr:g}: {', '.join(lost)}. Nothing was saved "
+            "after the last checkpoint; lower optim.lr, lengthen optim.warmup_epochs, or set optim.clip_norm"
+        )
+
+
 def make_accelerator(runtime: RuntimeConfig, *, accumulate: int = 1) -> Accelerator:
-    """Return the engine for a device and precision."""
+    """Return the engine for a device and precision.
+
+    Raises:
+        ConfigError: If a GPU is asked for and there is none.
+    """
+    if runtime.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "runtime.device=cuda, but torch finds no GPU; set runtime.device=cpu, or see what 'sgear doctor' says"
+        )
     # Accelerate keeps the first precision of a process and refuses another one; a notebook or a test may run both.
     AcceleratorState._reset_state()
     return Accelerator(
@@ -106,7 +130,9 @@ def fit(
         The trained model (the running average of its weights where `optim.ema_decay` is set).
 
     Raises:
-        RunError: If `resume` is set and there is no checkpoint; if no training clip can be read.
+        ConfigError: If the device is not there.
+        RunError: If `resume` is set and there is no checkpoint; if no training clip can be read; if the loss is no
+            longer finite.
         SgearError: If a clip cannot be read and `train` stops at errors.
     """
     accelerator = make_accelerator(runtime, accumulate=optim.accumulate)
@@ -137,7 +163,8 @@ def fit(
     accelerator.register_for_checkpointing(schedule)
     average = None
     if optim.ema_decay:
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(optim.ema_decay), use_buffers=True)
+        # Buffers are copied, not averaged: they hold chosen rows and frozen statistics.
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(optim.ema_decay))
         accelerator.register_for_checkpointing(average)
     best_known: AnticipationModel = model if average is None else average.module  # type: ignore[assignment]
 
@@ -160,24 +187,31 @@ def fit(
             train.set_epoch(epoch)
             first_batch = progress.batch if epoch == progress.epoch else 0
             batches = accelerator.skip_first_batches(loader, first_batch) if first_batch else loader
+            sums: dict[str, float] = {}
             for batch_idx, batch in enumerate(whole_batches(batches), start=first_batch):
                 skipped.add(batch)
+                group_size = min(optim.accumulate, num_batches - batch_idx // optim.accumulate * optim.accumulate)
                 with accelerator.accumulate(step_module):
                     with accelerator.autocast():
                         losses = step_module(batch)
-                    accelerator.backward(losses["total"])
+                    # Accelerate divides by the full number also where an epoch ends with fewer batches.
+                    accelerator.backward(losses["total"] * (optim.accumulate / group_size))
                     if accelerator.sync_gradients and optim.clip_norm:
                         accelerator.clip_grad_norm_(step_module.parameters(), optim.clip_norm)
                     optimizer.step()
                     optimizer.zero_grad()
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach()) / group_size
                 if not accelerator.sync_gradients:
                     continue
+                values, sums = sums, {}
+                lr = float(schedule.get_last_lr()[0])
+                require_finite(values, step=progress.step + 1, lr=lr)
                 schedule.step()
                 if average is not None:
                     average.update_parameters(model)
                 progress = Progress(epoch=epoch, batch=batch_idx + 1, step=progress.step + 1)
-                values = {name: float(value.detach()) for name, value in losses.items()}
-                tracker.log("train", progress.step, {**values, "lr": float(schedule.get_last_lr()[0])})
+                tracker.log("train", progress.step, {**values, "lr": lr})
                 bar.update(task, completed=progress.step, description=f"{run.name} loss {values['total']:.3f}")
                 is_due = runtime.checkpoint_every and progress.step % runtime.checkpoint_every == 0
                 if is_due and batch_idx + 1 < num_batches:

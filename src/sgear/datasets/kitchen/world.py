@@ -17,6 +17,7 @@ import numpy as np
 
 from sgear.datasets.kitchen.law import kitchen_law
 from sgear.datasets.kitchen.recipes import LAW_VERSION
+from sgear.errors import ConfigError
 
 TAU_A_S = 1.0
 """Anticipation time the films are made for, in seconds."""
@@ -46,7 +47,7 @@ class KitchenConfig:
         fps: Frames per second.
 
     Raises:
-        ValueError: If a value is out of range or the splits cannot be filled.
+        ConfigError: If a value is out of range or the splits cannot be filled.
     """
 
     seed: int = 0
@@ -61,21 +62,24 @@ class KitchenConfig:
 
     def __post_init__(self) -> None:
         if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, got {self.seed}")
+            raise ConfigError(f"seed must be at least 0, got {self.seed}")
         for name in ("num_train_videos", "num_validation_videos", "actions_per_video", "fps"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("height", "width"):
             value = getattr(self, name)
             if value < 32 or value % 2:
-                raise ValueError(f"{name} must be even and at least 32, got {value}")
+                raise ConfigError(f"{name} must be even and at least 32, got {value}")
         if not 0 <= self.num_unseen_participants < self.num_participants <= 99:
-            raise ValueError(
+            raise ConfigError(
                 f"need 0 <= num_unseen_participants < num_participants <= 99, got "
                 f"{self.num_unseen_participants} and {self.num_participants}"
             )
         if self.num_unseen_participants and self.num_validation_videos < 2:
-            raise ValueError("unseen participants need at least 2 validation videos: one unseen, one seen")
+            raise ConfigError(
+                f"{self.num_unseen_participants} unseen participants need at least 2 validation videos, one unseen and "
+                f"one seen, got num_validation_videos={self.num_validation_videos}"
+            )
 
 
 @dataclass(frozen=True)

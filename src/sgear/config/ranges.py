@@ -1,0 +1,106 @@
+"""Which values a setting takes: a number outside its range, or an unknown word, is refused before anything runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sgear.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`.
+
+    Args:
+        low: Smallest number.
+        high: Largest number.
+        has_low: Whether `low` itself is one of them.
+        has_high: Whether `high` itself is one of them.
+    """
+
+    low: int | float
+    high: int | float = math.inf
+    has_low: bool = True
+    has_high: bool = True
+
+    def __contains__(self, value: int | float) -> bool:
+        above = value >= self.low if self.has_low else value > self.low
+        below = value <= self.high if self.has_high else value < self.high
+        return above and below and math.isfinite(value)
+
+    def __str__(self) -> str:
+        if math.isinf(self.high):
+            return f"a number of at least {self.low:g}" if self.has_low else f"a number above {self.low:g}"
+        return f"a number in {'[' if self.has_low else '('}{self.low:g}, {self.high:g}{']' if self.has_high else ')'}"
+
+
+_COUNT, _FROM_0, _POSITIVE = Range(1), Range(0), Range(0, has_low=False)
+_SHARE, _BELOW_1 = Range(0, 1), Range(0, 1, has_high=False)
+
+_RANGES: dict[Range, tuple[str, ...]] = {
+    _COUNT: (
+        *("optim.epochs", "optim.batch_size", "optim.accumulate"),
+        *("model.width", "model.max_steps", "model.prototype_attention.num_heads"),
+        *("model.decoder.width", "model.decoder.num_layers", "model.decoder.num_heads"),
+        *("model.rulstm.hidden_dim", "model.rulstm.anticipation_steps"),
+    ),
+    _FROM_0: (
+        *("seed", "dataset.num_folds", "dataset.fold"),
+        *("runtime.num_workers", "runtime.checkpoint_every", "runtime.evaluate_every"),
+        *("optim.encoder_lr_scale", "optim.weight_decay", "optim.warmup_epochs", "optim.clip_norm"),
+        *(f"model.encoder.{name}" for name in ("image_height", "image_width", "embed_dim", "depth", "num_heads")),
+        *("model.encoder.patch_size", "model.encoder.feature_dim", "model.encoder.feature_noise"),
+        *("model.temporal_context.num_blocks", "model.prototype_attention.num_prototypes"),
+        *("model.prototype_attention.top_k", "model.prototype_attention.subset_seed"),
+        *(f"objective.{name}" for name in ("cls", "cls_verb", "cls_noun", "past", "next", "horizons", "feat")),
+        *("objective.sem", "objective.past_sem", "objective.reg", "objective.mixup"),
+        *("source.pool_s", "source.lmdb_max_gap_s", "source.frame_fps"),
+        *("source.tau_a_jitter_s", "source.next_within_s", "source.confusion"),
+    ),
+    _POSITIVE: (
+        *("optim.lr", "source.cache_fps", "source.lmdb_fps", "model.head.temperature"),
+        *("model.temporal_context.lifetime_steps", "model.encoder.init_gain", "model.decoder.init_std"),
+        *("model.rulstm.step_s", "model.counts.smoothing"),
+    ),
+    _SHARE: ("optim.final_lr_share", "protocol.jitter", "source.crop_margin"),
+    Range(0, 1, has_low=False): ("model.prototype_attention.share",),
+    _BELOW_1: (
+        *("source.brightness", "source.contrast"),
+        *("optim.ema_decay", "objective.label_smoothing", "model.encoder.feature_dropout"),
+        *("model.decoder.dropout", "model.head.dropout", "model.rulstm.dropout"),
+    ),
+}
+
+_WORDS: dict[str, tuple[str, ...]] = {
+    "runtime.device": ("auto", "cpu", "cuda"),
+    "runtime.precision": ("fp32", "bf16"),
+    "optim.name": ("adamw", "adam", "sgd"),
+    "source.reading": ("cache", "films"),
+    "source.decoder": ("pyav", "torchcodec"),
+    "model.temporal_context.mode": ("cumulative", "decay", "causal"),
+    "model.prototype_attention.mode": ("paper", "released"),
+}
+
+
+def check_ranges(values: Mapping[str, Any]) -> None:
+    """Raise at the first value that no part of the package could use.
+
+    Args:
+        values: All settings by their dotted key.
+
+    Raises:
+        ConfigError: Names key, value, and what it takes.
+    """
+    for allowed, keys in _RANGES.items():
+        for key in keys:
+            if values[key] not in allowed:
+                raise ConfigError(f"{key}={values[key]} is out of range; it takes {allowed}")
+    for key, words in _WORDS.items():
+        if values[key] not in words:
+            raise ConfigError(f"{key}={values[key]!r} is unknown; choose {', '.join(words)}")
+    for key, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{key}={value} is not finite")

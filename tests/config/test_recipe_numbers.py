@@ -1,0 +1,223 @@
+"""The numbers of the published recipes, written down a second time from their own files."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from sgear.config import compose_experiment, list_experiments
+
+WEIGHTS = ("sem", "reg", "past", "feat", "past_sem")
+NEVER_CLIPPED = ("epic100/", "epic55/", "egtea/", "salads50/vit", "salads50/avt_vit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a published file says: window, network, losses (`WEIGHTS`), optimisation."""
+
+    window: tuple[float, float, float] | None
+    """tau_a and the length of the window that is kept in seconds, steps per second; None for recognition."""
+    num_steps: int
+    layers: int
+    heads: int
+    dropout: float
+    losses: tuple[float, ...]
+    optimizer: str
+    nesterov: bool = False
+    lr: float
+    decay: float
+    batch: int
+    epochs: float
+    warmup: float
+    views: str = "centre"
+
+
+def avt(**changes) -> Recipe:
+    return Recipe(
+        **(
+            {
+                "window": (1.0, 10.0, 1.0),
+                "num_steps": 10,
+                "layers": 6,
+                "heads": 4,
+                "dropout": 0.2,
+                "losses": (0, 0, 1, 1, 0),
+                "optimizer": "sgd",
+                "nesterov": True,
+                "lr": 1e-3,
+                "decay": 1e-6,
+                "batch": 64,
+                "epochs": 50,
+                "warmup": 20,
+            }
+            | changes
+        )
+    )
+
+
+def sgear(**changes) -> Recipe:
+    return Recipe(
+        **(
+            {
+                "window": (1.0, 15.0, 1.0),
+                "num_steps": 15,
+                "layers": 6,
+                "heads": 4,
+                "dropout": 0.2,
+                "losses": (4, 1, 1, 1, 0),
+                "optimizer": "sgd",
+                "lr": 1e-4,
+                "decay": 1e-5,
+                "batch": 3,
+                "epochs": 50,
+                "warmup": 20,
+                "views": "three-crop",
+            }
+            | changes
+        )
+    )
+
+
+EK100_FEATURES = sgear(losses=(0, 1, 0, 1, 0), batch=16, epochs=20, warmup=0, views="centre")
+EK55 = {"layers": 8, "heads": 8, "dropout": 0.8, "decay": 1e-4, "epochs": 20, "warmup": 5, "window": (1.0, 10.0, 1.0)}
+EK55_FEATURES = sgear(
+    **{**EK55, "window": (1.0, 5.0, 2.0), "warmup": 0},
+    num_steps=10,
+    losses=(0, 1, 0, 1, 0),
+    optimizer="adamw",
+    lr=5e-5,
+    batch=64,
+    views="centre",
+)
+EGTEA = {"layers": 2, "nesterov": True, "decay": 1e-6, "epochs": 10, "warmup": 5}
+SALADS = {
+    "window": (1.0, 20.0, 0.5),
+    "num_steps": 10,
+    "layers": 8,
+    "heads": 8,
+    "dropout": 0.8,
+    "optimizer": "adam",
+    "nesterov": False,
+    "lr": 5e-7,
+    "decay": 1e-4,
+    "batch": 2,
+    "views": "three-crop-flip",
+}
+RECIPES = {
+    "epic100/vit": sgear(),
+    "epic100/vit_recognition": sgear(window=None, num_steps=10, views="centre"),
+    "epic100/tsn": EK100_FEATURES,
+    "epic100/tsn_obj": EK100_FEATURES,
+    "epic100/tsn_flow": EK100_FEATURES,
+    "epic100/igm": EK100_FEATURES,
+    "epic100/avt_tsn": avt(),
+    "epic100/avt_tsn_obj": avt(),
+    "epic100/avt_tsn_flow": avt(warmup=0),
+    "epic100/avt_igm": avt(layers=8, heads=2, warmup=5),
+    "epic100/avt_vit": avt(lr=1e-4, batch=3, views="three-crop-flip"),
+    "epic55/vit": sgear(**EK55, num_steps=10, nesterov=True, views="centre"),
+    "epic55/vit_recognition": sgear(
+        window=None, num_steps=6, losses=(2, 2, 0, 1, 0), decay=1e-4, epochs=35, warmup=5, views="centre"
+    ),
+    "epic55/tsn": EK55_FEATURES,
+    "epic55/tsn_obj": EK55_FEATURES,
+    "epic55/tsn_flow": EK55_FEATURES,
+    "epic55/igm": EK55_FEATURES,
+    "epic55/avt_vit": avt(dropout=0.8, lr=1e-4, decay=1e-4, batch=3, epochs=35, warmup=5, views="three-crop-flip"),
+    "epic55/avt_tsn": avt(
+        **{**EK55, "layers": 12, "window": (1.0, 5.0, 2.0)},
+        losses=(0, 0, 0, 2, 0),
+        optimizer="adam",
+        nesterov=False,
+        lr=4 * 5e-6,
+        batch=4 * 32,
+    ),
+    "epic55/avt_igm": avt(
+        **{**EK55, "layers": 12, "window": (1.0, 5.0, 2.0), "warmup": 0},
+        losses=(0, 0, 0, 2, 0),
+        optimizer="adam",
+        nesterov=False,
+        lr=4 * 5e-6,
+        batch=4 * 32,
+    ),
+    "egtea/vit": sgear(
+        **EGTEA,
+        window=(0.25, 4.0, 4.0),
+        num_steps=16,
+        losses=(2, 0, 0.1, 1, 1),
+        lr=5e-5,
+        batch=8,
+        views="three-crop-flip",
+    ),
+    "egtea/vit_recognition": sgear(**EGTEA, window=None, num_steps=10, losses=(2, 1, 0, 1, 0), lr=5e-4, views="centre"),
+    "egtea/avt_vit": avt(
+        **EGTEA, window=(0.5, 10.0, 1.0), losses=(0, 0, 0.1, 1, 0), lr=5e-4, batch=3, views="three-crop-flip"
+    ),
+    "egtea/avt_tsn": avt(window=(0.5, 10.0, 1.0), layers=2, dropout=0.8, losses=(0, 0, 0.1, 1, 0), epochs=15, warmup=0),
+    "salads50/vit": sgear(**SALADS, losses=(0, 0, 0.1, 1, 0), epochs=10, warmup=10),
+    "salads50/avt_vit": avt(**SALADS, epochs=200, warmup=20),
+}
+
+
+def as_recipe(name: str) -> Recipe:
+    config = compose_experiment([f"experiment={name}"])
+    protocol, optim = config.protocol, config.optim
+    is_recognition = protocol.kind == "recognition"
+    return Recipe(
+        window=None if is_recognition else (protocol.tau_a_s, protocol.tau_o_s, protocol.fps),
+        num_steps=protocol.num_steps if is_recognition else round(protocol.tau_o_s * protocol.fps),
+        layers=config.model.decoder.num_layers,
+        heads=config.model.decoder.num_heads,
+        dropout=config.model.head.dropout,
+        losses=tuple(getattr(config.objective, name) for name in WEIGHTS),
+        optimizer=optim.name,
+        nesterov=optim.nesterov,
+        lr=optim.lr,
+        decay=optim.weight_decay,
+        batch=optim.batch_size,
+        epochs=optim.epochs,
+        warmup=optim.warmup_epochs,
+        views=protocol.views,
+    )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_the_published_numbers(name):
+    assert as_recipe(name) == RECIPES[name]
+    config = compose_experiment([f"experiment={name}"])
+    assert config.objective.cls == 1.0
+    assert config.model.decoder.width == 2048
+
+
+@pytest.mark.parametrize("name", [name for name in list_experiments() if "rulstm" in name])
+def test_rulstm_has_its_own_numbers(name):
+    config = compose_experiment([f"experiment={name}"])
+    protocol, rulstm, optim = config.protocol, config.model.rulstm, config.optim
+    assert (protocol.tau_a_s, protocol.tau_o_s, protocol.fps) == (0.25, 3.5, 4.0)
+    assert (rulstm.hidden_dim, rulstm.anticipation_steps, rulstm.dropout) == (1024, 8, 0.8)
+    assert (optim.name, optim.lr, optim.weight_decay, optim.batch_size, optim.epochs) == ("sgd", 0.01, 0.0, 128, 100)
+    assert config.model.encoder.feature_dim == sum(rulstm.modalities)
+    assert rulstm.sequence_completion == name.endswith("_completion")
+
+
+@pytest.mark.parametrize("name", [name for name in list_experiments() if name.startswith(NEVER_CLIPPED)])
+def test_no_published_recipe_clips_gradients(name):
+    config = compose_experiment([f"experiment={name}"])
+    assert config.optim.clip_norm == 0.0 or config.model.name in ("last_action", "frequency")
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("epic100/vit", "vit_base_patch16_384.orig_in21k_ft_in1k"),
+        ("epic100/avt_vit", "vit_base_patch16_224.orig_in21k"),
+        ("epic55/vit", "vit_base_patch16_384.orig_in21k_ft_in1k"),
+        ("epic55/avt_vit", "vit_base_patch16_224.orig_in21k_ft_in1k"),
+        ("egtea/vit", "vit_base_patch16_224.orig_in21k_ft_in1k"),
+        ("egtea/avt_vit", "vit_base_patch16_224.orig_in21k_ft_in1k"),
+        ("salads50/vit", "vit_base_patch16_224.orig_in21k"),
+        ("salads50/avt_vit", "vit_base_patch16_224.orig_in21k"),
+    ],
+)
+def test_a_recipe_starts_from_the_weights_that_the_original_downloads(name, weights):
+    encoder = compose_experiment([f"experiment={name}"]).model.encoder
+    assert (encoder.name, encoder.pretrained) == (weights, True)

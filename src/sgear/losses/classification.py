@@ -35,22 +35,3 @@ def classification_loss(
     )
     flat_weights = None if weights is None else weights.reshape(-1)
     return masked_mean(losses, flat_targets != UNKNOWN_ACTION, flat_weights)
-
-
-def soft_classification_loss(
-    logits: Float[Tensor, "*batch A"], targets: Float[Tensor, "*batch A"], *, label_smoothing: float = 0.0
-) -> Float[Tensor, ""]:
-    """Return the cross-entropy against class probabilities, averaged over their mass.
-
-    Args:
-        logits: Scores.
-        targets: Probabilities of each sample. A row may sum to less than 1, down to 0 for an unknown label: what is
-            missing is not known and counts for nothing.
-        label_smoothing: Share of each row's mass that is spread over all classes.
-    """
-    mass = targets.sum(dim=-1)
-    smoothed = (1 - label_smoothing) * targets + label_smoothing * mass[..., None] / targets.shape[-1]
-    losses = -(smoothed * logits.float().log_softmax(dim=-1)).sum(dim=-1)
-    # Each loss holds its mass already; the mean divides by the mass once.
-    share = mass.clamp(min=1e-12)
-    return masked_mean(losses / share, mass > 0, mass)

@@ -9,11 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-from sgear.segments import UNKNOWN_ACTION
 
 
 @dataclass(frozen=True)
@@ -94,10 +91,3 @@ def pair_labels(targets: Int[Tensor, "B ..."], mix: Mix | None) -> Labels:
         return Labels(targets)
     share = mix.share if targets.ndim == 1 else mix.step_share[:, -targets.shape[1] :]
     return Labels(torch.cat([targets, targets[mix.partner]]), torch.cat([share, 1 - share]))
-
-
-def soft_labels(targets: Int[Tensor, " B"], mix: Mix, num_classes: int) -> Float[Tensor, "B A"]:
-    """Return the soft form of mixed labels: class probabilities, without the mass of unknown labels."""
-    known = (targets != UNKNOWN_ACTION)[:, None]
-    own = F.one_hot(targets.clamp(min=0), num_classes) * known
-    return mix.share[:, None] * own + (1 - mix.share[:, None]) * own[mix.partner]

@@ -87,9 +87,13 @@ def _split(path: Path) -> tuple[str, int]:
 
 
 def _host() -> str:
-    # Containers of one machine may share its name but not its process ids.
-    namespace = Path("/proc/self/ns/pid")
-    return f"{socket.gethostname()} {os.readlink(namespace) if namespace.exists() else ''}".strip()
+    """Return a name of the machine that no other one has, as process ids mean something within one alone."""
+    # Containers of one machine may share its name but not its process ids. The first of these bears the same number on
+    # every machine, and machines may have one name, too: the mark of the running kernel tells them apart.
+    namespace, boot = Path("/proc/self/ns/pid"), Path("/proc/sys/kernel/random/boot_id")
+    parts = [socket.gethostname(), os.readlink(namespace) if namespace.exists() else ""]
+    parts.append(boot.read_text(encoding="utf-8").strip() if boot.exists() else "")
+    return " ".join(filter(None, parts))
 
 
 def _process_start(pid: int) -> str:

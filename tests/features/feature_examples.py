@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.from_labels(["cut onion", "peel onion", "wash pan"])
+PAGE = 4096
+BRANCH, LEAF, OVERFLOW = 1, 2, 4
 MADE_BY = Provenance(encoder="test", weights="0123", preprocessing="none", fps=4.0)
 
 
@@ -46,6 +49,20 @@ def make_lmdb(path: Path, entries: Mapping[str, bytes]) -> Path:
 def rulstm_entries(video_id: str, numbers, width: int = 4) -> dict[str, bytes]:
     """Rows that hold their own frame number."""
     return {f"{video_id}_frame_{n:010d}.jpg": np.full(width, n, dtype=np.float32).tobytes() for n in numbers}
+
+
+def pages_of(file: Path, kind: int) -> list[int]:
+    """Numbers of all pages of an LMDB that say they are of a kind."""
+    content = file.read_bytes()
+    pages = range(2, len(content) // PAGE)
+    return [page for page in pages if struct.unpack_from("<Q2H", content, page * PAGE)[::2] == (page, kind)]
+
+
+def overwrite(file: Path, page: int, content: bytes) -> None:
+    """Put something else in the place of a page."""
+    with file.open("r+b") as stream:
+        stream.seek(page * PAGE)
+        stream.write(content)
 
 
 def segments_of(*rows: tuple[str, float, float, int]) -> SegmentTable:

@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from feature_films import write_film
+from feature_films import HEIGHT, WIDTH, write_film
+from PIL import Image
 
-from sgear.errors import FeatureError
+from sgear.errors import ConfigError, FeatureError, RunError, VideoError
 from sgear.features import FeatureStoreWriter
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.prefetch import prefetched
 from sgear.models.frame_features import timm_frame_encoder
+from sgear.torchvision_guard import import_timm
+from sgear.video.film import Film
 
 
 def half_means(frames: torch.Tensor) -> torch.Tensor:
@@ -74,6 +77,21 @@ def test_flipped_views_are_averaged(films, tmp_path):
     assert features[:, 0] == pytest.approx(features[:, 1], abs=1e-6)
 
 
+def test_single_views_average_to_the_views_together(films, tmp_path):
+    rows = {}
+    names = [f"{place}{flip}" for flip in ("", "-flip") for place in ("left", "centre", "right")]
+    for views in (*names, "three-crop", "three-crop-flip"):
+        # A narrow crop, so that the places differ.
+        narrow = replace(ENCODER, image_height=24, image_width=12)
+        writer = writer_of(tmp_path / views, narrow, views=views)
+        extract(narrow, {"c": films["c"]}, writer, fps=2.0, views=views)
+        rows[views] = writer.finish()["c"].features
+    assert rows["left"].mean() > rows["centre"].mean() > rows["right"].mean()
+    assert np.array_equal(rows["left-flip"], rows["left"][:, ::-1])
+    assert rows["three-crop"] == pytest.approx(np.mean([rows[name] for name in names[:3]], axis=0), abs=1e-6)
+    assert rows["three-crop-flip"] == pytest.approx(np.mean([rows[name] for name in names], axis=0), abs=1e-6)
+
+
 def test_finished_films_are_kept_and_the_rest_is_done(films, tmp_path):
     some = {name: films[name] for name in ("a", "c")}
     extract(ENCODER, some, writer_of(tmp_path), fps=2.0)
@@ -83,6 +101,61 @@ def test_finished_films_are_kept_and_the_rest_is_done(films, tmp_path):
     total = sum(films[name].stat().st_size for name in ("b", "d"))
     assert reports[-1] == (total, total)
     assert [done for done, _ in reports] == sorted(done for done, _ in reports)
+
+
+def test_progress_ends_at_all_whoever_did_it(films, tmp_path):
+    """Two workers at once: what the other one holds or has done is done for the bar, too."""
+    reports = []
+
+    def half_way(frames: torch.Tensor) -> torch.Tensor:
+        other = writer_of(tmp_path)
+        if not other.is_finished("d"):
+            other.write("d", np.array([0.0]), np.zeros((1, 2), dtype=np.float32))
+        return half_means(frames)
+
+    with writer_of(tmp_path).claimed("c"):
+        result = extract(
+            replace(ENCODER, encode=half_way),
+            films,
+            writer_of(tmp_path),
+            fps=2.0,
+            batch_size=1,
+            progress=lambda *told: reports.append(told),
+        )
+    assert (result.done, result.kept, result.elsewhere) == (["a", "b"], ["d"], ["c"])
+    total = sum(path.stat().st_size for path in films.values())
+    assert reports[-1] == (total, total)
+    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
+
+
+def test_progress_counts_folders_of_pictures(tmp_path):
+    for number in range(8):
+        (tmp_path / "p").mkdir(exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT), (number, 0, 0)).save(tmp_path / "p" / f"frame_{number + 1:010d}.jpg")
+    reports = []
+    extract(
+        ENCODER,
+        {"p": tmp_path / "p"},
+        writer_of(tmp_path / "store"),
+        fps=2.0,
+        frame_fps={"p": 2.0},
+        batch_size=4,
+        progress=lambda *told: reports.append(told),
+    )
+    total = reports[-1][1]
+    assert total > 0
+    assert [done for done, _ in reports] == [total // 2, total, total]
+
+
+def test_a_film_that_is_not_the_right_one_is_refused_by_its_check(films, tmp_path):
+    def check(video_id: str, film: Film) -> None:
+        if film.duration_s < 1:
+            raise VideoError(f"{film.path}: too short for {video_id}")
+
+    result = extract(ENCODER, films, writer_of(tmp_path), fps=2.0, check=check)
+    assert list(result.failures) == ["d"]
+    assert result.failures["d"].endswith("d.mp4: too short for d")
+    assert result.done == ["a", "b", "c"]
 
 
 def test_shards_together_do_everything_once(films, tmp_path):
@@ -141,7 +214,6 @@ def test_more_rows_than_frames_repeat_what_is_on_screen(films, tmp_path):
 
 
 def test_a_network_of_timm_has_a_digest_and_its_own_preprocessing(films, tmp_path):
-    torch.manual_seed(0)
     network = timm_frame_encoder("test_resnet", pretrained=False)
     assert (network.image_height, network.image_width) == (160, 160)
     writer = writer_of(tmp_path, network, fps=1.0)
@@ -149,8 +221,51 @@ def test_a_network_of_timm_has_a_digest_and_its_own_preprocessing(films, tmp_pat
     store = writer.finish()
     assert store.width == network.width
     assert store.description.weights == network.weights
-    torch.manual_seed(1)
-    assert timm_frame_encoder("test_resnet", pretrained=False).weights != network.weights
+
+
+def test_weights_without_training_are_drawn_by_the_name_of_the_network(films, tmp_path):
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    first = timm_frame_encoder("test_resnet", pretrained=False)
+    assert torch.rand(1) == expected, "nobody else's random numbers change"
+    assert timm_frame_encoder("test_resnet", pretrained=False).weights == first.weights
+    # So an extraction goes on where it stopped, and workers share a store.
+    extract(first, {"c": films["c"]}, writer_of(tmp_path, first, fps=1.0), fps=1.0)
+    again = timm_frame_encoder("test_resnet", pretrained=False)
+    assert extract(again, films, writer_of(tmp_path, again, fps=1.0), fps=1.0).kept == ["c"]
+
+
+NETWORKS = ["test_resnet", "test_convnext", "test_efficientnet", "test_vit", "mobilenetv3_small_050"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_local_checkpoint_with_its_classifier_is_read_by_any_network(name, tmp_path):
+    timm = import_timm()
+    torch.manual_seed(5)
+    trained = timm.create_model(name).eval()
+    torch.save({"state_dict": trained.state_dict()}, tmp_path / "trained.pth")
+    network = timm_frame_encoder(name, weights=tmp_path / "trained.pth")
+    frames = torch.randn(2, 3, network.image_height, network.image_width)
+    with torch.inference_mode():
+        expected = trained.forward_head(trained.forward_features(frames), pre_logits=True)
+        assert torch.allclose(network.encode(frames), expected, atol=1e-5)
+    assert expected.shape == (2, network.width)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    timm = import_timm()
+    torch.save(timm.create_model("test_convnext").state_dict(), tmp_path / "other.pth")
+    for name in ("test_resnet", "test_efficientnet", "test_vit"):
+        with pytest.raises(RunError, match=r"other\.pth: (not the weights of|does not fit)"):
+            timm_frame_encoder(name, weights=tmp_path / "other.pth")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused():
+    for device in ("cuda", "no_such_device"):
+        with pytest.raises(ConfigError, match=f"device '{device}' cannot be used: .*; take cpu"):
+            timm_frame_encoder("test_resnet", pretrained=False, device=device)
 
 
 def test_prefetched_items_come_in_order_and_ahead():

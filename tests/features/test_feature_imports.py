@@ -1,13 +1,17 @@
 import os
 import pickle
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from feature_examples import make_lmdb, random_rows, rulstm_entries
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.io import savemat
 
 from sgear.errors import FeatureError
-from sgear.features import LmdbFeatures
+from sgear.features import LmdbFeatures, LmdbLayout
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays, import_lmdb
 
 FORM = ArrayFormat(fps=3.0)
@@ -114,12 +118,50 @@ def test_nan_rows_are_refused(tmp_path):
         import_arrays(find_arrays(tmp_path), tmp_path / "store", FORM, name="x")
 
 
+@pytest.mark.parametrize("name", ["rgb-01-1.avi.mat", "rgb-01-1.AVI.mat", "rgb-01-1.mat", "rgb-01-1.mp4.mat"])
+def test_the_ending_of_a_film_is_no_part_of_a_video_id(tmp_path, name):
+    savemat(tmp_path / name, {"A": random_rows(8, 16).T})
+    assert list(find_arrays(tmp_path)) == ["rgb-01-1"]
+
+
+def test_dots_in_a_name_are_kept(tmp_path):
+    np.save(tmp_path / "P01.part2.npy", random_rows(3))
+    assert list(find_arrays(tmp_path)) == ["P01.part2"]
+
+
 def test_two_files_of_one_video_are_refused(tmp_path):
     for suffix in ("a", "b"):
         (tmp_path / suffix).mkdir()
         np.save(tmp_path / suffix / "v.npy", random_rows(3))
     with pytest.raises(FeatureError, match="are both of video 'v'"):
         find_arrays(tmp_path)
+
+
+@given(
+    numbers=st.sets(st.integers(1, 200), min_size=2, max_size=60),
+    times_s=st.lists(st.floats(0.0, 8.0), min_size=1, max_size=20),
+    max_gap_s=st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_an_imported_store_serves_the_instants_that_the_lmdb_serves_with_the_same_rows(numbers, times_s, max_gap_s):
+    with TemporaryDirectory() as folder:
+        layout = LmdbLayout(max_gap_s=max_gap_s)
+        source = LmdbFeatures(make_lmdb(Path(folder) / "db", rulstm_entries("v", sorted(numbers))), layout)
+        store = import_lmdb(source, Path(folder) / "store", name="RULSTM rgb")
+        # Away from the very ends of frames, where rounding decides.
+        instants_s = np.floor(np.array(times_s) * 3000) / 3000 + 1e-4
+        is_there = source["v"].covers(instants_s)
+        assert store["v"].covers(instants_s).tolist() == is_there.tolist()
+        if is_there.any():
+            for ours, theirs in zip(*(each["v"].read(instants_s[is_there]) for each in (store, source)), strict=True):
+                assert np.array_equal(ours, theirs)
+
+
+def test_a_hole_of_an_lmdb_is_not_filled_by_its_import(tmp_path):
+    source = LmdbFeatures(make_lmdb(tmp_path / "db", rulstm_entries("v", [*range(1, 596), *range(1200, 1300)])))
+    store = import_lmdb(source, tmp_path / "store", name="RULSTM rgb")
+    for table in (source, store):
+        with pytest.raises(FeatureError, match=r"t = 38\.000 s"):
+            table["v"].read(np.array([38.0]))
 
 
 def test_an_lmdb_becomes_a_store_that_reads_alike(tmp_path):

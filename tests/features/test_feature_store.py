@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from sgear.data import FeatureSource
 from sgear.errors import FeatureError
 from sgear.features import FeatureStore, FeatureStoreWriter, FeatureTable, VideoFeatures
 from sgear.features.store_file import fingerprint_of
-from sgear.features.store_index import INDEX_SCHEMA
+from sgear.features.store_index import INDEX_SCHEMA, write_index
 
 TIMES_S = np.arange(40) / 4
 
@@ -147,7 +148,16 @@ def test_a_file_of_another_store_is_refused(store, tmp_path):
 
 def test_a_renamed_file_is_refused(store):
     (store.root / "videos" / "P01_01.safetensors").rename(store.root / "videos" / "P05_05.safetensors")
-    with pytest.raises(FeatureError, match="was written as video 'P01_01'"):
+    with pytest.raises(FeatureError, match="was written as video 'P01_01', so the file was renamed"):
+        FeatureStore(store.root)
+
+
+def test_a_file_of_features_made_otherwise_is_refused(store, tmp_path):
+    other = FeatureStoreWriter(tmp_path / "other", replace(MADE_BY, weights="4567"), width=6)
+    other.write("P01_03", TIMES_S, random_rows(40))
+    (tmp_path / "other" / "videos" / "P01_03.safetensors").rename(store.root / "videos" / "P01_03.safetensors")
+    told = f"written for another store .{other.description.digest}, this one is {store.description.digest}."
+    with pytest.raises(FeatureError, match=told):
         FeatureStore(store.root)
 
 
@@ -168,6 +178,95 @@ def test_a_value_that_became_nan_on_disk_is_found_by_verify(store):
     path.write_bytes(content)
     with pytest.raises(FeatureError, match=r"P01_01.*: 1 rows are not finite, first row 8"):
         store.verify("P01_01")
+
+
+@pytest.mark.parametrize("pool_s", [0.0, 1.0])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_value_that_became_nan_on_disk_is_found_when_it_is_read(tmp_path, dtype, pool_s):
+    store = make_store(tmp_path / "store", {"v": (TIMES_S, random_rows(40))}, dtype=dtype)
+    path = store.root / "videos" / "v.safetensors"
+    content, row_bytes = bytearray(path.read_bytes()), 6 * np.dtype(dtype).itemsize
+    at = 4096 + 8 * row_bytes
+    content[at : at + np.dtype(dtype).itemsize] = np.array(np.nan, dtype).tobytes()
+    path.write_bytes(content)
+    video = FeatureStore(store.root)["v"]
+    video.read(np.array([0.5, 1.75, 5.0]), pool_s)
+    with pytest.raises(FeatureError, match=r"v\.safetensors: row 8 \(2\.000 s\) is not finite, the file is damaged"):
+        video.read(np.array([0.5, 2.1, 5.0]), pool_s)
+
+
+def test_large_finite_values_are_read(tmp_path):
+    rows = np.full((4, 6), 3e38, dtype=np.float32)
+    store = make_store(tmp_path / "store", {"v": (np.arange(4.0), rows)})
+    assert np.array_equal(store["v"].read(np.array([1.0, 2.0]))[0], rows[:2])
+
+
+HOLED_S = np.concatenate([np.arange(20) / 4, 25 + np.arange(20) / 4])
+
+
+def test_a_row_stands_for_three_periods_and_no_longer(tmp_path):
+    video = make_store(tmp_path / "store", {"v": (HOLED_S, random_rows(40))})["v"]
+    assert video.read(np.array([4.7, 5.5, 25.0]))[1].tolist() == [4.5, 4.75, 25.0]
+    for t_s in (5.6, 24.9):
+        assert not video.covers(np.array([1.0, t_s, 26.0])).all()
+        with pytest.raises(FeatureError) as caught:
+            video.read(np.array([1.0, t_s, 26.0]))
+        text = str(caught.value)
+        assert (
+            f"v.safetensors: no row for t = {t_s:.3f} s: row 19 is {t_s - 4.75:.3f} s older, more than 0.75 s" in text
+        )
+        assert "the next one comes at 25.000 s" in text
+        with pytest.raises(FeatureError, match="no row for t"):
+            video.read(np.array([1.0, t_s, 26.0]), 2.0)
+    assert video.covers(np.array([30.4, 30.6])).tolist() == [True, False]
+
+
+def test_the_largest_gap_is_kept_in_the_description_and_may_be_changed_there(tmp_path):
+    writer = FeatureStoreWriter(tmp_path, MADE_BY, width=6, max_gap_s=2.0)
+    writer.write("v", HOLED_S, random_rows(40))
+    assert writer.finish()["v"].covers(np.array([6.7, 6.8])).tolist() == [True, False]
+    path = tmp_path / "store.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_gap_s": 21.0}))
+    assert FeatureStore(tmp_path)["v"].covers(np.array([6.7, 24.9])).all()
+    # Another writer may go on with it: the setting is not how the features were made.
+    again = FeatureStoreWriter(tmp_path, MADE_BY, width=6)
+    again.write("w", HOLED_S, random_rows(40))
+    assert again.finish()["w"].max_gap_s == 21.0
+
+
+def test_a_store_from_before_there_was_a_largest_gap_is_read(store):
+    text = json.loads((store.root / "store.json").read_text())
+    assert "max_gap_s" not in text
+    assert FeatureStore(store.root)["P01_01"].max_gap_s == 0.75
+
+
+@pytest.mark.parametrize("found", ["3", -1.0, True, float("nan"), float("inf"), [1]])
+def test_a_largest_gap_that_is_none_is_refused(store, found):
+    path = store.root / "store.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_gap_s": found}))
+    with pytest.raises(FeatureError, match=r"damaged description.*max_gap_s in seconds"):
+        FeatureStore(store.root)
+
+
+def test_a_file_that_is_gone_is_missed_when_it_is_read(store):
+    (store.root / "videos" / "P01_01.safetensors").unlink()
+    again = FeatureStore(store.root)
+    assert again.video_ids == ["P01_01", "P01_02"]
+    again["P01_02"].read(np.array([1.0]))
+    with pytest.raises(FeatureError, match=r"P01_01\.safetensors: the file is gone, but the index lists it"):
+        again["P01_01"]
+    write_index(store.root, store.description)
+    assert FeatureStore(store.root).video_ids == ["P01_02"]
+
+
+def test_a_damaged_file_does_not_close_a_store_to_which_a_video_was_added(store):
+    path = store.root / "videos" / "P01_01.safetensors"
+    os.truncate(path, path.stat().st_size - 8)
+    FeatureStoreWriter(store.root, MADE_BY, width=6).write("P02_01", TIMES_S, random_rows(40))
+    again = FeatureStore(store.root)
+    again["P02_01"].read(np.array([1.0]))
+    with pytest.raises(FeatureError, match="truncated or damaged"):
+        again["P01_01"]
 
 
 def test_a_folder_without_a_store_is_refused(tmp_path):

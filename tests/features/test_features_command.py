@@ -1,19 +1,31 @@
 """`sgear features`: every verb on small data."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from feature_examples import make_store, random_rows
+from feature_examples import (
+    LEAF,
+    OVERFLOW,
+    PAGE,
+    make_lmdb,
+    make_store,
+    overwrite,
+    pages_of,
+    random_rows,
+    rulstm_entries,
+)
 from feature_films import write_film
+from PIL import Image
 from scipy.io import savemat
 from typer.testing import CliRunner
 
 from sgear.cli.features import app
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.errors import ConfigError, FeatureError, RunError, SgearError, VideoError
-from sgear.features import FeatureStore, LmdbFeatures
+from sgear.features import FeatureStore, LmdbFeatures, LmdbLayout
 from sgear.models import EncoderConfig, ModelConfig, build_model
 from sgear.models.config import DecoderConfig
 from sgear.models.frame_features import run_frame_encoder
@@ -62,12 +74,10 @@ def save_run(path: Path, encoder: EncoderConfig, preprocessing: Preprocessing) -
 
 
 def test_films_are_extracted_inspected_exported_and_imported(films, tmp_path):
-    torch.manual_seed(0)
     store = tmp_path / "store"
     assert "1 films extracted, 0 were done before, 0 failed" in sgear(
         "extract", films, *RESNET, "--out", store, "--shard", "0/2"
     )
-    torch.manual_seed(0)
     assert "1 films extracted, 1 were done before, 0 failed" in sgear("extract", films, *RESNET, "--out", store)
     assert FeatureStore(store).video_ids == ["P01_01", "P02_01"]
     told = sgear("inspect", store, "--videos", "--verify")
@@ -106,10 +116,103 @@ def test_mat_files_are_imported(tmp_path):
         savemat(tmp_path / f"v{number}.mat", {"A": rows.T, "Y": np.zeros(20 + number)})
     with pytest.raises(ConfigError, match="--fps is needed"):
         sgear("import", tmp_path, "--out", tmp_path / "store")
-    with pytest.raises(ConfigError, match="--key has no effect"):
+    with pytest.raises(ConfigError, match="--key and --max-gap have no effect"):
         sgear("import", tmp_path, "--out", tmp_path / "store", "--key", "{video}_{number:04d}")
     sgear("import", tmp_path, "--out", tmp_path / "store", "--fps", "3", "--first-s", "1.5", "--name", "TCN")
     assert FeatureStore(tmp_path / "store")["v2"].first_s == 1.5
+
+
+def test_a_rate_of_zero_is_refused(tmp_path):
+    make_lmdb(tmp_path / "db", rulstm_entries("v", range(1, 9)))
+    told = sgear("import", tmp_path / "db", "--out", tmp_path / "store", "--fps", "0", code=2)
+    assert "'--fps'" in told
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_reach_of_an_lmdb_stays_with_its_copy(tmp_path):
+    make_lmdb(tmp_path / "db", rulstm_entries("v", range(30, 300, 30)))
+    told = sgear("inspect", tmp_path / "db")
+    assert "video v: no rows from 1.333 to 2.000 s, 2.333 to 3.000 s, 3.333 to 4.000 s and 5 more times (5.3 s" in told
+    sgear("import", tmp_path / "db", "--out", tmp_path / "store", "--max-gap", "1.0")
+    assert "no rows" not in sgear("inspect", tmp_path / "store")
+    FeatureStore(tmp_path / "store")["v"].read(np.array([1.9]))
+    with pytest.raises(ConfigError, match=r"--max-gap have no effect: .* store\.json"):
+        sgear("inspect", tmp_path / "store", "--max-gap", "2")
+
+
+def test_an_export_of_sparse_rows_says_how_it_can_be_read(tmp_path):
+    store = make_store(tmp_path / "store", {"v": (np.arange(20.0), random_rows(20))})
+    told = sgear("export", store.root, tmp_path / "sparse")
+    assert "warning: rows lie up to 1.000 s apart" in told
+    assert "source.lmdb_max_gap_s=1 " in told
+    with pytest.raises(FeatureError, match=r"set source\.lmdb_max_gap_s \(--max-gap\) to their distance"):
+        LmdbFeatures(tmp_path / "sparse")["v"].read(np.array([5.9]))
+    layout = LmdbLayout(max_gap_s=1.0)
+    assert LmdbFeatures(tmp_path / "sparse", layout)["v"].covers(np.arange(0.034, 19.9, 0.01)).all()
+    dense = make_store(tmp_path / "dense", {"v": (np.arange(20) / 4, random_rows(20))})
+    assert "warning" not in sgear("export", dense.root, tmp_path / "dense_lmdb")
+
+
+def test_a_file_in_the_place_of_a_store_is_refused(films, tmp_path):
+    (tmp_path / "out").write_text("notes")
+    with pytest.raises(FeatureError, match="out: cannot be made a folder for a feature store"):
+        sgear("extract", films, *RESNET, "--out", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "notes"
+
+
+PICTURE_FPS, NUM_PICTURES = 2.0, 20
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory) -> Path:
+    """A data set whose films are folders of numbered pictures, and which says their rate and length."""
+    root = tmp_path_factory.mktemp("pictured") / "kitchen"
+    config = KitchenConfig(num_train_videos=2, num_validation_videos=1, num_participants=3, num_unseen_participants=0)
+    benchmark = build_kitchen(root, config, num_processes=1, with_films=False)
+    for video_id in benchmark.timeline.video_ids:
+        folder = root / "videos" / video_id
+        folder.mkdir(parents=True)
+        for number in range(1, NUM_PICTURES + 1):
+            Image.new("RGB", (64, 48), (9 * number, 0, 0)).save(folder / f"frame_{number:010d}.jpg")
+    write_info(root, benchmark.timeline.video_ids, NUM_PICTURES / PICTURE_FPS)
+    return root
+
+
+def write_info(root: Path, video_ids: list[str], duration_s: float) -> None:
+    lines = [f"{video_id},{duration_s},{PICTURE_FPS},64x48" for video_id in video_ids]
+    text = "\n".join(["video_id,duration,fps,resolution", *lines, ""])
+    (root / "annotations" / "EPIC_100_video_info.csv").write_text(text)
+
+
+def test_pictures_of_a_data_set_are_found_there_and_have_its_rates(pictured, tmp_path):
+    asked = ("--dataset", "kitchen", "--root", pictured)
+    assert "3 films extracted" in sgear("extract", *RESNET, "--out", tmp_path / "store", *asked)
+    store = FeatureStore(tmp_path / "store")
+    assert len(store.video_ids) == 3
+    assert store[store.video_ids[0]].times_s.tolist() == list(range(10))
+
+
+def test_pictures_that_do_not_last_as_long_as_the_data_set_says_are_refused(pictured, tmp_path):
+    root = Path(shutil.copytree(pictured, tmp_path / "kitchen"))
+    video_ids = sorted(path.name for path in (root / "videos").iterdir())
+    write_info(root, video_ids, 5.0)
+    asked = ("--dataset", "kitchen", "--root", root)
+    with pytest.raises(
+        FeatureError, match=r"(?s)3 films .*last 10\.000 s, but .* 5\.000 s.* at about 4\.00 to the second"
+    ):
+        sgear("extract", *RESNET, "--out", tmp_path / "store", *asked)
+    sgear("extract", *RESNET, "--out", tmp_path / "given", *asked, "--frame-fps", "4")
+    assert FeatureStore(tmp_path / "given")[video_ids[0]].times_s.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    shutil.rmtree(root / "videos" / video_ids[1])
+    write_info(root, video_ids, 10.0)
+    with pytest.raises(FeatureError, match=rf"1 films .* 2 others are done:\nno film of video '{video_ids[1]}' under"):
+        sgear("extract", *RESNET, "--out", tmp_path / "part", *asked)
+
+
+def test_films_come_from_folders_or_from_a_data_set(films, pictured, tmp_path):
+    for given in ([], [films, "--dataset", "kitchen", "--root", pictured]):
+        with pytest.raises(ConfigError, match="either films or folders of films, or a data set"):
+            sgear("extract", *given, *RESNET, "--out", tmp_path / "store")
 
 
 def test_coverage_of_a_data_set_decides_the_exit_code(tmp_path):
@@ -135,6 +238,24 @@ def test_an_index_is_made_anew_on_demand(tmp_path):
         FeatureStore(store.root)["v"]
     sgear("inspect", store.root, "--reindex")
     assert len(FeatureStore(store.root)["v"].times_s) == 5
+
+
+def test_inspect_names_a_damaged_page_and_lists_all_damaged_videos(tmp_path):
+    entries = {
+        f"{video}_frame_{n:010d}.jpg": row.tobytes()
+        for video in ("P01_01", "P01_02", "P02_01")
+        for n, row in enumerate(random_rows(8, 1024), start=1)
+    }
+    path = make_lmdb(tmp_path / "rgb", entries)
+    for row in (3, 19):
+        overwrite(path / "data.mdb", pages_of(path / "data.mdb", OVERFLOW)[row], bytes(PAGE))
+    told = sgear("inspect", path, "--verify", code=1)
+    assert "2 videos are damaged" in told
+    assert "key 'P01_01_frame_0000000004.jpg'" in told
+    leaf = pages_of(path / "data.mdb", LEAF)[0]
+    overwrite(path / "data.mdb", leaf, bytes(PAGE))
+    with pytest.raises(FeatureError, match=f"page {leaf} is damaged"):
+        sgear("inspect", path)
 
 
 @pytest.mark.parametrize("shard", ["2/2", "1", "a/b", "-1/2"])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,6 +181,22 @@ def test_a_beating_claim_of_another_machine_stays(tmp_path):
     os.utime(claim.path, (0, 0))
     claim.beat()
     assert claims.take("a") is None
+
+
+@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="this system has no boot id")
+def test_a_claim_of_a_machine_of_the_same_name_is_not_taken_for_dead(tmp_path):
+    claims = Claims(tmp_path, stale_s=100.0)
+    claim = claims.take("a")
+    assert claim is not None
+    owner = json.loads(claim.path.read_text())
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert boot_id in owner["host"]
+    # There the process lives; here nobody has its number.
+    elsewhere = {"host": owner["host"].replace(boot_id, "0" * 8), "pid": 2**22 - 1, "start": "1"}
+    claim.path.write_text(json.dumps(elsewhere))
+    assert claims.take("a") is None
+    claim.path.write_text(json.dumps(elsewhere | {"host": owner["host"]}))
+    assert claims.take("a") is not None
 
 
 def test_ids_that_begin_alike_have_claims_of_their_own(tmp_path):

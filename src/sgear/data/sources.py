@@ -64,6 +64,8 @@ class FeatureSource:
         self.table = table
         self.pool_s = pool_s
         self.confusion = confusion
+        # One for all clips: making it anew would take as long as reading the rows of a window from a store.
+        self._colour = no_colour()
 
     def first_s(self, video_id: str) -> float:
         """Return the time of the first row."""
@@ -74,13 +76,13 @@ class FeatureSource:
         video = self.table[video_id]
         if rng is None or self.confusion is None:
             features, pts_s = video.read(timestamps_s, self.pool_s)
-            return Reading(torch.from_numpy(features), pts_s, no_colour())
+            return Reading(torch.from_numpy(features), pts_s, self._colour)
         assert isinstance(video, VideoFeatures), "class confusion is only built on features in memory"
         begin, last = video.spans(timestamps_s, self.pool_s)
         first = int(begin.min())
         rows = self.confusion.rows(video_id, first, int(last.max()) + 1, rng)
         pooled = torch.from_numpy(pool_rows(rows, begin - first, last - first))
-        return Reading(pooled, video.times_s[last], no_colour())
+        return Reading(pooled, video.times_s[last], self._colour)
 
     def empty(self, num_steps: int) -> Tensor:
         """Return zeros [T F]."""

@@ -6,7 +6,8 @@ encoder works on the batch before. A film that fails is named at the end, after 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+import os
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,8 +24,18 @@ from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter, shard_of
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.colours import finish_clip, plain_colour
+from sgear.video.film import Film
 from sgear.video.sizes import ReadingSize, open_for_model
-from sgear.video.transforms import VIEWS, ClipTransform
+from sgear.video.transforms import VIEWS, ClipTransform, View
+
+_PLACES = {"left": 0.0, "centre": 0.5, "right": 1.0}
+SINGLE_VIEWS: dict[str, tuple[View, ...]] = {
+    **{name: (View(place),) for name, place in _PLACES.items()},
+    **{f"{name}-flip": (View(place, is_mirrored=True),) for name, place in _PLACES.items()},
+}
+"""Each part of a frame by itself; of a film that is taller than wide, left is the top."""
+EXTRACTED_VIEWS = {**SINGLE_VIEWS, **VIEWS}
+"""What `extract` makes of a frame: one vector of a single view, or the average over several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +81,8 @@ class FrameEncoder:
         Raises:
             ValueError: If there are no such views.
         """
-        if views not in VIEWS:
-            raise ValueError(f"views must be one of {', '.join(VIEWS)}, got {views!r}")
+        if views not in EXTRACTED_VIEWS:
+            raise ValueError(f"views must be one of {', '.join(EXTRACTED_VIEWS)}, got {views!r}")
         statistics = [", ".join(f"{value:.4g}" for value in values) for values in (self.mean, self.std)]
         return Provenance(
             encoder=self.name,
@@ -134,14 +145,15 @@ def extract(
     fps: float,
     batch_size: int = 32,
     views: str = "centre",
-    frame_fps: float | None = None,
+    frame_fps: float | Mapping[str, float] | None = None,
+    check: Callable[[str, Film], None] | None = None,
     shard: tuple[int, int] = (0, 1),
     progress: Callable[[int, int], None] | None = None,
 ) -> Extraction:
     """Extract what is missing in a store; several workers may do so at the same time.
 
-    The features of several views are averaged: a store has one row per instant. To keep views apart, extract each to a
-    store of its own.
+    The features of several views are averaged: a store has one row per instant. To keep views apart, extract each by
+    itself (`left`, `right-flip`, ...) to a store of its own.
 
     Args:
         encoder: The network.
@@ -149,10 +161,11 @@ def extract(
         writer: Store to fill, made with `encoder.provenance(fps=fps, views=views)`.
         fps: Rows per second, > 0.
         batch_size: Frames that are encoded at once, >= 1.
-        views: `centre`, `three-crop` or `three-crop-flip`.
-        frame_fps: Rate at which pictures were numbered, for films that are made of them; see `open_film`.
+        views: One of `EXTRACTED_VIEWS`.
+        frame_fps: Rate at which pictures were numbered, of all films that are made of them or of each; see `open_film`.
+        check: Called with each video id and its opened film; it raises a `VideoError` where that is not the right one.
         shard: (index, count): do every count-th video only, from the index-th on.
-        progress: Called with the bytes of film that are done and of all that are to be done.
+        progress: Called with the bytes of film that are done, by this worker or another, and of all.
 
     Returns:
         What was done. Films that cannot be read are in `failures`; call `raise_failures`.
@@ -168,10 +181,10 @@ def extract(
     result = Extraction(kept=[video_id for video_id in ours if writer.is_finished(video_id)])
     missing = sorted(set(ours) - set(result.kept))
     num_bytes = {video_id: _size(videos[video_id]) for video_id in missing}
-    state = _Progress(sum(num_bytes.values()), progress)
     jobs = {video_id: videos[video_id] for video_id in missing}
     rows: list[tuple[NDArray[np.float64], NDArray]] = []
-    films = _Films(jobs, encoder, writer, fps=fps, batch_size=batch_size, views=views, frame_fps=frame_fps)
+    films = _Films(jobs, encoder, writer, fps=fps, batch_size=batch_size, views=views, frame_fps=frame_fps, check=check)
+    state = _Progress(num_bytes, films.passed, progress)
     try:
         with closing(prefetched(films.batches())) as batches:
             for batch in batches:
@@ -180,7 +193,7 @@ def extract(
                 else:
                     rows.append((batch.times_s, _encode(encoder, batch)))
                     films.held[batch.video_id].beat()
-                state.report(num_bytes[batch.video_id] * batch.share)
+                state.report(batch)
                 if batch.is_last:
                     if not batch.failure:
                         times_s, features = (np.concatenate(parts) for parts in zip(*rows, strict=True))
@@ -191,19 +204,26 @@ def extract(
     finally:
         for claim in films.held.values():
             claim.release()
+    state.report(None)
     for video_id in films.passed:
         (result.kept if writer.is_finished(video_id) else result.elsewhere).append(video_id)
     return result
 
 
 class _Progress:
-    def __init__(self, total: int, tell: Callable[[int, int], None] | None) -> None:
-        self._total, self._tell, self._done = total, tell, 0.0
+    """Counts the bytes of film that are done, also of the films that others did meanwhile."""
 
-    def report(self, num_bytes: float) -> None:
-        self._done = min(self._done + num_bytes, self._total)
+    def __init__(
+        self, num_bytes: Mapping[str, int], passed: Sequence[str], tell: Callable[[int, int], None] | None
+    ) -> None:
+        self._num_bytes, self._passed, self._tell = num_bytes, passed, tell
+        self._total, self._done = sum(num_bytes.values()), 0.0
+
+    def report(self, batch: _Batch | None) -> None:
+        self._done += 0 if batch is None else self._num_bytes[batch.video_id] * batch.share
+        done = self._done + sum(self._num_bytes[video_id] for video_id in self._passed)
         if self._tell is not None:
-            self._tell(round(self._done), self._total)
+            self._tell(min(round(done), self._total), self._total)
 
 
 def _check_writer(writer: FeatureStoreWriter, expected: Provenance) -> None:
@@ -213,7 +233,15 @@ def _check_writer(writer: FeatureStoreWriter, expected: Provenance) -> None:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+    """Return the bytes of a film; of a folder of pictures, as many as if all were as large as one of them."""
+    try:
+        if path.is_dir():
+            names = os.listdir(path)
+            return len(names) * (path / names[0]).stat().st_size if names else 0
+        return path.stat().st_size
+    except OSError:
+        # It cannot be read, which its turn will tell.
+        return 0
 
 
 class _Films:
@@ -231,7 +259,8 @@ class _Films:
         fps: float,
         batch_size: int,
         views: str,
-        frame_fps: float | None,
+        frame_fps: float | Mapping[str, float] | None,
+        check: Callable[[str, Film], None] | None,
     ) -> None:
         self.held: dict[str, Claim] = {}
         self.passed: list[str] = []
@@ -239,8 +268,9 @@ class _Films:
         self._writer = writer
         self._fps = fps
         self._batch_size = batch_size
-        self._views = VIEWS[views]
+        self._views = EXTRACTED_VIEWS[views]
         self._frame_fps = frame_fps
+        self._check = check
         self._size = ReadingSize(encoder.image_height, encoder.image_width, encoder.reading_margin)
         self._transform = ClipTransform(
             encoder.image_height,
@@ -266,7 +296,10 @@ class _Films:
                 yield _Batch(video_id, np.empty(0), [], 1.0, is_last=True, failure=str(err))
 
     def _film(self, video_id: str, path: Path) -> Generator[_Batch, None, None]:
-        with open_for_model(path, self._size, frame_fps=self._frame_fps) as reader:
+        rate = self._frame_fps.get(video_id) if isinstance(self._frame_fps, Mapping) else self._frame_fps
+        with open_for_model(path, self._size, frame_fps=rate) as reader:
+            if self._check is not None:
+                self._check(video_id, reader)
             instants_s = np.arange(int((reader.last_pts_s + TIME_TOLERANCE_S) * self._fps) + 1) / self._fps
             for begin in range(0, len(instants_s), self._batch_size):
                 asked_s = instants_s[begin : begin + self._batch_size]

@@ -21,6 +21,7 @@ from sgear.features.lmdb import LmdbFeatures
 from sgear.features.store import FeatureStore
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
+from sgear.video.corpus import FILM_ENDINGS
 
 ARRAY_SUFFIXES = (".mat", ".npz", ".npy")
 ORIENTATIONS = ("auto", "rows", "columns")
@@ -59,6 +60,8 @@ class ArrayFormat:
 def find_arrays(folder: Path) -> dict[str, Path]:
     """Return the array file of each video in a folder; the file name without its ending is the video id.
 
+    An ending of a film before that goes, too: the files of a release may be called `rgb-01-1.avi.mat`.
+
     Raises:
         FeatureError: If there is none, or two of one name.
     """
@@ -67,11 +70,11 @@ def find_arrays(folder: Path) -> dict[str, Path]:
         raise FeatureError(f"{folder}: holds no {', '.join(ARRAY_SUFFIXES)} files; check the path")
     found: dict[str, Path] = {}
     for path in paths:
-        if path.stem in found:
-            raise FeatureError(
-                f"{path} and {found[path.stem]} are both of video {path.stem!r}; import one folder alone"
-            )
-        found[path.stem] = path
+        name = Path(path.stem)
+        video_id = name.stem if name.suffix.lower() in FILM_ENDINGS else name.name
+        if video_id in found:
+            raise FeatureError(f"{path} and {found[video_id]} are both of video {video_id!r}; import one folder alone")
+        found[video_id] = path
     return found
 
 
@@ -151,6 +154,8 @@ def import_lmdb(
 ) -> FeatureStore:
     """Copy an LMDB into a feature store; an interrupted import goes on where it stopped.
 
+    The store answers the same instants as the LMDB did: what the layout calls a hole is one in the store.
+
     Args:
         source: The LMDB.
         root: Folder of the store.
@@ -164,7 +169,7 @@ def import_lmdb(
     layout = source.layout
     preprocessing = f"imported LMDB, keys {layout.key} at {layout.fps:g} frames a second"
     provenance = Provenance(encoder=name, weights="", preprocessing=preprocessing, fps=0.0)
-    writer = FeatureStoreWriter(root, provenance, width=source.width, dtype=dtype)
+    writer = FeatureStoreWriter(root, provenance, width=source.width, dtype=dtype, max_gap_s=layout.reach_s)
     video_ids = source.video_ids
     for num_done, video_id in enumerate(video_ids, start=1):
         with writer.claimed(video_id) as claim:

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sgear.errors import FeatureError
 from sgear.features.lmdb import LmdbFeatures
 from sgear.features.store import FeatureStore
-from sgear.features.table import StoredFeatures
-from sgear.segments import SegmentTable
-from sgear.timing import TIME_TOLERANCE_S
+from sgear.features.table import StoredFeatures, StoredVideo
+from sgear.segments import ActionSegment, SegmentTable
+from sgear.timing import AnticipationProtocol, observable
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSummary:
-    """Rows of one video."""
+    """Rows of one video.
+
+    Args:
+        video_id: The video.
+        rows: Number of rows.
+        first_s: Time of the first row.
+        last_s: Time of the last row.
+        rate: Rows per second; 0 for a single row.
+        holes: Stretches between two rows that cannot be read: from and until when, in seconds.
+    """
 
     video_id: str
     rows: int
     first_s: float
     last_s: float
     rate: float
+    holes: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +51,8 @@ class Summary:
         first_key: First key of an LMDB, or the first file of a store.
         last_key: Last key or file.
         origin: How the features were made, where that is known.
-        videos: Each video.
+        videos: Each video that can be opened.
+        damaged: Why each of the others cannot.
     """
 
     path: Path
@@ -50,6 +64,7 @@ class Summary:
     last_key: str
     origin: dict[str, str]
     videos: tuple[VideoSummary, ...]
+    damaged: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +76,7 @@ class Coverage:
         num_segments: Segments of the split.
         num_of_missing_videos: Segments of the missing videos.
         num_blind: Segments before which nothing can be seen: features begin later than `tau_a` before them.
-        unreadable: Uids of other segments whose last observed instant has no row, e.g. behind the end.
+        unreadable: Uids of other segments of whose window an instant has no row: it lies in a hole, or behind the end.
     """
 
     missing_videos: tuple[str, ...]
@@ -77,23 +92,32 @@ class Coverage:
 
 
 def summarise(table: FeatureStore | LmdbFeatures) -> Summary:
-    """Describe a store or an LMDB; of an LMDB every key is read."""
-    if isinstance(table, FeatureStore):
-        return _summarise_store(table)
-    videos, layout = [], table.layout
-    for video_id in table.video_ids:
-        numbers = table[video_id].numbers()
+    """Describe a store or an LMDB; of a store all times are read, of an LMDB all keys.
+
+    Raises:
+        FeatureError: If not even the list of its videos can be read.
+    """
+    return _summarise_store(table) if isinstance(table, FeatureStore) else _summarise_lmdb(table)
+
+
+def _summarise_lmdb(table: LmdbFeatures) -> Summary:
+    layout, video_ids = table.layout, table.video_ids
+
+    def describe(video_id: str) -> VideoSummary:
+        video = table[video_id]
+        numbers = video.numbers()
         step = float(np.median(np.diff(numbers))) if len(numbers) > 1 else 0.0
-        videos.append(
-            VideoSummary(
-                video_id=video_id,
-                rows=len(numbers),
-                first_s=numbers[0] / layout.fps,
-                last_s=numbers[-1] / layout.fps,
-                rate=layout.fps / step if step else 0.0,
-            )
+        return VideoSummary(
+            video_id=video_id,
+            rows=len(numbers),
+            first_s=video.first_s,
+            last_s=video.last_s,
+            rate=layout.fps / step if step else 0.0,
+            holes=tuple(video.holes(numbers)),
         )
-    first, last = table[videos[0].video_id], table[videos[-1].video_id]
+
+    videos, damaged = _each(video_ids, describe)
+    first, last = table[video_ids[0]], table[video_ids[-1]]
     return Summary(
         path=table.path,
         kind="lmdb",
@@ -103,21 +127,25 @@ def summarise(table: FeatureStore | LmdbFeatures) -> Summary:
         first_key=layout.encode(first.video_id, first.first).decode(),
         last_key=layout.encode(last.video_id, last.last).decode(),
         origin={"keys": layout.key, "numbering": f"{layout.fps:g} frames a second"},
-        videos=tuple(videos),
+        videos=videos,
+        damaged=damaged,
     )
 
 
 def _summarise_store(store: FeatureStore) -> Summary:
-    videos = [
-        VideoSummary(
-            video_id=row["video_id"],
-            rows=row["rows"],
-            first_s=row["first_s"],
-            last_s=row["last_s"],
-            rate=(row["rows"] - 1) / (row["last_s"] - row["first_s"]) if row["rows"] > 1 else 0.0,
+    def describe(video_id: str) -> VideoSummary:
+        video = store[video_id]
+        rows = len(video.times_s)
+        return VideoSummary(
+            video_id=video_id,
+            rows=rows,
+            first_s=video.first_s,
+            last_s=video.last_s,
+            rate=(rows - 1) / (video.last_s - video.first_s) if rows > 1 else 0.0,
+            holes=tuple(video.holes),
         )
-        for row in store.index.sort("video_id").iter_rows(named=True)
-    ]
+
+    videos, damaged = _each(store.video_ids, describe)
     told = store.description
     return Summary(
         path=store.root,
@@ -128,26 +156,89 @@ def _summarise_store(store: FeatureStore) -> Summary:
         first_key=store.index["file"][0],
         last_key=store.index["file"][-1],
         origin={"encoder": told.encoder, "weights": told.weights or "not known", "preprocessing": told.preprocessing},
-        videos=tuple(videos),
+        videos=videos,
+        damaged=damaged,
     )
 
 
-def coverage(table: StoredFeatures, segments: SegmentTable, *, tau_a_s: float) -> Coverage:
-    """Return which segments of a split have a row at their last observed instant, `tau_a_s` before the start."""
-    known = {video_id: table[video_id] for video_id in segments.video_ids if video_id in table}
+def _each(
+    video_ids: list[str], describe: Callable[[str], VideoSummary]
+) -> tuple[tuple[VideoSummary, ...], dict[str, str]]:
+    """Return what is to be said of each video, and why it cannot be said of the others."""
+    videos, damaged = [], {}
+    for video_id in video_ids:
+        try:
+            videos.append(describe(video_id))
+        except FeatureError as err:
+            damaged[video_id] = str(err)
+    return tuple(videos), damaged
+
+
+def find_damage(
+    table: FeatureStore | LmdbFeatures, *, progress: Callable[[int, int], None] | None = None
+) -> dict[str, str]:
+    """Read every value.
+
+    Args:
+        table: A store or an LMDB.
+        progress: Called with the number of finished videos and of all.
+
+    Returns:
+        What is wrong with each video that is damaged.
+    """
+    video_ids = table.video_ids
+    wrong: dict[str, str] = {}
+    for num_done, video_id in enumerate(video_ids, start=1):
+        try:
+            if isinstance(table, FeatureStore):
+                table.verify(video_id)
+            else:
+                table[video_id].verify()
+        except FeatureError as err:
+            wrong[video_id] = str(err)
+        if progress is not None:
+            progress(num_done, len(video_ids))
+    return wrong
+
+
+def coverage(table: StoredFeatures, segments: SegmentTable, protocol: AnticipationProtocol) -> Coverage:
+    """Return which segments of a split can be read: each instant of their window from the first row on has a row.
+
+    Args:
+        table: The features.
+        segments: The split.
+        protocol: The window before each segment.
+    """
+    missing: list[str] = []
     num_missing, num_blind, unreadable = 0, 0, []
-    for segment in segments:
-        video, instant_s = known.get(segment.video_id), segment.start_s - tau_a_s
-        if video is None:
-            num_missing += 1
-        elif instant_s < video.first_s - TIME_TOLERANCE_S:
-            num_blind += 1
-        elif not video.covers(np.array([instant_s]))[0]:
-            unreadable.append(segment.uid)
+    for video_id in segments.video_ids:
+        asked = list(segments.of_video(video_id))
+        try:
+            if video_id not in table:
+                missing.append(video_id)
+                num_missing += len(asked)
+                continue
+            is_blind, is_read = _look(table[video_id], asked, protocol)
+        except FeatureError:
+            is_blind = is_read = np.zeros(len(asked), dtype=bool)
+        num_blind += int(is_blind.sum())
+        unreadable += [asked[row].uid for row in np.flatnonzero(~(is_blind | is_read))]
     return Coverage(
-        missing_videos=tuple(video_id for video_id in segments.video_ids if video_id not in known),
+        missing_videos=tuple(missing),
         num_segments=len(segments),
         num_of_missing_videos=num_missing,
         num_blind=num_blind,
         unreadable=tuple(unreadable),
     )
+
+
+def _look(
+    video: StoredVideo, asked: Sequence[ActionSegment], protocol: AnticipationProtocol
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return before which segments nothing can be seen [M], and of which every instant that exists has a row [M]."""
+    anchors_s = [protocol.anchor_s(segment.start_s, segment.stop_s) for segment in asked]
+    instants_s = np.stack([protocol.timestamps(anchor_s) for anchor_s in anchors_s])
+    exists = observable(instants_s, video.first_s)
+    is_found = np.ones(exists.shape, dtype=bool)
+    is_found[exists] = video.covers(instants_s[exists])
+    return ~exists[:, -1], np.logical_and.reduce(is_found, axis=1)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from sgear.errors import FeatureError
 from sgear.features.deviation import sampled_deviation
+from sgear.features.lmdb_dtype import FLOAT_BYTES, require_float32
 from sgear.features.lmdb_handle import LmdbHandle
 from sgear.features.lmdb_layout import RULSTM, LmdbLayout
-from sgear.features.lmdb_video import FLOAT_BYTES, LmdbVideo
+from sgear.features.lmdb_video import LmdbVideo
 from sgear.features.table import missing_video_error
 
 
@@ -37,16 +38,13 @@ class LmdbFeatures:
         self._handle = LmdbHandle(self.path)
         self._videos: dict[str, LmdbVideo] = {}
         with self._handle.begin() as transaction:
+            self._handle.pages.require_sound(b"", b"")
             cursor = transaction.cursor()
             if not cursor.first():
                 raise FeatureError(f"{self._handle.file}: the LMDB holds no entry; copy it again or export to it")
-            video_id, number = self._parse(cursor)
+            key = layout.encode(*self._parse(cursor))
             self._num_bytes = len(cursor.value())
-        if not self._num_bytes or self._num_bytes % FLOAT_BYTES:
-            raise FeatureError(
-                f"{self._handle.file}: the value of {layout.encode(video_id, number).decode()!r} has "
-                f"{self._num_bytes} bytes, which is no row of float32 numbers; export it again as float32 buffers"
-            )
+            require_float32(bytes(cursor.value()), f"{self._handle.file}: the value of {key.decode()!r}")
 
     def __repr__(self) -> str:
         return f"LmdbFeatures({str(self.path)!r}, width {self.width})"
@@ -83,15 +81,17 @@ class LmdbFeatures:
 
     def _span(self, video_id: str) -> tuple[int, int] | None:
         """Return the first and the last frame number of a video, or None."""
-        prefix = self.layout.parts(video_id)[0]
+        prefix, require_sound = self.layout.parts(video_id)[0], self._handle.pages.require_sound
         with self._handle.begin() as transaction:
             cursor = transaction.cursor()
+            require_sound(prefix, prefix)
             first = self._parse(cursor) if cursor.set_range(prefix) else None
             if first is None or first[0] != video_id:
                 return None
             # ':' comes after the digits, so this is behind all frames of the video.
             behind = prefix + b":"
             while True:
+                require_sound(behind, behind)
                 is_before = cursor.prev() if cursor.set_range(behind) else cursor.last()
                 assert is_before, "the first frame lies before"
                 last_video, last = self._parse(cursor)
@@ -107,7 +107,9 @@ class LmdbFeatures:
             while is_there:
                 video_id, _ = self._parse(cursor)
                 yield video_id
-                is_there = cursor.set_range(self.layout.encode(video_id, self[video_id].last) + b"\0")
+                behind = self.layout.encode(video_id, self[video_id].last) + b"\0"
+                self._handle.pages.require_sound(behind, behind)
+                is_there = cursor.set_range(behind)
 
     def _parse(self, cursor: Any) -> tuple[str, int]:
         key = bytes(cursor.key())

@@ -84,7 +84,7 @@ def export_store(
     *,
     layout: LmdbLayout = RULSTM,
     progress: Callable[[int, int], None] | None = None,
-) -> None:
+) -> float:
     """Write all videos of a store to a new LMDB folder.
 
     Args:
@@ -93,16 +93,24 @@ def export_store(
         layout: Keys and times.
         progress: Called with the number of finished videos and of all.
 
+    Returns:
+        The largest distance of two rows of a video in seconds; a reader that looks back less far finds nothing there.
+
     Raises:
         FeatureError: See `write_lmdb`.
     """
+    furthest_s = 0.0
 
     def videos() -> Iterable[Rows]:
+        nonlocal furthest_s
         for num_done, video_id in enumerate(store.video_ids, start=1):
             video = store[video_id]
+            numbers = frame_numbers(video.times_s, layout.fps)
+            furthest_s = max(furthest_s, float(np.diff(numbers).max(initial=0)) / layout.fps)
             yield video_id, video.times_s, video.features
             if progress is not None:
                 progress(num_done, len(store.video_ids))
 
     num_rows = int(store.index["rows"].sum())
     write_lmdb(path, videos(), num_rows=num_rows, width=store.width, layout=layout)
+    return furthest_s

@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakValueDictionary
 
 from sgear.errors import FeatureError
+from sgear.features.lmdb_pages import LmdbPages
 
 
 @runtime_checkable
@@ -27,10 +28,6 @@ class Transaction(Protocol):
     def cursor(self) -> Any:
         """Return a cursor."""
         ...
-
-    def __enter__(self) -> Transaction: ...
-
-    def __exit__(self, *error: object) -> None: ...
 
 
 def import_lmdb() -> ModuleType:
@@ -51,6 +48,7 @@ class _Environment:
     def __init__(self, file: Path) -> None:
         lmdb = import_lmdb()
         self.pid = os.getpid()
+        self.file = file
         if not file.is_file():
             inside = sorted(each.name for each in file.parent.glob("*"))[:5]
             raise FeatureError(f"{file}: no such LMDB (the folder holds {inside}); give the folder with data.mdb")
@@ -59,15 +57,40 @@ class _Environment:
             self.lmdb = lmdb.open(str(file), subdir=False, readonly=True, lock=False, readahead=False, create=False)
         except lmdb.Error as err:
             raise FeatureError(f"{file}: cannot be opened as LMDB ({err}); copy it again") from err
-        needed, found = (self.lmdb.info()["last_pgno"] + 1) * self.lmdb.stat()["psize"], file.stat().st_size
-        if found < needed:
-            # Reading a page behind the end of the file would kill the process.
-            raise FeatureError(f"{file}: truncated, {found} of {needed} bytes are there; copy it again")
+        self.error = lmdb.Error
+        self.pages = LmdbPages(file)
+        # Reading a page behind the end of the file would kill the process.
+        self.pages.require_length()
 
     def __del__(self) -> None:
         # A forked copy holds no lock and has nothing to write, so closing it concerns this process alone.
-        if "lmdb" in self.__dict__:
-            self.lmdb.close()
+        for part in ("lmdb", "pages"):
+            if part in self.__dict__:
+                getattr(self, part).close()
+
+
+class Reading:
+    """A transaction in a `with` statement; what goes wrong in it becomes a `FeatureError`.
+
+    Args:
+        environment: The handle of this process.
+    """
+
+    def __init__(self, environment: _Environment) -> None:
+        self._environment = environment
+        self._transaction = environment.lmdb.begin(buffers=True)
+
+    def __enter__(self) -> Transaction:
+        return self._transaction
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._transaction.abort()
+        if isinstance(err, self._environment.error):
+            raise FeatureError(
+                f"{self._environment.file}: cannot be read ({err}); it is damaged: copy it again"
+            ) from err
 
 
 # LMDB's own rule: a process must not open one file twice. Entries live as long as somebody reads.
@@ -88,16 +111,21 @@ class LmdbHandle:
     def __getstate__(self) -> dict[str, object]:
         return {"file": self.file, "_environment": None}
 
-    def begin(self) -> Transaction:
+    def begin(self) -> Reading:
         """Start to read; values are buffers that end with the transaction.
 
         Nothing is locked, so a transaction should be short: one that is open while others write may see pages that
-        were used again.
+        were used again. Before the first step to a key, `pages.require_sound` should have seen the way to it.
 
         Raises:
             FeatureError: If the file is missing, damaged, or lmdb is not installed.
         """
-        return self._open().lmdb.begin(buffers=True)
+        return Reading(self._open())
+
+    @property
+    def pages(self) -> LmdbPages:
+        """The pages of the file, to look at before LMDB follows them."""
+        return self._open().pages
 
     @property
     def num_entries(self) -> int:

@@ -11,6 +11,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from sgear.timing import TIME_TOLERANCE_S
+
 _KEY = re.compile(r"([^{}]*)\{video\}([^{}]+)\{number:0(\d+)d\}([^{}]*)")
 
 
@@ -44,6 +46,16 @@ class LmdbLayout:
             )
         if not (math.isfinite(self.fps) and self.fps > 0 and self.max_gap_s >= 0):
             raise ValueError(f"fps must be positive and max_gap_s not negative, got {self.fps} and {self.max_gap_s}")
+
+    @property
+    def reach(self) -> int:
+        """Number of frames by which a row may come before the frame that is asked for."""
+        return math.floor((self.max_gap_s + TIME_TOLERANCE_S) * self.fps)
+
+    @property
+    def reach_s(self) -> float:
+        """Seconds by which a row may be older than an instant, up to the end of the frame that the instant lies in."""
+        return round((self.reach + 1) / self.fps - 3 * TIME_TOLERANCE_S, 6)
 
     def parts(self, video_id: str) -> tuple[bytes, int, bytes]:
         """Return what all keys of a video begin with, the number of digits, and what they end with."""

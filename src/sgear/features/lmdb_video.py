@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import FeatureError, FeatureWidthError
+from sgear.features.lmdb_dtype import FLOAT_BYTES, require_float32
 from sgear.features.lmdb_handle import LmdbHandle, Transaction
 from sgear.features.lmdb_layout import LmdbLayout
+from sgear.features.table import row_not_finite
 from sgear.timing import TIME_TOLERANCE_S
 
-FLOAT_BYTES = 4
+_CHUNK_ROWS = 1024
+# A page of zeros in place of a row leaves this many numbers at its begin zero, at the least.
+_NUM_LOOKED_AT = 64
 
 
 class LmdbVideo:
@@ -36,10 +40,11 @@ class LmdbVideo:
         self.first, self.last = span
         self._handle = handle
         self._num_bytes = num_bytes
+        self._is_sound = False
         prefix, digits, suffix = layout.parts(video_id)
         self._digits = slice(len(prefix), len(prefix) + digits)
         self._template = prefix.replace(b"%", b"%%") + b"%%0%dd" % digits + suffix.replace(b"%", b"%%")
-        self._reach = math.floor((layout.max_gap_s + TIME_TOLERANCE_S) * layout.fps)
+        self._reach = layout.reach
 
     @property
     def origin(self) -> str:
@@ -62,26 +67,28 @@ class LmdbVideo:
         """See `StoredVideo.read`.
 
         Raises:
-            FeatureError: If a frame and its neighbours before it are missing, or a value is no vector of this width.
+            FeatureError: If a frame and its neighbours before it are missing, a value is no vector of this width or not
+                finite, or the database is damaged there.
         """
+        self._require_sound()
         asked = np.floor((timestamps_s + TIME_TOLERANCE_S) * self.layout.fps)
         with self._handle.begin() as transaction:
             if pool_s > 0:
                 features, found = self._pooled(transaction, self._numbers(timestamps_s - pool_s), asked.tolist())
             else:
                 features, found = self._newest(transaction, asked.tolist())
-        pts_s = (asked if found is None else np.array(found, dtype=np.float64)) / self.layout.fps
-        self._require_finite(features, pts_s)
-        return features, pts_s
+        return features, (asked if found is None else np.array(found, dtype=np.float64)) / self.layout.fps
 
     def covers(self, timestamps_s: NDArray[np.float64]) -> NDArray[np.bool_]:
         """See `StoredVideo.covers`."""
+        self._require_sound()
         with self._handle.begin() as transaction:
             cursor = transaction.cursor()
             return np.array([self._is_found(cursor, number) for number in self._numbers(timestamps_s)], dtype=bool)
 
     def numbers(self) -> list[int]:
         """Return the numbers of all frames of the video, ascending; reads every key of it."""
+        self._require_sound()
         numbers = []
         with self._handle.begin() as transaction:
             cursor = transaction.cursor()
@@ -98,16 +105,50 @@ class LmdbVideo:
         Raises:
             FeatureError: If one is missing, has another width, or is not finite.
         """
+        self._require_sound()
         with self._handle.begin() as transaction:
             features, _ = self._newest(transaction, numbers)
-        self._require_finite(features, np.array(numbers) / self.layout.fps)
         return features
+
+    def holes(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
+        """Return the stretches within the video that cannot be read: from and until when, in seconds.
+
+        Args:
+            numbers: All frames that are there.
+        """
+        fps, reach = self.layout.fps, self._reach
+        return [((one + reach + 1) / fps, other / fps) for one, other in pairwise(numbers) if other - one > reach + 1]
+
+    def verify(self) -> None:
+        """Read all rows.
+
+        Raises:
+            FeatureError: If one is damaged, has another width or dtype, or is not finite.
+        """
+        numbers = self.numbers()
+        self._handle.pages.require_rows(self._template % self.first, self._template % self.last)
+        for begin in range(0, len(numbers), _CHUNK_ROWS):
+            rows = self.rows(numbers[begin : begin + _CHUNK_ROWS])
+            require_float32(rows.tobytes(), f"{self.origin}: a stretch of {len(rows)} rows")
+
+    def _require_sound(self) -> None:
+        # Once for each process: all that is read later lies on these pages.
+        if not self._is_sound:
+            prefix = self.layout.parts(self.video_id)[0]
+            self._handle.pages.require_sound(prefix, prefix + b":")
+            self._is_sound = True
 
     def _numbers(self, timestamps_s: NDArray[np.float64]) -> list[int]:
         return np.floor((timestamps_s + TIME_TOLERANCE_S) * self.layout.fps).astype(np.int64).tolist()
 
     def _number(self, key: Any) -> int:
-        return int(bytes(key[self._digits]))
+        text = bytes(key[self._digits])
+        if not text.isdigit():
+            raise FeatureError(
+                f"{self._handle.file}: key {bytes(key).decode(errors='replace')!r} lies among those of video "
+                f"{self.video_id!r} and does not have the form {self.layout.key!r}; remove it from the database"
+            )
+        return int(text)
 
     def _newest(
         self, transaction: Transaction, numbers: Sequence[int | float]
@@ -151,13 +192,22 @@ class LmdbVideo:
                 "numbers) as at the first key; the database mixes features of several widths"
             )
         # A bytearray is writable memory, as torch wants it; one join copies all rows.
-        return np.frombuffer(bytearray().join(values), np.float32).reshape(len(values), -1)
+        rows = np.frombuffer(bytearray().join(values), np.float32).reshape(len(values), -1)
+        bad = row_not_finite(rows)
+        if bad is not None:
+            raise FeatureError(
+                f"{self.origin}: the row at {numbers[bad] / self.layout.fps:.3f} s is not finite; extract this video "
+                "again"
+            )
+        if not rows[:, 0].all():
+            self._require_written(rows, numbers)
+        return rows
 
-    def _require_finite(self, features: NDArray[np.float32], pts_s: NDArray[np.float64]) -> None:
-        is_finite = np.isfinite(features)
-        if not is_finite.all():
-            bad = int(np.argmin(is_finite.all(axis=1)))
-            raise FeatureError(f"{self.origin}: the row at {pts_s[bad]:.3f} s is not finite; extract this video again")
+    def _require_written(self, rows: NDArray[np.float32], numbers: Sequence[int | float]) -> None:
+        """Tell rows of zeros that were written so from those of which a broken copy left nothing but zeros."""
+        for row in np.flatnonzero(~rows[:, :_NUM_LOOKED_AT].any(axis=1)).tolist():
+            key = self._template % numbers[row]
+            self._handle.pages.require_rows(key, key)
 
     def _newest_until(self, cursor: Any, number: int) -> int:
         """Place the cursor on the newest frame at or before a number that is not before the first, and return it."""
@@ -189,5 +239,6 @@ class LmdbVideo:
             f"is missing, and so are those of the {self.layout.max_gap_s:g} s before it; the nearest {distance} key is "
             f"{(self._template % nearest).decode()!r}, {abs(number - nearest) / self.layout.fps:.3f} s away. Check "
             f"that this database holds this split and counts {self.layout.fps:g} frames a second; 'sgear features "
-            "inspect' lists what is missing"
+            "inspect' lists all holes. Where the rows lie further apart on purpose, set source.lmdb_max_gap_s "
+            "(--max-gap) to their distance"
         )

@@ -10,7 +10,7 @@ A window of steps touches the pages of its rows and nothing else, whatever the l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +21,52 @@ from sgear.errors import FeatureError
 from sgear.features.deviation import sampled_deviation
 from sgear.features.store_file import fingerprint_of, map_video, read_header
 from sgear.features.store_index import StoreDescription, check_header, load_index, video_file
-from sgear.features.table import VideoFeatures, check_finite, check_times, missing_video_error
+from sgear.features.table import (
+    VideoFeatures,
+    as_float32,
+    check_finite,
+    check_times,
+    missing_video_error,
+    row_not_finite,
+)
 
 # The kernel allows a process some 65,000 maps.
 _MAX_OPEN = 4096
+_USUAL_GAP_PERIODS = 3.0
 
 
 @dataclass(frozen=True)
 class MappedVideo(VideoFeatures):
     """Features of one video of a store, float32 or float16.
 
-    The writer refuses what is not finite, and `FeatureStore.verify` finds what changed since, so reads check nothing.
+    The writer refuses what is not finite. What a disk did to the rows since is looked for as they are read, so a window
+    still touches the pages of its rows alone.
     """
 
     features: NDArray[Any]
 
     def __post_init__(self) -> None:
         check_times(self.times_s, self.features.shape, self.origin)
+
+    def read(
+        self, timestamps_s: NDArray[np.float64], pool_s: float = 0.0
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """See `StoredVideo.read`.
+
+        Raises:
+            FeatureError: If an instant has no row, or a row that was read is not finite.
+        """
+        features, pts_s = super().read(timestamps_s, pool_s)
+        step = row_not_finite(features)
+        if step is not None:
+            begin, last = self.spans(timestamps_s, pool_s)
+            read = np.arange(begin[step], last[step] + 1) if pool_s else last[[step]]
+            bad = int(read[row_not_finite(as_float32(self.features[read])) or 0])
+            raise FeatureError(
+                f"{self.origin}: row {bad} ({self.times_s[bad]:.3f} s) is not finite, the file is damaged; delete it, "
+                "and extract or import this video again"
+            )
+        return features, pts_s
 
 
 class FeatureStore:
@@ -110,9 +139,15 @@ class FeatureStore:
         if video_id not in self._fingerprints:
             raise missing_video_error(video_id, self.video_ids, f"{self.root}: ")
         path = video_file(self.root, video_id)
+        if not path.is_file():
+            raise FeatureError(
+                f"{path}: the file is gone, but the index lists it; bring it back or extract this video again, or "
+                "forget it with 'sgear features inspect --reindex'"
+            )
         header = read_header(path)
         check_header(header, path, self.description)
         if header.fingerprint != self._fingerprints[video_id]:
             raise FeatureError(f"{path}: was written anew after the index; run 'sgear features inspect --reindex'")
-        times_s, features = map_video(path, header)
-        return MappedVideo(times_s, features, str(path))
+        video = MappedVideo(*map_video(path, header), str(path))
+        max_gap_s = self.description.max_gap_s
+        return replace(video, max_gap_s=_USUAL_GAP_PERIODS * video.period_s if max_gap_s is None else max_gap_s)

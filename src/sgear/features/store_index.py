@@ -1,15 +1,17 @@
 """What a feature store says about itself: `store.json` (how it was made) and `index.parquet` (what is in it).
 
-The index is a copy of the headers of the files. One that is missing, or older than the files, is made again from
-them, so a store can never lose a finished video.
+The index is a copy of the headers of the files. One that is missing is made again from them, and files that are newer
+are added, so a store can never lose a finished video.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import polars as pl
@@ -56,37 +58,47 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreDescription(Provenance):
-    """The content of `store.json`: the provenance, and the shape of a row.
+    """The content of `store.json`: the provenance, the shape of a row, and how long a row stands.
 
     Args:
         width: Width F.
         dtype: `float32` or `float16`.
+        max_gap_s: An instant is served by the newest row before it, if that is no more seconds older. It says how rows
+            are read, not how they were made, so it may be changed by hand. None, or no such entry: three periods of the
+            video's own rate.
     """
 
     width: int
     dtype: str
+    max_gap_s: float | None = None
 
     @property
     def digest(self) -> str:
         """12 hexadecimal digits; they stand in every file of the store."""
-        return hashlib.sha256(json.dumps(self._written(), sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self._made(), sort_keys=True).encode()).hexdigest()[:12]
 
-    def _written(self) -> dict[str, object]:
+    def _made(self) -> dict[str, object]:
         # Stores without skipped segments have no entry for them, nor had any store before there was one.
-        return {name: value for name, value in asdict(self).items() if name != "skipped" or value}
+        made = {name: value for name, value in asdict(self).items() if name != "skipped" or value}
+        del made["max_gap_s"]
+        return made
 
-    def save_new(self, root: Path) -> None:
+    def save_new(self, root: Path) -> StoreDescription:
         """Write the description of a new store, or hold it against the one that is there.
+
+        Returns:
+            The description that the store has now.
 
         Raises:
             FeatureError: If the store was made otherwise; names what differs.
         """
-        text = json.dumps({"format": STORE_FORMAT, **self._written()}, indent=1) + "\n"
+        gap = {} if self.max_gap_s is None else {"max_gap_s": self.max_gap_s}
+        text = json.dumps({"format": STORE_FORMAT, **self._made(), **gap}, indent=1) + "\n"
         try:
             create_exclusively(root / DESCRIPTION_NAME, text)
         except FileExistsError:
             found = StoreDescription.load(root)
-            ours, theirs = asdict(self), asdict(found)
+            ours, theirs = asdict(replace(self, max_gap_s=found.max_gap_s)), asdict(found)
             differing = [
                 f"{name} is {theirs[name]!r:.200}, not {ours[name]!r:.200}"
                 for name in ours
@@ -96,6 +108,8 @@ class StoreDescription(Provenance):
                 raise FeatureError(
                     f"{root}: holds features that were made otherwise: {'; '.join(differing)}. Write to another folder"
                 ) from None
+            return found
+        return self
 
     @classmethod
     def load(cls, root: Path) -> StoreDescription:
@@ -112,13 +126,23 @@ class StoreDescription(Provenance):
             if values.pop("format") != STORE_FORMAT:
                 raise ValueError(f"expected format {STORE_FORMAT}")
             skipped = _checked_skipped(values.pop("skipped", {}))
-            plain = [item for item in fields(cls) if item.name != "skipped"]
+            max_gap_s = _checked_gap(values.pop("max_gap_s", None))
+            plain = [item for item in fields(cls) if item.name not in ("skipped", "max_gap_s")]
             kinds = {item.name: {"str": str, "int": int, "float": float}[str(item.type)] for item in plain}
             if values.keys() != kinds.keys() or values["dtype"] not in DTYPES:
                 raise ValueError(f"expected the keys {sorted(kinds)}, dtype {' or '.join(DTYPES)}")
-            return cls(**{name: kinds[name](value) for name, value in values.items()}, skipped=skipped)
+            made = {name: kinds[name](value) for name, value in values.items()}
+            return cls(**made, skipped=skipped, max_gap_s=max_gap_s)
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise FeatureError(f"{path}: damaged description of a store ({err}); restore it or extract again") from err
+
+
+def _checked_gap(found: object) -> float | None:
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < math.inf:
+        raise ValueError(f"expected max_gap_s in seconds, got {found!r:.80}")
+    return float(found)
 
 
 def _checked_skipped(found: object) -> dict[str, dict[str, str]]:
@@ -152,10 +176,15 @@ def check_header(header: VideoHeader, path: Path, description: StoreDescription)
         raise FeatureWidthError(
             f"{path}: has features of (width, dtype) {theirs}, but its store says {ours}; extract again"
         )
-    if header.provenance != description.digest or f"{header.video_id}{SUFFIX}" != path.name:
+    if header.provenance != description.digest:
         raise FeatureError(
-            f"{path}: was written as video {header.video_id!r} of another store ({header.provenance}, this one is "
-            f"{description.digest}); remove it and extract this video here"
+            f"{path}: was written for another store ({header.provenance}, this one is {description.digest}), whose "
+            "features were made otherwise; remove it and extract this video here"
+        )
+    if f"{header.video_id}{SUFFIX}" != path.name:
+        raise FeatureError(
+            f"{path}: was written as video {header.video_id!r}, so the file was renamed; give it back the name "
+            f"{header.video_id}{SUFFIX}, or remove it and extract this video again"
         )
 
 
@@ -165,8 +194,12 @@ def build_index(root: Path, description: StoreDescription) -> pl.DataFrame:
     Raises:
         FeatureError: If a file is damaged or does not belong to this store.
     """
+    return _index_of(_listed(root), root, description)
+
+
+def _index_of(names: Sequence[str], root: Path, description: StoreDescription) -> pl.DataFrame:
     rows = []
-    for name in _listed(root):
+    for name in names:
         path = root / VIDEO_FOLDER / name
         header = read_header(path)
         check_header(header, path, description)
@@ -188,18 +221,22 @@ def write_index(root: Path, description: StoreDescription) -> pl.DataFrame:
 
 
 def load_index(root: Path, description: StoreDescription) -> pl.DataFrame:
-    """Return the index; from the files themselves where the written one does not list exactly these.
+    """Return the index, with the files that are newer than the written one.
+
+    Videos that the written index lists and whose file is gone or damaged stay in it: reading them tells.
 
     Raises:
-        FeatureError: If a file is damaged or does not belong to this store.
+        FeatureError: If the index or a newer file is damaged, or does not belong to this store.
     """
     path = root / INDEX_NAME
-    if path.is_file():
-        try:
-            index = pl.read_parquet(path)
-        except (pl.exceptions.PolarsError, OSError) as err:
-            raise FeatureError(f"{path}: damaged index ({err}); delete it, it is made from the files again") from err
-        expected = [f"{VIDEO_FOLDER}/{name}" for name in _listed(root)]
-        if index.schema == pl.Schema(INDEX_SCHEMA) and index["file"].to_list() == expected:
-            return index
-    return build_index(root, description)
+    if not path.is_file():
+        return build_index(root, description)
+    try:
+        index = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as err:
+        raise FeatureError(f"{path}: damaged index ({err}); delete it, it is made from the files again") from err
+    if index.schema != pl.Schema(INDEX_SCHEMA):
+        return build_index(root, description)
+    known = set(index["file"])
+    newer = [name for name in _listed(root) if f"{VIDEO_FOLDER}/{name}" not in known]
+    return pl.concat([index, _index_of(newer, root, description)]).sort("file") if newer else index

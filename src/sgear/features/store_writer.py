@@ -37,22 +37,35 @@ class FeatureStoreWriter:
         provenance: How the features are made.
         width: Width F of a row.
         dtype: `float32`, or `float16` for half the disk.
+        max_gap_s: See `StoreDescription`; a store that was begun keeps what it says.
         stale_s: The worker of another machine counts as dead when it did nothing for so many seconds.
 
     Raises:
-        FeatureError: If the folder holds features that were made otherwise; names what differs.
+        FeatureError: If the folder holds features that were made otherwise; names what differs. If it cannot be made.
         ValueError: If width or dtype is out of range.
     """
 
     def __init__(
-        self, root: Path, provenance: Provenance, *, width: int, dtype: str = "float32", stale_s: float = 900.0
+        self,
+        root: Path,
+        provenance: Provenance,
+        *,
+        width: int,
+        dtype: str = "float32",
+        max_gap_s: float | None = None,
+        stale_s: float = 900.0,
     ) -> None:
         if dtype not in DTYPES or width < 1:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)} and width positive, got {dtype!r} and {width}")
         self.root = Path(root)
-        self.description = StoreDescription(**asdict(provenance), width=width, dtype=dtype)
-        (self.root / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
-        self.description.save_new(self.root)
+        described = StoreDescription(**asdict(provenance), width=width, dtype=dtype, max_gap_s=max_gap_s)
+        try:
+            (self.root / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise FeatureError(
+                f"{self.root}: cannot be made a folder for a feature store ({err.strerror}); choose another path"
+            ) from err
+        self.description = described.save_new(self.root)
         self._claims = Claims(self.root / "claims", stale_s=stale_s)
 
     def is_finished(self, video_id: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,6 +82,15 @@ def pool_rows(rows: NDArray, begin: NDArray[np.int64], last: NDArray[np.int64]) 
     return np.asarray(sums / lengths[:, None].astype(np.float32), dtype=np.float32)
 
 
+def row_not_finite(rows: NDArray[np.float32]) -> int | None:
+    """Return the first row [T F] that holds a value which is not finite, or None."""
+    # One dot product takes half as long as looking at each value; it may overflow, too.
+    if math.isfinite(np.vdot(rows, rows)):
+        return None
+    is_finite = np.isfinite(rows).all(axis=1)
+    return None if is_finite.all() else int(np.argmin(is_finite))
+
+
 def missing_video_error(video_id: str, video_ids: Sequence[str], origin: str) -> FeatureError:
     """Return the error for a video without features."""
     return FeatureError(
@@ -97,6 +107,8 @@ class VideoFeatures:
         times_s: Ascending seconds [N].
         features: Values [N F], float32, finite.
         origin: File they come from, for messages.
+        max_gap_s: A row stands for the instants until the next one, but no longer than this. Where it is infinite, the
+            last row stands for one period of the rows.
 
     Raises:
         FeatureError: If shapes disagree, times do not ascend, or a value is not finite.
@@ -105,6 +117,7 @@ class VideoFeatures:
     times_s: NDArray[np.float64]
     features: NDArray[np.float32]
     origin: str
+    max_gap_s: float = math.inf
 
     def __post_init__(self) -> None:
         check_times(self.times_s, self.features.shape, self.origin)
@@ -126,8 +139,15 @@ class VideoFeatures:
         return float(np.median(np.diff(self.times_s))) if len(self.times_s) > 1 else 0.0
 
     @cached_property
+    def holes(self) -> list[tuple[float, float]]:
+        """The stretches between two rows that cannot be read: from and until when, in seconds."""
+        before = np.flatnonzero(np.diff(self.times_s) > self.max_gap_s + 2 * TIME_TOLERANCE_S)
+        return [(float(self.times_s[row]) + self.max_gap_s, float(self.times_s[row + 1])) for row in before]
+
+    @cached_property
     def _readable_s(self) -> tuple[float, float]:
-        return self.first_s - TIME_TOLERANCE_S, self.last_s + self.period_s + TIME_TOLERANCE_S
+        reach_s = self.max_gap_s if math.isfinite(self.max_gap_s) else self.period_s
+        return self.first_s - TIME_TOLERANCE_S, self.last_s + reach_s + TIME_TOLERANCE_S
 
     @cached_property
     def _later_s(self) -> NDArray[np.float64]:
@@ -138,7 +158,7 @@ class VideoFeatures:
         """Return the newest row at or before each instant [T].
 
         Raises:
-            FeatureError: If an instant lies before the first row, or later than one period after the last.
+            FeatureError: If an instant lies before the first row, too long after the last, or in a hole.
         """
         # Lists of some fifteen numbers have their bounds sooner than arrays have.
         asked_s = timestamps_s.tolist()
@@ -149,7 +169,22 @@ class VideoFeatures:
                 f"cover {self.first_s:.3f} to {self.last_s:.3f} s; the file looks truncated or belongs to "
                 "another video"
             )
-        return self._later_s.searchsorted(timestamps_s, side="right")
+        last = self._later_s.searchsorted(timestamps_s, side="right")
+        if self.holes and asked_s:
+            self._require_new(timestamps_s, last)
+        return last
+
+    def _require_new(self, timestamps_s: NDArray[np.float64], last: NDArray[np.int64]) -> None:
+        age_s = timestamps_s - self.times_s[last]
+        step = int(age_s.argmax())
+        if age_s[step] > self.max_gap_s + TIME_TOLERANCE_S:
+            row = int(last[step])
+            raise FeatureError(
+                f"{self.origin}: no row for t = {timestamps_s[step]:.3f} s: row {row} is {age_s[step]:.3f} s older, "
+                f"more than {self.max_gap_s:.3g} s, and the next one comes at {self.times_s[row + 1]:.3f} s. 'sgear "
+                "features inspect' lists all holes. Extract or import this video again, or set max_gap_s in store.json "
+                "where the rows lie further apart on purpose"
+            )
 
     def spans(self, timestamps_s: NDArray[np.float64], pool_s: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the first and the last row of the `pool_s` seconds that end at each instant [T]."""
@@ -170,7 +205,11 @@ class VideoFeatures:
     def covers(self, timestamps_s: NDArray[np.float64]) -> NDArray[np.bool_]:
         """See `StoredVideo.covers`."""
         first_s, last_s = self._readable_s
-        return (timestamps_s >= first_s) & (timestamps_s <= last_s)
+        is_within = (timestamps_s >= first_s) & (timestamps_s <= last_s)
+        if not self.holes:
+            return is_within
+        rows = self._later_s.searchsorted(timestamps_s, side="right")
+        return is_within & (timestamps_s - self.times_s[rows] <= self.max_gap_s + TIME_TOLERANCE_S)
 
 
 def check_times(times_s: NDArray[np.float64], shape: tuple[int, ...], origin: str) -> None:

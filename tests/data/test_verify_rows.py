@@ -8,8 +8,8 @@ from sgear.taxonomy import Taxonomy
 from sgear.video.span import FilmSpan
 
 TAXONOMY = Taxonomy(verbs=("take",), nouns=("cup",), action_pairs=((0, 0),))
-# Frames at 0, 0.1, ..., 9.9 s: the film ends at 10 s, and half a row's rounding is forgiven up to 10.1 s.
-SPAN = FilmSpan(9.9, 0.1)
+# Frames at 0, 0.1, ..., 9.9 s: the film ends at 10 s, and the rounding of a row is forgiven up to 10.05 s.
+SPAN = FilmSpan(9.9, 10.0)
 
 
 def _table(*rows):
@@ -27,7 +27,7 @@ def _table(*rows):
 
 
 def test_rows_within_their_film_are_right():
-    check = check_rows({"train": _table(("a", "v", 0.0, 10.05), ("b", "v", 9.0, 10.0))}, {"v": SPAN})
+    check = check_rows({"train": _table(("a", "v", 0.0, 10.04), ("b", "v", 9.0, 10.0))}, {"v": SPAN})
     assert check.is_right
     assert check.num_rows == {"train": 2}
 
@@ -75,6 +75,6 @@ def test_annotated_videos_are_those_of_all_splits():
     assert annotated_videos(splits) == ["v", "w"]
 
 
-@pytest.mark.parametrize(("t_s", "is_past"), [(0.0, False), (10.0, False), (10.1, False), (10.11, True)])
-def test_span_ends_one_frame_after_the_last_and_forgives_one_more(t_s, is_past):
+@pytest.mark.parametrize(("t_s", "is_past"), [(0.0, False), (10.0, False), (10.04, False), (10.06, True)])
+def test_span_ends_when_the_last_frame_has_been_shown_and_forgives_rounding(t_s, is_past):
     assert SPAN.is_past(t_s) == is_past

@@ -11,6 +11,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.timing import TIME_TOLERANCE_S
+
 HEIGHT, WIDTH = 48, 64
 NUM_BITS = 12
 _TIME_BASE = Fraction(1, 90_000)
@@ -49,10 +51,12 @@ def make_film(
     x264: str = "",
     rotation: int = 0,
     noise: int = 0,
+    held_s: float = 0.0,
 ) -> Path:
     """Write a film with one numbered picture for each time; the container follows the suffix.
 
     `noise` up to 40 makes its packets large, so that a decoder patches a damaged picture instead of refusing it.
+    `held_s` says how long the last frame is shown; then there may be no B-frames.
     """
     is_avi = path.suffix == ".avi"
     with av.open(str(path), "w") as container:
@@ -65,13 +69,17 @@ def make_film(
         stream.codec_context.time_base = time_base
         if rotation:
             stream.set_display_rotation(rotation)
+        packets: list[av.Packet] = []
         for number, time_s in enumerate(pts_s):
             grain = np.random.default_rng(number).integers(-noise, noise + 1, (*size, 3))
             picture = (picture_of(number, *size) + grain).astype(np.uint8)
             image = av.VideoFrame.from_ndarray(picture, format="rgb24")
             image.pts, image.time_base = round(time_s / time_base), time_base
-            container.mux(stream.encode(image))
-        container.mux(stream.encode())
+            packets += stream.encode(image)
+        packets += stream.encode()
+        if held_s:
+            packets[-1].duration = round(held_s / time_base)
+        container.mux(packets)
     return path
 
 
@@ -91,7 +99,7 @@ def decode_all(path: Path) -> list[tuple[float, int]]:
 
 def played_at(film: list[tuple[float, int]], t_s: float) -> tuple[float, int]:
     """Return the latest frame at or before `t_s`, by looking at all of them."""
-    return max((frame for frame in film if frame[0] <= t_s), key=lambda frame: frame[0])
+    return max((frame for frame in film if frame[0] <= t_s + TIME_TOLERANCE_S), key=lambda frame: frame[0])
 
 
 def overwrite_packet(source: Path, out: Path, packet_idx: int, *, intact_share: float = 0.0) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from sgear.errors import VideoError
 from sgear.video import corpus
-from sgear.video.corpus import find_films, is_frame_folder, list_films, needs_rate, scan_films
+from sgear.video.corpus import PassedOver, find_films, is_frame_folder, list_films, needs_rate, scan_films
 
 _SCANDIR = os.scandir
 
@@ -34,7 +34,13 @@ def tar_of(path: Path, *names: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["v.mp4", "v.MP4", "v.Mkv", "v.avi", "v.MOV", "v.webm", "v.m4v", "v.tar", "v.TAR"])
+ENDINGS = (
+    *(".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".mts"),
+    *(".m2ts", ".mpg", ".mpeg", ".vob", ".wmv", ".flv", ".3gp", ".tar"),
+)
+
+
+@pytest.mark.parametrize("name", [*(f"v{ending}" for ending in ENDINGS), "v.MP4", "v.Mkv", "v.MTS", "v.TAR"])
 def test_a_film_is_found_at_any_depth_whatever_the_case_of_its_ending(tmp_path, name):
     film = touch(tmp_path / "a" / "b" / name)
     assert find_films(["v"], [tmp_path]) == {"v": film}
@@ -126,8 +132,17 @@ def test_missing_films_are_counted_and_named_with_all_roots_and_the_remedy(tmp_p
         find_films([f"v{number}" for number in range(9)], roots, remedy="set dataset.video_roots")
     text = str(error.value)
     assert text.startswith("8 of 9 annotated videos are missing: 'v1', 'v2', 'v3', 'v4', 'v5' and 3 more.")
-    assert f"{roots[0]}, {roots[1]} (no such folder)" in text
+    assert text.endswith(f"Searched, in this order:\n  {roots[0]}\n  {roots[1]} (no such folder)")
     assert "set dataset.video_roots" in text
+
+
+def test_what_helps_where_some_films_are_there_is_not_offered_where_all_are_missing(tmp_path):
+    touch(tmp_path / "v0.mp4")
+    with pytest.raises(VideoError, match="or skip them"):
+        find_films(["v0", "v1"], [tmp_path], remedy_for_some="skip them")
+    with pytest.raises(VideoError) as error:
+        find_films(["v1", "v2"], [tmp_path], remedy_for_some="skip them")
+    assert "skip them" not in str(error.value)
 
 
 def test_case_of_an_id_counts(tmp_path):
@@ -236,3 +251,21 @@ def test_listing_a_place_without_films_or_that_is_not_there_is_an_error(tmp_path
         list_films([tmp_path / "empty"])
     with pytest.raises(VideoError, match="no such film or folder"):
         list_films([tmp_path / "none"])
+
+
+def test_a_scan_counts_what_it_passes_over_by_ending_and_counts_no_picture_of_a_film(tmp_path):
+    for name in ("a.mp4", "b.LRV", "c.LRV", "notes.txt", "README", "sub/d.txt", ".hidden"):
+        touch(tmp_path / name)
+    pictures(tmp_path / "film", 40)
+    # Stills beside a film are no frames of one.
+    pictures(tmp_path / "stills", 40)
+    touch(tmp_path / "stills" / "zz.mp4")
+    passed_over = PassedOver()
+    assert set(scan_films(tmp_path, passed_over=passed_over)) == {"a", "film", "zz"}
+    assert passed_over.endings == {".LRV": 2, ".txt": 2, "": 1, ".jpg": 40}
+    assert str(passed_over) == "45 files (.jpg 40, .LRV 2, .txt 2, without ending 1)"
+
+
+def test_nothing_passed_over_is_no_text():
+    assert str(PassedOver()) == ""
+    assert str(PassedOver(num_picture_films=1)) == "1 film made of pictures"

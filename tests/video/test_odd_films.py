@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from coded_films import make_film, numbers_in, picture_of, steady
 from PIL import Image
 
@@ -205,6 +206,34 @@ def test_pictures_of_gigabytes_are_refused_before_memory_is_taken(tmp_path):
         assert message.startswith(f"{path}: "), line
         assert str(MAX_PIXELS) in message, line
         assert int(grown_mib) < 200, line
+
+
+def test_a_film_of_too_large_pictures_is_refused_with_both_sizes(tmp_path):
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=Fraction(30))
+        stream.height, stream.width, stream.pix_fmt = 9_000, 9_008, "yuvj420p"
+        image = av.VideoFrame(9_008, 9_000, "yuvj420p")
+        for plane in image.planes:
+            plane.update(bytes([128]) * plane.buffer_size)
+        image.pts, image.time_base = 0, Fraction(1, 30)
+        container.mux(stream.encode(image))
+        container.mux(stream.encode(None))
+    with pytest.raises(VideoError, match=r"film\.mkv: pictures of 9008 x 9000 pixels are refused.*8192 x 8192"):
+        open_film(path)
+
+
+def test_pictures_that_are_refreshed_piece_by_piece_are_the_same_after_a_jump(tmp_path):
+    path = make_film(tmp_path / "film.mp4", steady(90), gop=25, num_b=2, x264="intra-refresh=1", noise=20)
+    with open_film(path) as film:
+        played = [frame for frame, _ in film.iterate()]
+        jumps = np.random.default_rng(0).permutation(90)[:20]
+        for idx in jumps:
+            frame = film.frames_played_at([(idx + 0.5) / 30]).frames[0]
+            assert torch.equal(frame, played[idx]), idx
+    for idx in (40, 80):
+        with open_film(path) as film:
+            assert torch.equal(film.frames_played_at([(idx + 0.5) / 30]).frames[0], played[idx])
 
 
 def test_a_film_of_the_largest_size_that_cameras_write_is_not_refused(tmp_path):

@@ -152,6 +152,12 @@ def test_a_stream_reads_the_bits_of_the_evaluation(frames, film):
     assert [forecast.top[0][1] for forecast in forecasts] == best
 
 
+def test_a_stream_goes_on_while_the_last_frame_is_held(tmp_path):
+    path = make_film(tmp_path / "held.mp4", steady(30, 10), rate=10, held_s=2.5)
+    forecasts = list(anticipate_video(make_trained(), path, every_s=1.0))
+    assert [forecast.now_s for forecast in forecasts] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
 @pytest.mark.parametrize("view", ["centre", "three-crop-flip"])
 def test_an_extraction_encodes_the_bits_of_the_evaluation(frames, film, tmp_path, view):
     num_values = 3 * SIZE[0] * SIZE[1]

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import struct
 import sys
 
 import numpy as np
@@ -138,6 +139,28 @@ def test_unreadable_files_are_the_same_errors(tmp_path, name, content, complaint
 def test_containers_in_which_torchcodec_finds_other_frames_are_left_to_pyav(tmp_path, name, codec):
     path = make_film(tmp_path / name, steady(10), codec=codec)
     with pytest.raises(VideoError, match=rf"{name}: .*backend 'pyav'"):
+        open_film(path, backend="torchcodec")
+
+
+@needs_torchcodec
+def test_a_mirrored_film_is_left_to_pyav(tmp_path):
+    path = make_film(tmp_path / "film.mp4", steady(10))
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"tkhd") + 44
+    content[begin : begin + 4] = struct.pack(">i", -(1 << 16))
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match=r"film\.mp4: its pictures are mirrored .*backend 'pyav'"):
+        open_film(path, backend="torchcodec")
+
+
+@needs_torchcodec
+def test_a_matroska_film_with_a_damaged_structure_is_left_to_pyav(tmp_path):
+    path = make_film(tmp_path / "film.mkv", steady(60), noise=30)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = np.random.default_rng(0).bytes(3000)
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match=r"film\.mkv: its structure is damaged .*backend 'pyav'"):
         open_film(path, backend="torchcodec")
 
 

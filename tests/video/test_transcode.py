@@ -318,7 +318,7 @@ def test_places_without_films_are_refused(tmp_path):
     with pytest.raises(VideoError, match="no such film or folder"):
         plan_copies([tmp_path / "absent"], tmp_path / "out")
     (tmp_path / "films").mkdir()
-    with pytest.raises(VideoError, match="no films"):
+    with pytest.raises(VideoError, match="no video files"):
         plan_copies([tmp_path / "films"], tmp_path / "out")
 
 

@@ -142,9 +142,9 @@ def test_sequential_reading_stops_at_damage_with_the_time_in_the_message(tmp_pat
 
 def test_time_just_past_the_end_shows_the_last_frame_and_later_is_an_error(tmp_path):
     with VideoReader(make_film(tmp_path / "film.mp4", steady(NUM_FRAMES))) as reader:
-        assert reader.frames_played_at([3.03]).pts_s == pytest.approx([89 / 30])
-        with pytest.raises(VideoError, match=r"t = 3\.040 s, the last frame in the file is at 2\.967 s"):
-            reader.frames_played_at([3.04])
+        assert reader.frames_played_at([3.04]).pts_s == pytest.approx([89 / 30])
+        with pytest.raises(VideoError, match=r"t = 3\.060 s, the last frame in the file is at 2\.967 s"):
+            reader.frames_played_at([3.06])
 
 
 @pytest.mark.parametrize("t_s", [-0.001, float("nan"), float("inf")])

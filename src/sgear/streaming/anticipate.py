@@ -13,7 +13,7 @@ from torch import Tensor
 from sgear.errors import RunError
 from sgear.models.pretrained import TrainedModel
 from sgear.streaming.forecast import Forecast
-from sgear.timing import AnticipationProtocol, observable
+from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, observable
 from sgear.video.colours import finish_clip
 from sgear.video.film import Film
 from sgear.video.sizes import ReadingSize, open_for_model
@@ -45,19 +45,26 @@ class _SeenFrames:
 
 
 def anticipate_video(
-    trained: TrainedModel, video: Path, *, every_s: float = 1.0, top_k: int = 5, device: str = "cpu"
+    trained: TrainedModel,
+    video: Path,
+    *,
+    every_s: float = 1.0,
+    top_k: int = 5,
+    device: str = "cpu",
+    frame_fps: float | None = None,
 ) -> Iterator[Forecast]:
     """Forecast the next action at regular instants of a film.
 
     Args:
         trained: A model trained on pixels for anticipation.
-        video: Any file that ffmpeg reads.
+        video: Any film; see `open_film`.
         every_s: Seconds between two forecasts.
         top_k: Number of actions in a forecast.
         device: Where to run.
+        frame_fps: Rate at which pictures were numbered; needed for a film that is made of them.
 
     Yields:
-        One forecast at 0, every_s, 2 every_s, ... seconds up to the last frame.
+        One forecast at 0, every_s, 2 every_s, ... seconds, as long as the last frame is shown.
 
     Raises:
         RunError: If the model reads stored features, or was trained for recognition.
@@ -85,8 +92,9 @@ def anticipate_video(
     )
     model, colour = trained.model.to(device), transform.colour.to(device)
     names = trained.taxonomy.action_names
-    with open_for_model(video, ReadingSize(settings.height, settings.width, settings.reading_margin)) as reader:
-        nows_s = np.arange(0.0, reader.last_pts_s + 1e-9, every_s)
+    size = ReadingSize(settings.height, settings.width, settings.reading_margin)
+    with open_for_model(video, size, frame_fps=frame_fps) as reader:
+        nows_s = np.arange(0.0, reader.end_s - TIME_TOLERANCE_S, every_s)
         seen = _SeenFrames(reader, transform)
         for first in range(0, len(nows_s), _WINDOWS_PER_BATCH):
             chunk_s = nows_s[first : first + _WINDOWS_PER_BATCH]

@@ -21,11 +21,13 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from sgear.errors import VideoError
+from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.corpus import needs_rate
-from sgear.video.frames import FrameBatch, check_played, checked_timestamps, damaged_frame_error
+from sgear.video.frames import FrameBatch, checked_timestamps, damaged_frame_error
 from sgear.video.kept_frames import KeptFrames, open_kept
+from sgear.video.span import FilmSpan, check_played
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
@@ -51,9 +53,9 @@ class _Origin:
         return cls(str(source), stat.st_size, stat.st_mtime_ns, height, width, fps, frame_fps=rate)
 
     def fits(self, stored: object) -> bool:
-        # The place of the film may change, its bytes may not. Caches older than `frame_fps` are of video files.
+        # The place of the film may change, its bytes may not.
         ours = {**asdict(self), "source": ""}
-        return isinstance(stored, dict) and {"frame_fps": None, **stored, "source": ""} == ours
+        return isinstance(stored, dict) and {**stored, "source": ""} == ours
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +67,7 @@ class _CachedVideo:
     row_idx: NDArray[np.int64]
     pixels: NDArray[np.uint8]
     first_pts_s: float
-    last_pts_s: float
-    period_s: float
+    span: FilmSpan
 
 
 @dataclass(eq=False)
@@ -107,7 +108,7 @@ class FrameCache:
             VideoError: If the video is not in the cache.
         """
         video = self._open(video_id)
-        return video.first_pts_s, video.last_pts_s
+        return video.first_pts_s, video.span.last_s
 
     def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
         """Return for each instant the kept frame with the largest pts at or before it.
@@ -121,14 +122,14 @@ class FrameCache:
 
         Raises:
             ValueError: If an instant is negative or not finite.
-            VideoError: If the video is not in the cache, an instant lies more than one frame period past the
-                end of the film, or its frame was damaged.
+            VideoError: If the video is not in the cache, an instant lies past the end of the film, or its frame was
+                damaged.
         """
         video = self._open(video_id)
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), video.source)
         for t_s in (asked_s.min(), asked_s.max()) if len(asked_s) else ():
-            check_played(video.source, float(t_s), video.first_pts_s, video.last_pts_s, video.period_s)
-        kept_idx = np.maximum(np.searchsorted(video.pts_s, asked_s, side="right") - 1, 0)
+            check_played(video.source, float(t_s), video.first_pts_s, video.span)
+        kept_idx = np.maximum(np.searchsorted(video.pts_s, asked_s + TIME_TOLERANCE_S, side="right") - 1, 0)
         pts_s, rows = video.pts_s[kept_idx], video.row_idx[kept_idx]
         if (rows < 0).any():
             damaged = int(np.argmax(rows < 0))
@@ -148,8 +149,7 @@ class FrameCache:
                     row_idx=np.array(times["row_idx"], dtype=np.int64),
                     pixels=np.load(_pixels_path(self.root, video_id), mmap_mode="r"),
                     first_pts_s=times["first_pts_s"],
-                    last_pts_s=times["last_pts_s"],
-                    period_s=times["period_s"],
+                    span=FilmSpan(times["last_pts_s"], times["end_s"]),
                 )
                 if len(video.pixels) != (video.row_idx >= 0).sum():
                     raise ValueError(f"{len(video.pixels)} pictures, {(video.row_idx >= 0).sum()} times")
@@ -343,7 +343,7 @@ def _write_pixels(film: KeptFrames, path: Path, height: int, width: int) -> dict
         "row_idx": row_idx,
         "first_pts_s": film.first_pts_s,
         "last_pts_s": film.last_pts_s,
-        "period_s": film.period_s,
+        "end_s": film.end_s,
     }
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
+from sgear.video import ebml
+
 _BOXES = frozenset(
     b"ftyp moov mdat free skip wide uuid moof mfra sidx ssix styp udta meta pnot PICT emsg prft".split(b" ")
 )
-_EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 _LONGEST_EBML_HEADER = 4096
 # Some writers count the eight bytes of the chunk's own head, too.
 _RIFF_SLACK = 8
@@ -33,7 +34,7 @@ def stated_bytes(path: Path) -> int:
         begin = file.read(12)
         if begin[4:8] in _BOXES:
             return _end_of_boxes(file, path.stat().st_size)
-        if begin[:4] == _EBML.to_bytes(4, "big"):
+        if begin[:4] == ebml.HEADER.to_bytes(4, "big"):
             return _end_of_segment(file)
         if begin[:4] == b"RIFF" and begin[8:12] == b"AVI ":
             return _end_of_chunks(file, path.stat().st_size)
@@ -59,31 +60,15 @@ def _end_of_boxes(file: BinaryIO, num_bytes: int) -> int:
 
 
 def _end_of_segment(file: BinaryIO) -> int:
-    file.seek(0)
-    head = file.read(_LONGEST_EBML_HEADER)
     at = 0
-    while at < len(head):
-        element, at = _number(head, at, keeps_marker=True)
-        size, at = _number(head, at, keeps_marker=False)
-        if size < 0:
+    while at < _LONGEST_EBML_HEADER:
+        element = ebml.read_element(file.fileno(), at)
+        if element is None or element.end is None:
             return 0
-        if element == _SEGMENT:
-            return at + size
-        at += size
+        if element.kind == ebml.SEGMENT:
+            return element.end
+        at = element.end
     return 0
-
-
-def _number(head: bytes, at: int, *, keeps_marker: bool) -> tuple[int, int]:
-    """Return a number of variable length and where it ends; -1 for one that means that it is not known."""
-    if at >= len(head) or head[at] == 0:
-        return -1, at
-    length = 9 - head[at].bit_length()
-    value = int.from_bytes(head[at : at + length], "big")
-    if not keeps_marker:
-        value &= (1 << 7 * length) - 1
-        if value == (1 << 7 * length) - 1:
-            return -1, at + length
-    return value, at + length
 
 
 def _end_of_chunks(file: BinaryIO, num_bytes: int) -> int:

@@ -9,15 +9,19 @@ from __future__ import annotations
 import os
 import re
 import tarfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
 from sgear.errors import VideoError
 
-FILM_ENDINGS = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")
+FILM_ENDINGS = (
+    *(".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".3gp", ".wmv", ".flv"),
+    *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob"),
+)
 """Endings of video files, in lower case; any case is found."""
 TAR_ENDING = ".tar"
 FLOW_FOLDERS = frozenset({"flow_frames", "flow"})
@@ -31,7 +35,38 @@ _NUM_SAMPLED = 32
 _NUM_NAMED = 5
 
 
-def scan_films(root: Path, wanted: Container[str] | None = None) -> dict[str, list[Path]]:
+@dataclass
+class PassedOver:
+    """What a scan for films did not take.
+
+    Args:
+        endings: Number of files that are no films, by their ending.
+        num_picture_films: Number of films made of pictures, where only video files are wanted.
+    """
+
+    endings: Counter[str] = field(default_factory=Counter)
+    num_picture_films: int = 0
+
+    def __str__(self) -> str:
+        parts = []
+        if self.endings:
+            most = self.endings.most_common(_NUM_NAMED)
+            named = ", ".join(f"{ending or 'without ending'} {number:,}" for ending, number in most)
+            more = ", ..." if len(self.endings) > _NUM_NAMED else ""
+            parts.append(f"{counted(self.endings.total(), 'file')} ({named}{more})")
+        if self.num_picture_films:
+            parts.append(f"{counted(self.num_picture_films, 'film')} made of pictures")
+        return " and ".join(parts)
+
+
+def counted(number: int, thing: str) -> str:
+    """Return `1 film`, `2 films`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def scan_films(
+    root: Path, wanted: Container[str] | None = None, *, passed_over: PassedOver | None = None
+) -> dict[str, list[Path]]:
     """Return every film below a folder by its video id.
 
     Links to folders are followed. Hidden files and folders are passed over, and so is `FLOW_FOLDERS`. A folder of
@@ -40,6 +75,7 @@ def scan_films(root: Path, wanted: Container[str] | None = None) -> dict[str, li
     Args:
         root: Folder; films may lie at any depth.
         wanted: Ids to look for. Default: all. Without it, a tar file is looked into, to see whether it holds pictures.
+        passed_over: Takes note of the files that are no films.
 
     Returns:
         For each id the places of its films, sorted; links to one file count once.
@@ -50,14 +86,20 @@ def scan_films(root: Path, wanted: Container[str] | None = None) -> dict[str, li
     if not _is_folder(root):
         raise VideoError(f"{root}: no such folder of videos. Check the path.")
     found: dict[str, list[Path]] = defaultdict(list)
-    for video_id, path in _films_below(root, wanted):
+    others = PassedOver() if passed_over is None else passed_over
+    for video_id, path in _films_below(root, wanted, others.endings):
         if wanted is None or video_id in wanted:
             found[video_id].append(path)
     return {video_id: _distinct(paths) for video_id, paths in sorted(found.items())}
 
 
 def find_films(
-    video_ids: Sequence[str], roots: Sequence[Path], *, remedy: str = "", allows_missing: bool = False
+    video_ids: Sequence[str],
+    roots: Sequence[Path],
+    *,
+    remedy: str = "",
+    remedy_for_some: str = "",
+    allows_missing: bool = False,
 ) -> dict[str, Path]:
     """Return the film of each video id from the first root that holds it.
 
@@ -65,6 +107,7 @@ def find_films(
         video_ids: Ids to find.
         roots: Folders, searched in this order; one that is not there holds nothing.
         remedy: What else the reader of an error may do, e.g. which setting names the roots.
+        remedy_for_some: What else helps where other films are there.
         allows_missing: Leave out the films that are under no root, as long as there are others.
 
     Raises:
@@ -85,7 +128,8 @@ def find_films(
             places[video_id] = films[0]
             del missing[video_id]
     if missing and not (allows_missing and places):
-        raise VideoError(_missing_message(list(missing), len(set(video_ids)), roots, remedy))
+        remedies = [text for text in (remedy or "name its folder", remedy_for_some if places else "") if text]
+        raise VideoError(_missing_message(list(missing), len(set(video_ids)), roots, ", or ".join(remedies)))
     return {video_id: places[video_id] for video_id in video_ids if video_id in places}
 
 
@@ -136,7 +180,7 @@ def needs_rate(path: Path) -> bool:
     return path.suffix.lower() == TAR_ENDING or _is_folder(path)
 
 
-def _films_below(root: Path, wanted: Container[str] | None) -> Iterator[tuple[str, Path]]:
+def _films_below(root: Path, wanted: Container[str] | None, others: Counter[str]) -> Iterator[tuple[str, Path]]:
     visited: set[tuple[int, int]] = set()
     pending = [root]
     while pending:
@@ -152,19 +196,41 @@ def _films_below(root: Path, wanted: Container[str] | None) -> Iterator[tuple[st
             first = list(islice(entries, _NUM_SAMPLED))
             if _are_pictures(first):
                 # Stills may lie beside films, and come before them.
-                first = list(islice(filter(_may_hold_film, entries), 1))
-                if not first:
+                stills = Counter(_ending(entry) for entry in first if not entry.name.startswith("."))
+                film = _first_film(entries, stills)
+                if film is None:
                     yield folder.name, folder
                     continue
+                others.update(stills)
+                first = [film]
             for entry in chain(first, entries):
                 if entry.name.startswith("."):
                     continue
-                suffix = os.path.splitext(entry.name)[1].lower()
                 if _leads_to_folder(entry):
                     if entry.name not in FLOW_FOLDERS:
                         pending.append(Path(entry.path))
-                elif suffix in FILM_ENDINGS or (suffix == TAR_ENDING and _is_film_tar(Path(entry.path), wanted)):
+                elif _is_film(entry, wanted):
                     yield Path(entry.name).stem, Path(entry.path)
+                else:
+                    others[_ending(entry)] += 1
+
+
+def _first_film(entries: Iterator[os.DirEntry[str]], others: Counter[str]) -> os.DirEntry[str] | None:
+    """Return the first entry that may be or hold a film, and count those before it."""
+    for entry in entries:
+        if _may_hold_film(entry):
+            return entry
+        others[_ending(entry)] += not entry.name.startswith(".")
+    return None
+
+
+def _is_film(entry: os.DirEntry[str], wanted: Container[str] | None) -> bool:
+    ending = _ending(entry).lower()
+    return ending in FILM_ENDINGS or (ending == TAR_ENDING and _is_film_tar(Path(entry.path), wanted))
+
+
+def _ending(entry: os.DirEntry[str]) -> str:
+    return os.path.splitext(entry.name)[1]
 
 
 def _is_folder(path: Path) -> bool:
@@ -238,10 +304,11 @@ def _distinct(paths: list[Path]) -> list[Path]:
 def _missing_message(missing: list[str], num_asked: int, roots: Sequence[Path], remedy: str) -> str:
     more = f" and {len(missing) - _NUM_NAMED} more" if len(missing) > _NUM_NAMED else ""
     named = ", ".join(repr(video_id) for video_id in missing[:_NUM_NAMED])
-    searched = ", ".join(str(root) if root.is_dir() else f"{root} (no such folder)" for root in dict.fromkeys(roots))
+    places = [f"{root}" if root.is_dir() else f"{root} (no such folder)" for root in dict.fromkeys(roots)]
+    searched = "".join(f"\n  {place}" for place in places) or " no folder at all"
     return (
-        f"{len(missing)} of {num_asked} annotated videos are missing: {named}{more}. Searched, in this order: "
-        f"{searched or 'no folder at all'}. Put each there as {missing[0]}.mp4 (or {', '.join(FILM_ENDINGS[1:])}), as "
-        f"a folder {missing[0]} of numbered pictures or as {missing[0]}{TAR_ENDING}; or {remedy or 'name its folder'}, "
-        "or remove the annotation rows"
+        f"{len(missing)} of {num_asked} annotated videos are missing: {named}{more}. Put each under one of the folders "
+        f"below as {missing[0]}.mp4 (or {', '.join(FILM_ENDINGS[1:4])}, ...), as a folder {missing[0]} of numbered "
+        f"pictures or as {missing[0]}{TAR_ENDING}; or {remedy}, or remove the annotation rows. Searched, in this order:"
+        f"{searched}"
     )

@@ -21,7 +21,8 @@ _FilmT = TypeVar("_FilmT", bound="Film")
 class Film(ABC):
     """Frames of one recording, by time in seconds after its first frame.
 
-    The frame played at t is the latest that began at or before t, in every implementation. A frame that is missing or
+    The frame played at t is the latest that began at or before t, in every implementation; what began up to
+    `TIME_TOLERANCE_S` after t counts, as instants are sums of rounded numbers. A frame that is missing or
     damaged is an error, never a neighbour in its place. Not for sharing between threads or processes.
     """
 
@@ -77,6 +78,11 @@ class Film(ABC):
     @abstractmethod
     def last_pts_s(self) -> float:
         """Time of the last frame that can be decoded; finding it may decode the end of the film."""
+
+    @property
+    @abstractmethod
+    def end_s(self) -> float:
+        """When that frame has been shown: after one frame period, or later where the file says that it is held."""
 
     @abstractmethod
     def frames_played_at(self, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:

@@ -1,7 +1,7 @@
 """Frames as the rest of sgear sees them, and the one way from a decoded picture to pixels.
 
 swscale converts the colours and resizes in a single pass, so the full-size RGB picture is never built.
-Rotation metadata is applied here; the shape of single pixels (sample aspect ratio) is not.
+Rotation and mirroring that the file states are applied here; the shape of single pixels (sample aspect ratio) is not.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.errors import VideoError
+from sgear.video.orientation import orientation_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,22 +73,17 @@ class FrameConverter:
 
     def __call__(self, image: av.VideoFrame) -> NDArray[np.uint8]:
         """Return the picture as RGB [H W 3]."""
-        turns = quarter_turns(image)
-        height, width = (self.width, self.height) if turns % 2 else (self.height, self.width)
+        orientation = orientation_of(image)
+        height, width = orientation.size(self.height, self.width)
         rgb = self._reformatter.reformat(
             image, width=width, height=height, format="rgb24", interpolation=Interpolation.AREA, threads=1
         )
         picture: NDArray[np.uint8] = rgb.to_ndarray().astype(np.uint8, copy=False)
-        return np.ascontiguousarray(np.rot90(picture, turns))
+        return np.ascontiguousarray(orientation.apply(picture))
 
     def resize(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return an RGB picture [H W 3] in the size of the results; shrinking takes the average of each area."""
         return self(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
-
-
-def quarter_turns(image: av.VideoFrame) -> int:
-    """Return by how many quarter turns, counter-clockwise, the picture is rotated for display."""
-    return round(image.rotation / 90) % 4
 
 
 def checked_timestamps(timestamps_s: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
@@ -105,32 +101,6 @@ def checked_timestamps(timestamps_s: NDArray[np.float64], path: Path) -> NDArray
             "keep only the instants that sgear.timing.observable allows"
         )
     return timestamps
-
-
-def check_played(path: Path, t_s: float, first_s: float, last_s: float | None, period_s: float) -> None:
-    """Hold `t_s` against the span of the film; both ends are generous by one frame period.
-
-    Args:
-        path: File that the message names.
-        t_s: Instant asked for, in seconds.
-        first_s: Time of the first frame.
-        last_s: Time of the last frame, shown until `last_s + period_s`; None if it is known to lie after
-            `t_s`.
-        period_s: Average time between two frames.
-
-    Raises:
-        VideoError: If nothing is played at `t_s`.
-    """
-    if t_s < first_s - period_s:
-        raise VideoError(
-            f"{path}: nothing is played at t = {t_s:.3f} s, the first intact frame is at {first_s:.3f} s; "
-            "the beginning of this file is missing or was cut between key frames: fetch or encode it again"
-        )
-    if last_s is not None and t_s > last_s + 2 * period_s:
-        raise VideoError(
-            f"{path}: nothing is played at t = {t_s:.3f} s, the last frame in the file is at {last_s:.3f} s; "
-            "either this copy is truncated (fetch it again) or the annotations belong to another video"
-        )
 
 
 def damaged_frame_error(path: Path, t_s: float, pts_s: float) -> VideoError:

@@ -27,12 +27,12 @@ class KeptFrames(ABC):
     Args:
         first_pts_s: Time of the first intact frame in seconds.
         last_pts_s: Time of the last frame in seconds; right once all was read.
-        period_s: Usual time between two frames in seconds.
+        end_s: When the last frame has been shown in seconds; right once all was read.
     """
 
     first_pts_s: float
     last_pts_s: float
-    period_s: float
+    end_s: float
 
     @abstractmethod
     def kept(self) -> Iterator[tuple[float, NDArray[np.uint8] | None]]:
@@ -51,11 +51,11 @@ class _KeptStream(KeptFrames):
         self._convert = FrameConverter(height, width)
         self._fps = fps
         self.first_pts_s = self.last_pts_s = self._decoder.first_pts_s
-        self.period_s = self._decoder.period_s
+        self.end_s = self.first_pts_s + self._decoder.period_s
 
     def kept(self) -> Iterator[tuple[float, NDArray[np.uint8] | None]]:
         for frame, is_kept in with_kept(self._decoder, self._fps):
-            self.last_pts_s = frame.pts_s
+            self.last_pts_s, self.end_s = frame.pts_s, frame.end_s
             if is_kept:
                 yield frame.pts_s, None if frame.image is None else self._convert(frame.image)
 
@@ -70,8 +70,9 @@ class _KeptPictures(KeptFrames):
         self._film = open_film(source, size=(height, width), frame_fps=frame_fps)
         self._fps = fps
         self.first_pts_s = self._film.first_pts_s
-        self.period_s = 1 / self._film.fps
-        self.last_pts_s = self._film.duration_s - self.period_s
+        self._period_s = 1 / self._film.fps
+        self.end_s = self._film.duration_s
+        self.last_pts_s = self.end_s - self._period_s
 
     def kept(self) -> Iterator[tuple[float, NDArray[np.uint8] | None]]:
         num_ticks = math.floor((self._film.duration_s - TIME_TOLERANCE_S) * self._fps) + 1
@@ -82,7 +83,7 @@ class _KeptPictures(KeptFrames):
                 batch = self._film.frames_played_at([float(t_s)])
             except VideoError:
                 # Kept as a gap: reading there is an error, the rest of the film is not lost.
-                pts_s = math.floor(t_s / self.period_s + TIME_TOLERANCE_S) * self.period_s
+                pts_s = math.floor((t_s + TIME_TOLERANCE_S) / self._period_s) * self._period_s
             else:
                 pts_s, picture = float(batch.pts_s[0]), batch.frames[0].permute(1, 2, 0).numpy()
             if pts_s > newest_s:

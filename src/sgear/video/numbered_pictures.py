@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.errors import VideoError
+from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.film import Film
-from sgear.video.frames import FrameBatch, check_played, checked_timestamps
+from sgear.video.frames import FrameBatch, checked_timestamps
 from sgear.video.pictures import PictureDecoder
+from sgear.video.span import FilmSpan, check_played
 
 _NAME = re.compile(r"((?:.*/)?(?!\.)[^/]*?)([0-9]{1,18})\.(?:jpg|jpeg|png)", flags=re.DOTALL | re.IGNORECASE)
 # Far finer than any rate in use, and k * denominator stays exact in float64 for a day of frames.
@@ -107,6 +109,11 @@ class NumberedPictures(Film):
             self._last_pts_s = self._pts_s(self._first_intact(range(len(self._numbers) - 1, -1, -1)))
         return self._last_pts_s
 
+    @property
+    def end_s(self) -> float:
+        """When the last picture that can be decoded has been shown."""
+        return self.last_pts_s + 1 / self.fps
+
     def frames_played_at(self, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
         """Return for each instant, in any order, the picture with the largest time at or before it.
 
@@ -118,7 +125,7 @@ class NumberedPictures(Film):
 
         Raises:
             ValueError: If an instant is negative or not finite.
-            VideoError: If an instant lies more than one frame period past the end, or its picture is missing, damaged
+            VideoError: If an instant lies past the end, or its picture is missing, damaged
                 or of another size.
         """
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
@@ -152,11 +159,12 @@ class NumberedPictures(Film):
 
     def _number_at(self, t_s: float) -> int:
         last = int(self._numbers[-1])
-        check_played(self.path, t_s, 0.0, self._pts_s(last), float(1 / self._rate))
-        number = self._origin + math.floor(t_s * self._rate.numerator / self._rate.denominator)
-        while self._pts_s(number + 1) <= t_s:
+        check_played(self.path, t_s, 0.0, FilmSpan(self._pts_s(last), self._pts_s(last + 1)))
+        latest_s = t_s + TIME_TOLERANCE_S
+        number = self._origin + math.floor(latest_s * self._rate.numerator / self._rate.denominator)
+        while self._pts_s(number + 1) <= latest_s:
             number += 1
-        while self._pts_s(number) > t_s:
+        while self._pts_s(number) > latest_s:
             number -= 1
         return min(number, last)
 
@@ -196,8 +204,9 @@ class NumberedPictures(Film):
 def _checked_rate(path: Path, frame_fps: float | None) -> Fraction:
     if frame_fps is None:
         raise VideoError(
-            f"{path}: pictures do not say at which rate they were taken; give it as frame_fps, the frames per second "
-            "of the numbering, such as 60 for EPIC-KITCHENS-55 and 50 for most videos that EPIC-KITCHENS-100 added"
+            f"{path}: pictures do not say at which rate they were taken; give it as frame_fps (--frame-fps), the "
+            "frames per second of the numbering, such as 60 for EPIC-KITCHENS-55 and 50 for most videos that "
+            "EPIC-KITCHENS-100 added"
         )
     if not (math.isfinite(frame_fps) and frame_fps > 0):
         raise ValueError(f"frame_fps must be a positive number of frames per second, got {frame_fps}")

@@ -55,6 +55,7 @@ def write_overlay(
     truth: Sequence[tuple[float, float, str]] = (),
     max_height: int = 480,
     top_k: int = 5,
+    frame_fps: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write an H.264 mp4 of the film with the newest forecast of each moment in a panel.
@@ -71,6 +72,7 @@ def write_overlay(
         truth: (start, stop, action name) of the annotated actions, in seconds.
         max_height: Largest height of the result in pixels. At least 32.
         top_k: Largest number of rows; a small picture shows fewer.
+        frame_fps: Rate at which pictures were numbered; needed for a film that is made of them.
         progress: Called with the number of written frames and of all frames as the header states it.
 
     Raises:
@@ -79,15 +81,16 @@ def write_overlay(
     """
     if max_height < 32 or top_k < 1:
         raise ValueError(f"max_height must be at least 32 and top_k at least 1, got {max_height} and {top_k}")
-    with open_film(video) as film:
+    with open_film(video, frame_fps=frame_fps) as film:
         height, width = _even_size(film.height, film.width, max_height)
-        duration_s = max(film.duration_s, film.last_pts_s + 1 / film.fps)
+        duration_s = max(film.duration_s, film.end_s)
         num_frames = film.num_frames or round(duration_s * film.fps)
         rate = Fraction(film.fps).limit_denominator(1001)
     script = _Script(forecasts, truth, top_k)
     painter = OverlayPainter(height, width, Palette(script.names))
     ribbon = painter.ribbon(script.likeliest_spans(duration_s), duration_s)
-    with open_film(video, size=(height, width)) as film, _encoder(out, rate, height, width) as encode:
+    size = (height, width)
+    with open_film(video, size=size, frame_fps=frame_fps) as film, _encoder(out, rate, height, width) as encode:
         for num_done, (frame, pts_s) in enumerate(film.iterate(), start=1):
             picture = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
             for layer in _layers(painter, script, ribbon, pts_s, duration_s):

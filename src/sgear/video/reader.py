@@ -16,15 +16,16 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.decoding import DecodedFrame, StreamDecoder
 from sgear.video.film import Film
 from sgear.video.frames import (
     FrameBatch,
     FrameConverter,
-    check_played,
     checked_timestamps,
     damaged_frame_error,
 )
+from sgear.video.span import FilmSpan, check_played
 
 __all__ = ["FrameBatch", "VideoReader"]
 
@@ -58,7 +59,7 @@ class VideoReader(Film):
         self._frames: Iterator[DecodedFrame] = iter(())
         self._current: DecodedFrame | None = None
         self._following: DecodedFrame | None = None
-        self._last_pts_s: float | None = None
+        self._last: DecodedFrame | None = None
 
     def close(self) -> None:
         """Close the file; reading is then an error."""
@@ -88,7 +89,7 @@ class VideoReader(Film):
     def duration_s(self) -> float:
         """Duration in seconds as the header states it; a truncated file ends earlier, see `last_pts_s`."""
         stated_s = self._decoder.stated_duration_s
-        return self.last_pts_s + self._decoder.period_s if stated_s is None else stated_s
+        return self.end_s if stated_s is None else stated_s
 
     @property
     def first_pts_s(self) -> float:
@@ -98,15 +99,17 @@ class VideoReader(Film):
     @property
     def last_pts_s(self) -> float:
         """Time of the last frame that can be decoded, found by decoding the end of the file."""
-        if self._last_pts_s is None:
-            self._last_pts_s = self._find_last_pts_s()
-        return self._last_pts_s
+        return self._last_intact.pts_s
+
+    @property
+    def end_s(self) -> float:
+        """When that frame has been shown."""
+        return self._last_intact.end_s
 
     def frames_played_at(self, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
         """Return for each instant the frame with the largest pts at or before it.
 
-        The only exception is a film whose first frame comes up to one frame period after 0: it is given for
-        the instants before it, too.
+        The only exception is a film whose first frame comes just after 0: it is given for the instants before it, too.
 
         Args:
             timestamps_s: Instants in seconds [T], in any order, repeats allowed.
@@ -116,8 +119,7 @@ class VideoReader(Film):
 
         Raises:
             ValueError: If an instant is negative or not finite, or the film was closed.
-            VideoError: If an instant lies more than one frame period past the end of the film, or its frame
-                is damaged.
+            VideoError: If an instant lies past the end of the film, or its frame is damaged.
         """
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
         pictures = np.empty((len(asked_s), self._converter.height, self._converter.width, 3), dtype=np.uint8)
@@ -160,16 +162,18 @@ class VideoReader(Film):
     def _play(self, t_s: float) -> DecodedFrame:
         # Also where the frames around `t_s` are at hand: what a closed film gives must not depend on what was read.
         self._decoder.require_open()
+        latest_s = t_s + TIME_TOLERANCE_S
         current = self._current
-        if current is None or t_s < current.pts_s or self._is_seek_shorter(t_s):
-            self._frames = self._decoder.frames_from(t_s)
+        if current is None or latest_s < current.pts_s or self._is_seek_shorter(latest_s):
+            self._frames = self._decoder.frames_from(latest_s)
             self._current, self._following = next(self._frames, None), next(self._frames, None)
-        while self._following is not None and self._following.pts_s <= t_s:
+        while self._following is not None and self._following.pts_s <= latest_s:
             self._advance()
-        assert self._current is not None, "a film that opened has a frame"
-        last_s = self._current.pts_s if self._following is None else None
-        check_played(self.path, t_s, min(self._current.pts_s, self.first_pts_s), last_s, self._decoder.period_s)
-        return self._current
+        current = self._current
+        assert current is not None, "a film that opened has a frame"
+        span = FilmSpan(current.pts_s, current.end_s) if self._following is None else None
+        check_played(self.path, t_s, min(current.pts_s, self.first_pts_s), span)
+        return current
 
     def _advance(self) -> DecodedFrame | None:
         self._current, self._following = self._following, next(self._frames, None)
@@ -178,12 +182,22 @@ class VideoReader(Film):
     def _is_seek_shorter(self, t_s: float) -> bool:
         return self._following is not None and self._decoder.is_seek_shorter(self._following.pts_s, t_s)
 
-    def _find_last_pts_s(self) -> float:
+    @property
+    def _last_intact(self) -> DecodedFrame:
+        if self._last is None:
+            self._last = self._find_last()
+        return self._last
+
+    def _find_last(self) -> DecodedFrame:
         self._current = self._following = None
         end_s = self._decoder.stated_duration_s or 0.0
         back_s = 1.0
         while True:
-            intact_s = [frame.pts_s for frame in self._decoder.frames_from(end_s - back_s) if frame.image is not None]
-            if intact_s or back_s > end_s:
-                return intact_s[-1]
+            last: DecodedFrame | None = None
+            for frame in self._decoder.frames_from(end_s - back_s):
+                last = frame if frame.image is not None else last
+            if last is not None or back_s > end_s:
+                assert last is not None, "a film that opened has an intact frame"
+                # Only its times are asked for, and a picture may be large.
+                return DecodedFrame(last.pts_s, last.end_s, None)
             back_s *= 2

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from sgear.errors import VideoError
 from sgear.video.film import Film
+
+SLACK_S = 0.05
+"""By how much both ends are generous, in seconds: annotations are rounded, and so are times in containers."""
 
 
 @dataclass(frozen=True)
@@ -13,11 +18,11 @@ class FilmSpan:
 
     Args:
         last_s: Time of the last frame.
-        period_s: Average time between two frames.
+        end_s: When the last frame has been shown.
     """
 
     last_s: float
-    period_s: float
+    end_s: float
 
     @classmethod
     def of(cls, film: Film) -> FilmSpan:
@@ -26,13 +31,33 @@ class FilmSpan:
         Raises:
             VideoError: If the end cannot be read.
         """
-        return cls(film.last_pts_s, 1 / film.fps)
-
-    @property
-    def end_s(self) -> float:
-        """When the last frame has been shown."""
-        return self.last_s + self.period_s
+        return cls(film.last_pts_s, film.end_s)
 
     def is_past(self, t_s: float) -> bool:
-        """Return whether an instant lies after the film; up to one frame after its end still counts as the end."""
-        return t_s > self.end_s + self.period_s
+        """Return whether an instant lies after the film; what is only just after its end still counts as the end."""
+        return t_s > self.end_s + SLACK_S
+
+
+def check_played(path: Path, t_s: float, first_s: float, span: FilmSpan | None) -> None:
+    """Hold an instant against both ends of a film.
+
+    Args:
+        path: File that the message names.
+        t_s: Instant asked for, in seconds.
+        first_s: Time of the first frame.
+        span: What the film covers; None if it is known to go on after `t_s`.
+
+    Raises:
+        VideoError: If nothing is played at `t_s`.
+    """
+    if t_s < first_s - SLACK_S:
+        raise VideoError(
+            f"{path}: nothing is played at t = {t_s:.3f} s, the first intact frame is at {first_s:.3f} s; "
+            "the beginning of this file is missing or was cut between key frames: fetch or encode it again"
+        )
+    if span is not None and span.is_past(t_s):
+        raise VideoError(
+            f"{path}: nothing is played at t = {t_s:.3f} s, the last frame in the file is at {span.last_s:.3f} s and "
+            f"shown until {span.end_s:.3f} s; "
+            "either this copy is truncated (fetch it again) or the annotations belong to another video"
+        )

@@ -24,9 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.errors import VideoError
+from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.decoding import StreamDecoder
 from sgear.video.film import Film
-from sgear.video.frames import FrameBatch, FrameConverter, check_played, checked_timestamps, damaged_frame_error
+from sgear.video.frames import FrameBatch, FrameConverter, checked_timestamps, damaged_frame_error
+from sgear.video.span import FilmSpan, check_played
+from sgear.video.wholeness import broken_structure
 
 if TYPE_CHECKING:
     from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports, reportPrivateImportUsage]
@@ -41,7 +44,7 @@ class TorchcodecReader(Film):
 
     It reads the whole file once when it is opened, without decoding it, for the times of all frames. One decoding
     thread; not for sharing between threads or processes. Containers in which torchcodec cannot find a frame by its
-    time (avi, MPEG streams) are refused.
+    time (avi, MPEG streams) are refused, and so are mirrored films and Matroska files with a damaged structure.
 
     Args:
         path: File of any format that ffmpeg reads.
@@ -59,12 +62,8 @@ class TorchcodecReader(Film):
         self.path = Path(path)
         probe = StreamDecoder(self.path)
         try:
-            if probe.container_name in _UNSEEKABLE:
-                raise VideoError(
-                    f"{self.path}: torchcodec gives other frames than those asked for in this container "
-                    f"({probe.container_name}); read it with backend 'pyav'"
-                )
-            self._times_s = probe.stated_times_s()
+            _require_fit(probe)
+            self._times_s, self._stated_end_s = probe.stated_times_s()
         finally:
             probe.close()
         self._probe = probe
@@ -101,7 +100,7 @@ class TorchcodecReader(Film):
     def duration_s(self) -> float:
         """Duration in seconds as the header states it; a truncated file ends earlier, see `last_pts_s`."""
         stated_s = self._probe.stated_duration_s
-        return float(self._times_s[-1]) + self._probe.period_s if stated_s is None else stated_s
+        return self._stated_end_s if stated_s is None else stated_s
 
     @property
     def first_pts_s(self) -> float:
@@ -120,6 +119,12 @@ class TorchcodecReader(Film):
                 raise VideoError(f"{self.path}: torchcodec cannot decode any frame; read it with backend 'pyav'")
         return self._last_pts_s
 
+    @property
+    def end_s(self) -> float:
+        """When that frame has been shown."""
+        is_whole = self.last_pts_s == self._times_s[-1]
+        return self._stated_end_s if is_whole else self.last_pts_s + self._probe.period_s
+
     def frames_played_at(self, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
         """Return for each instant the frame with the largest pts at or before it; see `VideoReader`.
 
@@ -131,8 +136,7 @@ class TorchcodecReader(Film):
 
         Raises:
             ValueError: If an instant is negative or not finite.
-            VideoError: If an instant lies more than one frame period past the end of the film, or its frame is
-                missing or cannot be decoded.
+            VideoError: If an instant lies past the end of the film, or its frame is missing or cannot be decoded.
         """
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
         rows = np.array([self._row_at(float(t_s)) for t_s in asked_s], dtype=np.int64)
@@ -161,8 +165,8 @@ class TorchcodecReader(Film):
                 yield torch.from_numpy(film._picture(row, max(start_s, pts_s))).permute(2, 0, 1), pts_s
 
     def _row_at(self, t_s: float) -> int:
-        check_played(self.path, t_s, float(self._times_s[0]), float(self._times_s[-1]), self._probe.period_s)
-        return max(0, int(np.searchsorted(self._times_s, t_s, side="right")) - 1)
+        check_played(self.path, t_s, float(self._times_s[0]), FilmSpan(float(self._times_s[-1]), self._stated_end_s))
+        return max(0, int(np.searchsorted(self._times_s, t_s + TIME_TOLERANCE_S, side="right")) - 1)
 
     def _picture(self, row: int, t_s: float) -> NDArray[np.uint8]:
         picture = self._decoded(row)
@@ -180,6 +184,19 @@ class TorchcodecReader(Film):
             return None
         off_s = frame.pts_seconds - self._probe.zero_s - self._times_s[row]
         return frame.data.numpy() if abs(off_s) <= float(self._probe.time_base) / 2 else None
+
+
+def _require_fit(film: StreamDecoder) -> None:
+    """Refuse a film of which torchcodec would give other frames, or other pictures, than PyAV."""
+    reason = None
+    if film.container_name in _UNSEEKABLE:
+        reason = f"torchcodec gives other frames than those asked for in this container ({film.container_name})"
+    elif film.orientation.is_mirrored:
+        reason = "its pictures are mirrored for display, and torchcodec only turns them"
+    elif broken := broken_structure(film.path):
+        reason = f"{broken}, and torchcodec would show the frame before it"
+    if reason is not None:
+        raise VideoError(f"{film.path}: {reason}; read it with backend 'pyav'")
 
 
 def _open_decoder(path: Path, stream_idx: int, num_frames: int) -> VideoDecoder:

@@ -25,8 +25,9 @@ from av.video.stream import VideoStream
 from sgear.errors import VideoError
 from sgear.files import leftover_partials, partial_path, replace_durably
 from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
-from sgear.video.frames import damaged_frame_error, quarter_turns
-from sgear.video.wholeness import missing_end
+from sgear.video.frames import damaged_frame_error
+from sgear.video.orientation import Orientation, orientation_of
+from sgear.video.wholeness import broken_structure, missing_end
 
 _FORMAT = "sgear-copy-1"
 # Without CABAC and the deblocking filter a copy is a fifth larger and decoded in half the time.
@@ -127,6 +128,8 @@ def make_copy(
         OSError: If the copy cannot be written.
     """
     origin = _origin(source, settings)
+    if broken := broken_structure(source):
+        raise VideoError(f"{source}: {broken}; fetch it again")
     copy.parent.mkdir(parents=True, exist_ok=True)
     for leftover in leftover_partials(copy):
         leftover.unlink(missing_ok=True)
@@ -185,13 +188,13 @@ class _Film:
         self._fps = settings.fps
         self._progress = progress
         self._reformatter = VideoReformatter()
-        self._turns = 0
+        self._swaps_sides = False
 
     @property
     def pixel_aspect(self) -> Fraction | None:
         """Width of one pixel as displayed, relative to its height; None where the film does not say."""
         aspect = self.decoder.pixel_aspect
-        return 1 / aspect if aspect and self._turns % 2 else aspect
+        return 1 / aspect if aspect and self._swaps_sides else aspect
 
     @property
     def time_base(self) -> Fraction:
@@ -204,8 +207,7 @@ class _Film:
             if frame.image is None:
                 raise damaged_frame_error(self.decoder.path, frame.pts_s, frame.pts_s)
             self.num_read += 1
-            shown_s = float((frame.image.duration or 0) * (frame.image.time_base or 0))
-            self.end_s = frame.pts_s + max(self.decoder.period_s, shown_s)
+            self.end_s = frame.end_s
             if is_kept:
                 self.times_s.append(frame.pts_s)
                 picture = self._resized(frame.image)
@@ -223,24 +225,25 @@ class _Film:
         return ((frame, True) for frame in self.decoder.frames_from(0.0))
 
     def _resized(self, image: av.VideoFrame) -> av.VideoFrame:
-        turns = self._turns = quarter_turns(image)
-        height, width = self.size[::-1] if turns % 2 else self.size
+        orientation = orientation_of(image)
+        self._swaps_sides = orientation.swaps
+        height, width = orientation.size(*self.size)
         small = self._reformatter.reformat(
             image, width=width, height=height, format="yuv420p", interpolation=Interpolation.BICUBIC, threads=1
         )
-        if not turns:
+        if orientation.is_upright:
             return small
-        turned = _rotated(small, turns)
+        turned = _turned(small, orientation)
         turned.color_range, turned.colorspace = small.color_range, small.colorspace
         turned.color_primaries, turned.color_trc = small.color_primaries, small.color_trc
         return turned
 
 
-def _rotated(image: av.VideoFrame, turns: int) -> av.VideoFrame:
+def _turned(image: av.VideoFrame, orientation: Orientation) -> av.VideoFrame:
     planes = image.to_ndarray().astype(np.uint8, copy=False)
     height, width = image.height, image.width
     luma, chroma = planes[:height], planes[height:].reshape(2, height // 2, width // 2)
-    turned = [np.rot90(luma, turns), *(np.rot90(plane, turns) for plane in chroma)]
+    turned = [orientation.apply(plane) for plane in (luma, *chroma)]
     new_height, new_width = turned[0].shape
     stacked = np.concatenate([plane.reshape(-1) for plane in turned]).reshape(new_height * 3 // 2, new_width)
     return av.VideoFrame.from_ndarray(stacked, format="yuv420p")

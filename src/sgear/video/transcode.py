@@ -18,7 +18,7 @@ from typing import Literal
 from sgear.claims import Claim, Claims
 from sgear.errors import SgearError, VideoError
 from sgear.files import leftover_partials
-from sgear.video.corpus import FILM_ENDINGS, needs_rate, scan_films
+from sgear.video.corpus import FILM_ENDINGS, PassedOver, needs_rate, scan_films
 from sgear.video.training_copy import CopySettings, TakenOverError, is_copy, make_copy
 from sgear.video.wholeness import stated_length_s
 from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
@@ -43,7 +43,7 @@ class PlannedCopy:
     relative: Path
 
 
-def plan_copies(places: Sequence[Path], out: Path) -> list[PlannedCopy]:
+def plan_copies(places: Sequence[Path], out: Path, *, passed_over: PassedOver | None = None) -> list[PlannedCopy]:
     """Return what is to be copied where: every film of the folders under its relative path, single films by name.
 
     A name that ends in .mp4, in any case, is kept as it is; any other ending becomes .mp4.
@@ -51,6 +51,7 @@ def plan_copies(places: Sequence[Path], out: Path) -> list[PlannedCopy]:
     Args:
         places: Folders and films.
         out: Folder of the copies.
+        passed_over: Takes note of the files in the folders that are not copied.
 
     Raises:
         VideoError: If a place does not exist or holds no film, two films would have one copy, or copies would lie among
@@ -60,7 +61,7 @@ def plan_copies(places: Sequence[Path], out: Path) -> list[PlannedCopy]:
     for place in places:
         if not place.exists():
             raise VideoError(f"{place}: no such film or folder")
-        for source in _films_of(place):
+        for source in _films_of(place, PassedOver() if passed_over is None else passed_over):
             relative = source.relative_to(place) if place.is_dir() else Path(source.name)
             if relative.suffix.lower() != _COPY_ENDING:
                 relative = relative.with_suffix(_COPY_ENDING)
@@ -73,12 +74,15 @@ def plan_copies(places: Sequence[Path], out: Path) -> list[PlannedCopy]:
     return [PlannedCopy(source, relative) for relative, source in sorted(planned.items())]
 
 
-def _films_of(place: Path) -> list[Path]:
+def _films_of(place: Path, passed_over: PassedOver) -> list[Path]:
     if not place.is_dir():
         return [place]
-    films = [path for paths in scan_films(place).values() for path in paths if not needs_rate(path)]
+    there = [path for paths in scan_films(place, passed_over=passed_over).values() for path in paths]
+    films = [path for path in there if not needs_rate(path)]
+    passed_over.num_picture_films += len(there) - len(films)
     if not films:
-        raise VideoError(f"{place}: no films ({', '.join(FILM_ENDINGS)}) there")
+        others = f", only {passed_over}, which are read as they are" if passed_over.num_picture_films else ""
+        raise VideoError(f"{place}: no video files ({', '.join(FILM_ENDINGS)}) there{others}")
     return films
 
 

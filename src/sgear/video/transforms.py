@@ -152,4 +152,4 @@ def _channel_means(clip: Tensor) -> np.ndarray:
     """Return the mean of each channel, of values in [0, 1]; summed as integers, so no order of summing matters."""
     # One frame fits into 32 bits, and 64 take four times as long.
     sums = clip.sum(dim=(2, 3), dtype=torch.int32).sum(dim=0)
-    return sums.numpy() / (255 * clip[:, 0].numel())
+    return sums.cpu().numpy() / (255 * clip[:, 0].numel())

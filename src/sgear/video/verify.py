@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sgear.errors import VideoError
-from sgear.video.corpus import needs_rate
+from sgear.video.corpus import counted, needs_rate
 from sgear.video.decoding import DecodedFrame, StreamDecoder
 from sgear.video.opening import open_film
 from sgear.video.span import FilmSpan
-from sgear.video.wholeness import missing_end, stated_length_s
+from sgear.video.wholeness import broken_structure, missing_end, stated_length_s
 from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
 
 _HEAD_S = _TAIL_S = 1.0
@@ -133,18 +133,17 @@ class _Pass:
     tell: Callable[[float], None] | None
     num_frames: int = 0
     last_s: float = 0.0
+    last_end_s: float = 0.0
     end_s: float = 0.0
     damaged_s: list[float] = field(default_factory=list)
 
-    def see(self, frame: DecodedFrame, period_s: float) -> None:
+    def see(self, frame: DecodedFrame) -> None:
         self.num_frames += 1
         if frame.image is None:
             self.damaged_s.append(frame.pts_s)
-            shown_s = period_s
-        else:
-            self.last_s = max(self.last_s, frame.pts_s)
-            shown_s = max(period_s, float((frame.image.duration or 0) * (frame.image.time_base or 0)))
-        self.end_s = max(self.end_s, frame.pts_s + shown_s)
+        elif frame.pts_s >= self.last_s:
+            self.last_s, self.last_end_s = frame.pts_s, frame.end_s
+        self.end_s = max(self.end_s, frame.end_s)
         if self.tell is not None and self.num_frames % _TELL_EVERY == 0:
             self.tell(self.end_s)
 
@@ -154,8 +153,11 @@ def _verify_stream(
 ) -> FilmCheck:
     seen = _Pass(tell)
     for frame in _ends_of(decoder, seen) if quick else decoder.frames_from(0.0):
-        seen.see(frame, decoder.period_s)
-    problems = []
+        seen.see(frame)
+    broken = broken_structure(decoder.path)
+    problems = [] if broken is None else [broken]
+    if decoder.num_out_of_turn:
+        problems.append(f"{counted(decoder.num_out_of_turn, 'frame')} passed over, as times run backwards there")
     if decoder.first_pts_s > 2 * decoder.period_s and not seen.damaged_s:
         problems.append(f"its first picture comes at {decoder.first_pts_s:.3f} s: the beginning is missing")
     if seen.damaged_s:
@@ -169,7 +171,7 @@ def _verify_stream(
     return FilmCheck(
         decoder.path,
         tuple(problems),
-        FilmSpan(seen.last_s, decoder.period_s),
+        FilmSpan(seen.last_s, seen.last_end_s),
         seen.num_frames,
         (decoder.height, decoder.width),
         num_bytes,
@@ -208,7 +210,7 @@ def _verify_pictures(
         problems: list[str] = []
         try:
             if quick:
-                ends_s = [0.0, pictures.duration_s - 0.5 * span.period_s]
+                ends_s = [0.0, pictures.duration_s - 0.5 / pictures.fps]
                 num_frames = len(pictures.frames_played_at(ends_s))
             else:
                 for _, pts_s in pictures.iterate():

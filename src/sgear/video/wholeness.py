@@ -12,12 +12,12 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from sgear.errors import VideoError
+from sgear.video import ebml
 from sgear.video.container_bytes import stated_bytes
-from sgear.video.decoding import open_stream
+from sgear.video.streams import END_OF_PACKETS, open_stream
 
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -62,6 +62,26 @@ def missing_end(
         return f"the file is truncated: its header states {stated_s:.3f} s{frames}, it holds {end_s:.3f} s{read}"
 
 
+def broken_structure(path: Path) -> str | None:
+    """Return where the structure of a Matroska or webm file breaks off; None of a whole one and of other containers.
+
+    Of pictures whose codec has no checksums, such as VP9, this is the only sign that bytes were overwritten. What was
+    overwritten within one picture leaves none.
+
+    Raises:
+        VideoError: If the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != ebml.HEADER.to_bytes(4, "big"):
+                return None
+            num_bytes = path.stat().st_size
+            place = ebml.first_break(file.fileno(), 0, stated_bytes(path) or num_bytes, num_bytes=num_bytes)
+    except OSError as err:
+        raise VideoError(f"{path}: the file cannot be read ({err.strerror}); check its disk") from err
+    return None if place is None else f"its structure is damaged at byte {place:,}: what stood there is lost"
+
+
 def stated_length_s(path: Path) -> float:
     """Return how long a film says it is, without decoding; 0 where it does not say.
 
@@ -103,7 +123,7 @@ def _demuxed_end_s(container: InputContainer, progress: Callable[[], None] | Non
                 progress()
             if packet.pts is not None:
                 end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-    except FFmpegError:
+    except END_OF_PACKETS:
         # What cannot be read any more is the end of the file.
         return end_s
     return end_s

@@ -1,0 +1,68 @@
+"""A film ends when its last frame has been shown, by one rule for reading, checking and copying."""
+
+import numpy as np
+import pytest
+from coded_films import make_film, numbers_in, steady
+from numbered_files import make_folder
+
+from sgear.errors import VideoError
+from sgear.video.cache import build_frame_cache
+from sgear.video.opening import open_film
+from sgear.video.span import SLACK_S, FilmSpan
+from sgear.video.training_copy import CopySettings, make_copy
+from sgear.video.verify import FilmToCheck, verify_film
+
+HELD_S = 5.0
+
+
+@pytest.fixture(params=["held.mp4", "held.mkv", "held.mov"])
+def held(request, tmp_path):
+    return make_film(tmp_path / request.param, steady(90), held_s=HELD_S)
+
+
+def test_a_last_frame_that_is_held_is_played_as_long_as_the_file_says(held):
+    with open_film(held) as film:
+        assert numbers_in(film.frames_played_at([2.97, 3.5, 7.9]).frames) == [89, 89, 89]
+        assert film.end_s == pytest.approx(film.last_pts_s + HELD_S)
+        assert film.end_s == pytest.approx(film.duration_s, abs=2e-3)
+        with pytest.raises(VideoError, match=r"nothing is played at t = 8\.100 s"):
+            film.frames_played_at([8.1])
+
+
+def test_checking_copying_and_caching_agree_on_the_end_of_a_held_frame(held, tmp_path):
+    with open_film(held) as film:
+        span = FilmSpan.of(film)
+    check = verify_film(FilmToCheck(held), quick=False)
+    assert check.problems == ()
+    assert check.span == span
+    make_copy(held, tmp_path / "copy.mp4", CopySettings(short_side=24))
+    with open_film(tmp_path / "copy.mp4") as copy:
+        assert copy.end_s == pytest.approx(span.end_s, abs=1e-4)
+    cache = build_frame_cache({"held": held}, tmp_path / "c", height=24, width=32, fps=30.0, num_processes=1)
+    assert numbers_in(cache.frames_played_at("held", [7.9]).frames) == [89]
+    with pytest.raises(VideoError, match="nothing is played"):
+        cache.frames_played_at("held", [8.1])
+
+
+def test_a_film_of_rare_frames_ends_as_soon_after_its_last_as_any_other(tmp_path):
+    gaps_s = np.random.default_rng(1).choice([1 / 60, 1 / 30, 0.1, 0.5, 2.0], 80)
+    path = make_film(tmp_path / "film.mp4", [0.0, *np.cumsum(gaps_s)])
+    with open_film(path) as film:
+        period_s, last_s = 1 / film.fps, film.last_pts_s
+        assert period_s > 0.3
+        assert film.frames_played_at([last_s + period_s]).pts_s.tolist() == [last_s]
+        with pytest.raises(VideoError, match="nothing is played"):
+            film.frames_played_at([last_s + period_s + SLACK_S + 0.01])
+
+
+def test_pictures_end_one_period_after_the_last(tmp_path):
+    with open_film(make_folder(tmp_path / "film", range(1, 11)), frame_fps=2.0) as film:
+        assert film.end_s == 5.0
+        assert film.frames_played_at([5.04]).pts_s.tolist() == [4.5]
+        with pytest.raises(VideoError, match="nothing is played"):
+            film.frames_played_at([5.06])
+
+
+def test_a_steady_film_ends_with_its_last_period(tmp_path):
+    with open_film(make_film(tmp_path / "film.avi", steady(30), codec="mpeg4")) as film:
+        assert film.end_s == pytest.approx(1.0)

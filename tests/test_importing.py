@@ -134,8 +134,9 @@ def test_imported_rulstm_predicts_what_its_authors_code_predicts(rulstm):
     report = evaluate_run(run.path)
     assert report["num_evaluated"] == report["num_asked"] == 4
     np.testing.assert_allclose(logits_of(run.predictions, 4), rulstm.scores[:, -1], rtol=0, atol=TOLERANCE)
-    assert "missing: none" in said
-    assert "unexpected: none" in said
+    assert f"from {rulstm.weights}: missing none" in said
+    assert f"from {rulstm.weights}: unexpected none" in said
+    assert "num_heads" not in said
     assert "classes: 11 actions, 11 of them at another place in the checkpoint" in said
 
 
@@ -153,7 +154,9 @@ def test_imported_avt_predicts_what_its_authors_code_predicts(avt):
     run, said = run_of(avt, "published")
     evaluate_run(run.path)
     np.testing.assert_allclose(logits_of(run.predictions, 3), avt.scores, rtol=0, atol=TOLERANCE)
-    assert "missing: encoder.feature_scale (each has one right value)" in said
+    assert "missing 1 tensors: encoder 1 (encoder.feature_scale); each has one right value" in said
+    assert "model.decoder.num_heads=4 was assumed: no file stores it" in said
+    assert "num_heads=4 was assumed" in read_json(run.provenance)["weights"]["summary"]
 
 
 def test_a_run_for_the_challenge_can_be_imported_at_its_anticipation_time(rulstm):
@@ -243,15 +246,25 @@ def test_the_command_prints_the_summary_and_what_comes_next(avt):
     )
     assert done.exit_code == 0, done.output
     run = avt.root / "runs" / "by-command"
-    for text in ("loaded: 32 tensors", "missing: encoder.feature_scale", "unexpected: none", f"sgear evaluate {run}"):
+    for text in ("loaded 32 tensors", "missing 1 tensors: encoder 1", "unexpected none", f"sgear evaluate {run}"):
         assert text in done.output
     assert (run / "model" / "weights.safetensors").is_file()
 
 
 def test_a_run_is_not_overwritten(avt):
     run_of(avt, "twice")
-    with pytest.raises(RunError, match="a run of this name exists"):
+    with pytest.raises(RunError, match=r"a run of this name exists; choose another name=\.\.\., or delete the folder"):
         run_of(avt, "twice")
+    with pytest.raises(ConfigError, match=r"runtime\.resume=true has no effect: importing weights trains nothing"):
+        run_of(avt, "twice", "runtime.resume=true")
+
+
+def test_the_file_of_golden_values_as_it_lies_says_what_stands_before_its_names(golden, avt):
+    with pytest.raises(
+        ConfigError,
+        match=r"avt_head\.safetensors: expected .*Those with 'state\.' in front are weights of avt",
+    ):
+        import_weights(avt.config("lies"), golden / "avt_head.safetensors", class_names="same-order", say=print)
 
 
 # --- as the start of a training ------------------------------------------------------------------------------------
@@ -268,8 +281,10 @@ def test_training_starts_from_all_published_weights(avt):
     with torch.no_grad():
         np.testing.assert_allclose(model.eval()(clip).logits.numpy(), avt.scores, rtol=0, atol=TOLERANCE)
     said = "\n".join(notes)
-    assert f"decoder: 29 tensors from {avt.weights}" in said
-    assert "unexpected: none" in said
+    assert f"from {avt.weights}: loaded 32 tensors: encoder 1, decoder 29, classifier 2 (" in said
+    assert f"from {avt.weights}: missing 1 tensors: encoder 1 (encoder.feature_scale)" in said
+    assert f"from {avt.weights}: unexpected none" in said
+    assert "published weights checkpoint.safetensors does not say what it was learnt from" in said
 
 
 def load_clips(peer: Peer) -> np.ndarray:
@@ -283,7 +298,10 @@ def test_training_starts_from_a_block_of_published_weights(avt):
     same = {name.split(".")[0] for name, tensor in part.state_dict().items() if torch.equal(tensor, theirs[name])}
     assert "decoder" in same
     assert "classifier" not in same
-    assert any(note.startswith(f"not from {avt.weights}") and "classifier" in note for note in notes)
+    said = "\n".join(notes)
+    assert f"from {avt.weights}: loaded 29 tensors: decoder 29 (" in said
+    assert f"from {avt.weights}: missing 4 tensors: encoder 2, classifier 2 (" in said
+    assert f"from {avt.weights}: unexpected 3 tensors: encoder 1, classifier 2 (" in said
 
 
 def test_statistics_of_the_features_at_hand_outlive_a_published_start(avt):

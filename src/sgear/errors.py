@@ -39,3 +39,7 @@ class PredictionError(SgearError):
 
 class PrototypeError(SgearError):
     """Prototypes do not belong to the taxonomy or width they are used with."""
+
+
+class WriteError(SgearError):
+    """A file cannot be written where it was asked for."""

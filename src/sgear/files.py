@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from pathlib import Path
+
+from sgear.errors import WriteError
 
 _PARTIAL = ".partial"
 
@@ -36,6 +39,45 @@ def create_exclusively(path: Path, text: str) -> None:
         os.link(partial, path)
     finally:
         partial.unlink()
+
+
+def require_writable(path: Path) -> None:
+    """Check that a file can be made at `path`: to be asked before the work whose result it will hold.
+
+    Raises:
+        WriteError: If there is a folder of that name, or its own folder cannot be made or written into.
+    """
+    # Unlike those of Path, these take a name that no file can have for one that is not there.
+    if os.path.isdir(path):
+        raise WriteError(f"{path}: is a folder, expected the name of a file; add one, e.g. {path / 'NAME'}")
+    folder = path.absolute().parent
+    while not os.path.exists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not os.path.isdir(folder):
+        raise WriteError(f"{path}: cannot be written, since {folder} is no folder; choose another place")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise WriteError(f"{path}: cannot be written, since the folder {folder} is read-only for you; choose another")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, and the folders above it, whole or not at all.
+
+    Raises:
+        WriteError: If it cannot be written; nothing is left then.
+    """
+    require_writable(path)
+    partial = partial_path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as err:
+        raise WriteError(
+            f"{path}: cannot be written ({err.strerror}); free space there or choose another place"
+        ) from err
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def replace_durably(partial: Path, path: Path) -> None:

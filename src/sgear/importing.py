@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sgear.config.build import build_preprocessing, build_protocol, load_benchmark
 from sgear.config.compose import save_config
+from sgear.config.lineage import published_lineage
 from sgear.config.published import published_model
 from sgear.config.schema import ExperimentConfig, InitConfig
 from sgear.errors import ConfigError
@@ -39,6 +40,8 @@ def import_weights(
     Raises:
         SgearError: If file, sizes, classes or settings do not fit; nothing is written then.
     """
+    if config.runtime.resume:
+        raise ConfigError("runtime.resume=true has no effect: importing weights trains nothing; remove it")
     protocol = build_protocol(config.protocol)
     if protocol.num_steps > config.model.max_steps:
         raise ConfigError(
@@ -53,6 +56,7 @@ def import_weights(
         protocol=protocol,
         preprocessing=build_preprocessing(config),
         log_prior=class_prior(benchmark.train),
+        lineage=published_lineage(file),
     )
     lines = published.lines()
     with file.open("rb") as stream:
@@ -64,7 +68,7 @@ def import_weights(
         "weights": {"file": file.name, "sha256": digest, "class_names": class_names, "summary": "; ".join(lines)},
     }
     init = InitConfig(weights=str(file), class_names=class_names)
-    run = open_run(replace(config, runtime=replace(config.runtime, resume=False)))
+    run = open_run(config, trains=False)
     save_config(replace(config, init=init), run.config)
     write_json(run.provenance, provenance)
     run.metrics.write_text("", encoding="utf-8")

@@ -44,19 +44,31 @@ def test_a_copied_block_is_equal_and_the_others_stay(block):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     summary = copy_blocks(model, source, [block])
     for name, tensor in model.state_dict().items():
-        expected = source.state_dict()[name] if name in summary.loaded[block] else before[name]
+        expected = source.state_dict()[name] if name in summary.loaded else before[name]
         assert torch.equal(tensor, expected), name
 
 
 def test_the_summary_names_what_was_loaded_missing_and_unexpected():
     model, source = fresh("avt"), tiny_model("sgear")
-    lines = copy_blocks(model, source, ["encoder", "decoder"]).lines("runs/first")
-    assert lines[0] == "encoder: 2 tensors from runs/first"
-    assert lines[1].startswith("decoder: ")
-    assert lines[2] == "not from runs/first: 6 tensors (classifier, field_classifiers)"
-    assert "without" in lines[3]
-    for block in ("temporal_context", "prototypes", "prototype_attention", "classifier"):
-        assert block in lines[3]
+    loaded, missing, unexpected = copy_blocks(model, source, ["encoder", "decoder"]).lines("runs/first")
+    num_decoder = len(model.decoder.state_dict())
+    assert loaded == (
+        f"from runs/first: loaded {2 + num_decoder} tensors: encoder 2, decoder {num_decoder} "
+        f"(encoder.feature_scale, encoder.project.weight, decoder.project_in.weight and {num_decoder - 1} more)"
+    )
+    assert missing == (
+        "from runs/first: missing 6 tensors: classifier 2, field_classifiers 4 (classifier.linear.weight, "
+        "classifier.linear.bias, field_classifiers.verb.linear.weight and 3 more); they keep their start values"
+    )
+    assert unexpected.startswith("from runs/first: unexpected ")
+    assert unexpected.endswith("more); not used")
+    for block in ("temporal_context", "prototypes 1", "prototype_attention", "classifier 2"):
+        assert block in unexpected
+
+
+def test_a_summary_of_everything_says_none_twice():
+    lines = copy_blocks(fresh(), tiny_model("sgear"), BLOCKS).lines("runs/first")
+    assert lines[1:] == ["from runs/first: missing none", "from runs/first: unexpected none"]
 
 
 def test_a_block_that_does_not_exist_is_named_with_those_that_do():

@@ -202,8 +202,47 @@ def test_weights_of_the_other_model_are_refused():
         convert_avt({}, RULSTM, num_actions=NUM_ACTIONS)
     with pytest.raises(ConfigError, match=r"RULSTM need model\.name=rulstm, got 'avt'"):
         convert_rulstm({}, AVT, num_actions=NUM_ACTIONS)
-    with pytest.raises(ConfigError, match="does not fit this model"):
+    with pytest.raises(
+        ConfigError, match=r"model\.name=rulstm was asked for, but future_predictor\.\S+ .*more are weights of avt"
+    ):
         convert_rulstm(published_avt(make_gpt2()), RULSTM, num_actions=NUM_ACTIONS)
+    with pytest.raises(
+        ConfigError, match=r"model\.name=avt was asked for, but branches\.0\.rolling.*weights of rulstm"
+    ):
+        convert_avt(published_rulstm(), AVT, num_actions=NUM_ACTIONS)
+
+
+def test_names_behind_a_prefix_are_told_with_the_way_to_remove_it():
+    stored = {"features": drawn(3), **{f"state.{name}": tensor for name, tensor in published_rulstm().items()}}
+    with pytest.raises(
+        ConfigError,
+        match=r"weights of avt .*got features, state\.\S+ .*with 'state\.' in front are weights of rul",
+    ):
+        convert_avt(stored, AVT, num_actions=NUM_ACTIONS)
+
+
+def test_names_of_nobody_are_listed():
+    with pytest.raises(
+        ConfigError, match=r"such as branches\.0\.rolling_lstm.*got a\.weight, b\.weight; these are the"
+    ):
+        convert_rulstm({"a.weight": drawn(2), "b.weight": drawn(2)}, RULSTM, num_actions=NUM_ACTIONS)
+
+
+def test_the_assumed_number_of_heads_is_told():
+    conversion = convert_avt(published_avt(make_gpt2()), AVT, num_actions=NUM_ACTIONS)
+    assert conversion.assumed.startswith("model.decoder.num_heads=2 was assumed: no file stores it")
+    assert "8 on 50 Salads" in conversion.assumed
+    assert convert_rulstm(published_rulstm(), RULSTM, num_actions=NUM_ACTIONS).assumed == ""
+
+
+def test_an_error_says_which_frames_the_vit_of_an_avt_checkpoint_reads():
+    stored = published_avt(make_gpt2(), feature_dim=8)
+    stored["backbone.model.pos_embed"] = drawn(1, 10, 8)
+    stored["backbone.model.patch_embed.proj.weight"] = drawn(8, 3, 16, 16)
+    with pytest.raises(
+        ConfigError, match=r"9 patches of 16 pixels, e\.g\. model\.encoder\.image_height=48 and image_width=48"
+    ):
+        convert_avt(stored, AVT, num_actions=NUM_ACTIONS)
 
 
 def test_there_is_no_converter_for_our_own_model(tmp_path):
@@ -249,7 +288,7 @@ class Payload:
 def test_code_in_a_checkpoint_is_refused_and_not_executed(tmp_path):
     path, touched = tmp_path / "bad.pth", tmp_path / "touched"
     torch.save({"state_dict": published_rulstm(), "extra": Payload(touched)}, path)
-    with pytest.raises(RunError, match=r"bad\.pth: not a plain file of weights, and nothing in it was executed"):
+    with pytest.raises(RunError, match=r"bad\.pth: not a whole, plain file of tensors .* nothing in it was executed"):
         read_checkpoint(path)
     assert not touched.exists()
 
@@ -257,7 +296,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_executed(tmp_path):
 @pytest.mark.parametrize("name", ["cut.pth", "cut.safetensors"])
 def test_a_damaged_file_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(RunError, match=rf"{name}: not a plain file of weights"):
+    with pytest.raises(RunError, match=rf"{name}: not a whole, plain file of tensors"):
         read_checkpoint(tmp_path / name)
 
 
@@ -268,5 +307,5 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_file_without_weights_says_what_it_holds(tmp_path):
     torch.save({"epoch": 3, "history": [1.0]}, tmp_path / "log.pth")
-    with pytest.raises(RunError, match=r"got \['epoch', 'history'\]"):
+    with pytest.raises(RunError, match=r"by name, alone or under model or state_dict; got 'epoch', 'history'"):
         read_checkpoint(tmp_path / "log.pth")

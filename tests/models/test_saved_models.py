@@ -2,14 +2,26 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import EVERY, FEATURE_DIM, clip_of, tiny_model
+from tiny_models import (
+    EVERY,
+    FEATURE_DIM,
+    NUM_ACTIONS,
+    NUM_NOUNS,
+    NUM_VERBS,
+    PIXELS,
+    clip_of,
+    tiny_config,
+    tiny_model,
+)
 
-from sgear.config.initialise import start_from_run
+from sgear.config.initialise import check_frozen_map, start_from_run
 from sgear.config.schema import InitConfig
 from sgear.errors import ConfigError, PrototypeError, RunError
+from sgear.models import build_model
 from sgear.models.pretrained import Preprocessing, TrainedModel, load_model, save_model
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
@@ -64,6 +76,14 @@ def test_weights_for_another_vocabulary_are_refused_with_both_sides(tmp_path):
         load_model(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["[]", "3", "{", '{"format": 1}'])
+def test_a_damaged_description_is_refused(tmp_path, text):
+    saved("avt", tmp_path)
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(RunError, match=r"model\.json"):
+        load_model(tmp_path)
+
+
 def make_run(root, name: str = "sgear", vocabulary: Taxonomy | None = None) -> str:
     root.mkdir()
     (root / "config.yaml").write_text("name: first\n")
@@ -74,8 +94,9 @@ def make_run(root, name: str = "sgear", vocabulary: Taxonomy | None = None) -> s
 def test_a_run_gives_its_blocks_and_says_so(tmp_path):
     init = InitConfig(run=make_run(tmp_path / "first"), blocks=["decoder", "prototypes"])
     lines = start_from_run(tiny_model("sgear"), init, taxonomy())
-    assert [line.split(":")[0] for line in lines[:2]] == ["decoder", "prototypes"]
-    assert lines[2].startswith(f"not from {init.run}")
+    assert "prototypes 1" in lines[0]
+    for line, what in zip(lines, ("loaded", "missing", "unexpected"), strict=True):
+        assert line.startswith(f"from {init.run}: {what} ")
 
 
 @pytest.mark.parametrize("block", ["prototypes", "classifier", "field_classifiers"])
@@ -90,6 +111,19 @@ def test_a_block_without_classes_may_come_from_another_vocabulary(tmp_path):
     other = taxonomy(nouns=("pan", "egg", "leek", "salt"))
     init = InitConfig(run=make_run(tmp_path / "first", vocabulary=other), blocks=["decoder"])
     assert start_from_run(tiny_model("sgear"), init, taxonomy())
+
+
+def test_an_untrained_map_behind_a_vit_is_not_frozen():
+    config = replace(tiny_config("sgear", pixels=True), encoder=replace(PIXELS, embed_dim=16))
+    mapped = build_model(config, num_actions=NUM_ACTIONS, num_verbs=NUM_VERBS, num_nouns=NUM_NOUNS)
+    with pytest.raises(
+        ConfigError, match=r"encoder\.project, the map from the 16 numbers .* to the 32 .*model\.width=16"
+    ):
+        check_frozen_map(mapped, InitConfig(freeze=["encoder"]))
+    check_frozen_map(mapped, InitConfig(freeze=["decoder"]))
+    check_frozen_map(mapped, InitConfig(run="a", blocks=["encoder"], freeze=["encoder"]))
+    check_frozen_map(tiny_model("sgear", pixels=True), InitConfig(freeze=["encoder"]))
+    check_frozen_map(tiny_model("sgear"), InitConfig(freeze=["encoder"]))
 
 
 def test_prototypes_of_another_number_or_width_are_refused_with_both_sides():

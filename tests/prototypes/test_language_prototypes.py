@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from prototype_examples import SALAD, write_tiny_encoder
+from prototype_examples import SALAD, write_bomb, write_tiny_encoder
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sgear.errors import PrototypeError
-from sgear.prototypes import LanguagePrototypes, VisualPrototypes, encode_taxonomy
+from sgear.prototypes import LanguagePrototypes, VisualPrototypes, class_means, encode_taxonomy
 from sgear.prototypes.encoders import load_encoder
 from sgear.prototypes.files import kind_of_file
 from sgear.taxonomy import Taxonomy
@@ -68,6 +68,29 @@ def test_a_file_of_another_order_is_refused_with_the_first_difference(file):
         LanguagePrototypes.load(file, other)
 
 
+def other_nouns() -> Taxonomy:
+    """The same actions, with another name for a noun that the names of actions do not show."""
+    return Taxonomy(
+        verbs=SALAD.verbs,
+        nouns=("olive oil", *SALAD.nouns[1:]),
+        action_pairs=SALAD.action_pairs,
+        action_names=SALAD.action_names,
+    )
+
+
+def test_language_belongs_to_the_same_actions_whatever_their_nouns_are_called(file):
+    read = LanguagePrototypes.load(file, other_nouns())
+    assert torch.equal(read.vectors, make_language().vectors)
+    assert read.taxonomy == other_nouns()
+
+
+def test_visual_prototypes_of_other_nouns_are_refused_with_the_first_of_them(tmp_path):
+    path = tmp_path / "visual.safetensors"
+    class_means(torch.ones(4, 3), torch.arange(4), SALAD, run="r").save(path)
+    with pytest.raises(PrototypeError, match="same actions, but noun 0 is 'oil' in the file, 'olive oil' in the data"):
+        VisualPrototypes.load(path, other_nouns())
+
+
 def test_a_file_of_more_classes_is_refused_with_both_numbers(file):
     other = Taxonomy.from_labels(["cut_cheese", "add_oil"])
     with pytest.raises(PrototypeError, match=r"made for 4 actions .* but the data has 2 actions"):
@@ -75,8 +98,19 @@ def test_a_file_of_more_classes_is_refused_with_both_numbers(file):
 
 
 def test_a_file_of_the_other_kind_is_refused(file):
-    with pytest.raises(PrototypeError, match="expected visual prototypes, got format 'sgear-language"):
+    with pytest.raises(
+        PrototypeError, match=r"expected visual prototypes, got language .* give this file as init\.language_prototypes"
+    ):
         VisualPrototypes.load(file, SALAD)
+
+
+def test_a_file_of_visual_prototypes_is_told_where_it_goes(tmp_path):
+    path = tmp_path / "visual.safetensors"
+    class_means(torch.ones(4, 3), torch.arange(4), SALAD, run="r").save(path)
+    with pytest.raises(
+        PrototypeError, match=r"expected language prototypes, got visual .* give this file as init\.visual_prototypes"
+    ):
+        LanguagePrototypes.load(path, SALAD)
 
 
 def test_an_absent_file_says_how_to_write_it(tmp_path):
@@ -102,7 +136,7 @@ def test_an_original_file_is_not_taken_for_ours(tmp_path):
 
 def test_a_safetensors_file_of_something_else_is_refused(tmp_path):
     save_file({"vectors": torch.ones(4, 2)}, tmp_path / "other.safetensors")
-    with pytest.raises(PrototypeError, match="got format 'none'"):
+    with pytest.raises(PrototypeError, match=r"format 'none'\); write one with 'sgear prototypes language'"):
         LanguagePrototypes.load(tmp_path / "other.safetensors", SALAD)
     with pytest.raises(PrototypeError, match="got format 'none'"):
         kind_of_file(tmp_path / "other.safetensors")
@@ -140,7 +174,12 @@ def test_a_file_without_names_needs_a_vocabulary(file):
 
 @pytest.mark.parametrize(
     ("vectors", "message"),
-    [(torch.ones(3, 2), "expected 4 vectors"), (torch.full((4, 2), torch.nan), "not finite")],
+    [
+        (torch.ones(3, 2), "expected 4 vectors"),
+        (torch.full((4, 2), torch.nan), "not finite"),
+        (torch.eye(4)[:, :3], r"1 of 4 vectors are zero, first \['place tomato into bowl'\]"),
+        (torch.ones(4, 0), "4 of 4 vectors are zero"),
+    ],
 )
 def test_wrong_vectors_are_not_written(tmp_path, vectors, message):
     path = tmp_path / "language.safetensors"
@@ -225,6 +264,17 @@ def test_a_broken_folder_is_refused_with_the_choices(tiny_encoder, tmp_path):
     weights.write_bytes(weights.read_bytes()[:500])
     with pytest.raises(PrototypeError, match="cannot be loaded"):
         load_encoder(str(broken))
+
+
+def test_code_in_the_weights_of_an_encoder_is_refused_in_one_line(tiny_encoder, tmp_path):
+    folder = write_tiny_encoder(tmp_path / "bomb")
+    (folder / "model.safetensors").unlink()
+    write_bomb(folder / "pytorch_model.bin", tmp_path / "was_here", as_zip=True)
+    with pytest.raises(PrototypeError, match=r"cannot be loaded \(it names \S+open, which is no tensor\)") as caught:
+        load_encoder(str(folder))
+    assert "weights_only" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "was_here").exists()
 
 
 def test_a_folder_has_no_revision_to_choose(tiny_encoder):

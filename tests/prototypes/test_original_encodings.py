@@ -31,9 +31,9 @@ def write_both(folder, encodings=None):
 
 
 def test_encodings_are_joined_by_name_and_not_by_order(tmp_path):
-    torch.save({index: torch.full((1, 4), float(index)) for index in range(5)}, tmp_path / "e.pth")
+    torch.save({index: torch.full((1, 4), index + 1.0) for index in range(5)}, tmp_path / "e.pth")
     prototypes = import_original_encodings(tmp_path / "e.pth", NAMES, SALAD)
-    assert prototypes.vectors[:, 0].tolist() == [3.0, 2.0, 0.0, 1.0]
+    assert prototypes.vectors[:, 0].tolist() == [4.0, 3.0, 1.0, 2.0]
     assert prototypes.texts == ("add oil", "cut cheese", "cut tomato", "place tomato into bowl")
     assert prototypes.revision.startswith("sha256:")
 
@@ -43,7 +43,7 @@ def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, as_zip):
     victim = tmp_path / "was_here"
     write_bomb(tmp_path / "e.pth", victim, as_zip=as_zip)
     for read in (import_original_encodings, import_original_similarities):
-        with pytest.raises(PrototypeError, match="not executed"):
+        with pytest.raises(PrototypeError, match="nothing in it was executed"):
             read(tmp_path / "e.pth", NAMES, SALAD)
     assert not victim.exists()
 
@@ -68,7 +68,9 @@ def test_a_truncated_file_is_refused(tmp_path_factory, share):
         ({0: 1.0}, "expected class ids and tensors"),
         ({0: torch.ones(4, dtype=torch.int64)}, "tensors of real numbers"),
         ({0: torch.tensor([1.0, torch.nan])}, "class 0 holds values that are not finite"),
-        ({0: torch.ones(4), 1: torch.ones(5)}, r"one width, got \[4, 5\]"),
+        ({0: torch.ones(4), 1: torch.ones(5)}, r"one width above 0, got \[4, 5\]"),
+        ({0: torch.ones(0), 1: torch.ones(0)}, r"one width above 0, got \[0\]"),
+        ({0: torch.ones(4), 7: torch.zeros(4)}, r"encodings of 1 classes are zero, first ids \[7\]"),
         ({9: torch.ones(4)}, "class id 9 has no name; the file holds 1 classes, and 5 names"),
         ({0: torch.ones(4), 1: torch.ones(4)}, r"nothing for \['add oil', 'cut cheese'\] \(2 of 4 actions"),
     ],

@@ -1,8 +1,10 @@
+import re
+
 import pytest
 
 from sgear.errors import PrototypeError
 from sgear.prototypes.class_names import read_class_names
-from sgear.prototypes.texts import action_texts, clean_text, name_key, writes_head_first
+from sgear.prototypes.texts import TextRules, action_texts, clean_text, name_key, text_rules
 from sgear.taxonomy import Taxonomy
 
 
@@ -10,7 +12,6 @@ from sgear.taxonomy import Taxonomy
     ("name", "text"),
     [
         ("Inspect/Read", "inspect"),
-        ("Divide/Pull Apart", "divide"),
         ("Move Around", "move around"),
         ("put-down", "put down"),
         ("eating_utensil", "eating utensil"),
@@ -30,9 +31,44 @@ def test_compounds_written_head_first_are_put_in_order(name, text):
     assert clean_text(name, head_first=True) == text
 
 
-def test_the_epic_family_alone_writes_head_first():
-    assert all(writes_head_first(name) for name in ("epic100", "epic55", "rulstm-ek100", "rulstm-ek55"))
-    assert not any(writes_head_first(name) for name in ("egtea-split1", "rulstm-egtea-split1", "salads50", "kitchen"))
+def test_the_epic_family_alone_writes_head_first_and_50_salads_alone_writes_phases():
+    for name in ("epic100", "epic55", "rulstm-ek100", "rulstm-ek55"):
+        assert text_rules(name) == TextRules(head_first=True), name
+    for name in ("salads50-low-fold1", "salads50-split1"):
+        assert text_rules(name) == TextRules(drops_phases=True), name
+    for name in ("egtea-split1", "rulstm-egtea-split1", "kitchen", "csv"):
+        assert text_rules(name) == TextRules(), name
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("put knife/fork into drawer", "put knife into drawer"),
+        ("open fridge/freezer door", "open fridge door"),
+        ("put knife / fork into drawer", "put knife into drawer"),
+        ("wash /rinse cup", "wash cup"),
+        ("/read", "read"),
+    ],
+)
+def test_a_slash_joins_words_and_the_rest_of_a_label_stays(label, text):
+    # As own data has it: the label is verb, noun and action in one.
+    taxonomy = Taxonomy(verbs=(label,), nouns=(label,), action_pairs=((0, 0),), action_names=(label,))
+    assert action_texts(taxonomy) == (text,)
+    assert clean_text(label) == text
+
+
+def test_synonyms_of_a_verb_are_whole_phrases():
+    assert clean_text("Divide/Pull Apart", is_verb=True) == "divide"
+    assert clean_text("-/_ mix", is_verb=True) == "mix"
+
+
+@pytest.mark.parametrize("label", ["/", "_", "--", ": :"])
+def test_a_name_without_a_word_is_refused(label):
+    taxonomy = Taxonomy(
+        verbs=("cut", label), nouns=("cut", label), action_pairs=((0, 0), (1, 1)), action_names=("cut", label)
+    )
+    with pytest.raises(PrototypeError, match="the names of 1 actions hold no word to embed"):
+        action_texts(taxonomy)
 
 
 def test_the_first_synonym_of_a_verb_ends_where_the_noun_begins():
@@ -53,12 +89,15 @@ def test_an_action_named_after_a_narration_keeps_its_name():
         action_pairs=((0, 0), (0, 1)),
         action_names=("get fish", "pick-up jug:measuring"),
     )
-    assert action_texts(taxonomy, head_first=True) == ("get fish", "pick up measuring jug")
+    assert action_texts(taxonomy, TextRules(head_first=True)) == ("get fish", "pick up measuring jug")
 
 
 def test_phases_of_one_action_share_a_text_and_other_last_words_stay():
     labels = ["cut_tomato_prep", "cut_tomato_core", "cut_tomato_post", "throw_core", "eat_apple_core"]
-    assert action_texts(Taxonomy.from_labels(labels)) == (*["cut tomato"] * 3, "throw core", "eat apple core")
+    taxonomy = Taxonomy.from_labels(labels)
+    kept = action_texts(taxonomy, TextRules(drops_phases=True))
+    assert kept == (*["cut tomato"] * 3, "throw core", "eat apple core")
+    assert action_texts(taxonomy) == tuple(label.replace("_", " ") for label in labels)
 
 
 def test_names_of_two_spellings_have_one_key():
@@ -110,3 +149,29 @@ def test_the_real_lists_hold_every_class(real_data):
     sizes = {"rulstm/egtea": 106, "rulstm/ek55": 2513, "rulstm/ek100": 3806}
     for folder, size in sizes.items():
         assert sorted(read_class_names(real_data / folder / "actions.csv")) == list(range(size))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "granularity", "texts"),
+    [
+        ("epic100", "mid", {"take board:chopping": "take chopping board", "turn-on hob": "turn on hob"}),
+        ("egtea", "mid", {"Inspect/Read recipe": "inspect recipe", "Divide/Pull Apart onion": "divide onion"}),
+        ("salads50", "low", {"cut tomato prep": "cut tomato", "cut tomato post": "cut tomato"}),
+    ],
+)
+def test_real_vocabularies_become_plain_words(real_data, monkeypatch, name, granularity, texts):
+    from sgear.datasets.registry import load_dataset
+
+    monkeypatch.setenv("SGEAR_DATA", str(real_data))
+    benchmark = load_dataset(name, granularity=granularity)
+    made = dict(
+        zip(
+            benchmark.taxonomy.action_names,
+            action_texts(benchmark.taxonomy, text_rules(benchmark.name)),
+            strict=True,
+        )
+    )
+    for action, text in texts.items():
+        assert made[action] == text
+    assert all(re.fullmatch(r"[a-z0-9'()]+( [a-z0-9'()]+)*", text) for text in made.values())

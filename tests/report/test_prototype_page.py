@@ -1,6 +1,7 @@
 """The page and the picture of sets of prototypes."""
 
 import io
+import itertools
 import re
 
 import numpy as np
@@ -12,9 +13,11 @@ from PIL import Image
 
 from sgear.prototypes import cosine_relations
 from sgear.report.label_places import place_labels
+from sgear.report.palette import png_with_palette
+from sgear.report.prototype_facts import PrototypeSet, fact_figure, fact_rows
+from sgear.report.prototype_heat import HEAT_COLOURS, heat_maps
 from sgear.report.prototype_map import kept_neighbours, plane_positions
 from sgear.report.prototype_page import render_page, render_picture, write_prototype_page
-from sgear.report.prototype_views import PrototypeSet, fact_rows
 from sgear.report.style import COLOURS
 from sgear.taxonomy import Taxonomy
 
@@ -77,13 +80,102 @@ def test_equal_prototypes_are_drawn_too():
 
 def test_a_picture_is_a_png_with_ink():
     taxonomy = make_taxonomy()
-    with Image.open(io.BytesIO(render_picture([make_set(taxonomy)], taxonomy))) as picture:
+    with Image.open(io.BytesIO(render_picture([make_set(taxonomy)], taxonomy, heading="toy"))) as picture:
         assert picture.format == "PNG"
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     assert (pixels.mean(axis=2) < 128).mean() > 0.005
     for colour in COLOURS[: len(taxonomy.verbs)]:
         wanted = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
         assert (np.abs(pixels - wanted).max(axis=2) < 12).sum() > 50, f"the dots of {colour} are missing"
+
+
+def pixels_of(figure, dpi: int = 160):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+def is_heat(pixels):
+    """Return which pixels have a colour of the scale [H W]."""
+    codes = np.array([1 << 16, 1 << 8, 1])
+    return np.isin(pixels.astype(np.int64) @ codes, HEAT_COLOURS.astype(np.int64) @ codes)
+
+
+def centres_of_cells(figure, panel: int, num_cells: int, height: int, width: int):
+    """Return rows and columns of the pixels in the upper left of each cell, clear of its number."""
+    box = figure.axes[panel].get_position()
+    steps = (np.arange(num_cells) + 0.1) / num_cells
+    rows = ((1 - box.y1 + steps * box.height) * height).astype(int)
+    return rows, ((box.x0 + steps * box.width) * width).astype(int)
+
+
+@pytest.mark.parametrize(("num_verbs", "num_nouns"), [(3, 5), (5, 9), (5, 21)])
+def test_every_cell_of_a_picture_has_a_colour_of_the_scale(num_verbs, num_nouns):
+    taxonomy = make_taxonomy(num_verbs, num_nouns)
+    figure = heat_maps([make_set(taxonomy)], taxonomy.action_names)
+    sheet = Image.fromarray(pixels_of(figure))
+    with Image.open(io.BytesIO(png_with_palette(sheet, HEAT_COLOURS))) as picture:
+        drawn = np.asarray(picture.convert("RGB"))
+    rows, columns = centres_of_cells(figure, 0, taxonomy.num_actions, sheet.height, sheet.width)
+    cells = drawn[np.ix_(rows, columns)]
+    assert is_heat(cells).all()
+    # The palette moves no cell to another step of the scale.
+    assert np.array_equal(cells, np.asarray(sheet)[np.ix_(rows, columns)])
+
+
+def test_a_picture_has_at_most_256_colours_and_those_kept():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    kept = pixels[3, :20]
+    with Image.open(io.BytesIO(png_with_palette(Image.fromarray(pixels), kept))) as picture:
+        assert picture.mode == "P"
+        drawn = np.asarray(picture.convert("RGB"))
+    assert np.array_equal(drawn[3, :20], kept)
+    assert len(np.unique(drawn.reshape(-1, 3), axis=0)) <= 256
+
+
+@pytest.mark.parametrize("num_sets", [1, 2])
+@pytest.mark.parametrize(("num_verbs", "num_nouns"), [(1, 2), (3, 6), (5, 11), (5, 21), (7, 19)])
+def test_heat_maps_are_square_and_mark_values_beyond_their_scale(num_sets, num_verbs, num_nouns):
+    taxonomy = make_taxonomy(num_verbs, num_nouns)
+    sets = [make_set(taxonomy), make_set(taxonomy, "visual", 1)][:num_sets]
+    figure = heat_maps(sets, taxonomy.action_names)
+    width_in, height_in = figure.get_size_inches()
+    panels = [axes for axes in figure.axes if axes.images]
+    assert len(panels) == num_sets
+    for axes in panels:
+        box = axes.get_position()
+        assert box.width * width_in == pytest.approx(box.height * height_in, rel=1e-6)
+        assert 0 <= box.x0 < box.x1 < 1
+        assert 0 <= box.y0 < box.y1 < 1
+        assert axes.images[0].colorbar.extend in ("both", "max")
+    names = [label.get_text() for label in panels[0].get_yticklabels()]
+    # 133 names would be smaller than 4 points.
+    assert sorted(names) == (sorted(taxonomy.action_names) if taxonomy.num_actions < 120 else [])
+
+
+def test_a_picture_shows_the_numbers_and_how_two_sets_agree():
+    taxonomy = make_taxonomy()
+    sets = [make_set(taxonomy), make_set(taxonomy, "visual", 1, num_filled=2)]
+    figure = fact_figure(sets, taxonomy, heading="toy", notes=["how to read it"])
+    written = [text.get_text() for text in figure.texts]
+    assert {"toy", "how to read it", f"rank correlation with {sets[0].title}", "visual source"} <= set(written)
+    for _, texts in fact_rows(sets, taxonomy):
+        assert set(texts) <= set(written)
+    sizes = []
+    for shown in (sets[:1], sets):
+        with Image.open(io.BytesIO(render_picture(shown, taxonomy, heading="toy"))) as picture:
+            sizes.append(picture.size[1])
+    # A second map, a second table, and the agreement.
+    assert sizes[1] > 1.5 * sizes[0]
+
+
+def test_a_long_source_is_wrapped_and_not_cut():
+    taxonomy = make_taxonomy()
+    each = PrototypeSet(title="language", source=f"{'word ' * 60}(revision)", vectors=make_set(taxonomy).vectors)
+    written = [text.get_text() for text in fact_figure([each], taxonomy, heading="toy", notes=[]).texts]
+    assert any("(revision)" in line for line in written)
+    assert sum(line.count("word") for line in written) == 60
 
 
 def test_a_file_is_chosen_by_its_ending(tmp_path):
@@ -120,6 +212,56 @@ def test_a_plane_keeps_families_together_and_is_the_same_each_time(num_nouns):
     # No dot is thrown far away from all others, which would leave them no room.
     distance = np.linalg.norm(positions - np.median(positions, axis=0), axis=1)
     assert distance.max() < 4 * np.median(distance)
+
+
+def drawn_places(positions):
+    """Return positions as a map shows them: from edge to edge."""
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    return (positions - low) / (high - low)
+
+
+@pytest.mark.parametrize(("num_nouns", "tolerance"), [(4, 1e-4), (5, 1e-4), (15, 0.05)])
+def test_sets_of_equal_geometry_have_equal_maps(num_nouns, tolerance):
+    taxonomy = make_taxonomy(3, num_nouns)
+    each = make_set(taxonomy)
+    turn, _ = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(3)))
+    # The same cosines but for rounding.
+    other = cosine_relations(2 * each.vectors @ turn).numpy()
+    first = plane_positions(relations_of(each))
+    second = plane_positions(other, start=first)
+    assert np.abs(drawn_places(first) - drawn_places(second)).max() < tolerance
+
+
+def test_a_map_of_few_classes_hardly_moves_with_its_cosines():
+    each = make_set(make_taxonomy(3, 5))
+    noise = 1e-3 * np.random.default_rng(0).standard_normal((15, 15))
+    first = plane_positions(relations_of(each))
+    second = plane_positions(relations_of(each) + (noise + noise.T) / 2, start=first)
+    assert np.abs(drawn_places(first) - drawn_places(second)).max() < 0.02
+
+
+def test_the_plane_of_few_classes_has_no_more_stress_than_where_it_began():
+    relations = relations_of(make_set(make_taxonomy(3, 5)))
+    wanted = np.sqrt(2 - 2 * relations.clip(-1, 1))
+
+    def stress(positions) -> float:
+        pairs = itertools.combinations(range(15), 2)
+        return sum((np.linalg.norm(positions[i] - positions[j]) - wanted[i, j]) ** 2 for i, j in pairs)
+
+    start = np.random.default_rng(1).standard_normal((15, 2))
+    assert stress(plane_positions(relations, start=start)) < stress(start)
+    assert stress(plane_positions(relations)) < stress(plane_positions(relations, start=start)) * 1.5
+
+
+def test_the_second_map_lies_as_the_first_one_does():
+    taxonomy = make_taxonomy(3, 6)
+    one = plane_positions(relations_of(make_set(taxonomy)))
+    other = plane_positions(relations_of(make_set(taxonomy, "visual", 1)), start=one)
+    centred = [places - places.mean(axis=0) for places in (one, other)]
+    turned = centred[0].T @ centred[1]
+    # No turn or mirror brings them nearer to each other.
+    assert turned == pytest.approx(turned.T, abs=1e-6)
+    assert np.linalg.eigvalsh(turned).min() > -1e-6
 
 
 def test_kept_neighbours_is_one_where_the_plane_is_the_space():

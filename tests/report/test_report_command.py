@@ -15,7 +15,7 @@ from sgear.config.build import load_benchmark
 from sgear.config.compose import save_config
 from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig
 from sgear.datasets.kitchen import KitchenConfig, make_world, write_annotations
-from sgear.errors import PredictionError, RunError
+from sgear.errors import ConfigError, PredictionError, RunError, WriteError
 from sgear.prototypes import LanguagePrototypes
 from sgear.training.run import RunDirectory
 
@@ -59,6 +59,16 @@ def test_report_lands_in_the_last_run_with_ceiling_film_and_language(tmp_path, k
     printed = capsys.readouterr().out
     assert "frequency baseline" in printed
     assert "Bayes ceiling" in printed
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_any_run_is_read(tmp_path, kitchen_root):
+    run = _kitchen_run(tmp_path / "run", kitchen_root)
+    (tmp_path / "file").write_text("")
+    run.metrics.write_text("not read")
+    with pytest.raises(ConfigError, match=r"--out x\.pdf: the page is written as HTML"):
+        run_report([run.path], Path("x.pdf"))
+    with pytest.raises(WriteError, match="is no folder"):
+        run_report([run.path], tmp_path / "file" / "x.html")
 
 
 def test_runs_of_different_protocols_are_refused(tmp_path, kitchen_root):

@@ -10,14 +10,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from report_examples import make_benchmark, make_film, make_run
 
 from sgear.report import Film
 from sgear.report.classes import frequency_bands, recall_by_band, recall_by_class
 from sgear.report.confusion import confusion_matrix, part_confusion
 from sgear.report.curves import learning_curves, moving_average
+from sgear.report.horizon_plot import horizon_curve
 from sgear.report.prototypes import cluster_order, pooled, similarity_agreement, similarity_matrices
-from sgear.report.style import run_colours, to_svg
+from sgear.report.style import percent_axis, run_colours, to_svg
 from sgear.report.timeline import forecast_timeline, leading_actions, outcomes
 from sgear.streaming.forecast import Forecast
 
@@ -179,3 +181,36 @@ def test_timeline_of_a_film_without_forecasts_shows_the_truth():
 def test_the_last_run_always_has_the_accent_colour():
     assert run_colours(1)[-1] == run_colours(5)[-1]
     assert len(set(run_colours(5))) == 5
+
+
+def _horizons(scores: dict[float, float], *, trained_at_s: float) -> dict:
+    by_tau_a = {f"{tau_a:g}": {"action": dict.fromkeys(("top1", "top5", "recall5"), v)} for tau_a, v in scores.items()}
+    return {"scores": by_tau_a, "trained_tau_a_s": trained_at_s}
+
+
+def test_marks_of_the_horizon_curve_are_whole_and_lie_within_the_panel():
+    # Recalls between 2 and 15 %: the ticks of such a panel are 2.5 points apart.
+    horizons = _horizons({0.5: 0.139, 1.0: 0.149, 2.0: 0.0}, trained_at_s=1.0)
+    figure = horizon_curve([replace(make_run(make_benchmark()), horizons=horizons)], ["run"])
+    assert figure is not None
+    figure.canvas.draw()
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        assert low == 0
+        assert high > 0.149 * 1.08
+        assert not any(line.get_clip_on() for line in axes.get_lines())
+
+
+@pytest.mark.parametrize("high", [0.001, 0.003, 0.02, 0.156, 0.31, 1.0])
+@pytest.mark.parametrize("which", ["x", "y"])
+def test_ticks_in_percent_say_exactly_where_they_stand(high, which):
+    figure = Figure()
+    axes = figure.subplots()
+    (axes.set_xlim if which == "x" else axes.set_ylim)(0, high)
+    percent_axis(axes, which=which)
+    figure.canvas.draw()
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    names = [label.get_text() for label in axis.get_ticklabels()]
+    assert len(set(names)) == len(names)
+    for name, place in zip(names, axis.get_ticklocs(), strict=True):
+        assert float(name.removesuffix("%")) == pytest.approx(100 * place, abs=1e-6)

@@ -14,6 +14,7 @@ from report_examples import PROTOCOL, make_benchmark, make_film, make_prediction
 from sgear.errors import PredictionError
 from sgear.report import BAYES_CEILING, Reference, aligned_runs, frequency_reference, score_rows, write_report
 from sgear.report.html import render_report
+from sgear.report.tables import provenance_table
 
 
 class Page(HTMLParser):
@@ -227,3 +228,14 @@ def test_share_of_the_way_is_absent_without_a_ceiling(benchmark, runs):
 def test_runs_of_one_name_are_told_apart_by_seed(benchmark):
     rows = score_rows([make_run(benchmark, seed=3), make_run(benchmark, seed=4)], [])
     assert [row.name for row in rows] == ["model, seed 3", "model, seed 4"]
+
+
+def test_sentences_of_the_provenance_are_broken_over_lines_and_numbers_are_not(runs):
+    caveat = "an oracle of the past, to compare with and not to submit; " * 3
+    first = replace(runs[0], provenance={"seed": 0, "caveat": caveat})
+    table = provenance_table([first, replace(runs[1], provenance={"seed": 1})])
+    assert f"<td class=text>{caveat}</td>" in table
+    assert "<th class=text>caveat</th>" in table
+    assert "<td class=text>none</td>" in table
+    assert "<th>seed</th>" in table
+    assert "<td>0</td>" in table

@@ -8,57 +8,22 @@ A block is one part of a model under its own name: `encoder`, `temporal_context`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from sgear.errors import RunError
+from sgear.models.loading import Loading, block_of
 from sgear.models.strict import describe_mismatch
 
 CLASS_BLOCKS = ("prototypes", "classifier", "field_classifiers", "branches")
 """Blocks whose rows belong to the classes of one vocabulary."""
 
-_RENAMED = {"bank": "prototypes"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class CopySummary:
-    """What `copy_blocks` did, tensor by tensor.
-
-    Args:
-        loaded: Tensors copied, by block.
-        missing: Tensors of the model that keep their own start values.
-        unexpected: Tensors of the source that were not used.
-    """
-
-    loaded: dict[str, tuple[str, ...]]
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-
-    def lines(self, source: str) -> list[str]:
-        """Return the summary in words, one line per block, then what was not loaded and what was not used."""
-        lines = [f"{block}: {len(names)} tensors from {source}" for block, names in self.loaded.items()]
-        if self.missing:
-            lines.append(f"not from {source}: {len(self.missing)} tensors ({_by_block(self.missing)})")
-        if self.unexpected:
-            lines.append(f"without {len(self.unexpected)} tensors of {source} ({_by_block(self.unexpected)})")
-        return lines
-
-
-def _by_block(names: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(_block_of(name) for name in names))
-
-
-def _block_of(tensor_name: str) -> str:
-    top = tensor_name.partition(".")[0]
-    return _RENAMED.get(top, top)
-
 
 def _tensors_by_block(model: nn.Module) -> dict[str, dict[str, Tensor]]:
     blocks: dict[str, dict[str, Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
-        blocks.setdefault(_block_of(name), {})[name] = tensor
+        blocks.setdefault(block_of(name), {})[name] = tensor
     return blocks
 
 
@@ -75,7 +40,7 @@ def _require_block(model: nn.Module, block: str, setting: str, whose: str) -> di
 
 
 @torch.no_grad()
-def copy_blocks(model: nn.Module, source: nn.Module, blocks: Sequence[str]) -> CopySummary:
+def copy_blocks(model: nn.Module, source: nn.Module, blocks: Sequence[str]) -> Loading:
     """Copy whole blocks of weights from one model into another, strictly.
 
     Args:
@@ -86,7 +51,7 @@ def copy_blocks(model: nn.Module, source: nn.Module, blocks: Sequence[str]) -> C
     Raises:
         RunError: If a block is absent on either side or its tensors do not fit; gives both sides.
     """
-    loaded: dict[str, tuple[str, ...]] = {}
+    loaded: list[str] = []
     for block in blocks:
         ours = _require_block(model, block, "init.blocks", "this model")
         theirs = _require_block(source, block, "init.blocks", "the run to start from")
@@ -98,10 +63,10 @@ def copy_blocks(model: nn.Module, source: nn.Module, blocks: Sequence[str]) -> C
             )
         for name, tensor in ours.items():
             tensor.copy_(theirs[name])
-        loaded[block] = tuple(ours)
-    used = {name for names in loaded.values() for name in names}
-    return CopySummary(
-        loaded=loaded,
+        loaded += ours
+    used = set(loaded)
+    return Loading(
+        loaded=tuple(loaded),
         missing=tuple(name for name in model.state_dict() if name not in used),
         unexpected=tuple(name for name in source.state_dict() if name not in used),
     )

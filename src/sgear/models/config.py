@@ -13,7 +13,8 @@ class EncoderConfig:
         name: Full name of a timm ViT, or `features` for stored features.
         pretrained: Start from timm's published weights. They are downloaded on first use.
         weights: Start from a local file instead: `.safetensors`, or `.pth` read without executing code (timm encoders).
-        image_height: Height of the input frames in pixels (timm encoders).
+        image_height: Height of the input frames in pixels; 0 and `image_width` 0 take the size that timm names for the
+            model (timm encoders).
         image_width: Width of the input frames in pixels (timm encoders).
         embed_dim: Width of the ViT; 0 keeps the architecture's own.
         depth: Number of ViT blocks; 0 keeps the architecture's own.

@@ -57,11 +57,13 @@ class Conversion:
         state: What `load_state_dict(strict=True)` takes.
         left_out: Names in the checkpoint that carry nothing our model learns.
         filled: Our names that the checkpoint does not hold and that have one right value.
+        assumed: A setting that leaves no trace in weights and was taken from the configuration, in words.
     """
 
     state: dict[str, Tensor]
     left_out: tuple[str, ...]
     filled: tuple[str, ...]
+    assumed: str = ""
 
 
 def build_bare(config: ModelConfig, stored: Mapping[str, Tensor], *, num_actions: int) -> AnticipationModel:

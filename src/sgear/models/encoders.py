@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from sgear.errors import ConfigError
 from sgear.features.recogniser import LinearRecogniser
 from sgear.models.config import EncoderConfig
-from sgear.models.vit_weights import load_vit_weights
+from sgear.models.loading import Loading
+from sgear.models.vit_weights import load_vit_weights, published_vit
 from sgear.torchvision_guard import import_timm
 
 FEATURES = "features"
@@ -94,46 +96,64 @@ def frame_statistics(name: str) -> tuple[tuple[float, float, float], tuple[float
     return published.mean, published.std
 
 
+def frame_size(config: EncoderConfig) -> tuple[int, int]:
+    """Return height and width of the frames that a timm encoder reads, in pixels.
+
+    Raises:
+        ConfigError: If one of both is set alone, or neither is and timm says no size.
+    """
+    height, width = config.image_height, config.image_width
+    if bool(height) != bool(width):
+        raise ConfigError(
+            f"model.encoder.image_height={height} and image_width={width}: set both, or neither for timm's own size"
+        )
+    if height:
+        return height, width
+    published = import_timm().models.get_pretrained_cfg(config.name)
+    if published is None:
+        raise ConfigError(
+            f"model.encoder.image_height and image_width must be set: timm says no size for {config.name!r}"
+        )
+    return published.input_size[-2], published.input_size[-1]
+
+
 class TimmEncoder(nn.Module):
     """A timm ViT on each frame [B T 3 H W], with a linear map where its width is not D.
 
     A ViT without class token gets its pooled feature in the place of one.
 
+    Of the preprocessing that timm names for a model, means, standard deviations and, where none is set, the size of the
+    frames are taken. Its interpolation and its crop are not: frames are shrunk by area averages as they are read and
+    cut with the margin of `source.crop_margin`, for every model alike.
+
     Args:
         config: Name, sizes, and where the weights come from.
         width: Width D of the tokens returned.
 
+    Attributes:
+        loaded: What was loaded into the ViT, missing and unexpected, in words; empty where it starts at random.
+
     Raises:
-        ConfigError: If timm knows no such model, it is no ViT, or its published weights cannot be had.
-        RunError: If the file of `config.weights` does not fit.
+        ConfigError: If timm knows no such model, it is no plain ViT, or its published weights cannot be had.
+        RunError: If the file of `config.weights`, or what timm publishes, does not fit.
     """
 
     def __init__(self, config: EncoderConfig, *, width: int) -> None:
         super().__init__()
-        timm = import_timm()
         sizes = {name: getattr(config, name) for name in ("embed_dim", "depth", "num_heads", "patch_size")}
-        overrides = {name: value for name, value in sizes.items() if value}
-        if config.image_height and config.image_width:
-            overrides["img_size"] = (config.image_height, config.image_width)
-        try:
-            self.vit = timm.create_model(config.name, pretrained=config.pretrained, num_classes=0, **overrides)
-        except (RuntimeError, TypeError) as err:
-            raise ConfigError(
-                f"model.encoder.name={config.name!r} cannot be built by timm ({err}); "
-                "list names with: python -c \"import timm; print(timm.list_models('vit*'))\""
-            ) from err
-        except OSError as err:
-            raise ConfigError(
-                f"the published weights of model.encoder.name={config.name!r} cannot be had ({err}); give a local file "
-                "as model.encoder.weights instead of model.encoder.pretrained"
-            ) from err
-        if not hasattr(self.vit, "num_prefix_tokens"):
-            raise ConfigError(f"model.encoder.name={config.name!r} is no ViT; S-GEAR reads the tokens of a ViT")
+        overrides: dict[str, Any] = {name: value for name, value in sizes.items() if value}
+        if config.image_height or config.image_width:
+            overrides["img_size"] = frame_size(config)
+        self.vit, loading = _build_vit(config, overrides)
         self.has_class_token = getattr(self.vit, "cls_token", None) is not None
         self.image_size = getattr(self.vit.patch_embed, "img_size", None)
-        self.loaded = load_vit_weights(self.vit, Path(config.weights)) if config.weights else ""
+        source = f"timm's published weights of {config.name}"
+        if config.weights:
+            source, loading = config.weights, load_vit_weights(self.vit, Path(config.weights))
         has_map = self.vit.num_features != width
         self.project = nn.Linear(self.vit.num_features, width) if has_map else nn.Identity()
+        unknown = [f"encoder.project.{name}" for name in self.project.state_dict()]
+        self.loaded = loading.inside("encoder.vit", missing=unknown).lines(source) if loading else []
 
     def forward(self, clip: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B T N D"]:
         """Return all tokens of each frame, class token first.
@@ -150,6 +170,30 @@ class TimmEncoder(nn.Module):
         if not self.has_class_token:
             tokens = torch.cat([self.vit.forward_head(tokens, pre_logits=True)[:, None], tokens], dim=1)
         return rearrange(self.project(tokens), "(B T) N D -> B T N D", B=clip.shape[0])
+
+
+def _build_vit(config: EncoderConfig, overrides: dict[str, Any]) -> tuple[Any, Loading | None]:
+    try:
+        if config.pretrained:
+            vit, loading = published_vit(config.name, **overrides)
+        else:
+            vit, loading = import_timm().create_model(config.name, num_classes=0, **overrides), None
+    except (RuntimeError, TypeError) as err:
+        raise ConfigError(
+            f"model.encoder.name={config.name!r} cannot be built by timm ({err}); "
+            "list names with: python -c \"import timm; print(timm.list_models('vit*'))\""
+        ) from err
+    except OSError as err:
+        raise ConfigError(
+            f"the published weights of model.encoder.name={config.name!r} cannot be had ({err}); give a local file "
+            "as model.encoder.weights instead of model.encoder.pretrained"
+        ) from err
+    if not (hasattr(vit, "num_prefix_tokens") and hasattr(vit, "patch_embed")):
+        raise ConfigError(
+            f"model.encoder.name={config.name!r} is no plain ViT; S-GEAR reads the tokens of a ViT with one grid of "
+            "patches, such as vit_base_patch16_384 (naflexvit_* and networks of convolutions have none)"
+        )
+    return vit, loading
 
 
 def build_encoder(config: EncoderConfig, *, width: int, num_actions: int) -> FeatureEncoder | TimmEncoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 
 from sgear.errors import ConfigError, RunError
 from sgear.features.extract import FrameEncoder
+from sgear.models.checkpoint_files import read_checkpoint
 from sgear.models.encoders import TimmEncoder
 from sgear.models.pretrained import load_model
+from sgear.models.strict import describe_mismatch
 from sgear.models.vit_weights import load_vit_weights
 from sgear.torchvision_guard import import_timm
 
@@ -33,7 +36,13 @@ def weights_digest(module: nn.Module) -> str:
 def _encode_with(module: nn.Module, read_out: Callable[[Tensor], Tensor], device: str, precision: str) -> Callable:
     if precision not in PRECISIONS:
         raise ConfigError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    module.eval().to(device)
+    try:
+        module.eval().to(device)
+    except (RuntimeError, AssertionError) as err:
+        # Torch asserts where it was built without support for a device.
+        raise ConfigError(
+            f"device {device!r} cannot be used: {str(err).splitlines()[0]}; take cpu, or see what 'sgear doctor' says"
+        ) from err
 
     def encode(frames: Tensor) -> Tensor:
         lower = torch.autocast(torch.device(device).type, torch.bfloat16) if precision == "bf16" else nullcontext()
@@ -50,18 +59,21 @@ def timm_frame_encoder(
 
     Args:
         name: Full name of the model.
-        pretrained: Use timm's published weights; they are downloaded on first use.
-        weights: Local checkpoint of a ViT instead.
+        pretrained: Use timm's published weights; they are downloaded on first use. Without them and without `weights`
+            the network is drawn by its name: equal wherever and whenever it is built.
+        weights: Local checkpoint of the network instead.
         device: Where to run.
         precision: `float32` or `bf16`.
 
     Raises:
-        ConfigError: If timm knows no such model, or its published weights cannot be had.
+        ConfigError: If timm knows no such model, it gives no vector, or its published weights cannot be had.
         RunError: If the checkpoint does not fit.
     """
     timm = import_timm()
     try:
-        model = timm.create_model(name, pretrained=pretrained and weights is None, num_classes=0)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
+            model = timm.create_model(name, pretrained=pretrained and weights is None, num_classes=0)
     except (RuntimeError, TypeError) as err:
         raise ConfigError(f"encoder {name!r} cannot be built by timm ({err}); see timm.list_models()") from err
     except OSError as err:
@@ -69,14 +81,14 @@ def timm_frame_encoder(
             f"the published weights of encoder {name!r} cannot be had ({err}); give a local checkpoint with --weights"
         ) from err
     if weights is not None:
-        load_vit_weights(model, weights)
+        _load_weights(model, name, weights)
     data = timm.data.resolve_model_data_config(model)
     _, height, width = data["input_size"]
     return FrameEncoder(
         encode=_encode_with(model, model, device, precision),
         name=name,
         weights=weights_digest(model),
-        width=model.num_features,
+        width=_width(model, name, height, width),
         image_height=height,
         image_width=width,
         mean=tuple(data["mean"]),
@@ -85,6 +97,36 @@ def timm_frame_encoder(
         precision=precision,
         device=device,
     )
+
+
+def _load_weights(model: nn.Module, name: str, path: Path) -> None:
+    """Load a timm checkpoint into a network without classifier, strictly."""
+    if hasattr(model, "num_prefix_tokens"):
+        load_vit_weights(model, path)
+        return
+    stored = read_checkpoint(path)
+    fit = getattr(importlib.import_module(type(model).__module__), "checkpoint_filter_fn", None)
+    try:
+        fitted = stored if fit is None else fit(stored, model)
+    except Exception as err:
+        # Tensors of another architecture make timm's function fail in every way.
+        raise RunError(f"{path}: does not fit {name} ({type(err).__name__}: {err})") from err
+    classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    parts = tuple(f"{part}." for part in ([classifier] if isinstance(classifier, str) else classifier))
+    body = {key: tensor for key, tensor in fitted.items() if not key.startswith(parts)}
+    if problem := describe_mismatch(model.state_dict(), body):
+        raise RunError(f"{path}: not the weights of {name}: {problem}; check --encoder")
+    model.load_state_dict(body, strict=True)
+
+
+def _width(model: nn.Module, name: str, height: int, width: int) -> int:
+    """Return the width of what a network makes of a frame; some have a layer more before their classifier."""
+    with torch.inference_mode():
+        features = model.eval()(torch.zeros(1, 3, height, width))
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ConfigError(f"encoder {name!r} gives {shape} for a frame, no vector; choose a network that pools")
+    return features.shape[1]
 
 
 def run_frame_encoder(run: Path, *, device: str = "cpu", precision: str = "float32") -> FrameEncoder:

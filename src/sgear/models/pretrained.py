@@ -1,7 +1,7 @@
 """A trained model on disk, with everything that makes its numbers repeatable.
 
-Weights alone are not a model: the class vocabulary, the protocol and the preprocessing are saved beside them, and
-loading is strict.
+Weights alone are not a model: the class vocabulary, the protocol, the preprocessing and the videos that they were
+learnt from are saved beside them, and loading is strict.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sgear.errors import RunError
+from sgear.lineage import UNKNOWN, Lineage
 from sgear.models.config import (
     CountsConfig,
     DecoderConfig,
@@ -79,6 +80,7 @@ class TrainedModel:
         preprocessing: How a clip is made.
         log_prior: Logarithm of the smoothed class frequencies of the training set [A]; the forecast where nothing
             can be seen.
+        lineage: Videos that the weights were learnt from.
     """
 
     model: AnticipationModel
@@ -87,6 +89,7 @@ class TrainedModel:
     protocol: WindowProtocol | RecognitionProtocol
     preprocessing: Preprocessing
     log_prior: Float[Tensor, " A"]
+    lineage: Lineage = UNKNOWN
 
 
 def model_config_from_dict(values: dict) -> ModelConfig:
@@ -113,6 +116,7 @@ def save_model(trained: TrainedModel, folder: Path) -> None:
         "taxonomy": trained.taxonomy.to_dict(),
         "protocol": trained.protocol.to_dict(),
         "preprocessing": asdict(trained.preprocessing),
+        "lineage": trained.lineage.to_dict(),
     }
     save_file({**tensors, "log_prior": trained.log_prior.contiguous()}, folder / f"{WEIGHTS_FILE}.part")
     os.replace(folder / f"{WEIGHTS_FILE}.part", folder / WEIGHTS_FILE)
@@ -126,13 +130,9 @@ def load_model(folder: Path) -> TrainedModel:
     Raises:
         RunError: If files are missing, damaged, or do not belong together.
     """
-    description_path = folder / DESCRIPTION_FILE
-    if not description_path.is_file():
-        raise RunError(f"{folder}: holds no trained model ({DESCRIPTION_FILE} is missing); train it with 'sgear train'")
+    description = _read_description(folder)
     try:
-        description = json.loads(description_path.read_text(encoding="utf-8"))
-        if description.get("format") != FORMAT:
-            raise RunError(f"{description_path}: expected format {FORMAT}, got {description.get('format')!r}")
+        lineage = Lineage.from_dict(description.get("lineage"), name=str(folder))
         tensors = load_file(folder / WEIGHTS_FILE)
         config = model_config_from_dict(description["config"])
         taxonomy = Taxonomy.from_dict(description["taxonomy"])
@@ -166,4 +166,32 @@ def load_model(folder: Path) -> TrainedModel:
         protocol=protocol,
         preprocessing=preprocessing,
         log_prior=log_prior,
+        lineage=lineage,
     )
+
+
+def read_lineage(folder: Path) -> Lineage:
+    """Return which videos a model written by `save_model` was learnt from, without its weights.
+
+    Raises:
+        RunError: If there is no model, or its description is damaged.
+    """
+    description = _read_description(folder)
+    try:
+        return Lineage.from_dict(description.get("lineage"), name=str(folder))
+    except (KeyError, TypeError, ValueError) as err:
+        raise RunError(f"{folder / DESCRIPTION_FILE}: damaged ({err!r}); copy it again or train the run again") from err
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION_FILE
+    if not path.is_file():
+        raise RunError(f"{folder}: holds no trained model ({DESCRIPTION_FILE} is missing); train it with 'sgear train'")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise RunError(f"{path}: cannot be read ({err}); train the run again or copy it again") from err
+    found = description.get("format") if isinstance(description, dict) else type(description).__name__
+    if found != FORMAT:
+        raise RunError(f"{path}: expected format {FORMAT}, got {found!r}")
+    return description

@@ -1,24 +1,29 @@
-"""Weights of a timm ViT from a local file, strictly: read without executing code, and fitted by timm's own rules."""
+"""Weights of a timm ViT, from a local file or as timm publishes them: told key by key, and never loaded in part."""
 
 from __future__ import annotations
 
 import importlib
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
+from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from sgear.errors import RunError
-from sgear.models.strict import describe_mismatch
+from sgear.models.checkpoint_files import read_checkpoint
+from sgear.models.loading import Loading
+from sgear.models.strict import describe_mismatch, shorten
+from sgear.tensor_files import reason_of
+from sgear.torchvision_guard import import_timm
 
-_WRAPPERS = ("state_dict", "model")
 _CLASSIFIERS = ("head.", "head_dist.")
+_TIMM_LOG = "timm.models._builder"
 
 
-def load_vit_weights(vit: nn.Module, path: Path) -> str:
+def load_vit_weights(vit: nn.Module, path: Path) -> Loading:
     """Load a timm checkpoint into a ViT without classifier.
 
     Where the grid of patches or the patch size differs, timm's own function resizes the positional embedding and the
@@ -29,19 +34,17 @@ def load_vit_weights(vit: nn.Module, path: Path) -> str:
         path: `.safetensors`, or a `.pth`-like file, which may wrap the tensors in `state_dict` or `model`.
 
     Returns:
-        One line that says what was loaded, resized and left out.
+        What was loaded, resized and left out.
 
     Raises:
         RunError: If the file is missing, damaged, or of another architecture.
     """
-    stored = _read(path)
-    if not stored or not all(isinstance(tensor, Tensor) for tensor in stored.values()):
-        raise RunError(f"{path}: holds no plain dict of tensors; give the checkpoint of a timm ViT")
+    stored = read_checkpoint(path)
     try:
-        convert = importlib.import_module(type(vit).__module__).checkpoint_filter_fn
-        fitted = {name.removeprefix("module."): tensor for name, tensor in convert(stored, vit).items()}
-    except (RuntimeError, ValueError, KeyError, AttributeError) as err:
-        raise RunError(f"{path}: does not fit the ViT of model.encoder ({err})") from err
+        fitted = importlib.import_module(type(vit).__module__).checkpoint_filter_fn(stored, vit)
+    except Exception as err:
+        # Tensors of another architecture make timm's function fail in every way.
+        raise RunError(f"{path}: does not fit the ViT of model.encoder ({reason_of(err)}); check its name") from err
     classifier = [name for name in fitted if name.startswith(_CLASSIFIERS)]
     body = {name: tensor for name, tensor in fitted.items() if name not in classifier}
     problem = describe_mismatch(vit.state_dict(), body)
@@ -49,23 +52,61 @@ def load_vit_weights(vit: nn.Module, path: Path) -> str:
         raise RunError(f"{path}: not the weights of this ViT: {problem}; check model.encoder.name and its sizes")
     vit.load_state_dict(body, strict=True)
     resized = [name for name, tensor in body.items() if name in stored and tensor.shape != stored[name].shape]
-    parts = [f"encoder: {len(body)} tensors from {path}"]
-    parts += [f"{name} resized from {tuple(stored[name].shape)} to {tuple(body[name].shape)}" for name in resized]
-    if classifier:
-        parts.append(f"left out {', '.join(classifier)}")
-    return "; ".join(parts)
+    return Loading(
+        loaded=tuple(body),
+        unexpected=tuple(classifier),
+        notes=tuple(
+            f"{name} resized from {tuple(stored[name].shape)} to {tuple(body[name].shape)}" for name in resized
+        ),
+    )
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise RunError(f"{path}: no such file; set model.encoder.weights to a checkpoint of a timm ViT")
+def published_vit(name: str, **sizes: Any) -> tuple[Any, Loading]:
+    """Build a network of timm without its classifier, with the weights that timm publishes for it.
+
+    Args:
+        name: Full name of the model.
+        sizes: Arguments of `timm.create_model`.
+
+    Returns:
+        The network, and what was loaded and left out.
+
+    Raises:
+        RunError: If the published weights leave a tensor of the network at its start value; timm allows that.
+        OSError: If they cannot be had.
+        RuntimeError: If timm knows no such model or weights, or they have other sizes.
+    """
+    timm = import_timm()
+    with _keys_in_timms_log() as keys:
+        vit = timm.create_model(name, pretrained=True, num_classes=0, **sizes)
+    missing = keys["Missing"]
+    if missing:
+        raise RunError(
+            f"timm's published weights of {name!r} have nothing for {len(missing)} tensors of a ViT of these sizes "
+            f"({shorten(missing)}); remove model.encoder.depth and the other sizes, or set "
+            "model.encoder.pretrained=false"
+        )
+    return vit, Loading(loaded=tuple(vit.state_dict()), unexpected=tuple(keys["Unexpected"]))
+
+
+@contextmanager
+def _keys_in_timms_log() -> Iterator[dict[str, list[str]]]:
+    """Collect the keys that timm leaves out: it loads published weights loosely and tells its log alone."""
+    keys: dict[str, list[str]] = {"Missing": [], "Unexpected": []}
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            for kind, names in re.findall(r"(Missing|Unexpected) keys \((.*?)\)", record.getMessage()):
+                keys[kind] += names.split(", ")
+
+    log, collector = logging.getLogger(_TIMM_LOG), Collector()
+    level, propagates = log.level, log.propagate
+    log.addHandler(collector)
+    log.setLevel(logging.INFO)
+    log.propagate = False
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as err:
-        raise RunError(f"{path}: not a plain file of tensors ({err}); it was not executed") from err
-    for name in _WRAPPERS:
-        if isinstance(stored, dict) and isinstance(stored.get(name), dict):
-            stored = stored[name]
-    return stored if isinstance(stored, dict) else {}
+        yield keys
+    finally:
+        log.removeHandler(collector)
+        log.setLevel(level)
+        log.propagate = propagates

@@ -6,6 +6,7 @@ everything else as JSON in its header, so nothing in it can execute.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     np.exp(probs, out=probs)
     probs /= probs.sum(axis=-1, keepdims=True)
     return probs
+
+
+def _differences(first: Mapping[str, float | str], second: Mapping[str, float | str]) -> str:
+    """Return the settings in which two protocols differ, in words."""
+    names = [name for name in dict.fromkeys([*first, *second]) if first.get(name) != second.get(name)]
+    return ", ".join(f"{name} {first.get(name, 'none')} and {second.get(name, 'none')}" for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +167,12 @@ class Predictions:
         Raises:
             PredictionError: If protocol or vocabulary differ; gives both sides.
         """
-        if protocol_from_dict(self.protocol) != protocol_from_dict(other.protocol):
-            raise PredictionError(f"different protocols: {self.protocol} and {other.protocol}")
+        ours, theirs = protocol_from_dict(self.protocol), protocol_from_dict(other.protocol)
+        if ours != theirs:
+            raise PredictionError(
+                f"different protocols: {_differences(ours.to_dict(), theirs.to_dict())}; train or evaluate both with "
+                "the same settings of protocol.*, and compare the files of one protocol"
+            )
         if self.taxonomy.digest != other.taxonomy.digest:
             raise PredictionError(
                 f"different vocabularies: {self.taxonomy.num_actions} actions ({self.taxonomy.digest}) and "

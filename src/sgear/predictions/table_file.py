@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from sgear.errors import AnnotationError, PredictionError
+from sgear.errors import AnnotationError, PredictionError, WriteError
+from sgear.files import partial_path, require_writable
 from sgear.taxonomy import Taxonomy
 
 FORMAT = "sgear-predictions-2"
@@ -36,16 +36,22 @@ def write_table_file(path: Path, *, tensors: Mapping[str, NDArray], texts: Mappi
         path: File to write.
         tensors: Arrays by name, float32 scores and int64 targets.
         texts: JSON values of `uids`, `taxonomy`, `protocol` and `provenance`.
+
+    Raises:
+        WriteError: If it cannot be written; nothing is left then.
     """
+    require_writable(path)
     header = {"format": FORMAT, **{name: json.dumps(texts[name]) for name in _TEXTS}}
     header[_CHECKSUM] = _checksum(header, tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    partial = partial_path(path)
     try:
-        save_file(dict(tensors), part, metadata=header)
-        os.replace(part, path)
+        save_file(dict(tensors), partial, metadata=header)
+        partial.replace(path)
+    except SafetensorError as err:
+        raise WriteError(f"{path}: cannot be written ({err}); free space there or choose another place") from err
     finally:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def read_table_file(path: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor
 
 from sgear.errors import PrototypeError
+from sgear.tensor_files import reason_of
 from sgear.torchvision_guard import guard_torchvision
 
 OFFLINE_ENCODER = "offline"
@@ -86,11 +86,11 @@ def load_encoder(name: str, *, revision: str | None = None) -> Encoder:
         module = transformer(
             str(folder) if is_local else name, device="cpu", revision=revision, local_files_only=is_local
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as err:
-        reason = " ".join(str(err).split())
+    except Exception as err:
+        # A folder of other or damaged files makes the readers below raise errors of every kind.
         raise PrototypeError(
-            f"sentence encoder {name!r} cannot be loaded ({reason}); give a folder that holds a sentence-transformers "
-            f"model, a name on the hub such as {PAPER_ENCODER}, or '{OFFLINE_ENCODER}'"
+            f"sentence encoder {name!r} cannot be loaded ({reason_of(err)}); give a folder that holds a "
+            f"sentence-transformers model, a name on the hub such as {PAPER_ENCODER}, or '{OFFLINE_ENCODER}'"
         ) from err
     if is_local:
         found = _digest_of_folder(folder)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sgear.errors import FeatureError, PrototypeError
 from sgear.features import FeatureTable
+from sgear.lineage import UNKNOWN, Lineage
 from sgear.prototypes.visual import VisualPrototypes, class_means
 from sgear.segments import SegmentTable
 
@@ -50,6 +51,7 @@ def class_means_of_features(
     origin: str,
     max_exemplars: int | None = None,
     seed: int = 0,
+    lineage: Lineage = UNKNOWN,
 ) -> VisualPrototypes:
     """Make visual prototypes of stored features, without any model.
 
@@ -62,6 +64,7 @@ def class_means_of_features(
         origin: Name of the features, kept in the file.
         max_exemplars: Largest number of exemplars of a class. Default: all.
         seed: Seed of their choice.
+        lineage: Videos of `segments`.
 
     Raises:
         FeatureError: If a video has no features, or they end long before a segment.
@@ -78,6 +81,8 @@ def class_means_of_features(
         segments.taxonomy,
         run=origin,
         seed=seed,
+        lineage=lineage,
+        provenance={"max_exemplars": max_exemplars, "seed": seed},
     )
 
 

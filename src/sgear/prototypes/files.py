@@ -7,21 +7,26 @@ told apart by name and not by number only.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from sgear.errors import AnnotationError, PrototypeError
+from sgear.files import write_whole
 from sgear.taxonomy import Taxonomy
 
 Kind = Literal["language", "visual"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_SETTINGS: dict[Kind, str] = {
+    "language": "init.language_prototypes (with init.language_as_visual=true it starts the bank, too)",
+    "visual": "init.visual_prototypes",
+}
+"""Where a file of each kind goes."""
 
 
 def _format_of(kind: str) -> str:
@@ -41,15 +46,13 @@ def write_prototypes(
         header: What else to keep, JSON-ready.
 
     Raises:
-        PrototypeError: If number of vectors and of actions differ, or a value is not finite.
+        PrototypeError: If number of vectors and of actions differ, or a vector is zero or not finite.
+        WriteError: If the file cannot be written.
     """
-    _check_vectors(str(path), vectors, taxonomy.num_actions)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    _check_vectors(str(path), vectors, taxonomy)
     full = {**header, "taxonomy": taxonomy.digest, "vocabulary": taxonomy.to_dict()}
     metadata = {"format": _format_of(kind), "header": json.dumps(full)}
-    save_file({"vectors": vectors.detach().float().cpu().contiguous()}, part, metadata=metadata)
-    os.replace(part, path)
+    write_whole(path, save({"vectors": vectors.detach().float().cpu().contiguous()}, metadata=metadata))
 
 
 def kind_of_file(path: Path) -> Kind:
@@ -62,7 +65,10 @@ def kind_of_file(path: Path) -> Kind:
     for kind in KINDS:
         if found == _format_of(kind):
             return kind
-    raise PrototypeError(f"{path}: expected a file of 'sgear prototypes language' or 'visual', got format {found!r}")
+    raise PrototypeError(
+        f"{path}: expected a file of 'sgear prototypes language' or 'visual', got format {found!r}; write one, or name "
+        "a run whose learned prototypes are meant with --run, beside a file"
+    )
 
 
 def read_prototypes(path: Path, kind: Kind, taxonomy: Taxonomy | None) -> tuple[Tensor, dict[str, Any], Taxonomy]:
@@ -71,7 +77,8 @@ def read_prototypes(path: Path, kind: Kind, taxonomy: Taxonomy | None) -> tuple[
     Args:
         path: The file.
         kind: Kind that it must hold.
-        taxonomy: Vocabulary that it must belong to; None takes the file's own.
+        taxonomy: Vocabulary that it must belong to; None takes the file's own. Language prototypes belong to every
+            vocabulary with the same actions in the same order, whatever it calls its verbs and nouns.
 
     Returns:
         Vectors [A D], header, and vocabulary.
@@ -81,14 +88,14 @@ def read_prototypes(path: Path, kind: Kind, taxonomy: Taxonomy | None) -> tuple[
     """
     metadata = _read_metadata(path, kind)
     if metadata["format"] != _format_of(kind):
-        raise PrototypeError(f"{path}: expected {kind} prototypes, got format {metadata['format']!r}")
+        raise PrototypeError(f"{path}: expected {kind} prototypes, got {_other_content(metadata['format'], kind)}")
     try:
         with safe_open(path, framework="pt") as file:
             vectors = file.get_tensor("vectors")
         header: dict[str, Any] = json.loads(metadata["header"])
         digest = str(header["taxonomy"])
         own = Taxonomy.from_dict(header["vocabulary"]) if "vocabulary" in header else None
-    except (SafetensorError, AnnotationError, KeyError, ValueError, TypeError) as err:
+    except (SafetensorError, AnnotationError, KeyError, ValueError, TypeError, AttributeError) as err:
         raise PrototypeError(f"{path}: damaged file ({err}); write it again with 'sgear prototypes {kind}'") from err
     if own is not None and own.digest != digest:
         raise PrototypeError(f"{path}: damaged file (its names have digest {own.digest}, not {digest}); write it again")
@@ -96,14 +103,26 @@ def read_prototypes(path: Path, kind: Kind, taxonomy: Taxonomy | None) -> tuple[
         if own is None:
             raise PrototypeError(f"{path}: written before names were kept in the file; name the data set, or write it")
         taxonomy = own
-    if digest != taxonomy.digest or len(vectors) != taxonomy.num_actions:
+    has_same_actions = kind == "language" and own is not None and own.action_names == taxonomy.action_names
+    if not (digest == taxonomy.digest or has_same_actions) or len(vectors) != taxonomy.num_actions:
         raise PrototypeError(
             f"{path}: made for {len(vectors)} actions (digest {digest}), but the data has {taxonomy.num_actions} "
             f"actions (digest {taxonomy.digest}){_difference(own, taxonomy)}; write it again for this data set with "
             f"'sgear prototypes {kind}'"
         )
-    _check_vectors(str(path), vectors, taxonomy.num_actions)
+    _check_vectors(str(path), vectors, taxonomy)
     return vectors, header, taxonomy
+
+
+def _other_content(found: str, wanted: Kind) -> str:
+    """Return what a file of another format holds, and where it or another one goes."""
+    for kind in KINDS:
+        if found == _format_of(kind):
+            return (
+                f"{kind} prototypes (format {found!r}); give this file as {_SETTINGS[kind]}, and one of 'sgear "
+                f"prototypes {wanted}' as {_SETTINGS[wanted]}"
+            )
+    return f"a safetensors file of something else (format {found!r}); write one with 'sgear prototypes {wanted}'"
 
 
 def _read_metadata(path: Path, kind: str) -> dict[str, str]:
@@ -120,11 +139,20 @@ def _read_metadata(path: Path, kind: str) -> dict[str, str]:
     return {"format": "none", "header": "{}", **metadata}
 
 
-def _check_vectors(where: str, vectors: Tensor, num_actions: int) -> None:
-    if vectors.ndim != 2 or len(vectors) != num_actions:
-        raise PrototypeError(f"{where}: expected {num_actions} vectors of one width, got {tuple(vectors.shape)}")
+def _check_vectors(where: str, vectors: Tensor, taxonomy: Taxonomy) -> None:
+    if vectors.ndim != 2 or len(vectors) != taxonomy.num_actions:
+        raise PrototypeError(
+            f"{where}: expected {taxonomy.num_actions} vectors of one width, got {tuple(vectors.shape)}"
+        )
     if not torch.isfinite(vectors).all():
         raise PrototypeError(f"{where}: holds values that are not finite; make the prototypes again")
+    zero = torch.nonzero(~vectors.any(dim=1)).flatten().tolist()
+    if zero:
+        names = [taxonomy.action_names[action] for action in zero[:3]]
+        raise PrototypeError(
+            f"{where}: {len(zero)} of {len(vectors)} vectors are zero, first {names}; they have no direction and so no "
+            "cosine. Make the prototypes again"
+        )
 
 
 def _difference(stored: Taxonomy | None, wanted: Taxonomy) -> str:
@@ -139,4 +167,15 @@ def _difference(stored: Taxonomy | None, wanted: Taxonomy) -> str:
     for action, (there, here) in enumerate(zip(theirs, ours, strict=True)):
         if there != here:
             return f"; same names in another order: action {action} is {there!r} in the file, {here!r} in the data"
-    return "; same actions, but other verbs or nouns"
+    return f"; same actions, but {_first_other_part(stored, wanted)}"
+
+
+def _first_other_part(stored: Taxonomy, wanted: Taxonomy) -> str:
+    """Return the first verb or noun that two vocabularies with the same actions call differently."""
+    for what, theirs, ours in (("verb", stored.verbs, wanted.verbs), ("noun", stored.nouns, wanted.nouns)):
+        for number, (there, here) in enumerate(zip(theirs, ours, strict=False)):
+            if there != here:
+                return f"{what} {number} is {there!r} in the file, {here!r} in the data"
+        if len(theirs) != len(ours):
+            return f"{len(theirs)} {what}s in the file, {len(ours)} in the data"
+    return "made of other pairs of verb and noun"

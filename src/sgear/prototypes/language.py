@@ -12,7 +12,7 @@ from torch import Tensor
 from sgear.errors import PrototypeError
 from sgear.prototypes.encoders import OFFLINE_ENCODER, load_encoder
 from sgear.prototypes.files import read_prototypes, write_prototypes
-from sgear.prototypes.texts import action_texts
+from sgear.prototypes.texts import TextRules, action_texts
 from sgear.taxonomy import Taxonomy
 
 
@@ -43,7 +43,8 @@ class LanguagePrototypes:
         """Write a safetensors file.
 
         Raises:
-            PrototypeError: If there is not one finite vector per action.
+            PrototypeError: If there is not one finite vector per action, or one is zero.
+            WriteError: If the file cannot be written.
         """
         header: dict[str, object] = {
             "texts": list(self.texts),
@@ -58,10 +59,10 @@ class LanguagePrototypes:
 
         Args:
             path: The file.
-            taxonomy: Vocabulary that it must belong to. Default: the file's own.
+            taxonomy: Vocabulary with the same actions in the same order. Default: the file's own.
 
         Raises:
-            PrototypeError: If it belongs to another vocabulary, or is missing or damaged.
+            PrototypeError: If it belongs to other actions, or is missing or damaged.
         """
         vectors, header, vocabulary = read_prototypes(path, "language", taxonomy)
         texts = tuple(header.get("texts", ()))
@@ -81,7 +82,7 @@ def encode_taxonomy(
     *,
     encoder: str = OFFLINE_ENCODER,
     revision: str | None = None,
-    head_first: bool = False,
+    rules: TextRules | None = None,
 ) -> LanguagePrototypes:
     """Embed the text of every action.
 
@@ -89,12 +90,12 @@ def encode_taxonomy(
         taxonomy: Vocabulary.
         encoder: `offline`, a local folder, or a name on the hub; see `sgear.prototypes.encoders.load_encoder`.
         revision: Commit on the hub.
-        head_first: Compound nouns are written head first; see `sgear.prototypes.texts.clean_text`.
+        rules: How the data set writes its names; see `sgear.prototypes.texts.text_rules`. Default: plainly.
 
     Raises:
-        PrototypeError: If the encoder is not available.
+        PrototypeError: If the encoder is not available, or a name holds no word.
     """
-    texts = action_texts(taxonomy, head_first=head_first)
+    texts = action_texts(taxonomy, rules)
     loaded = load_encoder(encoder, revision=revision)
     return LanguagePrototypes(
         vectors=loaded.encode(texts),

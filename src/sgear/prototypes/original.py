@@ -17,11 +17,17 @@ from sgear.prototypes.encoders import digest_of_file
 from sgear.prototypes.language import LanguagePrototypes
 from sgear.prototypes.original_files import check_cosines, read_tensors, similarity_matrix, write_tensors
 from sgear.prototypes.relations import cosine_relations, vectors_of_relations
-from sgear.prototypes.texts import action_texts, name_key
+from sgear.prototypes.texts import TextRules, action_texts, name_key
 from sgear.taxonomy import Taxonomy
 
 ClassNames = Mapping[int, str] | Sequence[str]
 """Name of each class id."""
+
+
+def names_without_action(class_names: ClassNames, taxonomy: Taxonomy) -> list[str]:
+    """Return the names of a list that are no action of a vocabulary, such as start and end of 50 Salads."""
+    keys = {name_key(name) for name in taxonomy.action_names}
+    return [name for _, name in sorted(_as_mapping(class_names).items()) if name_key(name) not in keys]
 
 
 def import_original_encodings(
@@ -30,7 +36,7 @@ def import_original_encodings(
     taxonomy: Taxonomy,
     *,
     similarities: Path | None = None,
-    head_first: bool = False,
+    rules: TextRules | None = None,
 ) -> LanguagePrototypes:
     """Read `encodings_*.pth` and put it into the order of `taxonomy`.
 
@@ -39,22 +45,28 @@ def import_original_encodings(
         class_names: Name of each class id of the file; a name that `taxonomy` lacks is left out.
         taxonomy: Vocabulary wanted.
         similarities: `similarities_*.pth` of the same classes; they must be the cosines of the encodings.
-        head_first: See `sgear.prototypes.texts.clean_text`; it concerns the texts kept in the file alone.
+        rules: How the data set writes its names; they concern the texts kept in the file alone. Default: plainly.
 
     Raises:
-        PrototypeError: If a file is damaged, lacks a class, or contradicts the other one.
+        PrototypeError: If a file is damaged, lacks a class, holds a zero vector, or contradicts the other one.
     """
     stored = read_tensors(path)
     widths = {tensor.numel() for tensor in stored.values()}
-    if len(widths) != 1:
-        raise PrototypeError(f"{path}: encodings must have one width, got {sorted(widths)}")
+    if len(widths) != 1 or 0 in widths:
+        raise PrototypeError(f"{path}: encodings must have one width above 0, got {sorted(widths)}")
     vectors = torch.stack([tensor.float().reshape(-1) for tensor in stored.values()])
+    zero = [class_id for class_id, vector in zip(stored, vectors, strict=True) if not vector.any()]
+    if zero:
+        raise PrototypeError(
+            f"{path}: the encodings of {len(zero)} classes are zero, first ids {zero[:3]}; they have no direction and "
+            "so no cosine. Make the file again"
+        )
     if similarities is not None:
         check_cosines(path, stored, vectors, similarities)
     rows = _rows_of_actions(path, list(stored), class_names, taxonomy)
     return LanguagePrototypes(
         vectors=vectors[rows],
-        texts=action_texts(taxonomy, head_first=head_first),
+        texts=action_texts(taxonomy, rules),
         encoder=f"original release, {path.name}",
         taxonomy=taxonomy,
         revision=digest_of_file(path),
@@ -62,7 +74,7 @@ def import_original_encodings(
 
 
 def import_original_similarities(
-    path: Path, class_names: ClassNames, taxonomy: Taxonomy, *, head_first: bool = False
+    path: Path, class_names: ClassNames, taxonomy: Taxonomy, *, rules: TextRules | None = None
 ) -> LanguagePrototypes:
     """Read `similarities_*.pth` alone: vectors [A A] with the stored cosines, all that the semantic loss needs.
 
@@ -70,7 +82,7 @@ def import_original_similarities(
         path: The file.
         class_names: Name of each class id of the file; a name that `taxonomy` lacks is left out.
         taxonomy: Vocabulary wanted.
-        head_first: See `sgear.prototypes.texts.clean_text`.
+        rules: See `import_original_encodings`.
 
     Raises:
         PrototypeError: If the file is damaged, lacks a class, or holds no cosines.
@@ -84,7 +96,7 @@ def import_original_similarities(
         raise PrototypeError(f"{path}: {err}; is this the right file?") from err
     return LanguagePrototypes(
         vectors=vectors,
-        texts=action_texts(taxonomy, head_first=head_first),
+        texts=action_texts(taxonomy, rules),
         encoder=f"original release, {path.name}: cosines alone",
         taxonomy=taxonomy,
         revision=digest_of_file(path),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sgear.errors import PrototypeError
+from sgear.files import write_whole
 from sgear.prototypes.relations import cosine_relations
+from sgear.tensor_files import load_plain
 
 _TOLERANCE = 1e-3
 
@@ -24,13 +25,7 @@ def read_tensors(path: Path) -> dict[int, Tensor]:
     """
     if not path.is_file():
         raise PrototypeError(f"{path}: no such file")
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as err:
-        reason = str(err).splitlines()[0] if str(err) else type(err).__name__
-        raise PrototypeError(
-            f"{path}: not a whole, plain file of tensors ({reason}); it was not executed. Copy it again from its source"
-        ) from err
+    stored = load_plain(path, error=PrototypeError)
     if not isinstance(stored, dict):
         raise PrototypeError(f"{path}: expected a dict from class id to tensor, got {type(stored).__name__}")
     if not stored:
@@ -47,10 +42,9 @@ def read_tensors(path: Path) -> dict[int, Tensor]:
 
 def write_tensors(path: Path, values: dict[int, Tensor]) -> None:
     """Write a dict from class id to tensor, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    torch.save(values, part)
-    os.replace(part, path)
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    write_whole(path, buffer.getvalue())
 
 
 def similarity_matrix(path: Path, stored: dict[int, Tensor]) -> Float[Tensor, "A A"]:

@@ -1,24 +1,46 @@
 """Class names -> the words that a sentence encoder reads.
 
-An action is "verb noun" in lower case. Underscores, dashes and colons become blanks; of `Divide/Pull Apart` the first
-synonym stays. EPIC-KITCHENS writes compound nouns head first, `board:chopping` for a chopping board, and the words
-are put in their natural order; EGTEA Gaze+ writes `cutting:board`, and the order stays.
+An action is "verb noun" in lower case. Underscores, dashes and colons become blanks; of synonyms joined by a slash the
+first stays. EPIC-KITCHENS writes compound nouns head first, `board:chopping` for a chopping board, and the words are
+put in their natural order; EGTEA Gaze+ writes `cutting:board`, and the order stays.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 
+from sgear.errors import PrototypeError
 from sgear.taxonomy import Taxonomy
 
 PHASES = ("prep", "core", "post")
 """Thirds of an action in the finest labels of 50 Salads."""
 
 
-def writes_head_first(dataset: str) -> bool:
-    """Return whether a data set writes compound nouns head first: `epic55`, `epic100`, `rulstm-ek100` do."""
-    return re.match(r"(rulstm-)?(epic|ek)\d", dataset) is not None
+@dataclass(frozen=True, kw_only=True)
+class TextRules:
+    """How a data set writes its names.
+
+    Args:
+        head_first: `a:b` means "b a"; otherwise it means "a b".
+        drops_phases: A last word `prep`, `core` or `post` is the phase of an action and not a part of its name.
+    """
+
+    head_first: bool = False
+    drops_phases: bool = False
+
+
+def text_rules(benchmark: str) -> TextRules:
+    """Return how a data set writes its names: EPIC-KITCHENS compounds head first, 50 Salads phases last.
+
+    Args:
+        benchmark: Name of the benchmark, e.g. `epic100`, `rulstm-ek55`, `salads50-low-fold1`.
+    """
+    return TextRules(
+        head_first=re.match(r"(rulstm-)?(epic|ek)\d", benchmark) is not None,
+        drops_phases=benchmark.startswith("salads50"),
+    )
 
 
 def name_key(name: str) -> str:
@@ -26,51 +48,79 @@ def name_key(name: str) -> str:
     return " ".join(word for word in re.split(r"[\s_:/\-]+", name.lower()) if word)
 
 
-def clean_text(phrase: str, *, head_first: bool = False) -> str:
+def clean_text(phrase: str, *, head_first: bool = False, is_verb: bool = False) -> str:
     """Turn a verb, a noun or a plain label into words.
 
     Args:
         phrase: Name as the data set writes it.
-        head_first: `a:b` means "b a"; otherwise it means "a b".
+        head_first: See `TextRules`.
+        is_verb: Synonyms of a verb are whole phrases, so that `Divide/Pull Apart` is "divide". Elsewhere a slash joins
+            single words, and `knife/fork into drawer` is "knife into drawer".
 
     Source:
-        generate_lang_prototypes.py of ADiko1997/S-GEAR@adb288e, which keeps upper case and dashes, and loses the
-        middle of `machine:sous:vide`.
+        generate_lang_prototypes.py of ADiko1997/S-GEAR@adb288e, which keeps upper case and dashes, cuts a phrase at its
+        first slash, and loses the middle of `machine:sous:vide`.
 
     Example:
-        >>> clean_text("Divide/Pull Apart"), clean_text("board:chopping", head_first=True)
+        >>> clean_text("Divide/Pull Apart", is_verb=True), clean_text("board:chopping", head_first=True)
         ('divide', 'chopping board')
     """
+    if is_verb:
+        phrase = _first_synonym(phrase)
     words = []
-    for word in re.split(r"[\s_\-]+", phrase.split("/")[0].lower()):
-        parts = word.split(":")
+    for word in re.split(r"[\s_\-]+", re.sub(r"\s*/\s*", "/", phrase.lower())):
+        parts = _first_synonym(word).split(":")
         words += [*parts[1:], parts[0]] if head_first else parts
     return " ".join(word for word in words if word)
 
 
-def action_texts(taxonomy: Taxonomy, *, head_first: bool = False) -> tuple[str, ...]:
+def _first_synonym(text: str) -> str:
+    return next((synonym for synonym in text.split("/") if name_key(synonym)), "")
+
+
+def action_texts(taxonomy: Taxonomy, rules: TextRules | None = None) -> tuple[str, ...]:
     """Return the text of each action [A].
 
     Verb and noun are cleaned apart, as only their border tells where the synonyms of a verb end. A label that is not
-    "verb noun" is cleaned whole. Where labels differ in their phase alone (`cut tomato prep`, `cut tomato core`), the
-    phase is dropped: those classes share a text.
+    "verb noun" is cleaned whole. With `drops_phases`, where labels differ in their phase alone (`cut tomato prep`,
+    `cut tomato core`), the phase is dropped: those classes share a text.
 
     Args:
         taxonomy: Vocabulary.
-        head_first: See `clean_text`.
+        rules: How it writes its names. Default: plainly.
+
+    Raises:
+        PrototypeError: If a name holds no word.
 
     Example:
-        >>> action_texts(Taxonomy.from_labels(["cut_tomato_prep", "cut_tomato_core", "add_oil"]))
-        ('cut tomato', 'cut tomato', 'add oil')
+        >>> action_texts(Taxonomy.from_labels(["cut_tomato_prep", "cut_tomato_core"]), TextRules(drops_phases=True))
+        ('cut tomato', 'cut tomato')
     """
+    rules = rules or TextRules()
     texts = []
     for name, (verb_id, noun_id) in zip(taxonomy.action_names, taxonomy.action_pairs, strict=True):
         verb, noun = taxonomy.verbs[verb_id], taxonomy.nouns[noun_id]
-        is_pair = name_key(name) == name_key(f"{verb} {noun}")
-        parts = (verb, noun) if is_pair else (name,)
-        texts.append(" ".join(clean_text(part, head_first=head_first) for part in parts))
-    num_phases = Counter(_without_phase(text) for text in texts if text != _without_phase(text))
-    return tuple(_without_phase(text) if num_phases[_without_phase(text)] > 1 else text for text in texts)
+        if name_key(name) == name_key(f"{verb} {noun}"):
+            parts = [
+                clean_text(verb, head_first=rules.head_first, is_verb=True),
+                clean_text(noun, head_first=rules.head_first),
+            ]
+        else:
+            parts = [clean_text(name, head_first=rules.head_first)]
+        texts.append(" ".join(part for part in parts if part))
+    empty = [name for name, text in zip(taxonomy.action_names, texts, strict=True) if not text]
+    if empty:
+        raise PrototypeError(
+            f"the names of {len(empty)} actions hold no word to embed: {empty[:3]}; give these classes names"
+        )
+    return _without_phases(texts) if rules.drops_phases else tuple(texts)
+
+
+def _without_phases(texts: list[str]) -> tuple[str, ...]:
+    """Drop the phase of texts that differ in it alone."""
+    bare = [_without_phase(text) for text in texts]
+    num_phases = Counter(short for text, short in zip(texts, bare, strict=True) if text != short)
+    return tuple(short if num_phases[short] > 1 else text for text, short in zip(texts, bare, strict=True))
 
 
 def _without_phase(text: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sgear.errors import PrototypeError
+from sgear.lineage import UNKNOWN, Lineage
 from sgear.prototypes.files import read_prototypes, write_prototypes
 from sgear.taxonomy import Taxonomy
 
@@ -27,6 +29,9 @@ class VisualPrototypes:
         run: Recognition run, or stored features, they come from.
         taxonomy: Vocabulary.
         skipped: Why a training segment of that run could not be read, by uid; it is behind no prototype.
+        lineage: Videos that they, and the run behind them, were learnt from.
+        provenance: How they were made, JSON-ready: `max_exemplars` and `seed` of the draw, and `path` and `weights` (a
+            digest) of the run.
     """
 
     vectors: Float[Tensor, "A D"]
@@ -34,6 +39,8 @@ class VisualPrototypes:
     run: str
     taxonomy: Taxonomy
     skipped: dict[str, str] = field(default_factory=dict)
+    lineage: Lineage = UNKNOWN
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
     def num_filled(self) -> int:
@@ -44,9 +51,15 @@ class VisualPrototypes:
         """Write a safetensors file.
 
         Raises:
-            PrototypeError: If there is not one finite vector per action.
+            PrototypeError: If there is not one finite vector per action, or one is zero.
+            WriteError: If the file cannot be written.
         """
-        header: dict[str, object] = {"num_exemplars": self.num_exemplars.tolist(), "run": self.run}
+        header: dict[str, object] = {
+            "num_exemplars": self.num_exemplars.tolist(),
+            "run": self.run,
+            "lineage": self.lineage.to_dict(),
+            "provenance": self.provenance,
+        }
         if self.skipped:
             header["skipped"] = self.skipped
         write_prototypes(path, "visual", self.vectors, self.taxonomy, header)
@@ -68,13 +81,20 @@ class VisualPrototypes:
             raise PrototypeError(
                 f"{path}: damaged file ({len(counts)} numbers of exemplars of {len(vectors)} vectors); write it again"
             )
-        return cls(
-            vectors=vectors,
-            num_exemplars=torch.tensor(counts),
-            run=str(header.get("run", "unknown")),
-            taxonomy=vocabulary,
-            skipped={str(uid): str(reason) for uid, reason in dict(header.get("skipped", {})).items()},
-        )
+        try:
+            return cls(
+                vectors=vectors,
+                num_exemplars=torch.tensor(counts),
+                run=str(header.get("run", "unknown")),
+                taxonomy=vocabulary,
+                skipped={str(uid): str(reason) for uid, reason in dict(header.get("skipped", {})).items()},
+                lineage=Lineage.from_dict(header.get("lineage"), name=str(path)),
+                provenance=dict(header.get("provenance", {})),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as err:
+            raise PrototypeError(
+                f"{path}: damaged file ({err}); write it again with 'sgear prototypes visual'"
+            ) from err
 
 
 def class_means(
@@ -85,6 +105,8 @@ def class_means(
     run: str,
     seed: int = 0,
     skipped: Mapping[str, str] | None = None,
+    lineage: Lineage = UNKNOWN,
+    provenance: Mapping[str, Any] | None = None,
 ) -> VisualPrototypes:
     """Average the features of each action, and give the actions without any a prototype of their relatives.
 
@@ -95,6 +117,8 @@ def class_means(
         run: Name of the recognition run.
         seed: Seed of the noise on prototypes without relatives.
         skipped: Clips that could not be read and are not among `features`, or are of unknown action there.
+        lineage: Videos that the clips, and the network that saw them, come from.
+        provenance: What else to keep; see `VisualPrototypes`.
 
     Raises:
         PrototypeError: If there is no clip of a known action, or an action is not of this vocabulary.
@@ -113,7 +137,13 @@ def class_means(
     means = sums / counts.clamp(min=1)[:, None]
     filled = fill_from_siblings(means, counts > 0, taxonomy, seed=seed)
     return VisualPrototypes(
-        vectors=filled.float(), num_exemplars=counts, run=run, taxonomy=taxonomy, skipped=dict(skipped or {})
+        vectors=filled.float(),
+        num_exemplars=counts,
+        run=run,
+        taxonomy=taxonomy,
+        skipped=dict(skipped or {}),
+        lineage=lineage,
+        provenance=dict(provenance or {}),
     )
 
 

@@ -35,11 +35,13 @@ def horizon_curve(runs: Sequence[ReportRun], titles: Sequence[str]) -> Figure | 
     for axes, (metric, name) in zip(panels, _METRICS.items(), strict=True):
         for horizons, _, colour in drawn:
             points = sorted((float(tau_a), scores["action"][metric]) for tau_a, scores in horizons["scores"].items())
-            axes.plot(*zip(*points, strict=True), color=colour, lw=1.5, marker="o", ms=3)
+            # Marks are whole also where they stand on the edge of the panel.
+            axes.plot(*zip(*points, strict=True), color=colour, lw=1.5, marker="o", ms=3, clip_on=False)
             trained = [point for point in points if abs(point[0] - horizons["trained_tau_a_s"]) < 1e-6]
             if trained:
-                axes.plot(*trained[0], marker="o", ms=8, mfc="none", mec=colour, mew=1.0)
+                axes.plot(*trained[0], marker="o", ms=8, mfc="none", mec=colour, mew=1.0, clip_on=False)
         axes.set_title(name)
+        axes.margins(y=0.12)
         axes.set_ylim(bottom=0)
         axes.invert_xaxis()
         axes.set_xlabel("tau_a (s)", color=MUTED)

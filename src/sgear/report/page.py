@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from html import escape
 from pathlib import Path
+
+from sgear.files import write_whole
 
 CSS = """
 :root { --ink: #1d2329; --muted: #66717b; --rule: #d5dbe0; --faint: #f1f4f6; --accent: #1f5f8b; }
@@ -34,6 +35,7 @@ thead tr:first-child > td { border-bottom: 0; }
 thead .group { border-bottom: 1px solid var(--rule); padding-left: 26px; }
 .first { padding-left: 26px; }
 td:last-child, th:last-child { padding-right: 0; }
+th.text, td.text { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 20em; }
 tbody tr + tr > * { border-top: 1px solid var(--faint); }
 tbody .run th { font-weight: 650; }
 tbody .reference > *, tbody .ceiling > * { color: var(--muted); }
@@ -96,8 +98,9 @@ def render_document(
 
 
 def write_page(page: str, out: Path) -> None:
-    """Write a page, whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f"{out.name}.part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, out)
+    """Write a page, whole or not at all.
+
+    Raises:
+        WriteError: If it cannot be written there.
+    """
+    write_whole(out, page.encode("utf-8"))

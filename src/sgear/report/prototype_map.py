@@ -1,7 +1,9 @@
 """A set of prototypes on a plane: actions that are alike stand side by side.
 
-Distance is the chord between unit vectors. Classical scaling keeps it best on the whole and does for few classes; with
-more, t-SNE starts from there and keeps neighbours together, at the price of the distances between far groups.
+Distance is the chord between unit vectors. Up to some dozens of classes stress majorisation (SMACOF) places them, from
+classical scaling on: a small change of the cosines moves the dots a little. With more, t-SNE keeps neighbours together,
+at the price of the distances between far groups. A second set starts where the first one ended, so that what both hold
+for alike lies in the same place.
 """
 
 from __future__ import annotations
@@ -22,36 +24,70 @@ from sgear.report.label_places import place_labels
 from sgear.report.style import COLOURS, INK, MUTED, WIDE_IN, shorten, styled
 
 _PERPLEXITY = (8.0, 30.0)
-_MIN_TSNE = int(2 * _PERPLEXITY[0]) + 1
+_MIN_TSNE = 40
+_MAX_STEPS = 500
+_STILL = 1e-7
 _MAX_COLOURS = 10
 _MAX_LABELS = 170
 _POINTS = 72
 
 
-def plane_positions(relations: NDArray[np.floating], *, seed: int = 0) -> NDArray[np.float64]:
+def plane_positions(
+    relations: NDArray[np.floating], *, start: NDArray[np.float64] | None = None, seed: int = 0
+) -> NDArray[np.float64]:
     """Return a position for each class [A 2].
 
     Args:
         relations: Cosines [A A].
+        start: Positions of the same classes by another set [A 2]. Default: classical scaling.
         seed: Seed of t-SNE.
     """
     distance = np.sqrt(np.clip(2.0 - 2.0 * relations.astype(np.float64), 0.0, None))
     np.fill_diagonal(distance, 0.0)
-    scaled = _classical_scaling(distance)
     if len(relations) < _MIN_TSNE:
-        return scaled
-    start = 0.01 * scaled / max(float(scaled[:, 0].std()), 1e-12)
+        positions = _least_stress(distance, _classical_scaling(distance) if start is None else start)
+    else:
+        positions = _neighbour_embedding(distance, start, seed)
+    return positions if start is None else _turned_to(positions, start)
+
+
+def _turned_to(positions: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positions moved, turned and mirrored to lie as near as possible to others of the same classes."""
+    centred, middle = positions - positions.mean(axis=0), other.mean(axis=0)
+    left, _, right = np.linalg.svd(centred.T @ (other - middle))
+    return centred @ left @ right + middle
+
+
+def _neighbour_embedding(
+    distance: NDArray[np.float64], start: NDArray[np.float64] | None, seed: int
+) -> NDArray[np.float64]:
+    """Return positions by t-SNE; from a start that is a map already, groups are not torn apart again."""
+    scaled = _classical_scaling(distance) if start is None else start
     # The defaults of t-SNE are made for thousands of points; with some dozens they throw single ones far away.
     tsne = TSNE(
         metric="precomputed",
-        init=start,  # type: ignore[arg-type]
-        perplexity=float(np.clip(len(relations) / 8, *_PERPLEXITY)),
-        early_exaggeration=4,
-        learning_rate=max(len(relations) / 4, 10.0),  # type: ignore[arg-type]
+        init=0.01 * scaled / max(float(scaled[:, 0].std()), 1e-12) if start is None else scaled,  # type: ignore[arg-type]
+        perplexity=float(np.clip(len(distance) / 8, *_PERPLEXITY)),
+        early_exaggeration=4 if start is None else 1,
+        learning_rate=max(len(distance) / 4, 10.0),  # type: ignore[arg-type]
         random_state=seed,
         n_jobs=1,
     )
     return np.asarray(tsne.fit_transform(distance), dtype=np.float64)
+
+
+def _least_stress(distance: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positions whose distances differ least from those given, by SMACOF: each step lowers the stress."""
+    positions = start
+    for _ in range(_MAX_STEPS):
+        drawn = cdist(positions, positions)
+        pull = -np.divide(distance, drawn, out=np.zeros_like(distance), where=drawn > 0)
+        np.fill_diagonal(pull, -pull.sum(axis=1))
+        moved = pull @ positions / len(positions)
+        if np.abs(moved - positions).max() < _STILL:
+            return moved
+        positions = moved
+    return positions
 
 
 def _classical_scaling(distance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,7 +138,7 @@ def prototype_map(
     axes.set_ylim(0, height_pt)
     axes.set_axis_off()
     shown = [shorten(name, 30) for name in names]
-    sizes = np.array([_text_size(text, font_pt) for text in shown])
+    sizes = np.array([text_size(text, font_pt) for text in shown])
     margin = np.array([0.07 * width_pt, 0.04 * height_pt])
     low, high = positions.min(axis=0), positions.max(axis=0)
     dots = margin + (positions - low) / np.maximum(high - low, 1e-12) * ([width_pt, height_pt] - 2 * margin)
@@ -155,7 +191,7 @@ def _legend(figure: Figure, coloured: Sequence[str], num_groups: int, height_in:
     )
 
 
-def _text_size(text: str, font_pt: float) -> tuple[float, float]:
+def text_size(text: str, font_pt: float) -> tuple[float, float]:
     """Return width and line height of a text in points."""
     path = TextPath((0, 0), text or " ", size=font_pt, prop=FontProperties(family="DejaVu Sans"))
     return float(path.get_extents().x1) + 1.0, 1.12 * font_pt

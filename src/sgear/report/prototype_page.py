@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from PIL import Image
 
+from sgear.files import require_writable, write_whole
 from sgear.prototypes.geometry import Neighbour, agreement, nearest_neighbours
 from sgear.report.html import Section
 from sgear.report.page import render_document
+from sgear.report.palette import png_with_palette
+from sgear.report.prototype_facts import PrototypeSet, fact_figure, fact_rows
+from sgear.report.prototype_heat import HEAT_COLOURS, heat_maps
 from sgear.report.prototype_views import (
     MAX_TABLE_ROWS,
     NUM_NEIGHBOURS,
-    PrototypeSet,
-    fact_rows,
-    heat_maps,
-    map_of_set,
+    PrototypeMap,
+    maps_of_sets,
     neighbour_figure,
 )
 from sgear.report.prototypes import MAX_CELLS, MAX_DOTS, similarity_agreement
@@ -36,14 +38,22 @@ _PAGE_CSS = """
 """
 
 
-def _map_section(each: PrototypeSet, taxonomy: Taxonomy) -> Section:
-    figure, note = map_of_set(each, taxonomy)
+def _map_section(each: PrototypeSet, drawn: PrototypeMap) -> Section:
     reading = (
-        f"Near dots are alike, and the colour is the verb. No plane can show it all: {note}. Distances between far "
-        "groups mean little."
+        f"Near dots are alike, and the colour is the verb. No plane can show it all: {drawn.note}. Distances between "
+        "far groups mean little."
     )
-    figures = ((f"map of the {each.title} prototypes", figure),)
+    figures = ((f"map of the {each.title} prototypes", drawn.figure),)
     return Section(f"The {each.title} prototypes on a plane", reading, figures)
+
+
+def _heat_reading(sets: Sequence[PrototypeSet], num_actions: int) -> str:
+    blocks = f" Neighbours are averaged to {MAX_CELLS} blocks." if num_actions > MAX_CELLS else ""
+    several = " Each panel has its own scale; both have the order of the first." if len(sets) > 1 else ""
+    return (
+        "Actions are ordered so that similar ones are neighbours: dark blocks on the diagonal are families, dark spots "
+        f"off it are relations between families. Pointed ends of a scale mark values beyond it.{several}{blocks}"
+    )
 
 
 def render_page(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: str) -> str:
@@ -59,17 +69,15 @@ def render_page(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: st
     """
     _check(sets, taxonomy)
     names = taxonomy.action_names
-    blocks = f" Neighbours are averaged to {MAX_CELLS} blocks." if len(names) > MAX_CELLS else ""
-    several = " Each panel has its own scale; both have the order of the first." if len(sets) > 1 else ""
+    maps = maps_of_sets(sets, taxonomy)
     sections = [
         Section(
             "Which actions are alike",
-            "Actions are ordered so that similar ones are neighbours: dark blocks on the diagonal are families, dark "
-            f"spots off it are relations between families.{several}{blocks}",
+            _heat_reading(sets, len(names)),
             (("cosines of every two actions", heat_maps(sets, names)),),
         ),
         *_agreement_section(sets, names),
-        *(_map_section(each, taxonomy) for each in sets),
+        *(_map_section(each, drawn) for each, drawn in zip(sets, maps, strict=True)),
     ]
     tables = "".join(_neighbour_section(each, names) for each in sets)
     return render_document(
@@ -86,14 +94,22 @@ def _check(sets: Sequence[PrototypeSet], taxonomy: Taxonomy) -> None:
         raise ValueError(f"a page shows one or two sets of at least two prototypes, got {len(sets)} sets")
 
 
-def _agreement_section(sets: Sequence[PrototypeSet], names: Sequence[str]) -> list[Section]:
+def _agreement_figure(sets: Sequence[PrototypeSet], names: Sequence[str]) -> Figure | None:
+    """Return cosines of one set against the other; None for a single set, or where an agreement has no meaning."""
     if len(sets) < 2 or agreement(sets[0].vectors, sets[1].vectors) is None:
-        return []
+        return None
     first, second = sets
     figure = similarity_agreement(first.vectors, second.vectors, names)
     assert figure is not None, "an agreement has at least three actions"
     figure.axes[0].set_xlabel(f"cosine of {first.title} prototypes")
     figure.axes[0].set_ylabel(f"cosine of {second.title} prototypes")
+    return figure
+
+
+def _agreement_section(sets: Sequence[PrototypeSet], names: Sequence[str]) -> list[Section]:
+    figure = _agreement_figure(sets, names)
+    if figure is None:
+        return []
     is_dotted = len(names) * (len(names) - 1) // 2 <= MAX_DOTS
     mark = "One dot per pair of actions" if is_dotted else "Pairs of actions, darker where there are more of them"
     reading = (
@@ -134,17 +150,22 @@ def _cell(near: Neighbour, names: Sequence[str]) -> str:
     return f"<td>{escape(names[near.action_id])} <span>{near.cosine:.2f}</span></td>"
 
 
-def render_picture(sets: Sequence[PrototypeSet], taxonomy: Taxonomy) -> bytes:
-    """Return a PNG with the heat maps, the planes and the nearest neighbours below each other.
+def render_picture(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: str) -> bytes:
+    """Return a PNG with numbers, heat maps, agreement, planes and nearest neighbours below each other.
 
     Raises:
         ValueError: If there are not one or two sets, or fewer than two actions.
     """
     _check(sets, taxonomy)
-    names = taxonomy.action_names
+    names, maps = taxonomy.action_names, maps_of_sets(sets, taxonomy)
+    notes = [_heat_reading(sets, len(names))]
+    notes += [f"Map of the {each.title} prototypes: {drawn.note}." for each, drawn in zip(sets, maps, strict=True)]
+    agreeing = _agreement_figure(sets, names)
     figures = [
+        fact_figure(sets, taxonomy, heading=heading, notes=notes),
         heat_maps(sets, names),
-        *(map_of_set(each, taxonomy, title=f"{each.title} prototypes on a plane")[0] for each in sets),
+        *([agreeing] if agreeing is not None else []),
+        *(drawn.figure for drawn in maps),
         *(neighbour_figure(each, names) for each in sets),
     ]
     strips = []
@@ -159,11 +180,8 @@ def render_picture(sets: Sequence[PrototypeSet], taxonomy: Taxonomy) -> bytes:
     for strip in strips:
         sheet.paste(strip, (0, top))
         top += strip.height + gap
-    out = io.BytesIO()
-    # 256 colours take a quarter of the space. Median cut would give none of them to the few coloured dots.
-    palette = sheet.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    palette.save(out, format="PNG", optimize=True)
-    return out.getvalue()
+    # A palette of the picture's own would give cells of the heat map colours that their scale does not have.
+    return png_with_palette(sheet, HEAT_COLOURS)
 
 
 def write_prototype_page(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, out: Path, *, heading: str) -> None:
@@ -177,15 +195,14 @@ def write_prototype_page(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, out: 
 
     Raises:
         ValueError: If the ending is neither, there are not one or two sets, or fewer than two actions.
+        WriteError: If the file cannot be written; nothing is drawn then.
     """
+    require_writable(out)
     match out.suffix.lower():
         case ".html" | ".htm":
             content = render_page(sets, taxonomy, heading=heading).encode()
         case ".png":
-            content = render_picture(sets, taxonomy)
+            content = render_picture(sets, taxonomy, heading=heading)
         case other:
             raise ValueError(f"a page ends in .html and a picture in .png, got {other!r}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f"{out.name}.part")
-    part.write_bytes(content)
-    os.replace(part, out)
+    write_whole(out, content)

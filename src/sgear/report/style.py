@@ -104,7 +104,7 @@ def run_legend(
 def percent_axis(axes: Axes, *, which: str) -> None:
     """Label an axis that runs over shares in [0, 1] in percent, with a light grid."""
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    axis.set_major_formatter(lambda value, _: f"{round(100 * value, 3):g}%")
     axes.grid(axis="x" if which == "x" else "y")
 
 

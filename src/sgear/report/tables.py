@@ -12,6 +12,7 @@ from sgear.predictions.skipped import KEY
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
 from sgear.report.scores import COLUMNS, SHARED, Column, ScoreRow, percent, score_rows, used_columns
 
+_LONGEST_LINE = 40
 _UNITS = {"tau_a_s": ("tau_a", "s"), "tau_o_s": ("tau_o", "s"), "fps": ("fps", "")}
 
 
@@ -150,13 +151,18 @@ def _flat(provenance: dict, prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def _text_class(row: Sequence[str]) -> str:
+    """Return the class of a column with sentences: they are broken over lines, or they would leave the page."""
+    return " class=text" if max(map(len, row)) > _LONGEST_LINE else ""
+
+
 def provenance_table(runs: Sequence[ReportRun]) -> str:
     """Return commit, seed, model and versions of each run; what all runs share is said once."""
     tables = [_flat(_without_skipped(run.provenance)) for run in runs]
     names = list(dict.fromkeys(name for table in tables for name in table))
     if not names:
         return ""
-    values = {name: [table.get(name, "unknown") for table in tables] for name in names}
+    values = {name: [table.get(name, "none") for table in tables] for name in names}
     if len(runs) == 1:
         shared, own = values, {}
     else:
@@ -165,10 +171,10 @@ def provenance_table(runs: Sequence[ReportRun]) -> str:
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(row[0])}</dd></div>" for name, row in shared.items())
     table = ""
     if own:
-        head = "".join(f"<th>{escape(name)}</th>" for name in own)
+        head = "".join(f"<th{_text_class(row)}>{escape(name)}</th>" for name, row in own.items())
         body = "".join(
             f"<tr><th scope='row'>{escape(title)}</th>"
-            + "".join(f"<td>{escape(row[position])}</td>" for row in own.values())
+            + "".join(f"<td{_text_class(row)}>{escape(row[position])}</td>" for row in own.values())
             + "</tr>"
             for position, title in enumerate(distinct_titles(runs))
         )

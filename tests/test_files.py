@@ -1,0 +1,43 @@
+"""Files appear whole or not at all, and a place that cannot hold one is named before any work."""
+
+import os
+
+import pytest
+
+from sgear.errors import WriteError
+from sgear.files import leftover_partials, require_writable, write_whole
+
+
+def test_a_file_is_written_with_the_folders_above_it_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "a" / "b" / "c.bin"
+    require_writable(path)
+    assert not (tmp_path / "a").exists()
+    write_whole(path, b"one")
+    write_whole(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("check", [require_writable, lambda path: write_whole(path, b"x")])
+def test_a_folder_of_that_name_and_a_file_in_place_of_a_folder_are_refused(tmp_path, check):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(WriteError, match=r"folder: is a folder, expected the name of a file; add one"):
+        check(tmp_path / "folder")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(WriteError, match=r"cannot be written, since .*file is no folder; choose another place"):
+        check(tmp_path / "file" / "below" / "c.bin")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_refused(tmp_path):
+    (tmp_path / "folder").mkdir(mode=0o500)
+    with pytest.raises(WriteError, match="is read-only for you"):
+        require_writable(tmp_path / "folder" / "a.bin")
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    path = tmp_path / ("n" * 300)
+    with pytest.raises(WriteError, match="cannot be written"):
+        write_whole(path, b"x")
+    assert list(tmp_path.iterdir()) == leftover_partials(path) == []

@@ -1,17 +1,16 @@
-"""EPIC-KITCHENS-100 end to end in miniature: docs/epic-kitchens.md in the order of its commands, on kitchen films.
+"""EPIC-KITCHENS-100 end to end in miniature: the commands of docs/epic-kitchens.md, on kitchen films.
 
-Raw films in EPIC's folders -> training copies in the DATA/ tree of the original README -> a feature store and an LMDB
-in RULSTM's format -> the `epic100` recipes on both, found through SGEAR_DATA alone.
+Raw films in EPIC's folders -> training copies in the three folders of the DATA/ tree of the original README -> a
+feature store and an LMDB in RULSTM's format -> the `epic100` recipes on both, found through SGEAR_DATA alone.
 """
 
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from sgear.cli.main import app
+from page_commands import commands_under, run_commands, sgear
 from sgear.config import compose_experiment
 from sgear.config.build import open_stored_features
 from sgear.datasets.kitchen import KitchenConfig
@@ -21,6 +20,14 @@ from sgear.predictions import Predictions
 from sgear.training.run import RunDirectory, read_json
 from sgear.video import VideoReader
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "epic-kitchens.md"
+COMMANDS = commands_under(PAGE, "In miniature")
+FILM_ROOTS = (
+    "EpicKitchens/videos_ht256px/train",
+    "EpicKitchens/videos_ht256px/test",
+    "EpicKitchens100/videos_extension_ht256px",
+)
+NUM_ACTIONS = 10
 WIDTH = 64
 RULSTM = Path("external/rulstm/RULSTM/ek100_data_full/rgb")
 TINY = [
@@ -51,59 +58,67 @@ RECIPES = {
 }
 
 
-def sgear(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
-    assert result.exit_code == 0, f"sgear {arguments}: {result.output} {result.exception!r}"
-    return result.output
+# As `sgear data kitchen` of the page makes it, with smaller and shorter films.
+SMALL_KITCHEN = KitchenConfig(
+    num_train_videos=3,
+    num_validation_videos=1,
+    num_unseen_participants=0,
+    actions_per_video=NUM_ACTIONS,
+    height=72,
+    width=96,
+)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """DATA/ with copies, features and annotations; the raw films lie beside it."""
+def one_core() -> Iterator[None]:
+    """Starting processes takes longer than the work on these films."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.sched_getaffinity", lambda pid: {0}, raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(one_core, tmp_path_factory) -> Iterator[Path]:
+    """Where all commands of the page ran, on small films in place of those of its first command."""
     root = tmp_path_factory.mktemp("miniature")
-    small = KitchenConfig(
-        num_train_videos=2,
-        num_validation_videos=1,
-        num_unseen_participants=0,
-        actions_per_video=10,
-        height=72,
-        width=96,
-    )
-    build_kitchen(root / "kitchen", small, num_processes=1)
-    for film in sorted((root / "kitchen" / "videos").rglob("*.mp4")):
-        folder = root / "raw" / film.stem.split("_")[0]
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(film, folder / f"{film.stem}.MP4")
-    shutil.copytree(root / "kitchen" / "annotations", root / "DATA" / "epic100" / "annotations")
-    copies = root / "DATA" / "videos" / "EpicKitchens" / "videos_ht256px" / "train"
-    sgear("data", "transcode", root / "raw", "--out", copies, "--short-side", 48, "--workers", 1)
-    store = root / "store"
-    encoder = ["--encoder", "test_vit", "--no-pretrained"]
-    sgear("features", "extract", copies, *encoder, "--fps", 10, "--out", store)
-    sgear("features", "export", store, root / "DATA" / RULSTM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("SGEAR_DATA", "")
+        build_kitchen(root / "kitchen", SMALL_KITCHEN, num_processes=1)
+        rendering, *others = COMMANDS
+        assert rendering.startswith("sgear data kitchen kitchen ")
+        printed = run_commands(others)
+        verified = next(text for line, text in printed.items() if line.startswith("sgear data verify"))
+        assert "nothing wrong was found" in verified
     sgear("features", "import", root / "DATA" / RULSTM, "--out", root / "DATA" / "epic100" / "features" / "copied")
-    return root / "DATA"
+    return root
 
 
-@pytest.fixture(autouse=True)
-def set_data(data: Path, monkeypatch):
-    monkeypatch.setenv("SGEAR_DATA", str(data))
+@pytest.fixture
+def data(folder, monkeypatch) -> Path:
+    monkeypatch.setenv("SGEAR_DATA", str(folder / "DATA"))
+    return folder / "DATA"
 
 
-def test_copies_keep_names_times_and_shape(data):
-    copies = data / "videos" / "EpicKitchens" / "videos_ht256px" / "train"
-    raw = sorted((data.parent / "raw").rglob("*.MP4"))
-    assert [path.relative_to(data.parent / "raw") for path in raw] == sorted(
-        path.relative_to(copies) for path in copies.rglob("*.MP4")
-    )
+@pytest.mark.slow
+def test_the_commands_of_the_page_run_as_they_stand(one_core, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SGEAR_DATA", "")
+    run_commands(COMMANDS)
+    assert (tmp_path / "runs" / "from-store" / "report.json").is_file()
+
+
+def test_copies_lie_in_the_three_folders_and_keep_names_and_times(data):
+    raw = sorted((data.parent / "kitchen" / "videos").rglob("*.mp4"))
+    copies = [path for root in FILM_ROOTS for path in (data / "videos" / root).rglob("*.mp4")]
+    assert {path.relative_to(data / "videos").parts[:-2] for path in copies} == {
+        Path(root).parts for root in FILM_ROOTS
+    }
+    assert sorted(path.parts[-2:] for path in copies) == [path.parts[-2:] for path in raw]
+    copy_of = {path.name: path for path in copies}
     for path in raw:
-        with VideoReader(path) as film, VideoReader(copies / path.relative_to(data.parent / "raw")) as copy:
-            assert (copy.height, copy.width) == (48, 64)
+        with VideoReader(path) as film, VideoReader(copy_of[path.name]) as copy:
             assert copy.last_pts_s == pytest.approx(film.last_pts_s, abs=1e-6)
-
-
-def test_films_and_rows_agree(data):
-    assert "nothing wrong was found" in sgear("data", "verify", "--dataset", "epic100")
 
 
 def test_features_of_both_kinds_cover_all_segments(data):
@@ -123,6 +138,14 @@ def test_the_lmdb_has_rulstms_keys_and_the_rows_of_the_store(data):
         assert (seen_s <= times_s + 1 / 30 + 1e-6).all()
 
 
+def test_the_recipe_was_trained_on_the_lmdb_and_on_the_store_itself(data):
+    for name, features in (("from-lmdb", "rgb"), ("from-store", "store")):
+        run = RunDirectory(data.parent / "runs" / name).require()
+        report = read_json(run.report)
+        assert report["num_evaluated"] == report["num_asked"] == NUM_ACTIONS
+        assert f"features: {features}\n" in (run.path / "config.yaml").read_text()
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_trains_on_the_lmdb_and_on_a_store_of_the_same_rows_with_equal_scores(recipe, data, tmp_path):
     runs = {}
@@ -134,7 +157,7 @@ def test_a_recipe_trains_on_the_lmdb_and_on_a_store_of_the_same_rows_with_equal_
         sgear("train", f"experiment=epic100/{recipe}", *settings)
         runs[features] = tmp_path / name
         report = read_json(runs[features] / "report.json")
-        assert report["num_evaluated"] == report["num_asked"] == 10
+        assert report["num_evaluated"] == report["num_asked"] == NUM_ACTIONS
     tables = [Predictions.load(RunDirectory(run).predictions) for run in runs.values()]
     np.testing.assert_array_equal(tables[0].logits, tables[1].logits)
 
@@ -160,4 +183,4 @@ def test_a_recipe_on_frames_trains_on_the_copies(data, tmp_path):
         "model.encoder.depth=1",
         "model.encoder.num_heads=2",
     )
-    assert read_json(tmp_path / "films" / "report.json")["num_evaluated"] == 10
+    assert read_json(tmp_path / "films" / "report.json")["num_evaluated"] == NUM_ACTIONS

@@ -9,26 +9,32 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from sgear.config.build import build_data
+from sgear.config.build import build_data, load_benchmark, load_features
 from sgear.config.compose import load_run_config, save_config
 from sgear.config.effects import flatten
+from sgear.config.lineage import lineage_of_training, training_part
 from sgear.config.network import build_network, build_objective
-from sgear.config.schema import ExperimentConfig, InitConfig
+from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig, SourceConfig
+from sgear.config.starts import check_starts
 from sgear.config.stored import skipped_of_encoders
 from sgear.data import RecognitionDataset
 from sgear.errors import ConfigError, RunError
 from sgear.evaluation import class_prior, make_report, predict
+from sgear.files import require_writable
+from sgear.lineage import Lineage
 from sgear.models import AnticipationModel
 from sgear.models.counted import CountedActions
-from sgear.models.pretrained import TrainedModel, load_model, save_model
+from sgear.models.pretrained import WEIGHTS_FILE, TrainedModel, load_model, save_model
 from sgear.predictions import score
 from sgear.predictions.skipped import Skipped, merge_skipped, skipped_of, with_skipped
-from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means
+from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means, class_means_of_features
+from sgear.prototypes.encoders import digest_of_file
 from sgear.segments import UNKNOWN_ACTION
 from sgear.training.checkpoints import list_checkpoints
 from sgear.training.counting import ORACLE_CAVEAT, fit_by_counting
 from sgear.training.evaluate import run_model
 from sgear.training.loop import fit, make_accelerator
+from sgear.training.processes import is_main_process
 from sgear.training.provenance import collect_provenance
 from sgear.training.run import RunDirectory, read_json, write_json
 
@@ -39,26 +45,30 @@ def silent(message: str) -> None:
     """Say nothing."""
 
 
-def open_run(config: ExperimentConfig) -> RunDirectory:
+def open_run(config: ExperimentConfig, *, trains: bool = True) -> RunDirectory:
     """Return the directory of a new run, or of one to go on with.
+
+    Args:
+        config: The experiment.
+        trains: Whether the command trains, so that there may be something to go on with.
 
     Raises:
         RunError: If a run of this name exists, or there is nothing to go on with.
+        WriteError: If nothing can be written there.
         ConfigError: If the settings are not those of the run to go on with.
     """
     name = Path(config.name)
     if not config.name.strip() or name.is_absolute() or ".." in name.parts or name == Path("."):
         raise ConfigError(f"name={config.name!r} must be the name of a folder under output_root={config.output_root}")
     run = RunDirectory(Path(config.output_root) / name)
+    require_writable(run.config)
     has_state = bool(list_checkpoints(run.checkpoints)) or run.model.is_dir()
     if has_state and not config.runtime.resume:
-        raise RunError(
-            f"{run.path}: a run of this name exists; go on with runtime.resume=true, choose another name=..., or "
-            "delete the folder"
-        )
+        go_on = "go on with runtime.resume=true, " if trains else ""
+        raise RunError(f"{run.path}: a run of this name exists; {go_on}choose another name=..., or delete the folder")
     if config.runtime.resume:
         _check_resumable(run, config)
-    elif run.path.exists():
+    elif run.path.exists() and is_main_process():
         run.clear()
     return run
 
@@ -94,6 +104,7 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
         SgearError: If data, settings or a run to start from are wrong; nothing is left half-written then.
     """
     run = open_run(config)
+    check_starts(config)
     data = build_data(config)
     say(
         f"{data.benchmark.name}: {len(data.train)} training clips "
@@ -105,16 +116,14 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     for note in notes:
         say(f"initialised {note}")
     inherited = merge_skipped([inherited_skips(config.init), skipped_of_encoders(data.features)])
+    lineage = lineage_of_training(config, data.benchmark)
     objective = build_objective(config, data)
     log_prior = class_prior(data.benchmark.train)
     provenance = collect_provenance() | {"name": config.name, "model": config.model.name, "seed": config.seed}
     if config.model.name == "last_action":
         provenance["caveat"] = ORACLE_CAVEAT
-    if not config.runtime.resume:
-        save_config(config, run.config)
-        write_json(run.provenance, provenance)
-    elif load_run_config(run.config).source.on_error != config.source.on_error:
-        save_config(config, run.config)
+    if is_main_process():
+        _write_settings(run, config, provenance)
 
     def evaluate(current: AnticipationModel, accelerator: Accelerator) -> dict[str, float]:
         table = predict(
@@ -153,6 +162,7 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
             protocol=data.train.protocol,
             preprocessing=data.preprocessing,
             log_prior=log_prior,
+            lineage=lineage,
         )
         save_model(trained, run.model)
     predictions = predict(
@@ -168,7 +178,16 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     if result.accelerator.is_main_process:
         predictions.save(run.predictions)
         write_json(run.report, make_report(predictions, data.benchmark))
+    result.accelerator.wait_for_everyone()
     return run
+
+
+def _write_settings(run: RunDirectory, config: ExperimentConfig, provenance: dict[str, object]) -> None:
+    if not config.runtime.resume:
+        save_config(config, run.config)
+        write_json(run.provenance, provenance)
+    elif load_run_config(run.config).source.on_error != config.source.on_error:
+        save_config(config, run.config)
 
 
 def inherited_skips(init: InitConfig) -> Skipped:
@@ -201,7 +220,9 @@ def visual_prototypes(path: Path, out: Path, *, max_exemplars: int | None = None
 
     Raises:
         RunError: If the run was not a recognition run, holds no model, or the vocabulary of the data has changed.
+        WriteError: If the file cannot be written; nothing is computed then.
     """
+    require_writable(out)
     run = RunDirectory(path).require()
     config = load_run_config(run.config)
     if config.protocol.kind != "recognition":
@@ -234,6 +255,53 @@ def visual_prototypes(path: Path, out: Path, *, max_exemplars: int | None = None
     actions[list(outputs.unreadable)] = UNKNOWN_ACTION
     missed = {clips.segments.uids[row]: reason for row, reason in outputs.unreadable.items()}
     skipped = _by_uid(merge_skipped([{"train": missed}, skipped_of(read_json(run.provenance))]))
-    prototypes = class_means(outputs.aggregated.cpu(), actions, taxonomy, run=run.name, seed=seed, skipped=skipped)
+    exemplars = Lineage(parts=(training_part(config.dataset, clips.segments),))
+    prototypes = class_means(
+        outputs.aggregated.cpu(),
+        actions,
+        taxonomy,
+        run=run.name,
+        seed=seed,
+        skipped=skipped,
+        lineage=exemplars.joined_with([trained.lineage]),
+        provenance={
+            "path": str(run.path.absolute()),
+            "weights": digest_of_file(run.model / WEIGHTS_FILE),
+            "max_exemplars": max_exemplars,
+            "seed": seed,
+        },
+    )
+    prototypes.save(out)
+    return prototypes
+
+
+def visual_prototypes_of_features(
+    dataset: DatasetConfig, features: str, out: Path, *, max_exemplars: int | None = None, seed: int = 0
+) -> VisualPrototypes:
+    """Average stored features over the training segments of each action, without any model, and write them.
+
+    Args:
+        dataset: Data set, with its split and fold.
+        features: Name of the features; see `source.features`.
+        out: File to write.
+        max_exemplars: Largest number of segments of an action, drawn at random. Default: all.
+        seed: Seed of that draw, and of the noise on prototypes without any relative.
+
+    Raises:
+        SgearError: If data set or features are missing or damaged, or there is nothing to average.
+        WriteError: If the file cannot be written; nothing is computed then.
+    """
+    require_writable(out)
+    config = ExperimentConfig(dataset=dataset, source=SourceConfig(kind="features", features=features))
+    train = load_benchmark(dataset).train
+    part = training_part(dataset, train)
+    prototypes = class_means_of_features(
+        load_features(config),
+        train,
+        origin=f"features {features} of {part.name}",
+        max_exemplars=max_exemplars,
+        seed=seed,
+        lineage=Lineage(parts=(part,)),
+    )
     prototypes.save(out)
     return prototypes

@@ -5,10 +5,15 @@ import os
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import av
 import pytest
+import torch
+
+from sgear.cli.anticipate import run_anticipate
+from sgear.errors import ConfigError
 
 TINY = [
     "model.width=32",
@@ -122,6 +127,64 @@ def test_a_film_that_cannot_be_read_is_named_and_nothing_is_written(trained: Pat
     assert "film.mp4" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path for path in tmp_path.iterdir() if path != film] == []
+
+
+def _frames_of(film: Path, folder: Path, num: int) -> Path:
+    folder.mkdir()
+    with av.open(str(film)) as container:
+        for number, frame in enumerate(islice(container.decode(video=0), num), start=1):
+            frame.to_image().save(folder / f"frame_{number:010d}.png")
+    return folder
+
+
+def test_a_folder_of_pictures_is_forecast_at_the_rate_of_its_numbering(trained: Path, tmp_path: Path):
+    film = next((trained / "kitchen" / "videos").rglob("*.mp4"))
+    with av.open(str(film)) as container:
+        fps = float(container.streams.video[0].average_rate)
+    folder, out = _frames_of(film, tmp_path / "P01_01", round(4 * fps)), tmp_path / "forecast.mp4"
+    arguments = ("--model", trained / "kitchen-sgear", "--every", "1.0", "--json", "--device", "cpu")
+    refused = run("anticipate", folder, *arguments)
+    assert refused.returncode == 2
+    assert "--frame-fps" in refused.stderr
+    told = sgear("anticipate", folder, *arguments, "--frame-fps", str(fps), "--out", out).splitlines()
+    assert [json.loads(line)["now_s"] for line in told] == [0.0, 1.0, 2.0, 3.0]
+    with av.open(str(out)) as written:
+        assert written.streams.video[0].frames == round(4 * fps)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"device": "tpu"}, "--device must be auto, cpu or cuda"),
+        ({"device": "cuda"}, "torch finds no GPU"),
+        ({"frame_fps": 10.0}, "--frame-fps has no effect"),
+    ],
+)
+def test_options_of_anticipate_that_cannot_be_followed_are_refused(tmp_path: Path, options: dict, part: str):
+    if options == {"device": "cuda"} and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ConfigError, match=part):
+        run_anticipate(tmp_path / "film.mp4", tmp_path, every_s=1.0, top_k=5, as_json=True, out=None, **options)
+
+
+def test_a_film_whose_end_is_missing_is_forecast_with_a_warning(trained: Path, tmp_path: Path):
+    film = next((trained / "kitchen" / "videos").rglob("*.mp4"))
+    path = tmp_path / "film.mkv"
+    with av.open(str(film)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    arguments = ("--model", trained / "kitchen-sgear", "--every", "2.0", "--json")
+    whole = run("anticipate", path, *arguments)
+    assert whole.stderr == ""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    cut = run("anticipate", path, *arguments)
+    assert cut.returncode == 0
+    assert f"warning: {path}: the file is truncated" in cut.stderr
+    lines = cut.stdout.splitlines()
+    assert 0 < len(lines) < len(whole.stdout.splitlines())
 
 
 def test_two_runs_are_reported_side_by_side(trained: Path, tmp_path: Path):

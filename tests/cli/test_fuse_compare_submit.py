@@ -66,7 +66,31 @@ def test_fusing_writes_the_fused_table_and_prints_the_scores(two, tmp_path, caps
     printed = capsys.readouterr().out
     assert "camera" in printed
     assert "2.5" in printed
-    assert "class-mean recall@5" in printed
+    assert "recall@5" in printed
+
+
+@pytest.mark.parametrize("searches", [False, True])
+def test_names_of_models_are_whole_on_a_narrow_screen(tmp_path, capsys, monkeypatch, searches):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["epic100-tsn", "epic100-tsn-obj", "a[b]c-" + "x" * 120]
+    files = [save(tmp_path / f"{name}.safetensors", seed) for seed, name in enumerate(names)]
+    held_out = [save(tmp_path / f"h{seed}.safetensors", seed, prefix="h") for seed in range(3)] if searches else None
+    out = tmp_path / "out" / "fused.safetensors"
+    run_fuse(files, None, "probs", out, search_on=held_out, num_steps=2)
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if not line.startswith("wrote")]
+    assert max(map(len, rows)) <= 80
+    assert "epic100-tsn " in printed
+    assert "epic100-tsn-obj" in printed
+    assert names[2] in "".join(line.split(" ")[1] for line in rows if line.startswith((" a[b]", " x")))
+    assert f"wrote {out}" in printed
+
+
+def test_a_comparison_shows_each_row_on_one_line_of_a_narrow_screen(two, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    run_compare(*two, False, num_resamples=50)
+    rows = [line for line in capsys.readouterr().out.splitlines() if "recall@5 " in line and " .. " in line]
+    assert len(rows) == 3
 
 
 def test_a_run_directory_stands_for_its_predictions(two, run_folder, tmp_path):
@@ -156,6 +180,15 @@ def test_a_comparison_as_json_is_one_object(two, capsys):
     assert (document["first"], document["second"]) == ("camera", "hand")
     assert len(document["scores"]) == 9
     assert document["protocol"] == PROTOCOL
+
+
+def test_protocols_that_differ_are_told_by_what_differs(two, tmp_path):
+    protocol = AnticipationProtocol(tau_a_s=0.5, tau_o_s=10.0, fps=4.0).to_dict()
+    other = save(tmp_path / "o.safetensors", 3, protocol=protocol)
+    with pytest.raises(
+        PredictionError, match=r"different protocols: tau_a_s 1\.0 and 0\.5, fps 1\.0 and 4\.0; train or"
+    ):
+        run_compare(two[0], other, False)
 
 
 def test_what_must_not_be_compared_is_refused(two, tmp_path):
@@ -265,6 +298,7 @@ def test_a_faulty_submission_is_listed_and_not_valid(epic100, tmp_path, capsys):
     [
         ({"dataset": "egtea"}, "there are challenges of epic100, epic55"),
         ({"sls": None}, "--sls needs three levels"),
+        ({"sls": None}, "for example --sls '1 3 3';"),
         ({"sls": (1, 3, 9)}, "--sls needs three levels"),
         ({"split": "train"}, "epic100 has no split train"),
         ({"out": Path("mine.tar")}, "the ending .zip or .json"),

@@ -1,9 +1,11 @@
+import shlex
 from pathlib import Path
 
 import pytest
 import typer
 
 from sgear.cli.import_data import MOST_SHOWN, run_import
+from sgear.config import compose_experiment
 from sgear.datasets.own import load_own
 from sgear.errors import ConfigError
 
@@ -26,7 +28,7 @@ def test_an_import_prints_splits_and_classes_and_writes_the_folder(csv, tmp_path
     assert "train" in printed
     assert "2 action classes" in printed
     assert "Splits: by video, seed 0" in printed
-    assert f"dataset.name=csv dataset.root={tmp_path / 'out'}" in printed
+    assert f"sgear train experiment=own/avt dataset.root={tmp_path / 'out'}\n" in printed
     assert len(load_own(tmp_path / "out").train) == 2
 
 
@@ -39,6 +41,16 @@ def test_a_wrong_row_exits_with_2_and_writes_nothing(csv, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "error line 6, stop '6': is not after the start 7." in printed
     assert "2 errors in" in printed
+
+
+def test_the_command_that_trains_is_quoted_for_odd_folders_and_never_cut(csv, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    out = tmp_path / "my [own] films"
+    run_import(csv, out)
+    command = capsys.readouterr().out.splitlines()[-1].partition("Train with: ")[2]
+    words = shlex.split(command)
+    assert words[:3] == ["sgear", "train", "experiment=own/avt"]
+    assert compose_experiment(words[2:]).dataset.root == str(out)
 
 
 def test_warnings_show_names_with_brackets_as_they_are(csv, tmp_path, capsys):

@@ -1,3 +1,4 @@
+import io
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -5,10 +6,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
+from sgear.cli.film_progress import clock_text, film_progress
 from sgear.cli.main import app
-from sgear.cli.transcode import bytes_text, clock_text
+from sgear.cli.transcode import bytes_text
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError, VideoError
 
@@ -137,6 +141,74 @@ def test_verify_refuses_what_it_could_not_use(films, dataset, tmp_path):
     absent = ("--video-root", tmp_path / "absent")
     assert isinstance(run("verify", "--dataset", "csv", "--root", dataset, *absent).exception, VideoError)
     assert isinstance(run("verify", tmp_path / "absent").exception, VideoError)
+
+
+def _pictures(folder: Path, num: int = 5) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(1, num + 1):
+        Image.fromarray(np.full((24, 32, 3), 8 * number, np.uint8)).save(folder / f"frame_{number:010d}.jpg")
+    return folder
+
+
+def test_verify_without_a_rate_names_the_films_of_pictures_and_checks_the_rest(films):
+    _pictures(films / "P02_01")
+    (films / "P01_02.mp4").rename(films / "P01_02.tar")
+    result = run("verify", films)
+    assert result.exit_code == 1
+    assert f"problem {films}/P02_01: pictures do not say at which rate" in result.output
+    assert "--frame-fps" in result.output
+    assert f"problem {films}/P01_02.tar: " in result.output
+    assert "tar" in result.output.split("P01_02.tar: ")[1].splitlines()[0]
+    assert "0:00:03" in result.output, "the film beside them is checked"
+    told = json.loads(run("verify", films, "--frame-fps", "10", "--json").stdout)
+    assert [Path(film["path"]).name for film in told["films"] if film["problems"]] == ["P01_02.tar"]
+
+
+def test_what_a_folder_scan_passes_over_is_told(films, tmp_path):
+    _pictures(films / "P02_01")
+    for name in ("a.LRV", "b.LRV", "c.txt"):
+        (films / name).touch()
+    copied = run("transcode", films, "--out", tmp_path / "small")
+    assert copied.exit_code == 0, copied.output
+    assert "3 files (.LRV 2, .txt 1) and 1 film made of pictures" in copied.output
+    assert "Every video file except those passed over has its copy" in copied.output
+    checked = run("verify", films, "--frame-fps", "10")
+    assert "3 files (.LRV 2, .txt 1)" in checked.output
+    told = json.loads(run("verify", films, "--frame-fps", "10", "--json").stdout)
+    assert told["passed_over"] == {".LRV": 2, ".txt": 1}
+
+
+def test_a_folder_with_films_of_pictures_alone_is_said_to_hold_no_video_file(tmp_path):
+    result = run("transcode", _pictures(tmp_path / "P01_01"), "--out", tmp_path / "small")
+    assert isinstance(result.exception, VideoError)
+    assert "only 1 film made of pictures" in str(result.exception)
+
+
+def test_without_a_terminal_progress_is_told_in_lines(films, tmp_path):
+    lines = run("transcode", films, "--out", tmp_path / "small").stdout.splitlines()
+    assert lines[0] == "looking at 2 films"
+    assert lines[1].startswith("copying: 0/2 films, 0:00:00 of 0:00:05 of film")
+    assert any(line.startswith("copying: 2/2 films, 0:00:05 of 0:00:05 of film") for line in lines)
+    checked = run("verify", films, "--json")
+    assert "looking at 2 films" in checked.stderr
+    assert "checking: 2/2 films" in checked.stderr
+
+
+def test_lines_of_progress_come_at_the_beginning_now_and_then_and_at_the_end():
+    written = io.StringIO()
+    with film_progress(Console(file=written), "copying", line_every_s=3600.0) as report:
+        for done_s in range(11):
+            report(done_s // 10, 1, float(done_s), 10.0)
+    assert [line.split(",")[0] for line in written.getvalue().splitlines()] == [
+        "copying: 0/1 films",
+        "copying: 1/1 films",
+    ]
+    written = io.StringIO()
+    with film_progress(Console(file=written), "copying", line_every_s=0.0) as report:
+        for done_s in range(4):
+            report(0, 1, float(done_s), 10.0)
+    assert len(written.getvalue().splitlines()) == 4
+    assert "about 0:00:00 left" in written.getvalue()
 
 
 def test_sizes_and_times_are_written_for_people():

@@ -66,7 +66,7 @@ def test_films_are_read_with_room_for_the_widest_crop(kitchen):
     [
         ("scale_jitter=[0.1]", r"scale_jitter must be empty or two margins, got \[0\.1\]"),
         ("scale_jitter=[0.3,0.1]", r"source: scale_jitter must be two ascending margins"),
-        ("crop_margin=1.5", r"source: crop_margin must be in \[0, 1\], got 1\.5"),
+        ("crop_margin=1.5", r"source\.crop_margin=1\.5 is out of range; it takes a number in \[0, 1\]"),
     ],
 )
 def test_a_wrong_margin_is_named(kitchen, setting, complaint):

@@ -22,7 +22,7 @@ from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import encode_taxonomy
 from sgear.training.run import read_json
 
-WIDTHS = {"rgb": 1024, "flow": 1024, "obj": 352, "igm": 2048}
+WIDTHS = {"rgb": 1024, "flow": 1024, "obj": 352, "igm": 2048, "vit": 384}
 FAMILIES = ("epic100", "epic55", "egtea", "salads50", "own", "kitchen")
 STORED_SALADS = ("salads50/spatialcnn", "salads50/accelerometer", "salads50/fused", "salads50/ablation")
 _TRANSFORMER = [

@@ -57,7 +57,7 @@ def test_a_setting_of_the_fusion_is_refused_for_one_modality(dead):
 
 @pytest.mark.parametrize("name", [item.name for item in fields(RulstmConfig)])
 def test_other_models_refuse_the_settings_of_rulstm(name):
-    values = {"modalities": "[8]", "sequence_completion": "true", "attention": "paper"}
+    values = {"modalities": "[8]", "sequence_completion": "true", "attention": "paper", "dropout": "0.5"}
     with pytest.raises(ConfigError, match=rf"model\.rulstm\.{name}=.* has no effect with model\.name=avt"):
         compose_experiment(["experiment=kitchen/avt", f"model.rulstm.{name}={values.get(name, 3)}"])
 

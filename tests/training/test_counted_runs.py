@@ -174,7 +174,7 @@ def test_settings_that_a_counted_baseline_does_not_read_are_refused(overrides, m
 
 
 def test_smoothing_of_nothing_is_refused(root):
-    with pytest.raises(ConfigError, match=r"smoothing must be positive, got 0\.0"):
+    with pytest.raises(ConfigError, match=r"model\.counts\.smoothing=0\.0 is out of range; it takes a number above 0"):
         train(root, "rough", "experiment=kitchen/last_action", "model.counts.smoothing=0")
 
 

@@ -82,9 +82,13 @@ def test_a_run_says_what_it_starts_from_and_what_is_frozen(root: Path):
         say=said.append,
     )
     words = "\n".join(said)
-    assert "initialised decoder: " in words
-    assert "tensors (fusion_gate, prototype_attention, prototype_mix)" in words
-    assert "field_classifiers" in words
+    start = f"initialised from {root / 'first'}: "
+    assert f"{start}loaded " in words
+    assert "prototypes 1, " in words
+    missing, unexpected = (next(text for text in said if text.startswith(start + kind)) for kind in ("miss", "unexp"))
+    for block in ("fusion_gate 1", "prototype_attention ", "prototype_mix "):
+        assert block in missing
+    assert "field_classifiers 4" in unexpected
     assert "prototypes: frozen, " in words
     first, second = (load_model(root / name / "model").model for name in ("first", "second"))
     assert run.name == "second"

@@ -8,11 +8,16 @@ import pytest
 import torch
 
 from sgear.config import compose_experiment
+from sgear.config.build import build_data
+from sgear.config.network import build_network, build_objective
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.errors import ConfigError, RunError
 from sgear.models.pretrained import load_model
 from sgear.pipeline import train_run
+from sgear.training.checkpoints import list_checkpoints
+from sgear.training.loop import fit
 from sgear.training.optim import lr_scale
+from sgear.training.run import RunDirectory
 
 # 60 clips: 3 batches of 16 and one of 12.
 KITCHEN = KitchenConfig(
@@ -39,6 +44,34 @@ def weights(run) -> dict[str, torch.Tensor]:
 
 def train_lines(run) -> list[dict]:
     return [json.loads(line) for line in run.metrics.read_text().splitlines() if '"train"' in line]
+
+
+def test_a_run_that_stops_can_go_on_from_its_last_whole_epoch(root: Path):
+    settings = [f"dataset.root={root / 'kitchen'}", "runtime.device=cpu", "runtime.evaluate_every=1", "optim.epochs=3"]
+    config = compose_experiment(["experiment=smoke/kitchen", *settings])
+    data, run = build_data(config), RunDirectory(root / "stopped")
+    run.path.mkdir()
+    num_evaluated = 0
+
+    def evaluate(*_: object) -> dict[str, float]:
+        nonlocal num_evaluated
+        num_evaluated += 1
+        if num_evaluated == 2:
+            raise KeyboardInterrupt
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            build_network(config, data)[0],
+            build_objective(config, data),
+            data.train,
+            optim=config.optim,
+            runtime=config.runtime,
+            seed=0,
+            run=run,
+            evaluate=evaluate,
+        )
+    assert [path.name for path in list_checkpoints(run.checkpoints)] == ["step-00000004"]
 
 
 def test_averaged_gradients_equal_those_of_one_large_batch_also_at_the_end_of_an_epoch(root: Path):

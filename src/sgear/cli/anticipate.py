@@ -6,15 +6,20 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
+import torch
 from rich.table import Table
+from rich.text import Text
 
-from sgear.errors import SgearError
+from sgear.cli.screen import open_screen, say
+from sgear.errors import ConfigError, SgearError
 from sgear.models.pretrained import load_model
 from sgear.streaming.anticipate import anticipate_video
 from sgear.streaming.forecast import Forecast
 from sgear.training.run import RunDirectory
+from sgear.video.corpus import needs_rate
+from sgear.video.opening import open_film
 from sgear.video.overlay import write_overlay
+from sgear.video.wholeness import missing_end
 
 
 def _table(video: Path, forecasts: list[Forecast], top_k: int) -> Table:
@@ -23,24 +28,74 @@ def _table(video: Path, forecasts: list[Forecast], top_k: int) -> Table:
     for rank in range(1, min(top_k, len(forecasts[0].top)) + 1):
         table.add_column(f"{rank}")
     for forecast in forecasts:
-        cells = (f"{name} [dim]{100 * probability:.0f}%[/dim]" for name, probability in forecast.top)
+        cells = (Text.assemble(name, (f" {100 * probability:.0f}%", "dim")) for name, probability in forecast.top)
         table.add_row(f"{forecast.now_s:.1f}", *cells)
     return table
 
 
-def run_anticipate(video: Path, model: Path, *, every_s: float, top_k: int, as_json: bool, out: Path | None) -> None:
-    """Forecast all through a film, print it, and draw it where `out` is given."""
+def run_anticipate(
+    video: Path,
+    model: Path,
+    *,
+    every_s: float,
+    top_k: int,
+    as_json: bool,
+    out: Path | None,
+    device: str = "auto",
+    frame_fps: float | None = None,
+) -> None:
+    """Forecast all through a film, print it, and draw it where `out` is given.
+
+    Args:
+        video: Film of any kind.
+        model: Run directory.
+        every_s: Seconds between two forecasts.
+        top_k: Number of actions in a forecast.
+        as_json: Print JSON lines.
+        out: Film to write.
+        device: `auto`, `cpu` or `cuda`.
+        frame_fps: Rate at which pictures were numbered, where the film is made of them.
+
+    Raises:
+        SgearError: If an option is wrong or has no effect, or model or film cannot be read.
+    """
     if out is not None and out.suffix.lower() != ".mp4":
         raise SgearError(f"--out {out}: the film is written as mp4; give a name that ends in .mp4")
+    place = _device(device)
+    is_of_pictures = needs_rate(video)
+    if frame_fps is not None and not is_of_pictures:
+        raise ConfigError(f"--frame-fps has no effect: {video} is no folder and no tar file of pictures")
     trained = load_model(RunDirectory(model).require().model)
+    if not is_of_pictures:
+        _warn_of_missing_end(video)
     forecasts = []
-    for forecast in anticipate_video(trained, video, every_s=every_s, top_k=top_k):
+    told = anticipate_video(trained, video, every_s=every_s, top_k=top_k, device=place, frame_fps=frame_fps)
+    for forecast in told:
         forecasts.append(forecast)
         if as_json:
             sys.stdout.write(json.dumps({"video": video.name, **forecast.to_dict()}) + "\n")
             sys.stdout.flush()
     if not as_json:
-        Console().print(_table(video, forecasts, top_k))
+        open_screen().print(_table(video, forecasts, top_k))
     if out is not None:
-        write_overlay(video, out, forecasts, top_k=top_k)
-        Console(stderr=True).print(f"wrote {out}", highlight=False)
+        write_overlay(video, out, forecasts, top_k=top_k, frame_fps=frame_fps)
+        say(f"wrote {out}", screen=open_screen(stderr=True))
+
+
+def _device(name: str) -> str:
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device must be auto, cpu or cuda, got {name!r}")
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise ConfigError("--device cuda, but torch finds no GPU; use --device cpu, or see what 'sgear doctor' says")
+    return name if name != "auto" else "cuda" if has_gpu else "cpu"
+
+
+def _warn_of_missing_end(video: Path) -> None:
+    """Say on standard error that a film is shorter than it should be: so is what is forecast of it."""
+    with open_film(video) as film:
+        end_s, period_s = film.end_s, 1 / film.fps
+    missing = missing_end(video, num_frames=None, end_s=end_s, period_s=period_s)
+    if missing is not None:
+        text = f"warning: {video}: {missing}. The forecasts end at {end_s:.1f} s; 'sgear data verify' checks the film"
+        say(text, style="yellow", screen=open_screen(stderr=True))

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from sgear.cli.pages import require_page
 from sgear.cli.prediction_files import caveats, labels, load_predictions
+from sgear.cli.screen import open_screen, say
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare
@@ -53,6 +54,8 @@ def run_compare(
     """
     if num_resamples < 1:
         raise PredictionError(f"the number of resamples must be at least 1, got {num_resamples}")
+    if out is not None:
+        require_page(out)
     names = labels([first, second])
     one, other = load_predictions(first), load_predictions(second)
     subsets: Subsets = {}
@@ -79,7 +82,7 @@ def run_compare(
         return
     _print(names, one, result, _warnings(names, one, other))
     if out is not None:
-        Console().print(f"wrote {out}", highlight=False, markup=False)
+        say(f"wrote {out}")
 
 
 def _evaluated_of(
@@ -113,34 +116,42 @@ def _warnings(names: list[str], first: Predictions, second: Predictions) -> list
 
 
 def _print(names: list[str], table: Predictions, result: Comparison, warnings: list[str]) -> None:
-    console = Console()
-    console.print(_scores_table(names, len(table), result))
-    console.print(
+    screen = open_screen()
+    screen.print(_scores_table(names, len(table), result))
+    say(
         "percent; recall@5 is the class-mean; 1 - 2: difference with its 95 % bootstrap interval over segments; p: "
         "two-sided, sign test for accuracies, random swaps for the class-mean, not corrected for the number of rows",
         style="dim",
-        highlight=False,
+        screen=screen,
     )
-    changes = Table(title=f"classes whose top-5 hits differ most between {escape(names[0])} and {escape(names[1])}")
-    for heading in ("field", "class"):
-        changes.add_column(heading)
-    for heading in ("segments", escape(names[0]), escape(names[1]), "hits"):
-        changes.add_column(heading, justify="right")
+    changes = _changes_table(names, result)
+    if changes.row_count:
+        screen.print(changes)
+    for warning in warnings:
+        say(f"warning: {warning}", style="yellow", screen=screen)
+
+
+def _changes_table(names: list[str], result: Comparison) -> Table:
+    table = Table(
+        title=f"classes whose top-5 hits differ most between {names[0]} (1) and {names[1]} (2)",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("field", no_wrap=True)
+    table.add_column("class", overflow="fold")
+    for heading in ("segments", "1", "2", "hits"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for field in FIELDS:
         for change in (*result.gains[field][:_NUM_CLASSES_PRINTED], *result.losses[field][:_NUM_CLASSES_PRINTED]):
             recalls = (f"{100 * change.first:.0f}", f"{100 * change.second:.0f}")
-            colour = "green" if change.num_hits > 0 else "red"
-            hits = f"[{colour}]{change.num_hits:+d}[/{colour}]"
-            changes.add_row(field, escape(change.name), str(change.num_samples), *recalls, hits)
-    if changes.row_count:
-        console.print(changes)
-    for warning in warnings:
-        console.print(f"warning: {warning}", style="yellow", highlight=False)
+            hits = Text(f"{change.num_hits:+d}", style="green" if change.num_hits > 0 else "red")
+            table.add_row(field, change.name, str(change.num_samples), *recalls, hits)
+    return table
 
 
 def _scores_table(names: list[str], num_samples: int, result: Comparison) -> Table:
     table = Table(
-        title=f"{escape(names[0])} (1) against {escape(names[1])} (2), {num_samples} segments", box=box.SIMPLE
+        title=f"{names[0]} (1) against {names[1]} (2), {num_samples} segments", box=box.SIMPLE_HEAD, pad_edge=False
     )
     for heading in ("", "score"):
         table.add_column(heading, no_wrap=True)
@@ -150,7 +161,7 @@ def _scores_table(names: list[str], num_samples: int, result: Comparison) -> Tab
     for row in result.scores:
         place = f"{row.subset} {row.field}"
         table.add_row(
-            escape(place if place != before else ""),
+            place if place != before else "",
             _HEADINGS[row.metric],
             f"{100 * row.first:.1f}",
             f"{100 * row.second:.1f}",

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from sgear.cli.screen import open_screen, say
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
@@ -27,7 +28,7 @@ def print_comparison(
         references: Rows beside the runs.
         console: Where to print. Default: standard output.
     """
-    console = Console() if console is None else console
+    console = open_screen() if console is None else console
     rows = score_rows(runs, references)
     columns = used_columns(rows)
     has_shares = any(row.shares for row in rows)
@@ -53,10 +54,10 @@ def print_comparison(
     note = "recall@5 is class-mean; verb, noun, unseen and tail columns are class-mean recall@5 as well"
     if has_shares:
         note += f"; share: of the way in recall@5 from {FREQUENCY_BASELINE} (0%) to {BAYES_CEILING} (100%)"
-    console.print(note, style="dim", highlight=False)
+    say(note, style="dim", screen=console)
     provenances = [run.predictions.provenance for run in runs]
     for warning in caveats_of(runs[-1].predictions.protocol, provenances):
-        console.print(f"warning: {warning}", style="yellow", highlight=False)
+        say(f"warning: {warning}", style="yellow", screen=console)
     for run, title in zip(runs, distinct_titles(runs), strict=True):
         if problem := skipped_text(skipped_of(run.predictions.provenance)):
-            console.print(f"{title}: {problem}", style="bold red", highlight=False, markup=False)
+            say(f"{title}: {problem}", style="bold red", screen=console)

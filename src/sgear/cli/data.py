@@ -54,7 +54,7 @@ def import_csv(
     validation_share: Annotated[
         float | None, typer.Option(help="Share of validation segments where the csv has no column split.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the splits.", min=0)] = 0,
     videos: Annotated[Path | None, typer.Option(help="Folder of the films: check that rows lie within them.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing.")] = False,
 ) -> None:

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from sgear.cli.screen import open_screen, say
 from sgear.datasets.registry import load_dataset
 from sgear.datasets.statistics import SplitStatistics, Statistics, describe
 from sgear.errors import ConfigError
@@ -39,7 +40,7 @@ def run_info(
     Raises:
         SgearError: If a setting is wrong, or the files are not found or are wrong.
     """
-    console = Console() if console is None else console
+    console = open_screen() if console is None else console
     benchmark = load_dataset(name, root, split=split, granularity=granularity)
     try:
         statistics = describe(benchmark, tau_a_s=tau_a_s)
@@ -48,13 +49,12 @@ def run_info(
     files = {"train": benchmark.train.origin, "validation": benchmark.validation.origin}
     files |= {kind: table.origin for kind, table in benchmark.tests.items()}
     if as_json:
-        text = json.dumps({**statistics.to_dict(), "files": files}, indent=2)
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(json.dumps({**statistics.to_dict(), "files": files}, indent=2), screen=console)
         return
     _print_splits(statistics, console)
     _print_classes(statistics, console)
     for kind, origin in files.items():
-        console.print(f"{kind}: {origin}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        say(f"{kind}: {origin}", style="dim", screen=console)
 
 
 def _print_splits(statistics: Statistics, console: Console) -> None:
@@ -112,9 +112,8 @@ def _print_classes(statistics: Statistics, console: Console) -> None:
     for name, values in statistics.num_in_subset.items():
         row(f"validation segments, {name}", values)
     console.print(table)
-    console.print(
+    say(
         f"{statistics.num_untrained_classes:,} action classes of the validation split never occur in training "
         f"({statistics.num_untrained_segments:,} segments); {statistics.num_single_classes:,} have a single segment",
-        markup=False,
-        highlight=False,
+        screen=console,
     )

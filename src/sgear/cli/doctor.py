@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from sgear.cli.screen import open_screen, say
 from sgear.errors import SgearError
 from sgear.torchvision_guard import import_timm
 
 Check = tuple[str, bool, str]
+_NAME_WIDTH = len("language prototypes")
 
 
 def _check_python() -> Check:
@@ -124,11 +125,11 @@ def run_doctor() -> bool:
         _check_language,
         _check_data,
     ]
-    table = Table("check", "", "what was found")
-    is_healthy = True
+    screen, is_healthy = open_screen(), True
     for check in checks:
         name, is_fine, text = check()
         is_healthy &= is_fine
-        table.add_row(name, "[green]ok[/green]" if is_fine else "[red]mend[/red]", text)
-    Console().print(table)
+        # No table: it would break the commands in the text.
+        mark = ("ok  ", "green") if is_fine else ("mend", "red")
+        say(Text.assemble(f"{name:{_NAME_WIDTH}} ", mark, f" {text}"), screen=screen)
     return is_healthy

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
+from rich import box
 from rich.table import Table
 
 from sgear.cli.experiment import print_scores, print_skipped
+from sgear.cli.runs import find_run
+from sgear.cli.screen import open_screen, say
 from sgear.config.build import build_protocol
 from sgear.config.compose import load_run_config
 from sgear.data.unreadable import OnError, checked_on_error
 from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, RunError
 from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict_split
+from sgear.files import require_writable
 from sgear.predictions import Predictions
 from sgear.predictions.skipped import skipped_of
 from sgear.timing import AnticipationProtocol, VJepaProtocol, WindowProtocol, protocol_from_dict
@@ -28,7 +31,10 @@ def evaluate_file(
 
     Raises:
         PredictionError: If the file does not hold each validation segment of the data set exactly once.
+        WriteError: If the scores cannot be written to `out`.
     """
+    if out is not None:
+        require_writable(out)
     benchmark = load_dataset(dataset, root, split=dataset_split, granularity=granularity)
     report = make_report(Predictions.load(file), benchmark)
     if out is not None:
@@ -46,13 +52,15 @@ def evaluate_directory(
     Raises:
         ConfigError: If options contradict each other.
         RunError: If the run holds no trained model.
+        WriteError: If nothing can be written into the run directory.
     """
     if tau_a_s and (split != "validation" or protocol or views):
         raise ConfigError(
             "--tau-a draws the horizon curve of the validation split; leave out --split, --protocol, --views"
         )
     on = checked_on_error(on_error) if on_error else None
-    run = RunDirectory(path)
+    run = find_run(path)
+    require_writable(run.predictions)
     if tau_a_s:
         _print_horizons(evaluate_horizons(path, tau_a_s, on_error=on), run.horizons)
     elif split == "validation" and not protocol and not views:
@@ -84,23 +92,24 @@ def _evaluate_variant(path: Path, split: str, protocol: WindowProtocol | None, o
     marks = [split] if protocol is None else [split, protocol.kind, protocol.views]
     out = RunDirectory(path).split_predictions("-".join(marks))
     predictions.save(out)
-    console = Console()
     if split == "validation":
         print_scores(make_report(predictions, benchmark), source=out)
     elif predictions.is_labelled:
         asked = replace(benchmark, validation=benchmark.train if split == "train" else benchmark.tests[split])
         print_scores(make_report(predictions, asked), source=out)
     elif skipped_of(predictions.provenance):
-        console.print(f"{len(predictions)} segments of {split}, which has no labels", highlight=False)
+        say(f"{len(predictions)} segments of {split}, which has no labels")
         print_skipped(predictions.provenance, source=out)
     else:
-        console.print(f"{len(predictions)} segments of {split}, which has no labels; next: sgear submit {out}")
-    console.print(f"predictions: {out}", highlight=False)
+        say(f"{len(predictions)} segments of {split}, which has no labels; next: sgear submit {out}")
+    say(f"predictions: {out}")
 
 
 def _print_horizons(result: dict, source: Path) -> None:
     table = Table(
-        title=f"{result['benchmark']}: scores by anticipation time (trained at {result['trained_tau_a_s']:g} s)"
+        title=f"{result['benchmark']}: scores by anticipation time (trained at {result['trained_tau_a_s']:g} s)",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
     table.add_column("tau_a", justify="right")
     for name in ("top-1", "top-5", "class-mean recall@5"):
@@ -108,9 +117,9 @@ def _print_horizons(result: dict, source: Path) -> None:
     for tau_a, scores in result["scores"].items():
         numbers = (f"{100 * scores['action'][name]:.1f}" for name in ("top1", "top5", "recall5"))
         table.add_row(f"{tau_a} s", *numbers)
-    console = Console()
-    console.print(table)
-    console.print(f"mean time to action, top 5: {result['time_to_action_s']:.2f} s", highlight=False)
+    screen = open_screen()
+    screen.print(table)
+    say(f"mean time to action, top 5: {result['time_to_action_s']:.2f} s", screen=screen)
     if "caveat" in result:
-        console.print(f"note: {result['caveat']}", highlight=False)
+        say(f"note: {result['caveat']}", screen=screen)
     print_skipped(result, source=source)

@@ -2,51 +2,66 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from omegaconf import OmegaConf
-from rich.console import Console
+from rich import box
 from rich.table import Table
 
+from sgear.cli.screen import open_screen, say
 from sgear.config import compose_experiment, list_experiments
+from sgear.config.recipes import families_text, purpose
+from sgear.config.schema import ExperimentConfig
+from sgear.config.settings import settings_text
 from sgear.errors import ConfigError
 from sgear.importing import import_weights
-from sgear.pipeline import train_run
+from sgear.pipeline import silent, train_run
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.report.scores import percent
 from sgear.taxonomy import FIELDS
+from sgear.training.processes import is_main_process
 from sgear.training.run import read_json
 
 
-def _compose(overrides: list[str]):
+def _compose(overrides: list[str]) -> ExperimentConfig:
     if not any(override.startswith("experiment=") for override in overrides):
-        raise ConfigError(f"name an experiment: experiment=NAME, one of {', '.join(list_experiments())}")
+        raise ConfigError(
+            "name an experiment, e.g. experiment=own/avt; 'sgear train --list' says what each is for:\n"
+            f"{families_text()}"
+        )
     return compose_experiment(overrides)
 
 
+def list_recipes() -> None:
+    """Print every experiment and what it is for."""
+    width = max(map(len, list_experiments()))
+    for name in list_experiments():
+        say(f"{name:{width}}  {purpose(name)}")
+
+
+def print_settings(overrides: list[str]) -> None:
+    """Print every setting, its value in an experiment (without one, its default), and what it means."""
+    say(settings_text(_compose(overrides) if overrides else ExperimentConfig()))
+
+
 def show_experiment(overrides: list[str]) -> None:
-    """Print the resolved settings."""
-    Console().print(OmegaConf.to_yaml(OmegaConf.structured(_compose(overrides))), highlight=False)
+    """Print the resolved settings as YAML, to be read by people and programs."""
+    sys.stdout.write(OmegaConf.to_yaml(OmegaConf.structured(_compose(overrides))))
 
 
 def train_experiment(overrides: list[str]) -> None:
     """Train, evaluate, print the scores."""
-    console = Console()
-    run = train_run(_compose(overrides), lambda text: console.print(text, highlight=False))
-    print_scores(read_json(run.report), source=run.report)
-    console.print(f"run directory: {run.path}; draw it with: sgear report {run.path}", highlight=False)
+    run = train_run(_compose(overrides), say if is_main_process() else silent)
+    if is_main_process():
+        print_scores(read_json(run.report), source=run.report)
+        say(f"run directory: {run.path}; draw it with: sgear report {run.path}")
 
 
 def import_experiment(file: Path, overrides: list[str], class_names: str) -> None:
     """Make a run directory from published weights and print what was loaded."""
-    console = Console(soft_wrap=True)
-    run = import_weights(
-        _compose(overrides),
-        file,
-        class_names=class_names,
-        say=lambda text: console.print(text, highlight=False, markup=False),
-    )
-    console.print(f"run directory: {run.path}; next: sgear evaluate {run.path}", highlight=False, markup=False)
+    run = import_weights(_compose(overrides), file, class_names=class_names, say=say)
+    say(f"run directory: {run.path}; next: sgear evaluate {run.path}")
 
 
 def print_scores(report: dict, *, source: Path | None = None) -> None:
@@ -56,12 +71,12 @@ def print_scores(report: dict, *, source: Path | None = None) -> None:
         report: Content of `report.json`.
         source: File that lists what could not be read, where there is such a list and the file is known.
     """
-    console = Console()
+    screen = open_screen()
     protocol = ", ".join(f"{name} {value}" for name, value in report["protocol"].items())
-    table = Table(title=f"{report['benchmark']} ({protocol})")
-    table.add_column("")
-    for name in ("samples", "classes", "top-1", "top-5", "class-mean recall@5", "class-mean top-1"):
-        table.add_column(name, justify="right")
+    table = Table(title=f"{report['benchmark']} ({protocol})", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for heading in ("samples", "classes", "top-1", "top-5", "class-mean\nrecall@5", "class-mean\ntop-1"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for group, by_field in report["scores"].items():
         for field in reversed(FIELDS):
             if field in by_field:
@@ -70,18 +85,18 @@ def print_scores(report: dict, *, source: Path | None = None) -> None:
                 counts = (f"{values[name]:,}" for name in ("num_samples", "num_classes"))
                 table.add_row(f"{group.replace('_', '-')} {field}", *counts, *numbers)
         table.add_section()
-    console.print(table)
+    screen.print(table)
     if "many_shot" in report["scores"]:
         precisions = (
             f"{field} {percent(values['precision'])}" for field, values in report["scores"]["many_shot"].items()
         )
-        console.print(f"precision over many-shot classes: {', '.join(precisions)}", highlight=False)
+        say(f"precision over many-shot classes: {', '.join(precisions)}", screen=screen)
     if "caveat" in report:
-        console.print(f"note: {report['caveat']}", highlight=False)
-    console.print(
+        say(f"note: {report['caveat']}", screen=screen)
+    say(
         f"evaluated {report['num_evaluated']} of {report['num_asked']} segments asked for, "
         f"{report['num_from_prior']} of them from the class prior",
-        highlight=False,
+        screen=screen,
     )
     print_skipped(report, source=source)
 
@@ -91,8 +106,8 @@ def print_skipped(report: dict, *, source: Path | None) -> None:
     problem = skipped_text(skipped_of(report))
     if problem:
         unread = report.get("num_unreadable", 0)
-        console, prior = Console(), f"; {unread} evaluated ones got the class prior" if unread else ""
-        console.print(f"{problem}{prior}", style="bold red", highlight=False)
+        prior = f"; {unread} evaluated ones got the class prior" if unread else ""
+        say(f"{problem}{prior}", style="bold red")
         if source is not None:
             place = "" if source.suffix == ".json" else "provenance of "
-            console.print(f"which and why: {place}{source}", highlight=False, markup=False)
+            say(f"which and why: {place}{source}")

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sgear.config.schema import DatasetConfig
 
 app = typer.Typer(help="Make, import, inspect and export stored features.", no_args_is_help=True)
 
 _Out = Annotated[Path, typer.Option(help="Folder of the feature store.")]
 _Dtype = Annotated[str, typer.Option(help="Stored numbers: float32, or float16 for half the disk.")]
 _Key = Annotated[str, typer.Option(help="Keys of an LMDB. Default: those of RULSTM and AVT.")]
+_Root = Annotated[str, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")]
 _RULSTM_KEY = "{video}_frame_{number:010d}.jpg"
+
+
+def _chosen(name: str, root: str, *, split: int = 1, video_roots: Sequence[str] = ()) -> DatasetConfig | None:
+    from sgear.config.schema import DatasetConfig
+
+    return DatasetConfig(name=name, root=root, split=split, video_roots=list(video_roots)) if name else None
 
 
 @app.command()
 def extract(
+    encoder: Annotated[str, typer.Option(help="Name of a timm model, or a run directory trained on pixels.")],
+    out: _Out,
     videos: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             help="Films (video files, folders or tar files of pictures), or folders of films.", metavar="VIDEOS..."
         ),
-    ],
-    encoder: Annotated[str, typer.Option(help="Name of a timm model, or a run directory trained on pixels.")],
-    out: _Out,
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help="All films of this data set, found where it keeps them; rates of pictures from it, too.")
+    ] = "",
+    root: _Root = "",
+    video_root: Annotated[
+        list[Path] | None, typer.Option(help="Folder of its films; may be given again. Default: the usual places.")
+    ] = None,
     fps: Annotated[float, typer.Option(help="Rows per second.", min=0.001)] = 4.0,
     views: Annotated[
-        str, typer.Option(help="centre, three-crop or three-crop-flip; the features of several views are averaged.")
+        str,
+        typer.Option(
+            help="left, centre or right, each also with -flip; or three-crop, three-crop-flip: an average over several."
+        ),
     ] = "centre",
     batch_size: Annotated[int, typer.Option(help="Frames that are encoded at once.", min=1)] = 32,
     dtype: _Dtype = "float32",
@@ -36,7 +57,7 @@ def extract(
     ] = "0/1",
     device: Annotated[str, typer.Option(help="Where the encoder runs, e.g. cpu or cuda.")] = "cpu",
     precision: Annotated[str, typer.Option(help="Arithmetic of the encoder: float32 or bf16.")] = "float32",
-    weights: Annotated[Path | None, typer.Option(help="Local checkpoint of a timm ViT.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Local checkpoint of the timm model.")] = None,
     pretrained: Annotated[bool, typer.Option(help="Use timm's published weights.")] = True,
     frame_fps: Annotated[
         float | None,
@@ -49,8 +70,10 @@ def extract(
     """
     from sgear.cli.feature_commands import extract_features
 
+    if not dataset and (root or video_root):
+        raise typer.BadParameter("--root and --video-root belong to --dataset")
     extract_features(
-        videos,
+        videos or [],
         encoder,
         out,
         fps=fps,
@@ -63,6 +86,7 @@ def extract(
         weights=weights,
         pretrained=pretrained,
         frame_fps=frame_fps,
+        dataset=_chosen(dataset, root, video_roots=[str(path) for path in video_root or []]),
     )
 
 
@@ -72,12 +96,16 @@ def import_features(
     out: _Out,
     name: Annotated[str, typer.Option(help="What the features are, e.g. 'RULSTM rgb'. Default: name of SOURCE.")] = "",
     fps: Annotated[
-        float | None, typer.Option(help="Rows per second (arrays), or the rate an LMDB counts frames at (30).")
+        float | None,
+        typer.Option(help="Rows per second (arrays), or the rate an LMDB counts frames at (30).", min=0.001),
     ] = None,
     first_s: Annotated[float, typer.Option(help="Time of the first row in seconds (arrays).", min=0)] = 0.0,
     array: Annotated[str, typer.Option(help="Name of the array (.mat, .npz). Default: features, or A.")] = "",
     orientation: Annotated[str, typer.Option(help="rows [N F], columns [F N], or auto (arrays).")] = "auto",
     key: _Key = _RULSTM_KEY,
+    max_gap: Annotated[
+        float | None, typer.Option(help="Seconds that a row of an LMDB may be old (0.3); the store keeps it.", min=0)
+    ] = None,
     dtype: _Dtype = "float32",
 ) -> None:
     """Copy features of others into a feature store."""
@@ -92,6 +120,7 @@ def import_features(
         array=array,
         orientation=orientation,
         key=key,
+        max_gap_s=max_gap,
         dtype=dtype,
     )
 
@@ -100,25 +129,27 @@ def import_features(
 def inspect(
     path: Annotated[Path, typer.Argument(help="Feature store or LMDB.", metavar="PATH")],
     dataset: Annotated[str, typer.Option(help="Check which segments of this data set can be read.")] = "",
-    root: Annotated[str, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = "",
+    root: _Root = "",
     split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
     tau_a: Annotated[float | None, typer.Option(help="Anticipation time. Default: the usual one.", min=0.001)] = None,
+    tau_o: Annotated[float, typer.Option(help="Observation time before each segment.", min=0.001)] = 10.0,
+    steps_per_s: Annotated[float, typer.Option(help="Steps of that time that are read per second.", min=0.001)] = 1.0,
     key: _Key = _RULSTM_KEY,
     fps: Annotated[float, typer.Option(help="Rate at which an LMDB counts frames.", min=0.001)] = 30.0,
-    max_gap: Annotated[float, typer.Option(help="Seconds by which a frame of an LMDB may be earlier.", min=0)] = 0.3,
+    max_gap: Annotated[float, typer.Option(help="Seconds that a row of an LMDB may be old.", min=0)] = 0.3,
     videos: Annotated[bool, typer.Option("--videos", help="List every video.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every value.")] = False,
     reindex: Annotated[bool, typer.Option("--reindex", help="Make the index of a store anew.")] = False,
 ) -> None:
-    """Say what is in a store or an LMDB, and what is missing. Exit code 1 where segments cannot be read."""
-    from sgear.cli.feature_commands import inspect_features
-    from sgear.config.schema import DatasetConfig
+    """Say what is in a store or an LMDB, and what is missing. Exit code 1 where it is damaged or segments lack rows."""
+    from sgear.cli.feature_inspection import inspect_features
 
-    asked = DatasetConfig(name=dataset, root=root, split=split) if dataset else None
     is_complete = inspect_features(
         path,
-        asked,
+        _chosen(dataset, root, split=split),
         tau_a_s=tau_a,
+        tau_o_s=tau_o,
+        steps_per_s=steps_per_s,
         key=key,
         fps=fps,
         max_gap_s=max_gap,

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from rich.console import Console
-from rich.markup import escape
+from rich import box
 from rich.table import Table
 
 from sgear.cli.prediction_files import caveats, labels, load_predictions, predictions_path
+from sgear.cli.screen import open_screen, say
 from sgear.errors import ConfigError
+from sgear.files import require_writable
 from sgear.predictions import Predictions, score
 from sgear.predictions.fusion import SPACES, Space, check_weights, late_fuse
 from sgear.predictions.search import SearchMetric, WeightSearch, fuse_with_search
@@ -73,7 +74,7 @@ def run_fuse(
         used = {name: fields.get(name, given) for name in FIELDS}
     fused.save(out)
     _print(names, [*tables, fused], used, space, searches)
-    Console().print(f"wrote {out}", highlight=False, markup=False)
+    say(f"wrote {out}")
 
 
 def _check(
@@ -111,6 +112,7 @@ def _check(
     inputs = {predictions_path(path).resolve() for path in [*files, *(search_on or [])]}
     if out.resolve() in inputs:
         raise ConfigError(f"--out {out} is one of the files to fuse; choose another name")
+    require_writable(out)
     return labels(files)
 
 
@@ -121,30 +123,43 @@ def _print(
     space: str,
     searches: dict[Field, WeightSearch],
 ) -> None:
-    console = Console()
+    screen = open_screen()
     is_labelled = tables[-1].is_labelled
-    table = Table(title=f"late fusion of {len(names)} models in {space}, {len(tables[-1])} segments")
-    table.add_column("")
-    for name in FIELDS:
-        table.add_column(f"{name} weight", justify="right")
-    for name in ("top-1", "top-5", "class-mean recall@5") if is_labelled else ():
-        table.add_column(name, justify="right")
+    columns = _weight_columns(used)
+    table = Table(
+        title=f"late fusion of {len(names)} models in {space}, {len(tables[-1])} segments",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("", overflow="fold")
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("top-1", "top-5", "class-mean\nrecall@5") if is_labelled else ():
+        table.add_column(heading, justify="right", no_wrap=True)
     for index, (label, predictions) in enumerate(zip([*names, "fused"], tables, strict=True)):
-        cells = [f"{used[name][index]:g}" if index < len(names) else "" for name in FIELDS]
+        cells = [f"{weights[index]:g}" if index < len(names) else "" for weights in columns.values()]
         style = "bold" if index == len(names) else ""
-        table.add_row(escape(label), *cells, *(_scores(predictions) if is_labelled else ()), style=style)
-    console.print(table)
+        table.add_row(label, *cells, *(_scores(predictions) if is_labelled else ()), style=style)
+    screen.print(table)
     if is_labelled:
-        console.print("scores of the actions over all segments, in percent", style="dim", highlight=False)
+        say("scores of the actions over all segments, in percent", style="dim", screen=screen)
     for name, search in searches.items():
-        console.print(
+        say(
             f"{name} weights: best of {len(search.tried)} on {search.num_segments} held-out segments, "
             f"{search.metric} there {100 * search.score:.1f}",
             style="dim",
-            highlight=False,
+            screen=screen,
         )
     for warning in caveats(tables[-1]):
-        console.print(f"warning: {warning}", style="yellow", highlight=False)
+        say(f"warning: {warning}", style="yellow", screen=screen)
+
+
+def _weight_columns(used: dict[Field, Sequence[float]]) -> dict[str, Sequence[float]]:
+    """Return the weights under their headings: one column where all fields have the same."""
+    first, *others = used.values()
+    if all(list(weights) == list(first) for weights in others):
+        return {"weight": first}
+    return {f"{name}\nweight": weights for name, weights in used.items()}
 
 
 def _scores(predictions: Predictions) -> list[str]:

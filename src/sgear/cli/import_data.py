@@ -6,9 +6,11 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from sgear.cli.screen import open_screen, say
+from sgear.config.unread import as_override
 from sgear.datasets.own import ImportResult, Problem, check_own, import_own
 from sgear.errors import ConfigError
 
@@ -47,43 +49,43 @@ def run_import(
         result = check_own(csv, validation_share=validation_share, seed=seed, videos=videos)
     else:
         result = import_own(csv, out, validation_share=validation_share, seed=seed, videos=videos)
-    console = Console(highlight=False, soft_wrap=True)
-    _print_problems(console, result.problems)
+    screen = open_screen()
+    _print_problems(screen, result.problems)
     if not result.is_accepted:
         num_errors = sum(problem.level == "error" for problem in result.problems)
-        console.print(f"[red]{_count(num_errors, 'error')} in {escape(str(csv))}; nothing was written.[/red]")
+        say(f"{_count(num_errors, 'error')} in {csv}; nothing was written.", style="red", screen=screen)
         raise typer.Exit(2)
-    _print_summary(console, result)
+    _print_summary(screen, result)
     if result.out is not None:
-        written = escape(str(result.out))
-        console.print(f"Written to {written}. Train with dataset.name=csv dataset.root={written}")
+        place = as_override("dataset.root", result.out)
+        say(f"Written to {result.out}. Train with: sgear train experiment=own/avt {place}", screen=screen)
     else:
-        console.print("The file can be imported; nothing was written.")
+        say("The file can be imported; nothing was written.", screen=screen)
     return result
 
 
-def _print_problems(console: Console, problems: tuple[Problem, ...]) -> None:
+def _print_problems(screen: Console, problems: tuple[Problem, ...]) -> None:
     for problem in problems[:MOST_SHOWN]:
-        colour = _COLOURS[problem.level]
-        console.print(f"[{colour}]{problem.level}[/{colour}] {escape(str(problem))}")
+        say(Text.assemble((problem.level, _COLOURS[problem.level]), f" {problem}"), screen=screen)
     hidden = problems[MOST_SHOWN:]
     if hidden:
         counts = [_count(sum(each.level == level for each in hidden), level) for level in _COLOURS]
-        console.print(f"... and {len(hidden)} more: {', '.join(text for text in counts if not text.startswith('0 '))}")
+        shown = ", ".join(text for text in counts if not text.startswith("0 "))
+        say(f"... and {len(hidden)} more: {shown}", screen=screen)
 
 
-def _print_summary(console: Console, result: ImportResult) -> None:
+def _print_summary(screen: Console, result: ImportResult) -> None:
     assert result.taxonomy is not None, "an accepted csv has classes"
     table = Table("split", "segments", "videos", *(["participants"] if result.has_participants else []), "classes")
     for name, counts in result.splits.items():
         people = [counts.participants] if result.has_participants else []
         table.add_row(name, *(f"{count:,}" for count in (counts.segments, counts.videos, *people, counts.classes)))
-    console.print(table)
+    screen.print(table)
     taxonomy = result.taxonomy
     is_labels = taxonomy.verbs == taxonomy.action_names
     parts = "" if is_labels else f" of {_count(len(taxonomy.verbs), 'verb')} and {_count(len(taxonomy.nouns), 'noun')}"
-    console.print(f"{_count(taxonomy.num_actions, 'action class', 'action classes')}{parts}")
-    console.print(f"Splits: {escape(result.split_rule)}")
+    say(f"{_count(taxonomy.num_actions, 'action class', 'action classes')}{parts}", screen=screen)
+    say(f"Splits: {result.split_rule}", screen=screen)
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from sgear.cli import data, features, prototypes
+from sgear.cli.failures import file_message
 from sgear.errors import SgearError
 
 app = typer.Typer(
@@ -36,15 +37,25 @@ def train(
             metavar="KEY=VALUE...",
         ),
     ] = None,
-    show: Annotated[bool, typer.Option("--show", help="Print the resolved settings and stop.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the resolved settings as YAML and stop.")] = False,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Print every setting with its value and meaning and stop.")
+    ] = False,
+    lists: Annotated[bool, typer.Option("--list", help="Print every experiment with its purpose and stop.")] = False,
 ) -> None:
     """Train and evaluate one experiment.
 
     The run directory (runs/NAME) then holds the configuration, the log, the model, the predictions and report.json.
     """
-    from sgear.cli.experiment import show_experiment, train_experiment
+    from sgear.cli.experiment import list_recipes, print_settings, show_experiment, train_experiment
+    from sgear.errors import ConfigError
 
-    (show_experiment if show else train_experiment)(overrides or [])
+    if show + settings + lists > 1:
+        raise ConfigError("--show, --settings and --list print different things; give one of them")
+    if lists:
+        list_recipes()
+    else:
+        (print_settings if settings else show_experiment if show else train_experiment)(overrides or [])
 
 
 @app.command("import-weights")
@@ -185,17 +196,23 @@ def submit(
 
 @app.command()
 def anticipate(
-    video: Annotated[Path, typer.Argument(help="Any film that ffmpeg reads.", metavar="VIDEO")],
+    video: Annotated[
+        Path, typer.Argument(help="Any film that ffmpeg reads, or a folder or tar file of pictures.", metavar="VIDEO")
+    ],
     model: Annotated[Path, typer.Option(help="Run directory of an anticipation model trained on pixels.")],
     every: Annotated[float, typer.Option(help="Seconds between two forecasts.", min=0.01)] = 1.0,
     top: Annotated[int, typer.Option(help="Number of actions in a forecast.", min=1)] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per forecast.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the film with the forecast drawn over it (mp4).")] = None,
+    device: Annotated[str, typer.Option(help="Where the model runs: auto, cpu or cuda.")] = "auto",
+    frame_fps: Annotated[
+        float | None, typer.Option(help="Rate at which pictures were numbered, for a film made of them.", min=0.001)
+    ] = None,
 ) -> None:
     """Say what the camera wearer will do next, all through a film."""
     from sgear.cli.anticipate import run_anticipate
 
-    run_anticipate(video, model, every_s=every, top_k=top, as_json=json, out=out)
+    run_anticipate(video, model, every_s=every, top_k=top, as_json=json, out=out, device=device, frame_fps=frame_fps)
 
 
 @app.command()
@@ -220,7 +237,7 @@ def doctor() -> None:
 @app.command()
 def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for the films, the runs and the report.")] = Path("runs/quickstart"),
-    seed: Annotated[int, typer.Option(help="Seed of the films and of training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the films and of training.", min=0)] = 0,
 ) -> None:
     """Render a kitchen, learn to anticipate in it, and leave a table, a report and a film. About 5 minutes."""
     from sgear.cli.quickstart import run_quickstart
@@ -229,15 +246,24 @@ def quickstart(
 
 
 def main() -> None:
-    """Run the command line; a `SgearError` becomes one line on stderr and exit code 2."""
+    """Run the command line; what a user can cause becomes one message on stderr and exit code 2."""
     # Must stand before torch is loaded. Threads that wait for each other actively lose five times where another
     # process takes one of the cores (docs/decisions/003).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except SgearError as err:
-        typer.secho(f"error: {err}", err=True, fg=typer.colors.RED)
-        sys.exit(2)
+        _refuse(str(err))
+    except OSError as err:
+        message = file_message(err)
+        if message is None:
+            raise
+        _refuse(message)
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

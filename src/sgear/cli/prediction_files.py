@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sgear.cli.runs import find_run
+from sgear.config.recipes import recipe_of_run
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import skipped_of, skipped_text
-from sgear.training.run import RunDirectory
 
 
 def predictions_path(path: Path, split: str = "validation") -> Path:
@@ -22,11 +23,11 @@ def predictions_path(path: Path, split: str = "validation") -> Path:
         PredictionError: If there is no such file.
         RunError: If a folder is not a run directory.
     """
-    if not path.exists():
-        raise PredictionError(f"{path}: no such file or run directory")
-    if not path.is_dir():
+    if path.is_file():
         return path
-    run = RunDirectory(path).require()
+    if not path.exists() and recipe_of_run(path.name) is None:
+        raise PredictionError(f"{path}: no such file or run directory; check the path")
+    run = find_run(path)
     file = run.split_predictions(split)
     if not file.is_file():
         raise PredictionError(

@@ -11,20 +11,24 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from sgear.cli.screen import open_screen, say
 from sgear.errors import ConfigError, PrototypeError
+from sgear.files import require_writable
 from sgear.models.pretrained import load_model
 from sgear.models.prototype_bank import PrototypeBank
 from sgear.prototypes import LanguagePrototypes, VisualPrototypes, cosine_relations
 from sgear.prototypes.files import kind_of_file
 from sgear.prototypes.geometry import nearest_neighbours
 from sgear.prototypes.texts import name_key
+from sgear.report.prototype_facts import PrototypeSet, fact_rows
 from sgear.report.prototype_page import write_prototype_page
-from sgear.report.prototype_views import PrototypeSet, fact_rows
 from sgear.taxonomy import Taxonomy
 from sgear.training.run import RunDirectory
 
 _NUM_PAIRS = 5
 _SUFFIXES = (".html", ".htm", ".png")
+_SLOW = 500
+"""From so many actions on, drawing takes a while."""
 
 
 def load_set(path: Path, taxonomy: Taxonomy | None = None) -> tuple[PrototypeSet, Taxonomy]:
@@ -42,7 +46,13 @@ def load_set(path: Path, taxonomy: Taxonomy | None = None) -> tuple[PrototypeSet
         source = f"{language.encoder} ({language.revision})"
         return PrototypeSet(title="language", source=source, vectors=language.vectors), language.taxonomy
     visual = VisualPrototypes.load(path, taxonomy)
-    shown = PrototypeSet(title="visual", source=visual.run, vectors=visual.vectors, num_filled=visual.num_filled)
+    shown = PrototypeSet(
+        title="visual",
+        source=visual.run,
+        vectors=visual.vectors,
+        num_filled=visual.num_filled,
+        learnt_from=str(visual.lineage),
+    )
     return shown, visual.taxonomy
 
 
@@ -58,13 +68,14 @@ def learned_set(path: Path, taxonomy: Taxonomy) -> PrototypeSet:
     bank = getattr(trained.model, "bank", None)
     if not isinstance(bank, PrototypeBank):
         raise PrototypeError(f"{path}: a model of the kind {trained.config.name!r} has no prototypes to compare with")
-    if trained.taxonomy.digest != taxonomy.digest:
+    if trained.taxonomy.action_names != taxonomy.action_names:
         raise PrototypeError(
             f"{path}: trained on {trained.taxonomy.num_actions} actions (digest {trained.taxonomy.digest}), but the "
-            f"prototypes are of {taxonomy.num_actions} actions (digest {taxonomy.digest}); compare sets of one "
-            "vocabulary"
+            f"prototypes are of {taxonomy.num_actions} actions (digest {taxonomy.digest}); compare sets of the same "
+            "actions in the same order"
         )
-    return PrototypeSet(title="learned", source=run.name, vectors=bank.visual.detach().float().cpu().clone())
+    vectors = bank.visual.detach().float().cpu().clone()
+    return PrototypeSet(title="learned", source=run.name, vectors=vectors, learnt_from=str(trained.lineage))
 
 
 def inspect_prototypes(
@@ -89,9 +100,12 @@ def inspect_prototypes(
     Raises:
         PrototypeError: If the files do not belong together, or no action has that name.
         ConfigError: If `out` has another ending.
+        WriteError: If `out` cannot be written.
     """
-    if out is not None and out.suffix.lower() not in _SUFFIXES:
-        raise ConfigError(f"--out {out}: a page ends in .html and a picture in .png")
+    if out is not None:
+        if out.suffix.lower() not in _SUFFIXES:
+            raise ConfigError(f"--out {out}: a page ends in .html and a picture in .png")
+        require_writable(out)
     first, vocabulary = load_set(file, taxonomy)
     sets = [first]
     if against is not None:
@@ -106,7 +120,7 @@ def inspect_prototypes(
             replace(each, title=f"{each.title} {path.stem}") for each, path in zip(sets, (file, against), strict=True)
         ]
     action = _find_action(name, vocabulary) if name else None
-    console = Console()
+    console = open_screen()
     _print_facts(console, sets, vocabulary)
     for each in sets:
         if action is None:
@@ -114,9 +128,11 @@ def inspect_prototypes(
         else:
             _print_neighbours(console, each, vocabulary, action)
     if out is not None:
+        if vocabulary.num_actions >= _SLOW:
+            say(f"drawing {vocabulary.num_actions:,} actions; this takes about a minute per thousand and set")
         heading = " and ".join(each.title for each in sets)
         write_prototype_page(sets, vocabulary, out, heading=f"{file.stem}: {heading} prototypes")
-        console.print(f"wrote {out}", highlight=False)
+        say(f"wrote {out}")
 
 
 def _find_action(name: str, taxonomy: Taxonomy) -> int:
@@ -130,7 +146,10 @@ def _find_action(name: str, taxonomy: Taxonomy) -> int:
 
 
 def _print_facts(console: Console, sets: Sequence[PrototypeSet], taxonomy: Taxonomy) -> None:
-    table = Table("", *(each.title for each in sets), box=None, padding=(0, 2, 0, 0))
+    table = Table("", box=None, padding=(0, 2, 0, 0))
+    for each in sets:
+        # A revision is worth nothing where its end is cut off.
+        table.add_column(each.title, overflow="fold")
     for name, texts in fact_rows(sets, taxonomy):
         table.add_row(name, *texts)
     console.print(table)

@@ -55,16 +55,19 @@ def language(
     ] = None,
 ) -> None:
     """Embed the class names of a data set, once; or import the embeddings of the original release."""
-    from rich.console import Console
+    from dataclasses import replace
 
+    from sgear.cli.screen import say
     from sgear.config.build import load_benchmark
     from sgear.config.schema import DatasetConfig
     from sgear.errors import ConfigError
+    from sgear.files import require_writable
     from sgear.prototypes import OFFLINE_ENCODER, encode_taxonomy
     from sgear.prototypes.class_names import read_class_names
-    from sgear.prototypes.original import import_original_encodings, import_original_similarities
-    from sgear.prototypes.texts import writes_head_first
+    from sgear.prototypes.original import import_original_encodings, import_original_similarities, names_without_action
+    from sgear.prototypes.texts import text_rules
 
+    require_writable(out)
     files = [file for file in (original, similarities) if file is not None]
     if bool(files) != (class_names is not None):
         raise ConfigError("--original or --similarities, and --class-names, go together: the files hold ids, no names")
@@ -73,32 +76,34 @@ def language(
     if compounds != "auto" and compounds not in _COMPOUNDS:
         raise ConfigError(f"--compounds {compounds!r} is unknown; choose auto, {', '.join(_COMPOUNDS)}")
     benchmark = load_benchmark(DatasetConfig(name=dataset, root=root, granularity=granularity))
-    taxonomy = benchmark.taxonomy
-    head_first = _COMPOUNDS.get(compounds, writes_head_first(benchmark.name))
+    taxonomy, rules = benchmark.taxonomy, text_rules(benchmark.name)
+    rules = replace(rules, head_first=_COMPOUNDS.get(compounds, rules.head_first))
+    names = {} if class_names is None else read_class_names(class_names)
     if class_names is None:
         prototypes = encode_taxonomy(
-            taxonomy, encoder=encoder or OFFLINE_ENCODER, revision=revision or None, head_first=head_first
+            taxonomy, encoder=encoder or OFFLINE_ENCODER, revision=revision or None, rules=rules
         )
     elif original is not None:
-        prototypes = import_original_encodings(
-            original, read_class_names(class_names), taxonomy, similarities=similarities, head_first=head_first
-        )
+        prototypes = import_original_encodings(original, names, taxonomy, similarities=similarities, rules=rules)
     else:
-        prototypes = import_original_similarities(
-            files[0], read_class_names(class_names), taxonomy, head_first=head_first
-        )
+        prototypes = import_original_similarities(files[0], names, taxonomy, rules=rules)
     prototypes.save(out)
     shape = " x ".join(str(size) for size in prototypes.vectors.shape)
-    console = Console()
-    console.print(
-        f"wrote {out}: {shape} language prototypes by {prototypes.encoder} ({prototypes.revision})", highlight=False
-    )
+    say(f"wrote {out}: {shape} language prototypes by {prototypes.encoder} ({prototypes.revision})")
     if prototypes.num_shared_texts:
-        console.print(
+        say(
             f"{prototypes.num_shared_texts} actions share their text with another one, so language cannot tell them "
-            "apart",
-            highlight=False,
+            "apart"
         )
+    _say_left_out(names_without_action(names, taxonomy), dataset)
+
+
+def _say_left_out(names: list[str], of: str) -> None:
+    from sgear.cli.screen import say
+
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        say(f"left out {len(names)} names of the list that are no action of {of}: {', '.join(names[:5])}{more}")
 
 
 @app.command()
@@ -116,39 +121,51 @@ def visual(
     ] = "",
     dataset: Annotated[str, typer.Option(help="Data set of --features, e.g. salads50-tcn.")] = "",
     root: _Root = "",
-    split: Annotated[int, typer.Option(help="Number of the official split of --dataset.", min=1)] = 1,
+    split: Annotated[
+        int | None, typer.Option(help="Number of the official split of --dataset. Default: 1.", min=1)
+    ] = None,
+    granularity: Annotated[
+        str | None, typer.Option(help="Level of the labels of --dataset (salads50). Default: mid.")
+    ] = None,
+    num_folds: Annotated[
+        int | None, typer.Option(help="Number of folds of the training participants of --dataset.", min=2)
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="Fold that is held out, from 0; needs --num-folds.", min=0)] = None,
 ) -> None:
     """Average the features of the training clips of each action."""
-    from rich.console import Console
-
-    from sgear.config.build import load_benchmark, load_features
-    from sgear.config.schema import DatasetConfig, ExperimentConfig, SourceConfig
+    from sgear.cli.screen import say
+    from sgear.config.schema import DatasetConfig
     from sgear.errors import ConfigError
-    from sgear.pipeline import visual_prototypes
-    from sgear.prototypes import class_means_of_features
+    from sgear.pipeline import visual_prototypes, visual_prototypes_of_features
 
     if (run is None) == (not features) or bool(features) != bool(dataset):
         raise ConfigError("give either RUN, a recognition run, or --features together with --dataset")
+    given = {"--split": split, "--granularity": granularity, "--num-folds": num_folds, "--fold": fold}
+    unread = [name for name, value in {"--root": root or None, **given}.items() if value is not None]
+    if run is not None and unread:
+        raise ConfigError(
+            f"{' and '.join(unread)} would have no effect beside RUN: its data set, split and fold are those it was "
+            "trained with; leave them out"
+        )
+    if fold is not None and num_folds is None:
+        raise ConfigError(f"--fold {fold} would have no effect without --num-folds; give both")
+    limit = max_exemplars or None
     if run is not None:
-        prototypes = visual_prototypes(run, out, max_exemplars=max_exemplars or None, seed=seed)
+        prototypes = visual_prototypes(run, out, max_exemplars=limit, seed=seed)
     else:
-        config = ExperimentConfig(
-            dataset=DatasetConfig(name=dataset, root=root, split=split),
-            source=SourceConfig(kind="features", features=features),
+        asked = DatasetConfig(
+            name=dataset,
+            root=root,
+            split=split or 1,
+            granularity=granularity or "mid",
+            num_folds=num_folds or 0,
+            fold=fold or 0,
         )
-        prototypes = class_means_of_features(
-            load_features(config),
-            load_benchmark(config.dataset).train,
-            origin=f"features {features} of {dataset}, split {split}",
-            max_exemplars=max_exemplars or None,
-            seed=seed,
-        )
-        prototypes.save(out)
+        prototypes = visual_prototypes_of_features(asked, features, out, max_exemplars=limit, seed=seed)
     counts = prototypes.num_exemplars
-    Console().print(
+    say(
         f"wrote {out}: {len(counts)} visual prototypes of {int(counts.sum())} clips, {prototypes.num_filled} of them "
-        "made from siblings",
-        highlight=False,
+        "made from siblings"
     )
 
 
@@ -159,7 +176,9 @@ def inspect(
     run: Annotated[Path | None, typer.Option(help="Compare with the prototypes that this run has learned.")] = None,
     dataset: Annotated[str, typer.Option(help="Check that the file belongs to this data set.")] = "",
     root: _Root = "",
-    granularity: _Granularity = "mid",
+    granularity: Annotated[
+        str | None, typer.Option(help="Level of the labels of --dataset (salads50). Default: mid.")
+    ] = None,
     name: Annotated[str, typer.Option("--class", help="Print the nearest neighbours of one action.")] = "",
     out: Annotated[Path | None, typer.Option(help="Write a page (.html) or a picture (.png).")] = None,
 ) -> None:
@@ -171,11 +190,12 @@ def inspect(
 
     if against is not None and run is not None:
         raise ConfigError("--against and --run both name what to compare with; give one of them")
-    if root and not dataset:
-        raise ConfigError("--root is the folder of --dataset; give both")
+    if (root or granularity is not None) and not dataset:
+        raise ConfigError("--root and --granularity say which --dataset is meant; give it, too")
     taxonomy = None
     if dataset:
-        taxonomy = load_benchmark(DatasetConfig(name=dataset, root=root, granularity=granularity)).taxonomy
+        asked = DatasetConfig(name=dataset, root=root, granularity=granularity or "mid")
+        taxonomy = load_benchmark(asked).taxonomy
     inspect_prototypes(file, against=against, run=run, taxonomy=taxonomy, name=name, out=out)
 
 
@@ -190,20 +210,20 @@ def export(
     ] = None,
 ) -> None:
     """Write language prototypes in the layout of the original release."""
-    from rich.console import Console
-
+    from sgear.cli.screen import say
     from sgear.errors import ConfigError
+    from sgear.files import require_writable
     from sgear.prototypes import LanguagePrototypes
     from sgear.prototypes.class_names import read_class_names
-    from sgear.prototypes.original import export_original
+    from sgear.prototypes.original import export_original, names_without_action
 
-    if encodings is None and similarities is None:
+    outputs = [path for path in (encodings, similarities) if path is not None]
+    if not outputs:
         raise ConfigError("say what to write: --encodings FILE, --similarities FILE, or both")
-    num_classes = export_original(
-        LanguagePrototypes.load(file),
-        encodings=encodings,
-        similarities=similarities,
-        class_names=None if class_names is None else read_class_names(class_names),
-    )
-    written = " and ".join(str(path) for path in (encodings, similarities) if path is not None)
-    Console().print(f"wrote {written}: {num_classes} classes", highlight=False)
+    for path in outputs:
+        require_writable(path)
+    prototypes = LanguagePrototypes.load(file)
+    names = None if class_names is None else read_class_names(class_names)
+    num_classes = export_original(prototypes, encodings=encodings, similarities=similarities, class_names=names)
+    say(f"wrote {' and '.join(map(str, outputs))}: {num_classes} classes")
+    _say_left_out(names_without_action(names or {}, prototypes.taxonomy), str(file))

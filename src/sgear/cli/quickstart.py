@@ -5,17 +5,18 @@ Every step is kept: a quickstart that was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
-
-from rich.console import Console
 
 from sgear.cli.kitchen import render_kitchen
 from sgear.cli.progress import progress_bar
 from sgear.cli.report import collect_film, run_report
+from sgear.cli.screen import open_screen, say
 from sgear.config import compose_experiment
 from sgear.config.build import load_benchmark
 from sgear.config.schema import DatasetConfig
+from sgear.config.unread import hydra_override
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.kitchen import KitchenConfig, film_path, make_world
 from sgear.models.pretrained import load_model
@@ -33,22 +34,25 @@ class _Steps:
     """Says what is done, with the command that does it, and how long it took."""
 
     def __init__(self) -> None:
-        self.console = Console()
+        self._screen = open_screen()
         self._start_s = time.monotonic()
 
-    def begin(self, text: str, command: str) -> None:
-        """Announce a step."""
+    def begin(self, text: str, *command: object) -> None:
+        """Announce a step, with the words of its command."""
         minutes, seconds = divmod(int(time.monotonic() - self._start_s), 60)
-        self.console.print(f"\n[bold][{minutes}:{seconds:02d}] {text}[/bold]\n  [dim]{command}[/dim]", highlight=False)
+        say(f"\n[{minutes}:{seconds:02d}] {text}", style="bold", screen=self._screen)
+        if command:
+            say(f"  {shlex.join(['sgear', *map(str, command)])}", style="dim", screen=self._screen)
 
     def say(self, text: str) -> None:
         """Print a line of a step."""
-        self.console.print(f"  {text}", highlight=False)
+        say(f"  {text}", screen=self._screen)
 
 
 def _train(steps: _Steps, experiment: str, out: Path, seed: int, text: str) -> Path:
-    overrides = [f"experiment={experiment}", f"output_root={out}", f"dataset.root={out / 'kitchen'}", f"seed={seed}"]
-    steps.begin(text, f"sgear train {' '.join(overrides)}")
+    settings = {"experiment": experiment, "output_root": out, "dataset.root": out / "kitchen", "seed": seed}
+    overrides = [hydra_override(key, value) for key, value in settings.items()]
+    steps.begin(text, "train", *overrides)
     config = compose_experiment(overrides)
     run = RunDirectory(out / config.name)
     if run.report.is_file():
@@ -67,7 +71,7 @@ def _draw_film(steps: _Steps, root: Path, benchmark: Benchmark, run: Path, out: 
     video = film_path(root, make_world(KitchenConfig(seed=seed)).film(video_id))
     steps.begin(
         "Forecast through a film of somebody never seen in training",
-        f"sgear anticipate {video} --model {run} --every {FORECAST_EVERY_S} --out {out}",
+        *("anticipate", video, "--model", run, "--every", FORECAST_EVERY_S, "--out", out),
     )
     trained = load_model(RunDirectory(run).model)
     film = collect_film(benchmark, video_id, anticipate_video(trained, video, every_s=FORECAST_EVERY_S))
@@ -80,25 +84,26 @@ def run_quickstart(out: Path, seed: int) -> None:
     """Render, train, evaluate, report, and draw the forecast over a film."""
     steps = _Steps()
     root = out / "kitchen"
-    steps.begin("Render a kitchen: films whose law is known", f"sgear data kitchen {root} --seed {seed}")
+    steps.begin("Render a kitchen: films whose law is known", "data", "kitchen", root, "--seed", seed)
     render_kitchen(root, KitchenConfig(seed=seed))
     benchmark = load_benchmark(DatasetConfig(name="kitchen", root=str(root)))
 
     language = out / "kitchen-language.safetensors"
     steps.begin(
         "Embed the class names: language prototypes",
-        f"sgear prototypes language --dataset kitchen --root {root} --out {language}",
+        *("prototypes", "language", "--dataset", "kitchen", "--root", root, "--out", language),
     )
     encode_taxonomy(benchmark.taxonomy).save(language)
     recognition = _train(steps, "kitchen/recognition", out, seed, "Learn to recognise actions from pixels (stage 1)")
     visual = out / "kitchen-visual.safetensors"
-    steps.begin("Average what was learnt: visual prototypes", f"sgear prototypes visual {recognition} --out {visual}")
+    steps.begin("Average what was learnt: visual prototypes", "prototypes", "visual", recognition, "--out", visual)
     visual_prototypes(recognition, visual)
     avt = _train(steps, "kitchen/avt", out, seed, "Learn to anticipate: AVT, the baseline")
     sgear = _train(steps, "kitchen/sgear", out, seed, "Learn to anticipate: S-GEAR (stage 2)")
 
     film_out, report = out / "forecast.mp4", out / "report.html"
     film = _draw_film(steps, root, benchmark, sgear, film_out, seed)
-    steps.begin("Report", f"sgear report {avt} {sgear} --out {report}")
+    steps.begin("Report", "report", avt, sgear, "--out", report)
     run_report([avt, sgear], report, film=film)
-    steps.begin("Done", f"open {report} and {film_out}")
+    steps.begin("Done")
+    steps.say(f"open {report} and {film_out}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from sgear.cli.comparison import print_comparison
+from sgear.cli.pages import require_page
+from sgear.cli.runs import find_run
+from sgear.cli.screen import say
 from sgear.config.build import load_benchmark
 from sgear.config.compose import load_run_config
 from sgear.datasets.benchmark import Benchmark
@@ -42,17 +43,18 @@ def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None) 
         film: A video with forecasts of the last run. Default: its predictions on one validation video.
 
     Raises:
-        SgearError: If a run is incomplete, or runs must not be compared.
+        SgearError: If a run is incomplete, runs must not be compared, or the page cannot be written there.
     """
     for path in runs:
-        RunDirectory(path).require_evaluated()
+        find_run(path).require_evaluated()
+    target = RunDirectory(runs[-1]).path / "report.html" if out is None else out
+    require_page(target)
     config = load_run_config(RunDirectory(runs[-1]).config)
     benchmark = load_benchmark(config.dataset)
     aligned, benchmark = evaluated_runs(aligned_runs([collect(path, benchmark) for path in runs], benchmark), benchmark)
     references = references_of(benchmark, aligned[-1].predictions, dataset=config.dataset.name)
     if film is None:
         film = film_of_predictions(benchmark, aligned[-1].predictions)
-    target = RunDirectory(runs[-1]).path / "report.html" if out is None else out
     write_report(aligned, references, benchmark, target, film=film)
     print_comparison(aligned, references)
-    Console().print(f"wrote {target}", highlight=False)
+    say(f"wrote {target}")

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from sgear.cli.prediction_files import load_predictions
+from sgear.cli.screen import open_screen, say
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, PredictionError
+from sgear.files import require_writable
 from sgear.predictions import Predictions
 from sgear.predictions.challenge import CHALLENGES, MAX_SLS, SLS_NAMES, Challenge
 from sgear.predictions.submission import write_epic55, write_epic100, write_split
@@ -22,6 +23,7 @@ from sgear.segments import SegmentTable
 from sgear.taxonomy import FIELDS, Field
 
 _NUM_SHOWN = 40
+_STYLES = {"error": "red", "warning": "yellow"}
 
 
 def run_submit(
@@ -50,6 +52,7 @@ def run_submit(
     """
     challenge = _challenge(dataset)
     _check_sls(challenge, sls)
+    require_writable(out if out.suffix else out / f"{challenge.splits[0]}.json")
     benchmark = load_dataset(dataset, root)
     asked = _splits(challenge, benchmark, split)
     if split == "validation" and challenge.name == "epic55" and out.suffix != ".json":
@@ -81,7 +84,7 @@ def run_submit(
         raise PredictionError(f"{out}: {errors[0]}")
     size_mb = sum(file.stat().st_size for file in ([out] if out.is_file() else out.iterdir())) / 1e6
     text = f"wrote {out}: {sum(map(len, tables.values()))} segments, {size_mb:.1f} MB, checked"
-    Console().print(text, highlight=False, markup=False)
+    say(text)
 
 
 def run_check(file: Path, dataset: str, split: str = "test", *, root: Path | None = None) -> bool:
@@ -101,15 +104,14 @@ def run_check(file: Path, dataset: str, split: str = "test", *, root: Path | Non
         raise PredictionError(f"{file}: no such file")
     benchmark = load_dataset(dataset, root)
     problems = _problems(file, challenge, _splits(challenge, benchmark, split), benchmark)
-    console = Console()
+    screen = open_screen()
     for problem in problems[:_NUM_SHOWN]:
-        colour = "red" if problem.level == "error" else "yellow"
-        console.print(f"[{colour}]{problem.level}[/{colour}] {escape(str(problem))}", highlight=False)
+        say(Text.assemble((problem.level, _STYLES[problem.level]), f" {problem}"), screen=screen)
     if len(problems) > _NUM_SHOWN:
-        console.print(f"and {len(problems) - _NUM_SHOWN} more", highlight=False)
+        say(f"and {len(problems) - _NUM_SHOWN} more", screen=screen)
     num_errors = sum(problem.level == "error" for problem in problems)
     if not num_errors:
-        console.print(f"{file}: a valid submission to {dataset}", highlight=False, markup=False)
+        say(f"{file}: a valid submission to {dataset}", screen=screen)
     return not num_errors
 
 
@@ -127,7 +129,7 @@ def _check_sls(challenge: Challenge, sls: Sequence[int] | None) -> None:
     if sls is None or len(sls) != len(SLS_NAMES) or any(not 0 <= level <= MAX_SLS for level in sls):
         raise ConfigError(
             f"--sls needs three levels in 0..{MAX_SLS}: pre-training, training labels, training data, for example "
-            "--sls 1 3 3; docs/submissions.md says what they mean"
+            "--sls '1 3 3'; docs/submissions.md says what they mean"
         )
 
 

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from sgear.cli.transcode import bytes_text, clock_text, default_workers, film_bar
+from sgear.cli.film_progress import clock_text, film_progress
+from sgear.cli.screen import open_screen, say
+from sgear.cli.transcode import bytes_text, default_workers
 from sgear.data.verify import RowCheck, all_splits, annotated_videos, check_rows
 from sgear.datasets.places import film_places
 from sgear.datasets.registry import annotation_folder, load_dataset
 from sgear.datasets.video_info import numbering_rates, read_video_info
 from sgear.errors import ConfigError, VideoError
-from sgear.video.corpus import is_frame_folder, needs_rate, scan_films
+from sgear.video.corpus import PassedOver, counted, is_frame_folder, needs_rate, scan_films
 from sgear.video.verify import FilmCheck, FilmToCheck, verify_films
 
 MOST_SHOWN = 20
@@ -50,6 +52,7 @@ class _Found:
     films: list[FilmToCheck] = field(default_factory=list)
     film_of: dict[str, Path] = field(default_factory=dict)
     doubled: dict[str, list[Path]] = field(default_factory=dict)
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
 
 def run_verify(
@@ -60,7 +63,7 @@ def run_verify(
     frame_fps: float | None,
     workers: int | None,
     as_json: bool,
-    console: Console | None = None,
+    screen: Console | None = None,
 ) -> None:
     """Check films, and the rows of a data set against them.
 
@@ -71,13 +74,13 @@ def run_verify(
         frame_fps: Rate at which films of pictures were numbered.
         workers: Number of processes. Default: one for each core.
         as_json: Print JSON and nothing else.
-        console: Where to print. Default: standard output.
+        screen: Where to print. Default: standard output.
 
     Raises:
         SgearError: If a setting is wrong, or there is nothing to check.
         typer.Exit: With code 1 if a film or a row is wrong.
     """
-    console = Console(highlight=False, soft_wrap=True) if console is None else console
+    screen = open_screen() if screen is None else screen
     if bool(places) == (dataset is not None):
         raise ConfigError("give either folders of films, or a data set with --dataset (its films: --video-root)")
     num_workers = default_workers() if workers is None else workers
@@ -101,12 +104,13 @@ def run_verify(
     is_right = not found.doubled and all(not check.problems for check in checks) and (rows is None or rows.is_right)
     if as_json:
         text = json.dumps(_to_dict(checks, found, rows, is_right=is_right, quick=quick), indent=2)
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(text, screen=screen)
     else:
-        _print_films(console, checks, found, quick=quick)
+        _print_films(screen, checks, found, quick=quick)
         if rows is not None:
-            _print_rows(console, rows)
-        console.print("[green]nothing wrong was found[/green]" if is_right else "[red]something is wrong[/red]")
+            _print_rows(screen, rows)
+        verdict, colour = ("nothing wrong was found", "green") if is_right else ("something is wrong", "red")
+        say(verdict, style=colour, screen=screen)
     if not is_right:
         raise typer.Exit(1)
 
@@ -117,7 +121,8 @@ def _films_in(places: Sequence[Path], frame_fps: float | None) -> _Found:
         if not place.exists():
             raise VideoError(f"{place}: no such film or folder")
         is_tree = place.is_dir() and not is_frame_folder(place)
-        paths = [path for paths in scan_films(place).values() for path in paths] if is_tree else [place]
+        scanned = scan_films(place, passed_over=found.passed_over) if is_tree else {"": [place]}
+        paths = [path for paths in scanned.values() for path in paths]
         if not paths:
             raise VideoError(f"{place}: no films there")
         found.films += [_with_rate(path, frame_fps) for path in paths]
@@ -135,7 +140,7 @@ def _films_of(dataset: DatasetChoice, video_ids: Sequence[str]) -> _Found:
         raise VideoError(f"{dataset.name}: none of {', '.join(map(str, roots))} exists; name folders by --video-root")
     found, asked = _Found(), set(video_ids)
     for root in there:
-        for video_id, paths in scan_films(root).items():
+        for video_id, paths in scan_films(root, passed_over=found.passed_over).items():
             if video_id in found.film_of or video_id in found.doubled:
                 continue
             if len(paths) > 1 and video_id in asked:
@@ -146,20 +151,20 @@ def _films_of(dataset: DatasetChoice, video_ids: Sequence[str]) -> _Found:
 
 
 def _with_rate(path: Path, frame_fps: float | None) -> FilmToCheck:
-    if not needs_rate(path):
-        return FilmToCheck(path)
-    if frame_fps is None:
-        raise ConfigError(f"{path} is made of pictures, which do not say at which rate: give it with --frame-fps")
-    return FilmToCheck(path, frame_fps)
+    return FilmToCheck(path, frame_fps if needs_rate(path) else None)
 
 
 def _check(films: Sequence[FilmToCheck], quick: bool, num_workers: int, as_json: bool) -> list[FilmCheck]:
     # Standard output is for the result alone, so that it can be read by another program.
-    with film_bar(Console(stderr=True, quiet=as_json), "checking") as report:
+    screen = open_screen(stderr=True)
+    screen.quiet = as_json and screen.is_terminal
+    # Each is opened first, for its length.
+    say(f"looking at {counted(len(films), 'film')}", screen=screen)
+    with film_progress(screen, "checking") as report:
         return verify_films(films, quick=quick, num_workers=num_workers, progress=report)
 
 
-def _print_films(console: Console, checks: Sequence[FilmCheck], found: _Found, *, quick: bool) -> None:
+def _print_films(screen: Console, checks: Sequence[FilmCheck], found: _Found, *, quick: bool) -> None:
     wrong = [check for check in checks if check.problems]
     table = Table(show_header=False)
     table.add_row("films", f"{len(checks):,}")
@@ -168,13 +173,15 @@ def _print_films(console: Console, checks: Sequence[FilmCheck], found: _Found, *
     decoded = "first and last second decoded" if quick else "all decoded"
     table.add_row("frames", f"{sum(check.num_frames for check in checks):,} ({decoded})")
     table.add_row("films with problems", f"{len(wrong) + len(found.doubled):,}")
-    console.print(table)
+    if str(found.passed_over):
+        table.add_row("passed over", str(found.passed_over))
+    screen.print(table)
     lines = [f"{check.path}: {problem}" for check in wrong for problem in check.problems]
     lines += [f"video {name}: two films, {paths[0]} and {paths[1]}" for name, paths in found.doubled.items()]
-    _print_list(console, lines)
+    _print_list(screen, lines)
 
 
-def _print_rows(console: Console, rows: RowCheck) -> None:
+def _print_rows(screen: Console, rows: RowCheck) -> None:
     table = Table(show_header=False)
     for split, number in rows.num_rows.items():
         table.add_row(f"rows of {split}", f"{number:,}")
@@ -183,21 +190,21 @@ def _print_rows(console: Console, rows: RowCheck) -> None:
     table.add_row("rows outside their film", f"{len(rows.outside):,}")
     table.add_row("films of another length than stated", f"{len(rows.lengths):,}")
     table.add_row("films without rows", f"{len(rows.without_rows):,}")
-    console.print(table)
-    _print_list(console, [f"video {name}: no film, rows: {number:,}" for name, number in rows.missing.items()])
-    _print_list(console, [f"video {name}: cannot be read, rows: {number:,}" for name, number in rows.unchecked.items()])
-    _print_list(console, [f"video {name}: {text}" for name, text in rows.lengths.items()])
-    _print_list(console, [f"{row.split} row {row.uid}, video {row.video_id}: {row.text}" for row in rows.outside])
+    screen.print(table)
+    _print_list(screen, [f"video {name}: no film, rows: {number:,}" for name, number in rows.missing.items()])
+    _print_list(screen, [f"video {name}: cannot be read, rows: {number:,}" for name, number in rows.unchecked.items()])
+    _print_list(screen, [f"video {name}: {text}" for name, text in rows.lengths.items()])
+    _print_list(screen, [f"{row.split} row {row.uid}, video {row.video_id}: {row.text}" for row in rows.outside])
     if rows.without_rows:
         named, more = ", ".join(rows.without_rows[:8]), len(rows.without_rows) - 8
-        console.print(f"without rows, not checked: {escape(named)}{f' and {more:,} more' if more > 0 else ''}")
+        say(f"without rows, not checked: {named}{f' and {more:,} more' if more > 0 else ''}", screen=screen)
 
 
-def _print_list(console: Console, lines: Sequence[str]) -> None:
+def _print_list(screen: Console, lines: Sequence[str]) -> None:
     for line in lines[:MOST_SHOWN]:
-        console.print(f"[red]problem[/red] {escape(line)}")
+        say(Text.assemble(("problem", "red"), f" {line}"), screen=screen)
     if len(lines) > MOST_SHOWN:
-        console.print(f"... and {len(lines) - MOST_SHOWN:,} more; --json lists all")
+        say(f"... and {len(lines) - MOST_SHOWN:,} more; --json lists all", screen=screen)
 
 
 def _to_dict(
@@ -216,4 +223,5 @@ def _to_dict(
     ]
     doubled = {name: [str(path) for path in paths] for name, paths in found.doubled.items()}
     of_rows = None if rows is None else asdict(rows)
-    return {"is_right": is_right, "quick": quick, "films": films, "doubled": doubled, "rows": of_rows}
+    told = {"is_right": is_right, "quick": quick, "films": films, "doubled": doubled, "rows": of_rows}
+    return {**told, "passed_over": dict(found.passed_over.endings)}

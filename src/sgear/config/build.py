@@ -33,7 +33,7 @@ from sgear.datasets.salads50 import load_salads50
 from sgear.errors import ConfigError
 from sgear.features import FeatureTable, StoredFeatures
 from sgear.features.corruption import ClassConfusion
-from sgear.models.encoders import frame_statistics
+from sgear.models.encoders import frame_size, frame_statistics
 from sgear.models.pretrained import Preprocessing
 from sgear.segments import SegmentTable
 from sgear.timing import RecognitionProtocol, WindowProtocol, protocol_from_dict
@@ -185,15 +185,14 @@ def _feature_source(
 
 def _clip_transform(config: ExperimentConfig) -> ClipTransform:
     source, encoder = config.source, config.model.encoder
-    if min(encoder.image_height, encoder.image_width) < 1:
-        raise ConfigError("model.encoder.image_height and image_width must be set for source.kind=video")
+    height, width = frame_size(encoder)
     mean, std = frame_statistics(encoder.name)
     if len(source.scale_jitter) not in (0, 2):
         raise ConfigError(f"source.scale_jitter must be empty or two margins, got {list(source.scale_jitter)}")
     try:
         return ClipTransform(
-            encoder.image_height,
-            encoder.image_width,
+            height,
+            width,
             mean,
             std,
             crop_margin=source.crop_margin,
@@ -221,10 +220,11 @@ def build_preprocessing(config: ExperimentConfig) -> Preprocessing:
         case "video":
             transform = _clip_transform(config)
             mean, std = frame_statistics(encoder.name)
+            height, width = frame_size(encoder)
             return Preprocessing(
                 kind="video",
-                height=encoder.image_height,
-                width=encoder.image_width,
+                height=height,
+                width=width,
                 mean=mean,
                 std=std,
                 crop_margin=source.crop_margin,

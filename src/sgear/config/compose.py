@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from importlib import resources
 from pathlib import Path
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sgear.config.effects import check_effects
+from sgear.config.recipes import families_text, list_experiments
 from sgear.config.schema import ExperimentConfig
+from sgear.config.unread import as_override
 from sgear.errors import ConfigError, RunError
 
 _CONF = "sgear.config.conf"
@@ -30,18 +31,16 @@ def _schema():
     return node
 
 
-def list_experiments() -> list[str]:
-    """Return the names that `experiment=` accepts."""
-    root = resources.files(_CONF) / "experiment"
-    with resources.as_file(root) as folder:
-        files = [path for path in folder.rglob("*.yaml") if not path.name.startswith("_")]
-        return sorted(str(path.relative_to(folder).with_suffix("")) for path in files)
-
-
 def _all_keys(node: object, prefix: str = "") -> list[str]:
     if not isinstance(node, dict):
         return [prefix]
     return [key for name, value in node.items() for key in _all_keys(value, f"{prefix}.{name}".lstrip("."))]
+
+
+def _unknown_experiment(name: str) -> str:
+    close = difflib.get_close_matches(name, list_experiments(), n=3)
+    hint = f"did you mean {', '.join(close)}? " if close else ""
+    return f"experiment={name!r} does not exist; {hint}choose from\n{families_text()}"
 
 
 def _explain(overrides: list[str], err: Exception) -> ConfigError:
@@ -50,14 +49,22 @@ def _explain(overrides: list[str], err: Exception) -> ConfigError:
         key, _, value = override.lstrip("+~").partition("=")
         if key == "experiment":
             if value not in list_experiments():
-                return ConfigError(f"experiment={value!r} does not exist; choose from {', '.join(list_experiments())}")
+                return ConfigError(_unknown_experiment(value))
         elif key not in known and not any(name.startswith(f"{key}.") for name in known):
             close = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
-            hint = f"did you mean {', '.join(close)}?" if close else "list all keys with 'sgear train --show'"
+            hint = f"did you mean {', '.join(close)}?" if close else "list all keys with 'sgear train --settings'"
             return ConfigError(f"unknown setting {key!r} in {override!r}; {hint}")
     first_line = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
     cause = str(err.__cause__).splitlines()[0] if err.__cause__ is not None else ""
-    return ConfigError(f"the settings {overrides} cannot be read: {first_line} {cause}".strip())
+    return ConfigError(f"the settings {overrides} cannot be read: {first_line} {cause}".strip() + _quotes(err))
+
+
+def _quotes(err: Exception) -> str:
+    """Return how texts are quoted, where an error is about how a setting is written."""
+    if not isinstance(err, OverrideParseException):
+        return ""
+    key, _, value = err.override.partition("=")
+    return f". A text with brackets, commas or other signs stands in quotes: {as_override(key, value)}"
 
 
 def compose_experiment(overrides: list[str]) -> ExperimentConfig:
@@ -75,7 +82,7 @@ def compose_experiment(overrides: list[str]) -> ExperimentConfig:
         raise _explain(overrides, err) from err
     if not isinstance(config, ExperimentConfig):
         raise _explain(overrides, TypeError("the configuration has another schema"))
-    check_effects(config)
+    check_effects(config, typed=[override.lstrip("+~").partition("=")[0] for override in overrides])
     return config
 
 

@@ -5,14 +5,17 @@ Each rule names the keys that a choice leaves without a reader. A key under such
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from sgear.config.counted_rules import check_counted, dead_counted_keys
 from sgear.config.ranges import check_ranges
 from sgear.config.rulstm_rules import check_rulstm, dead_rulstm_keys
-from sgear.config.schema import ExperimentConfig
+from sgear.config.schema import ExperimentConfig, InitConfig
 from sgear.config.sgear_rules import check_sgear, dead_sgear_keys
+from sgear.config.unread import unread_message, with_defaults
 from sgear.data.unreadable import checked_on_error
 from sgear.errors import ConfigError
 from sgear.models.convert import PUBLISHED_MODELS
@@ -43,7 +46,7 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         add("source.kind=features", "source", _VIDEO_ONLY)
         add("source.kind=features", "dataset", ("video_roots",))
         add("source.kind=features", "protocol", ("views",))
-        add("source.kind=features", "model.encoder", _TIMM_ONLY)
+        add("source.kind=features", "model.encoder", ("name", *_TIMM_ONLY))
     elif config.source.kind == "annotations":
         add("source.kind=annotations", "source", (*_VIDEO_ONLY, *_STORED_ONLY))
         add("source.kind=annotations", "dataset", ("video_roots",))
@@ -89,19 +92,34 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def check_effects(config: ExperimentConfig) -> None:
+def _unread_settings(config: ExperimentConfig) -> dict[str, str]:
+    """Return key -> reason for every setting that must be reset; what falls out of use by a reset is one of them."""
+    defaults, unread = ExperimentConfig(), {}
+    values = flatten(defaults)
+    while True:
+        ours = flatten(config)
+        found = {key: reason for key, reason in _dead_keys(config).items() if ours[key] != values[key]}
+        if not found:
+            return unread
+        unread |= found
+        config = with_defaults(config, defaults, found)
+
+
+def check_effects(config: ExperimentConfig, *, typed: Collection[str] = ()) -> None:
     """Raise if a setting is out of its range, or differs from its default although nothing would read it.
 
+    Args:
+        config: The experiment.
+        typed: Dotted keys that the user gave; the others come from a recipe.
+
     Raises:
-        ConfigError: Names the key, its value, and its range or the choice that leaves it without effect.
+        ConfigError: Names the key, its value and its range; or all keys without effect, the choices that leave them
+            without one, and what resets them.
     """
     ours, defaults = flatten(config), flatten(ExperimentConfig())
     check_ranges(ours)
-    for key, reason in _dead_keys(config).items():
-        if ours[key] != defaults[key]:
-            raise ConfigError(
-                f"{key}={ours[key]} has no effect with {reason}; remove it (default {defaults[key]!r}) or change that"
-            )
+    if unread := _unread_settings(config):
+        raise ConfigError(unread_message(unread, ours, defaults, typed=typed))
     checked_on_error(config.source.on_error)
     if config.objective.next and config.source.next_within_s <= config.protocol.tau_a_s:
         raise ConfigError(
@@ -113,7 +131,26 @@ def check_effects(config: ExperimentConfig) -> None:
     check_counted(config)
     if config.init.run and not config.init.blocks:
         raise ConfigError("init.run has no effect without init.blocks; name the blocks to copy, e.g. [encoder]")
+    _check_blocks(config.init)
     _check_weights(config)
+
+
+def _check_blocks(init: InitConfig) -> None:
+    """Raise if a block is named twice, or gets its start values twice."""
+    for key in ("blocks", "freeze"):
+        twice = [block for block, number in Counter(getattr(init, key)).items() if number > 1]
+        if twice:
+            raise ConfigError(f"init.{key} names {', '.join(twice)} more than once; name each block once")
+    others = {
+        "init.visual_prototypes": bool(init.visual_prototypes),
+        "init.language_as_visual": init.language_as_visual,
+    }
+    given = [name for name, is_given in others.items() if is_given]
+    if given and "prototypes" in init.blocks:
+        raise ConfigError(
+            f"init.blocks={list(init.blocks)} takes the prototypes of init.run={init.run}, and {given[0]} would "
+            "overwrite them; leave one of both out"
+        )
 
 
 def _check_weights(config: ExperimentConfig) -> None:

@@ -73,21 +73,22 @@ def open_frames(config: ExperimentConfig, video_ids: Sequence[str], preprocessin
         return frames
     first = next(video_id for video_id in video_ids if video_id in unreadable)
     problem = f"{len(unreadable)} of {len(video_ids)} films cannot be read, first {first!r}: {unreadable[first]}"
-    if checked_on_error(source.on_error) == "stop":
-        raise VideoError(f"{problem.rstrip('.')}. {SKIP_HINT}")
     if len(unreadable) == len(video_ids):
         raise VideoError(problem)
+    if checked_on_error(source.on_error) == "stop":
+        raise VideoError(f"{problem.rstrip('.')}. {SKIP_HINT}")
     return PartialFrames(frames, unreadable)
 
 
 def _find(config: ExperimentConfig, video_ids: Sequence[str]) -> tuple[dict[str, Path], dict[str, str]]:
     """Return the film of each video, and with `on_error=skip` why some have none."""
-    roots, remedy = film_roots(config.dataset), "name other folders in dataset.video_roots"
+    roots = film_roots(config.dataset)
     skips = checked_on_error(config.source.on_error) == "skip"
     films = find_films(
         video_ids,
         roots,
-        remedy=remedy if skips else f"{remedy}, or set source.on_error=skip, which {SKIP_EFFECT}",
+        remedy="name other folders in dataset.video_roots",
+        remedy_for_some="" if skips else f"set source.on_error=skip, which {SKIP_EFFECT}",
         allows_missing=skips,
     )
     searched = ", ".join(str(root) for root in roots if root.is_dir())

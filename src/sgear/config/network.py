@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from sgear.config.build import Data, row_labels
-from sgear.config.initialise import start_from_run
+from sgear.config.initialise import check_frozen_map, start_from_run
+from sgear.config.lineage import require_unseen
 from sgear.config.published import start_from_weights
 from sgear.config.schema import ExperimentConfig
 from sgear.config.stored import readable_videos, require_in_memory
@@ -33,8 +34,13 @@ def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationMod
 
     Returns:
         The model, and one line per thing it was initialised from.
+
+    Raises:
+        ConfigError: If it would start from something that was learnt from held-out videos, or a setting does not fit.
+        SgearError: If something to start from is missing, damaged or does not fit.
     """
     taxonomy = data.benchmark.taxonomy
+    notes = require_unseen(config, data.benchmark)
     torch.manual_seed(config.seed)
     model = build_model(
         config.model,
@@ -43,9 +49,10 @@ def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationMod
         num_nouns=len(taxonomy.nouns),
     )
     # Before the statistics of the features at hand, which no published checkpoint holds.
-    notes = start_from_weights(model, config.init, config.model, taxonomy) if config.init.weights else []
-    if isinstance(model, SGear | Avt) and isinstance(model.encoder, TimmEncoder) and model.encoder.loaded:
-        notes.append(model.encoder.loaded)
+    if config.init.weights:
+        notes += start_from_weights(model, config.init, config.model, taxonomy)
+    if isinstance(model, SGear | Avt) and isinstance(model.encoder, TimmEncoder):
+        notes += model.encoder.loaded
     if data.features is not None and isinstance(model, SGear | Avt) and isinstance(model.encoder, FeatureEncoder):
         on_error = checked_on_error(config.source.on_error)
         video_ids = readable_videos(data.features, data.benchmark.train.video_ids, on_error=on_error)
@@ -67,12 +74,13 @@ def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationMod
         visual = VisualPrototypes.load(path, taxonomy)
         model.bank.set_visual(visual.vectors)
         num_filled = int((visual.num_exemplars == 0).sum())
-        notes.append(f"bank: {len(visual.vectors)} visual prototypes from {path}, {num_filled} made from siblings")
+        notes.append(f"prototypes: {len(visual.vectors)} visual ones from {path}, {num_filled} made from siblings")
     if config.init.language_as_visual and isinstance(model, SGear):
         path = Path(config.init.language_prototypes)
         language = LanguagePrototypes.load(path, taxonomy)
         model.bank.set_visual(fit_width(language.vectors, config.model.width))
-        notes.append(f"bank: language prototypes from {path} in the place of visual ones")
+        notes.append(f"prototypes: language ones from {path} in the place of visual ones")
+    check_frozen_map(model, config.init)
     return model, notes + freeze_blocks(model, config.init.freeze)
 
 

@@ -19,11 +19,14 @@ from sgear.models import AnticipationModel, ModelConfig
 from sgear.models.blocks import CLASS_BLOCKS, block_names, copy_blocks
 from sgear.models.conversion import Conversion
 from sgear.models.convert import build_published, read_published, stored_actions
+from sgear.models.loading import Loading
 from sgear.prototypes.class_names import read_class_names
 from sgear.prototypes.texts import name_key
 from sgear.taxonomy import Taxonomy
 
 SAME_ORDER = "same-order"
+_FILLED = "each has one right value"
+_LEFT_OUT = "nothing that is learned, or not asked for"
 _REMEDY = (
     "give the list with ids that the checkpoint was trained with (AVT and RULSTM: RULSTM's actions.csv of the data "
     f"set; 50 Salads: mapping.txt), or {SAME_ORDER} where its classes are those of the data set in the same order"
@@ -98,16 +101,15 @@ def describe_order(order: Sequence[int], num_stored: int) -> str:
     return text + (f", {num_stored - len(order)} classes of the checkpoint left out" if num_stored > len(order) else "")
 
 
-def describe_conversion(conversion: Conversion) -> list[str]:
-    """Return what was loaded, what the checkpoint lacks, and what of it was not used; one line each."""
-    num_loaded = len(conversion.state) - len(conversion.filled)
-    missing = ", ".join(conversion.filled) or "none"
-    unexpected = ", ".join(conversion.left_out) or "none"
-    return [
-        f"loaded: {num_loaded} tensors, {sum(tensor.numel() for tensor in conversion.state.values()):,} values",
-        f"missing: {missing}" + (" (each has one right value)" if conversion.filled else ""),
-        f"unexpected: {unexpected}" + (" (nothing that is learned, or not asked for)" if conversion.left_out else ""),
-    ]
+def loading_of(conversion: Conversion) -> Loading:
+    """Return a conversion as what it gave to our model."""
+    filled = set(conversion.filled)
+    return Loading(
+        loaded=tuple(name for name in conversion.state if name not in filled),
+        missing=conversion.filled,
+        unexpected=conversion.left_out,
+        notes=(conversion.assumed,) if conversion.assumed else (),
+    )
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,14 @@ class Published:
     """A whole model with published weights.
 
     Args:
+        source: File of the weights.
         model: The model, in evaluation mode.
         conversion: What was loaded, missing and unexpected.
         order: Class of the checkpoint for each of our actions [A].
         num_stored: Number of classes of the checkpoint.
     """
 
+    source: str
     model: AnticipationModel
     conversion: Conversion
     order: tuple[int, ...]
@@ -128,7 +132,8 @@ class Published:
 
     def lines(self) -> list[str]:
         """Return the summary in words, one line per part."""
-        return [*describe_conversion(self.conversion), describe_order(self.order, self.num_stored)]
+        told = loading_of(self.conversion).lines(self.source, missing_as=_FILLED, unexpected_as=_LEFT_OUT)
+        return [*told, describe_order(self.order, self.num_stored)]
 
 
 def published_model(path: Path, config: ModelConfig, taxonomy: Taxonomy, *, class_names: str) -> Published:
@@ -152,7 +157,7 @@ def published_model(path: Path, config: ModelConfig, taxonomy: Taxonomy, *, clas
     except ConfigError as err:
         raise ConfigError(f"{path}: {err}") from err
     _check_fields(path, stored, config, taxonomy)
-    return Published(model, conversion, order, num_stored)
+    return Published(str(path), model, conversion, order, num_stored)
 
 
 def _require_classes(path: Path, stored: Mapping[str, Tensor]) -> int:
@@ -189,7 +194,8 @@ def start_from_weights(
     blocks = init.blocks or block_names(model)
     if any(block in CLASS_BLOCKS for block in blocks):
         published = published_model(path, config, taxonomy, class_names=init.class_names)
-        source, lines = published.model, published.lines()
+        source, conversion = published.model, published.conversion
+        lines = [describe_order(published.order, published.num_stored)]
     else:
         if init.class_names:
             raise ConfigError(
@@ -202,5 +208,12 @@ def start_from_weights(
             source, conversion = build_published(stored, bare, num_actions=_require_classes(path, stored))
         except ConfigError as err:
             raise ConfigError(f"{path}: {err}") from err
-        lines = describe_conversion(conversion)
-    return [*copy_blocks(model, source, blocks).lines(init.weights), *lines]
+        lines = []
+    copied, given = copy_blocks(model, source, blocks), loading_of(conversion)
+    told = Loading(
+        loaded=tuple(name for name in copied.loaded if name in given.loaded),
+        missing=(*(name for name in copied.loaded if name in given.missing), *copied.missing),
+        unexpected=(*given.unexpected, *(name for name in copied.unexpected if name in given.loaded)),
+        notes=given.notes,
+    )
+    return [*told.lines(init.weights, unexpected_as=_LEFT_OUT), *lines]

@@ -76,7 +76,7 @@ def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str, *
     Raises:
         FeatureError: Counts the missing videos and names the first.
     """
-    missing = [video_id for video_id in video_ids if video_id not in table]
+    missing = [video_id for video_id in video_ids if not _is_there(table, video_id, on_error)]
     if on_error == "skip" and len(missing) < len(video_ids):
         return
     if missing and isinstance(table, MultiFeatures):
@@ -88,6 +88,18 @@ def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str, *
             f"{missing[0]!r}; extract or copy them ('sgear features inspect --dataset' lists them all), or remove "
             f"their annotation rows. {SKIP_HINT}"
         )
+
+
+def _is_there(table: StoredFeatures, video_id: str, on_error: OnError) -> bool:
+    try:
+        return video_id in table
+    except FeatureError as err:
+        # An LMDB may be damaged where the video would be; its clips are then found unreadable one by one.
+        if not is_unreadable(err):
+            raise
+        if on_error == "stop":
+            raise FeatureError(f"{err}. {SKIP_HINT}") from err
+        return False
 
 
 def skipped_of_encoders(table: StoredFeatures | None) -> Skipped:

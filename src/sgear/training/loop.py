@@ -40,7 +40,7 @@ from sgear.training.optim import build_optimizer, lr_scale
 from sgear.training.run import RunDirectory
 from sgear.training.skipping import SkippedClips
 from sgear.training.step import TrainStep
-from sgear.training.tracking import Tracker
+from sgear.training.tracking import open_tracker
 
 Evaluate = Callable[[AnticipationModel, Accelerator], dict[str, float]]
 
@@ -172,13 +172,16 @@ def fit(
     if runtime.resume:
         progress = load_newest_checkpoint(accelerator, run.checkpoints)
     skipped = SkippedClips(train.segments.uids, known=progress.skipped)
-    tracker = Tracker(run.metrics, run.path / "tensorboard", first_step=progress.step)
+    tracker = open_tracker(
+        run.metrics, run.path / "tensorboard", first_step=progress.step, writes=accelerator.is_main_process
+    )
     bar = ProgressBar(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         transient=True,
+        disable=not accelerator.is_main_process,
     )
     with closing(tracker), bar:
         task = bar.add_task(run.name, total=total_steps, completed=progress.step)
@@ -219,9 +222,7 @@ def fit(
                     save_checkpoint(accelerator, run.checkpoints, progress)
             progress = Progress(epoch=epoch + 1, batch=0, step=progress.step, skipped=skipped.gathered())
             skipped.require_some_read(what="training clips")
-            is_last = epoch + 1 == optim.epochs
             if evaluate is not None and runtime.evaluate_every and (epoch + 1) % runtime.evaluate_every == 0:
                 tracker.log("validation", progress.step, evaluate(best_known, accelerator))
-            if runtime.checkpoint_every or is_last:
-                save_checkpoint(accelerator, run.checkpoints, progress)
+            save_checkpoint(accelerator, run.checkpoints, progress)
     return FitResult(model=best_known.eval(), accelerator=accelerator, skipped=progress.skipped)

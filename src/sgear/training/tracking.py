@@ -39,3 +39,18 @@ class Tracker:
         """Close both."""
         self._file.close()
         self._board.close()
+
+
+class NoTracker:
+    """Writes nothing: one process of a run keeps its log."""
+
+    def log(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Write nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+def open_tracker(metrics: Path, board: Path, *, first_step: int, writes: bool) -> Tracker | NoTracker:
+    """Return the log of a run, for the process that keeps it; see `Tracker`."""
+    return Tracker(metrics, board, first_step=first_step) if writes else NoTracker()

@@ -1,0 +1,140 @@
+"""What `sgear features inspect` prints: what is in a store or an LMDB, what is missing, and what can be read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.table import Table
+
+from sgear.cli.progress import progress_bar
+from sgear.cli.screen import open_screen, say
+from sgear.config.build import load_benchmark
+from sgear.config.schema import DatasetConfig
+from sgear.errors import ConfigError
+from sgear.features import FeatureStore, LmdbLayout, open_features
+from sgear.features.inspection import Coverage, Summary, VideoSummary, coverage, find_damage, summarise
+from sgear.features.store_index import DESCRIPTION_NAME, StoreDescription, write_index
+from sgear.timing import AnticipationProtocol
+
+_NUM_SHOWN = 10
+_NUM_HOLES_SHOWN = 3
+
+
+def inspect_features(
+    path: Path,
+    dataset: DatasetConfig | None,
+    *,
+    tau_a_s: float | None,
+    tau_o_s: float,
+    steps_per_s: float,
+    key: str,
+    fps: float,
+    max_gap_s: float,
+    lists_videos: bool,
+    verifies: bool,
+    reindexes: bool,
+) -> bool:
+    """Print what is there, and whether a data set can be read from it.
+
+    Returns:
+        Whether nothing is damaged and all segments can be read.
+    """
+    if reindexes:
+        write_index(path, StoreDescription.load(path))
+    try:
+        layout = LmdbLayout(key=key, fps=fps, max_gap_s=max_gap_s)
+    except ValueError as err:
+        raise ConfigError(str(err)) from err
+    table = open_features(path, layout)
+    if isinstance(table, FeatureStore) and layout != LmdbLayout():
+        raise ConfigError(
+            f"--key, --fps and --max-gap have no effect: {path} is a store, which says in {DESCRIPTION_NAME} how it is "
+            "read (max_gap_s)"
+        )
+    summary = summarise(table)
+    damaged = summary.damaged
+    _print_summary(summary, lists_videos=lists_videos)
+    if verifies:
+        with progress_bar("videos verified") as report:
+            damaged = find_damage(table, progress=report)
+    _print_damage(damaged, summary, is_verified=verifies)
+    if dataset is None:
+        return not damaged
+    benchmark = load_benchmark(dataset)
+    tau_a_s = benchmark.usual_tau_a_s if tau_a_s is None else tau_a_s
+    try:
+        protocol = AnticipationProtocol(tau_a_s=tau_a_s, tau_o_s=tau_o_s, fps=steps_per_s)
+    except ValueError as err:
+        raise ConfigError(str(err)) from err
+    splits = {"train": benchmark.train, "validation": benchmark.validation, **benchmark.tests}
+    found = {name: coverage(table, segments, protocol) for name, segments in splits.items()}
+    _print_coverage(benchmark.name, found, protocol)
+    return not damaged and all(each.is_complete for each in found.values())
+
+
+def _print_summary(summary: Summary, *, lists_videos: bool) -> None:
+    rates = sorted(video.rate for video in summary.videos if video.rate)
+    with_holes = [video for video in summary.videos if video.holes]
+    facts = {
+        "kind": summary.kind,
+        "videos": str(len(summary.videos) + len(summary.damaged)),
+        "rows": str(summary.rows),
+        "width": f"{summary.width} ({summary.dtype})",
+        "rows per second": f"{rates[0]:.3g} to {rates[-1]:.3g}" if rates else "one row per video",
+        "videos with holes": str(len(with_holes)),
+        "first": summary.first_key,
+        "last": summary.last_key,
+        **summary.origin,
+    }
+    table = Table(title=str(summary.path), show_header=False)
+    for name, value in facts.items():
+        table.add_row(name, value)
+    open_screen().print(table)
+    shown = with_holes if lists_videos else with_holes[:_NUM_SHOWN]
+    for video in shown:
+        say(_holes_text(video))
+    if len(shown) < len(with_holes):
+        say(f"... and {len(with_holes) - len(shown)} more videos with holes; --videos lists all")
+    if lists_videos:
+        listing = Table("video", "rows", "first (s)", "last (s)", "rows per second", "holes")
+        for video in summary.videos:
+            numbers = (f"{video.first_s:.3f}", f"{video.last_s:.3f}", f"{video.rate:.3g}", str(len(video.holes)))
+            listing.add_row(video.video_id, str(video.rows), *numbers)
+        open_screen().print(listing)
+
+
+def _holes_text(video: VideoSummary) -> str:
+    parts = [f"{begin_s:.3f} to {end_s:.3f} s" for begin_s, end_s in video.holes[:_NUM_HOLES_SHOWN]]
+    more = len(video.holes) - len(parts)
+    missing_s = sum(end_s - begin_s for begin_s, end_s in video.holes)
+    return (
+        f"video {video.video_id}: no rows from {', '.join(parts)}{f' and {more} more times' if more else ''} "
+        f"({missing_s:.1f} s in all)"
+    )
+
+
+def _print_damage(damaged: Mapping[str, str], summary: Summary, *, is_verified: bool) -> None:
+    for message in list(damaged.values())[:_NUM_SHOWN]:
+        say(f"damaged: {message}")
+    if len(damaged) > _NUM_SHOWN:
+        say(f"... and {len(damaged) - _NUM_SHOWN} more: {', '.join(list(damaged)[_NUM_SHOWN:])}")
+    if damaged:
+        say(f"{len(damaged)} videos are damaged")
+    elif is_verified:
+        say(f"all {summary.rows} rows are whole and finite")
+
+
+def _print_coverage(name: str, found: dict[str, Coverage], protocol: AnticipationProtocol) -> None:
+    columns = ("split", "segments", "videos missing", "segments of these", "nothing to see", "not readable")
+    window = f"{protocol.num_steps} steps, {protocol.fps:g} a second"
+    table = Table(*columns, title=f"{name}, tau_a {protocol.tau_a_s:g} s, {window}")
+    for split, each in found.items():
+        counts = (each.num_segments, len(each.missing_videos), each.num_of_missing_videos, each.num_blind)
+        table.add_row(split, *map(str, counts), str(len(each.unreadable)))
+    open_screen().print(table)
+    for split, each in found.items():
+        for text, names in (("videos missing", each.missing_videos), ("segments not readable", each.unreadable)):
+            if names:
+                more = f" and {len(names) - _NUM_SHOWN} more" if len(names) > _NUM_SHOWN else ""
+                say(f"{split}: {text}: {', '.join(names[:_NUM_SHOWN])}{more}")

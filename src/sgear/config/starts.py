@@ -1,0 +1,71 @@
+"""What a run starts from must be there before its data are read, which may take hours for films."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from sgear.config.recipes import command_for, training_command
+from sgear.config.schema import ExperimentConfig
+from sgear.errors import ConfigError
+from sgear.models.encoders import FEATURES
+from sgear.models.hub import require_published_weights
+from sgear.training.run import RunDirectory
+
+
+def check_starts(config: ExperimentConfig) -> None:
+    """Raise if a run, a file or published weights that an experiment starts from are not at hand.
+
+    Raises:
+        ConfigError: Names each setting, what it asks for, and the command that makes it.
+    """
+    problems = [*_missing_runs(config), *_missing_files(config)]
+    if len(problems) == 1:
+        raise ConfigError(problems[0])
+    if problems:
+        raise ConfigError("\n  ".join(["this experiment starts from what is not there yet:", *problems]))
+    encoder = config.model.encoder
+    if config.source.kind == "video" and encoder.name != FEATURES and encoder.pretrained:
+        require_published_weights(encoder.name)
+
+
+def _missing_runs(config: ExperimentConfig) -> Iterator[str]:
+    asked = [("init.run", config.init.run), *(("init.branches", branch) for branch in config.init.branches)]
+    for key, name in asked:
+        run = RunDirectory(Path(name))
+        if name and not run.model.is_dir():
+            what = "holds no trained model" if run.path.is_dir() else "no such run directory"
+            command = training_command(run.path, dataset_root=config.dataset.root)
+            yield f"{key}={name}: {what}; {f'make it with: {command}' if command else 'check the path'}"
+
+
+def _missing_files(config: ExperimentConfig) -> Iterator[str]:
+    init = config.init
+    made_by = {
+        "init.visual_prototypes": (init.visual_prototypes, _visual_command(config)),
+        "init.language_prototypes": (init.language_prototypes, _language_command(config)),
+    }
+    for key, (name, command) in made_by.items():
+        if name and not Path(name).is_file():
+            yield f"{key}={name}: no such file; make it with: {command}"
+    given = {"init.weights": init.weights, "model.encoder.weights": config.model.encoder.weights}
+    for key, name in given.items():
+        if name and not Path(name).is_file():
+            yield f"{key}={name}: no such file; check the path"
+
+
+def _visual_command(config: ExperimentConfig) -> str:
+    run = shlex.quote(config.init.run or "RECOGNITION_RUN")
+    return f"sgear prototypes visual {run} --out {shlex.quote(config.init.visual_prototypes)}"
+
+
+def _language_command(config: ExperimentConfig) -> str:
+    """Return the command of the recipe, which names the encoder, for this place and folder of data."""
+    file, dataset = config.init.language_prototypes, config.dataset
+    command = command_for(Path(file)) or f"sgear prototypes language --dataset {dataset.name} --out FILE"
+    command = re.sub(r"--out \S+", lambda _: f"--out {shlex.quote(file)}", command)
+    if dataset.root:
+        command = re.sub(r" --root \S+", "", command) + f" --root {shlex.quote(dataset.root)}"
+    return command

@@ -1,0 +1,77 @@
+"""The documentation leads nowhere that is not there, and its commands are those of the command line."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from page_commands import commands_under, words_of
+from sgear.cli.main import app
+from sgear.config import compose_experiment
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+# [text](target) and ![text](target "title"), and the definitions [name]: target.
+_LINKS = (re.compile(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)"), re.compile(r"^\[[^\]]+\]:\s*(\S+)", re.MULTILINE))
+_CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+
+
+def links_of(text: str) -> list[str]:
+    """Targets of the links of a page, without those that leave the repository."""
+    plain = _CODE.sub("", text)
+    targets = [target for pattern in _LINKS for target in pattern.findall(plain)]
+    return [target for target in targets if not re.match(r"[a-z][a-z+.-]*:", target)]
+
+
+def anchors_of(text: str) -> set[str]:
+    """Names under which the headings of a page can be linked to."""
+    headings = re.findall(
+        r"^#+ +(.+?) *$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_relative_link_leads_to_a_file_and_a_heading_in_it(page):
+    broken = []
+    for target in links_of(page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        if not path.exists() or (anchor and anchor not in anchors_of(path.read_text(encoding="utf-8"))):
+            broken.append(target)
+    assert broken == []
+
+
+def test_links_are_found_in_all_their_forms():
+    text = (
+        'a [b](c.md), ![d](<e.png> "f") and [g][h], not `[i](j)`.\n\n[h]: k/l.md\n\n```\n[m](n)\n```\n[o](https://p.q)'
+    )
+    assert links_of(text) == ["c.md", "e.png", "k/l.md"]
+    assert anchors_of("# A, `b` and C\n## d-e f\n```\n# g\n```\n") == {"a-b-and-c", "d-e-f"}
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [
+        ("epic-kitchens.md", "With the real data"),
+        ("epic-kitchens.md", "In miniature"),
+        ("features.md", "Make, import, look, export"),
+        ("features.md", "Several modalities"),
+    ],
+)
+def test_the_command_line_takes_the_commands_of_a_page(page, heading):
+    """Names and options exist, and settings compose to an experiment; nothing is run."""
+    variables = {"small": "optim.epochs=1"}
+    commands = [words_of(line, variables) for line in commands_under(REPOSITORY / "docs" / page, heading)]
+    ours = [words for program, *words in commands if program == "sgear"]
+    assert ours
+    for words in ours:
+        command, verbs = typer.main.get_command(app), []
+        while isinstance(command, click.Group):
+            verbs.append(words.pop(0))
+            command = command.commands[verbs[-1]]
+        command.make_context(" ".join(verbs), list(words))
+        if verbs == ["train"]:
+            compose_experiment(words)

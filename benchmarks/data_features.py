@@ -15,7 +15,7 @@ import lmdb
 import numpy as np
 import torch
 from data_films import make_film
-from data_ratios import Ratio, compare, in_turns
+from data_ratios import Ratio, Sizes, compare, in_turns, one_thread
 from numpy.typing import NDArray
 
 from sgear.data import FeatureSource
@@ -29,23 +29,21 @@ from sgear.video.sizes import reading_size
 from sgear.video.transforms import ClipTransform
 
 WIDTH, FPS, STEPS = 1024, 30, 15
-NUM_VIDEOS, NUM_FRAMES = 6, 9000
 BATCH_SIZE = 16
-NUM_WINDOWS, NUM_WINDOWS_FRAME_BY_FRAME = 2000, 100
 Window = tuple[str, NDArray[np.float64]]
 
 
-def make_features(folder: Path) -> tuple[Path, FeatureStore, FeatureStore]:
-    """Write the same random features as LMDB and as stores of both precisions: half an hour of film."""
+def make_features(folder: Path, sizes: Sizes) -> tuple[Path, FeatureStore, FeatureStore]:
+    """Write the same random features as LMDB and as stores of both precisions."""
     rng = np.random.default_rng(0)
     path, stores = folder / "rgb-lmdb", []
     if not path.is_dir():
-        times_s = np.arange(NUM_FRAMES) / FPS
+        times_s = np.arange(sizes.num_rows) / FPS
         videos = (
-            (f"P01_{number:02d}", times_s, rng.standard_normal((NUM_FRAMES, WIDTH), dtype=np.float32))
-            for number in range(1, NUM_VIDEOS + 1)
+            (f"P01_{number:02d}", times_s, rng.standard_normal((sizes.num_rows, WIDTH), dtype=np.float32))
+            for number in range(1, sizes.num_videos + 1)
         )
-        write_lmdb(path, videos, num_rows=NUM_VIDEOS * NUM_FRAMES, width=WIDTH)
+        write_lmdb(path, videos, num_rows=sizes.num_videos * sizes.num_rows, width=WIDTH)
     for dtype in ("float32", "float16"):
         if not (folder / dtype / "store.json").is_file():
             import_lmdb(LmdbFeatures(path), folder / dtype, name="random", dtype=dtype)
@@ -53,12 +51,12 @@ def make_features(folder: Path) -> tuple[Path, FeatureStore, FeatureStore]:
     return path, stores[0], stores[1]
 
 
-def draw_windows(num: int) -> list[Window]:
+def draw_windows(sizes: Sizes) -> list[Window]:
     """Return windows anywhere in the films, as a training epoch asks for them."""
     rng = np.random.default_rng(1)
     steps_s = np.arange(STEPS - 1, -1, -1.0)
-    ends_s = rng.uniform(STEPS + 1, NUM_FRAMES / FPS - 1, num)
-    return [(f"P01_{rng.integers(NUM_VIDEOS) + 1:02d}", end_s - steps_s) for end_s in ends_s]
+    ends_s = rng.uniform(STEPS + 1, sizes.num_rows / FPS - 1, sizes.num_lookups)
+    return [(f"P01_{rng.integers(sizes.num_videos) + 1:02d}", end_s - steps_s) for end_s in ends_s]
 
 
 def frame_by_frame(environment: lmdb.Environment, windows: list[Window]) -> None:
@@ -107,15 +105,15 @@ def unaligned_copy(store: FeatureStore, folder: Path) -> FeatureStore:
     return FeatureStore(folder)
 
 
-def window_ratios(folder: Path, *, rounds: int) -> list[Ratio]:
-    """Compare the ways to read a window."""
-    path, store, half = make_features(folder)
+def window_ratios(folder: Path, *, rounds: int, sizes: Sizes) -> list[Ratio]:
+    """Compare the ways to read a window. LMDB and store both refuse rows that are not finite."""
+    path, store, half = make_features(folder, sizes)
     # A process may open an LMDB once, so the other way reads a copy.
     copy = folder / "copy.lmdb"
     if not copy.is_file():
         shutil.copy(path / "data.mdb", copy)
-    windows = draw_windows(NUM_WINDOWS)
-    few = windows[:NUM_WINDOWS_FRAME_BY_FRAME]
+    windows = draw_windows(sizes)
+    few = windows[: -(-sizes.num_lookups // 20)]
     tables = {
         "lmdb": LmdbFeatures(path),
         "store": store,
@@ -162,19 +160,16 @@ def channel_means(frames: torch.Tensor) -> torch.Tensor:
     return frames.mean(dim=(2, 3))
 
 
-def extraction_ratios(folder: Path, *, rounds: int, fps: float = 2.0) -> list[Ratio]:
-    """Compare extraction with encoding alone where that is the slower part, and with decoding alone where that is.
+def extraction_ratios(folder: Path, *, rounds: int, sizes: Sizes, fps: float = 2.0) -> list[Ratio]:
+    """Compare extraction with encoding alone and with decoding alone, where one is slower and where both take as long.
 
-    One thread each. Beside other work on the machine the first ratio says more about that work than about the
-    extraction; the share of its time that lies within the encoder does not depend on it.
+    One thread each. Beside other work on the machine the ratios against encoding say more about that work than about
+    the extraction; the share of its time that lies within the encoder does not depend on it.
     """
-    torch.set_num_threads(1)
-    film = make_film(folder / "original-30.mp4")
+    film = make_film(folder / "original-30.mp4", seconds=sizes.seconds)
     films = {f"v{number}": film for number in range(2)}
     slow = timm_frame_encoder("resnet18", pretrained=False)
     cheap = replace(slow, encode=channel_means, name="means", width=3)
-    frames = torch.randn(BATCH_SIZE, 3, slow.image_height, slow.image_width)
-    num_batches = len(films) * int(60 * fps) // BATCH_SIZE
     inside_s: list[float] = []
 
     def timed(clip: torch.Tensor) -> torch.Tensor:
@@ -183,30 +178,65 @@ def extraction_ratios(folder: Path, *, rounds: int, fps: float = 2.0) -> list[Ra
         inside_s[-1] += time.perf_counter() - began
         return features
 
-    def encode_alone() -> None:
-        with torch.inference_mode():
-            for _ in range(num_batches):
-                slow.encode(frames)
-
     def extract_slowly() -> None:
         inside_s.append(0.0)
         run_extraction(folder, films, replace(slow, encode=timed), fps)
 
+    even_fps = balanced_rate(films, slow, sizes)
     ways: dict[str, tuple[Callable[[], object], int]] = {
-        "encode": (encode_alone, 1),
+        "encode": (lambda: encode_alone(films, slow, sizes, fps), 1),
         "encode and decode": (extract_slowly, 1),
         "decode": (lambda: decode_alone(films, cheap, fps), 1),
         "decode and average": (lambda: run_extraction(folder, films, cheap, fps), 1),
+        "even: encode": (lambda: encode_alone(films, slow, sizes, even_fps), 1),
+        "even: decode": (lambda: decode_alone(films, slow, even_fps), 1),
+        "even: both": (lambda: run_extraction(folder, films, slow, even_fps), 1),
     }
     taken = in_turns(ways, rounds=rounds)
-    both = taken["encode and decode"]
+    both, even = taken["encode and decode"], taken["even: both"]
+    slower = [max(pair) for pair in zip(taken["even: encode"], taken["even: decode"], strict=True)]
+    together = [sum(pair) for pair in zip(taken["even: encode"], taken["even: decode"], strict=True)]
+    evenly = f"{even_fps:.2g} rows a second, so that both take as long"
     return [
         compare("encoding alone against extraction", both, taken["encode"], target=0.9),
         compare("share of that extraction within the encoder", both, inside_s[1:], target=0.9),
         compare("decoding alone against extraction", taken["decode and average"], taken["decode"], target=0.9),
+        compare(f"the slower of both alone against extraction, {evenly}", even, slower, target=0.9),
+        compare("one after the other against that extraction", even, together),
     ]
 
 
-def feature_ratios(folder: Path, *, rounds: int) -> list[Ratio]:
+def encode_alone(films: dict[str, Path], encoder: FrameEncoder, sizes: Sizes, fps: float) -> None:
+    """Encode as many frames as an extraction does, in as many batches."""
+    num_left = len(films) * int(sizes.seconds * fps)
+    frames = torch.randn(BATCH_SIZE, 3, encoder.image_height, encoder.image_width)
+    with torch.inference_mode():
+        while num_left > 0:
+            encoder.encode(frames[:num_left])
+            num_left -= BATCH_SIZE
+
+
+def balanced_rate(films: dict[str, Path], encoder: FrameEncoder, sizes: Sizes) -> float:
+    """Return at how many rows per second decoding and encoding take equally long on this machine.
+
+    Each is timed at two rates: decoding costs something for every frame of the film, and something for every row.
+    """
+    rates = (1.0, 4.0)
+    ways: dict[str, tuple[Callable[[], object], int]] = {}
+    for rate in rates:
+        ways[f"decode {rate}"] = (lambda rate=rate: decode_alone(films, encoder, rate), 1)
+        ways[f"encode {rate}"] = (lambda rate=rate: encode_alone(films, encoder, sizes, rate), 1)
+    taken_s = {name: min(times) for name, times in in_turns(ways, rounds=2).items()}
+    (decode_1, decode_4), (encode_1, encode_4) = (
+        [taken_s[f"{kind} {rate}"] for rate in rates] for kind in ("decode", "encode")
+    )
+    per_rate = ((encode_4 - encode_1) - (decode_4 - decode_1)) / (rates[1] - rates[0])
+    even = rates[0] + (decode_1 - encode_1) / per_rate if per_rate > 0 else rates[1]
+    return float(np.clip(even, 0.5, 30.0))
+
+
+def feature_ratios(folder: Path, *, rounds: int, sizes: Sizes) -> list[Ratio]:
     """Return all ratios of stored features."""
-    return [*window_ratios(folder, rounds=rounds), *extraction_ratios(folder, rounds=max(1, rounds // 2))]
+    with one_thread():
+        windows = window_ratios(folder, rounds=rounds, sizes=sizes)
+        return [*windows, *extraction_ratios(folder, rounds=max(1, rounds // 2), sizes=sizes)]

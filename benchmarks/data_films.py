@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sgear.video.training_copy import CopySettings
+from sgear.video.transcode import plan_copies, transcode
+
 HEIGHT, WIDTH = 256, 456
 _SCENE = (900, 1600)
 
@@ -62,3 +65,11 @@ def make_film(path: Path, *, seconds: int = 60, fps: int = 30, key_distance: int
         container.mux(stream.encode(None))
     partial.rename(path)
     return path
+
+
+def make_copy(film: Path) -> Path:
+    """Return the training copy of a film, made as `sgear data transcode` makes it, unless it is there."""
+    out = film.parent / "copies"
+    result = transcode(plan_copies([film], out), out, CopySettings(), num_workers=1)
+    assert not result.failures, result.failures
+    return out / film.name

@@ -3,9 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median
+
+import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How much work is measured.
+
+    Args:
+        seconds: Length of the films.
+        num_windows: Windows that are read of films in a round.
+        num_videos: Videos of stored features.
+        num_rows: Rows of each.
+        num_lookups: Windows that are read of stored features in a round; a twentieth of them frame by frame.
+        num_clips: Clips that the loader feeds to an encoder in a round.
+    """
+
+    seconds: int = 60
+    num_windows: int = 12
+    num_videos: int = 6
+    num_rows: int = 9000
+    num_lookups: int = 2000
+    num_clips: int = 100
+
+
+SMOKE = Sizes(seconds=20, num_windows=1, num_videos=1, num_rows=600, num_lookups=20, num_clips=2)
+"""Enough to see that everything runs; its numbers mean nothing."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread, so that two kinds of work share two cores evenly."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 @dataclass(frozen=True, kw_only=True)

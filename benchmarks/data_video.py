@@ -1,4 +1,4 @@
-"""Windows of 15 steps at 1 fps from films, and a loader that feeds an encoder: ratios for `benchmarks/data.py`."""
+"""Windows of 15 steps at 1 fps from films and from their training copies: ratios for `benchmarks/data.py`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from pathlib import Path
 
 import av
 import numpy as np
-from data_films import HEIGHT, WIDTH, make_film
-from data_ratios import Ratio, compare, in_turns
+from data_films import HEIGHT, WIDTH, make_copy, make_film
+from data_ratios import Ratio, Sizes, compare, in_turns, one_thread
 from numpy.typing import NDArray
 
 from sgear.video.frames import FrameConverter
 from sgear.video.pool import FilmPool
+from sgear.video.training_copy import CopySettings
 
-SECONDS, STEPS = 60, 15
-NUM_WINDOWS = 12
-SHORT_GOP = 15
+STEPS = 15
 Convert = Callable[[av.VideoFrame], NDArray[np.uint8]]
 
 
-def draw_ends() -> list[float]:
+def draw_ends(sizes: Sizes) -> list[float]:
     """Return where windows end, anywhere in the film, in no order."""
-    return np.random.default_rng(2).uniform(STEPS, SECONDS - 1, NUM_WINDOWS).tolist()
+    return np.random.default_rng(2).uniform(STEPS, sizes.seconds - 1, sizes.num_windows).tolist()
 
 
 def every_frame(path: Path, end_s: float, fps: int, convert: Convert) -> NDArray[np.uint8]:
@@ -58,51 +57,47 @@ def played_at(pool: FilmPool, name: str, end_s: float) -> object:
     return pool.frames_played_at(name, end_s - np.arange(STEPS - 1, -1, -1.0))
 
 
-def video_ratios(folder: Path, *, rounds: int) -> list[Ratio]:
-    """Compare the 15 frames of a window with all frames of it, at 30 and 60 fps, for both key-frame distances."""
-    ends = draw_ends()
-    ratios = []
-    for fps, factor in ((30, 1), (60, 2)):
-        films = {
-            name: make_film(folder / f"{name}-{fps}.mp4", seconds=SECONDS, fps=fps, key_distance=distance)
-            for name, distance in (("original", 250), ("short", SHORT_GOP))
-        }
-        pool = FilmPool(films)
+def video_ratios(folder: Path, *, rounds: int, sizes: Sizes) -> list[Ratio]:
+    """Compare the 15 frames of a window with all frames of it, at 30 and 60 fps, of a film and of its training copy."""
+    with one_thread():
+        return [ratio for fps in (30, 60) for ratio in _ratios_at(fps, folder, rounds=rounds, sizes=sizes)]
 
-        def all_frames(convert: Convert, path: Path = films["original"], fps: int = fps) -> Callable[[], None]:
-            def read() -> None:
-                for end_s in ends:
-                    every_frame(path, end_s, fps, convert)
 
-            return read
+def _ratios_at(fps: int, folder: Path, *, rounds: int, sizes: Sizes) -> list[Ratio]:
+    original = make_film(folder / f"original-{fps}.mp4", seconds=sizes.seconds, fps=fps)
+    films = {"original": original, "copy": make_copy(original)}
+    pool, ends = FilmPool(films), draw_ends(sizes)
 
-        def ours(name: str, pool: FilmPool = pool) -> Callable[[], None]:
-            def read() -> None:
-                for end_s in ends:
-                    played_at(pool, name, end_s)
+    def each_end(read: Callable[[float], object]) -> tuple[Callable[[], object], int]:
+        return lambda: [read(end_s) for end_s in ends], len(ends)
 
-            return read
+    def all_frames(name: str, convert: Convert) -> tuple[Callable[[], object], int]:
+        return each_end(lambda end_s: every_frame(films[name], end_s, fps, convert))
 
-        ways: dict[str, tuple[Callable[[], object], int]] = {
-            "released": (all_frames(to_rgb), len(ends)),
-            "strict": (all_frames(FrameConverter(HEIGHT, WIDTH)), len(ends)),
-            **{name: (ours(name), len(ends)) for name in films},
-        }
-        taken = in_turns(ways, rounds=rounds)
-        ratios += [
-            compare(
-                f"15 frames of 15 s at {fps} fps, key frames 250 apart, against all of them as released",
-                taken["original"],
-                taken["released"],
-                target=2.0 * factor,
-            ),
-            compare(
-                f"the same on a copy with key frames {SHORT_GOP} apart",
-                taken["short"],
-                taken["released"],
-                target=3.5 * factor,
-            ),
-            compare("original, against all with one conversion set up once", taken["original"], taken["strict"]),
-            compare("copy, against the same", taken["short"], taken["strict"]),
-        ]
-    return ratios
+    ways = {
+        "released": all_frames("original", to_rgb),
+        "released on the copy": all_frames("copy", to_rgb),
+        "strict": all_frames("original", FrameConverter(HEIGHT, WIDTH)),
+        "original": each_end(lambda end_s: played_at(pool, "original", end_s)),
+        "copy": each_end(lambda end_s: played_at(pool, "copy", end_s)),
+    }
+    taken = in_turns(ways, rounds=rounds)
+    factor, gop = fps // 30, CopySettings().gop
+    asked = f"15 frames of 15 s at {fps} fps"
+    return [
+        compare(
+            f"{asked}, key frames 250 apart, against all of them as released",
+            taken["original"],
+            taken["released"],
+            target=2.0 * factor,
+        ),
+        compare(
+            f"{asked} of the training copy (key frames {gop} apart), against all frames of the original",
+            taken["copy"],
+            taken["released"],
+            target=3.5 * factor,
+        ),
+        compare(f"{asked} of the copy, against all frames of the copy", taken["copy"], taken["released on the copy"]),
+        compare(f"{asked}, against all with one conversion set up once", taken["original"], taken["strict"]),
+        compare(f"{asked} of the copy, against the same of the original", taken["copy"], taken["strict"]),
+    ]

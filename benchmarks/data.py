@@ -20,10 +20,9 @@ from pathlib import Path
 import torch
 from data_features import feature_ratios
 from data_loader import loader_ratios
-from data_ratios import SMOKE, Sizes
+from data_ratios import SMOKE, Sizes, print_ratios
 from data_video import video_ratios
 from rich.console import Console
-from rich.table import Table
 
 GROUPS = {"video": video_ratios, "loader": loader_ratios, "features": feature_ratios}
 
@@ -67,14 +66,11 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         ratios = []
         for group in options.groups:
-            ratios += GROUPS[group](folder, rounds=rounds, sizes=sizes)
+            measured = GROUPS[group](folder, rounds=rounds, sizes=sizes)
             loads.append(round(os.getloadavg()[0], 2))
-    table = Table("", "ms", "against ms", "times faster", "rounds", "target")
-    for each in ratios:
-        target = f"{each.target:g} {'met' if each.is_met else 'MISSED'}" if each.target else ""
-        spread = f"{each.low:.3g} to {each.high:.3g}"
-        table.add_row(each.name, f"{each.fast_ms:.3g}", f"{each.slow_ms:.3g}", f"{each.ratio:.3g}", spread, target)
-    Console(width=120).print(table)
+            # As soon as it is measured: all groups take half an hour.
+            print_ratios(Console(width=120), measured)
+            ratios += measured
     told = {
         "machine": describe_machine() | {"load_before_and_after_each_group": loads},
         "rounds": rounds,

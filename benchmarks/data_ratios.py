@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 
 import torch
+from rich.console import Console
+from rich.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,3 +113,13 @@ def in_turns(ways: dict[str, tuple[Callable[[], object], int]], *, rounds: int) 
             if round_idx:
                 taken[name].append((time.perf_counter() - began) / num_units)
     return taken
+
+
+def print_ratios(console: Console, ratios: list[Ratio]) -> None:
+    """Print ratios as a table."""
+    table = Table("", "ms", "against ms", "times faster", "rounds", "target")
+    for each in ratios:
+        target = f"{each.target:g} {'met' if each.is_met else 'MISSED'}" if each.target else ""
+        spread = f"{each.low:.3g} to {each.high:.3g}"
+        table.add_row(each.name, f"{each.fast_ms:.4g}", f"{each.slow_ms:.4g}", f"{each.ratio:.3g}", spread, target)
+    console.print(table)

@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from data_ratios import Ratio, compare
+from data_ratios import Ratio, compare, print_ratios
 from method_network import Sizes, largest_difference
 from method_optimizers import serve_optimizers
 from method_worker import Way, serve
@@ -102,17 +102,8 @@ def ratios_of(results: dict[Way, dict[str, Any]], against: Way) -> list[Ratio]:
     ]
 
 
-def print_ratios(console: Console, ratios: list[Ratio]) -> None:
-    table = Table("", "ms", "against ms", "times faster", "rounds", "target")
-    for each in ratios:
-        target = f"{each.target:g} {'met' if each.is_met else 'MISSED'}" if each.target else ""
-        spread = f"{each.low:.3g} to {each.high:.3g}"
-        table.add_row(each.name, f"{each.fast_ms:.4g}", f"{each.slow_ms:.4g}", f"{each.ratio:.3g}", spread, target)
-    console.print(table)
-
-
 def print_ways(console: Console, results: dict[Way, dict[str, Any]], peak_tflops: float) -> None:
-    parts = ("step", "forward", "backward", "clip", "optimizer", "cpu", "attention", "products")
+    parts = ("step", "forward", "backward", "optimizer", "cpu", "attention", "products")
     table = Table("ms", *parts, "peak GB", "in products", "GFLOP/s", "MFU")
     for way, each in results.items():
         rate = each["flops"] / median(each["step"])
@@ -146,6 +137,7 @@ def main() -> None:
         "default": (EAGER, FLOAT32, BF16),
         "kept": (EAGER_KEPT, FLOAT32, BF16),
         "allocator": (BF16_FREED, BF16),
+        "compiled": (EAGER, BF16, BF16_COMPILED),
     }
     if options.device == "cuda":
         groups = {"cuda": (EAGER_KEPT, FLOAT32, BF16, BF16_COMPILED)}

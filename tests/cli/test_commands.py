@@ -89,6 +89,10 @@ def test_a_film_is_forecast_as_table_json_and_film(trained: Path, tmp_path: Path
         assert sum(probabilities) <= 1.0001
     with av.open(str(out)) as written, av.open(str(film)) as original:
         assert written.streams.video[0].frames == original.streams.video[0].frames
+    assert "3 s later" in sgear(*arguments, "--steps-ahead", "3")
+    ahead = [json.loads(line) for line in sgear(*arguments, "--json", "--steps-ahead", "3").splitlines()]
+    assert [{**line, "later": None} for line in ahead] == [{**line, "later": None} for line in lines]
+    assert [step["about_s"] - line["now_s"] for line in ahead[:2] for step in line["later"]] == [2.0, 3.0] * 2
 
 
 def test_forecasts_do_not_depend_on_what_comes_later(trained: Path, tmp_path: Path):

@@ -1,5 +1,6 @@
 """One way from frames to what a model reads: training data, evaluation, extraction and streaming give the same bits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from torch.utils.data import DataLoader
 
 from sgear.data import AnticipationDataset, StepLabels, VideoSource, collate
 from sgear.data.frames import FrameReader
+from sgear.errors import RunError
 from sgear.features import FeatureStoreWriter
 from sgear.features.extract import FrameEncoder, extract
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
+from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, RulstmConfig, build_model
 from sgear.models.frame_features import run_frame_encoder
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
 from sgear.segments import SegmentTable
@@ -150,6 +152,34 @@ def test_a_stream_reads_the_bits_of_the_evaluation(frames, film):
     assert torch.equal(streamed, torch.cat(clips))
     best = outputs.logits.softmax(dim=-1).max(dim=-1).values.tolist()
     assert [forecast.top[0][1] for forecast in forecasts] == best
+
+
+def test_a_forecast_of_several_steps_is_a_roll_out_from_what_was_seen(film):
+    trained = make_trained()
+    model, outputs = trained.model, []
+    model.register_forward_hook(lambda module, inputs, output: outputs.append((inputs[1], output.observed)))
+    forecasts = list(anticipate_video(trained, film, every_s=2.0, steps_ahead=3))
+    ((exists, observed),) = outputs
+    with torch.no_grad():
+        probs = model.rollout(observed, 3, exists).logits.softmax(dim=-1)
+    assert [forecast.now_s for forecast in forecasts] == [0.0, 2.0, 4.0, 6.0]
+    for forecast, expected in zip(forecasts, probs, strict=True):
+        assert [step.ahead_s for step in forecast.later] == [1.5, 2.0]
+        for top, row in zip((forecast.top, *(step.top for step in forecast.later)), expected, strict=True):
+            assert [TAXONOMY.action_names.index(name) for name, _ in top] == row.argsort(descending=True).tolist()
+            np.testing.assert_allclose([share for _, share in top], sorted(row.tolist(), reverse=True), rtol=1e-5)
+        told = forecast.to_dict()
+        assert [step["about_s"] for step in told["later"]] == [forecast.now_s + 1.5, forecast.now_s + 2.0]
+    alone = list(anticipate_video(make_trained(), film, every_s=2.0))
+    assert [forecast.top for forecast in alone] == [forecast.top for forecast in forecasts]
+    assert "later" not in alone[0].to_dict()
+
+
+def test_a_model_without_a_roll_out_says_so(film):
+    config = ModelConfig(name="rulstm", encoder=EncoderConfig(feature_dim=5), rulstm=RulstmConfig(modalities=[5]))
+    model = build_model(config, num_actions=TAXONOMY.num_actions)
+    with pytest.raises(RunError, match="predicts one step"):
+        next(anticipate_video(replace(make_trained(), model=model), film, steps_ahead=2))
 
 
 def test_a_stream_goes_on_while_the_last_frame_is_held(tmp_path):

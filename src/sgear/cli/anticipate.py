@@ -23,12 +23,27 @@ from sgear.video.wholeness import missing_end
 
 
 def _table(video: Path, forecasts: list[Forecast], top_k: int) -> Table:
+    if forecasts[0].later:
+        return _ahead_table(video, forecasts)
     table = Table(title=f"{video.name}: what happens {forecasts[0].tau_a_s:g} s later")
     table.add_column("now (s)", justify="right")
     for rank in range(1, min(top_k, len(forecasts[0].top)) + 1):
         table.add_column(f"{rank}")
     for forecast in forecasts:
         cells = (Text.assemble(name, (f" {100 * probability:.0f}%", "dim")) for name, probability in forecast.top)
+        table.add_row(f"{forecast.now_s:.1f}", *cells)
+    return table
+
+
+def _ahead_table(video: Path, forecasts: list[Forecast]) -> Table:
+    """Show the likeliest action of each predicted step; the further ones are in the JSON."""
+    table = Table(title=f"{video.name}: the likeliest action, and those that follow it")
+    table.add_column("now (s)", justify="right")
+    for ahead_s in (forecasts[0].tau_a_s, *(step.ahead_s for step in forecasts[0].later)):
+        table.add_column(f"{ahead_s:g} s later")
+    for forecast in forecasts:
+        firsts = (top[0] for top in (forecast.top, *(step.top for step in forecast.later)))
+        cells = (Text.assemble(name, (f" {100 * probability:.0f}%", "dim")) for name, probability in firsts)
         table.add_row(f"{forecast.now_s:.1f}", *cells)
     return table
 
@@ -43,6 +58,7 @@ def run_anticipate(
     out: Path | None,
     device: str = "auto",
     frame_fps: float | None = None,
+    steps_ahead: int = 1,
 ) -> None:
     """Forecast all through a film, print it, and draw it where `out` is given.
 
@@ -55,6 +71,7 @@ def run_anticipate(
         out: Film to write.
         device: `auto`, `cpu` or `cuda`.
         frame_fps: Rate at which pictures were numbered, where the film is made of them.
+        steps_ahead: Number of steps to predict.
 
     Raises:
         SgearError: If an option is wrong or has no effect, or model or film cannot be read.
@@ -69,7 +86,9 @@ def run_anticipate(
     if not is_of_pictures:
         _warn_of_missing_end(video)
     forecasts = []
-    told = anticipate_video(trained, video, every_s=every_s, top_k=top_k, device=place, frame_fps=frame_fps)
+    told = anticipate_video(
+        trained, video, every_s=every_s, top_k=top_k, device=place, frame_fps=frame_fps, steps_ahead=steps_ahead
+    )
     for forecast in told:
         forecasts.append(forecast)
         if as_json:

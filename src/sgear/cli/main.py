@@ -208,11 +208,24 @@ def anticipate(
     frame_fps: Annotated[
         float | None, typer.Option(help="Rate at which pictures were numbered, for a film made of them.", min=0.001)
     ] = None,
+    steps_ahead: Annotated[
+        int, typer.Option(help="Steps to predict: the next action, and by roll-out those that follow it.", min=1)
+    ] = 1,
 ) -> None:
     """Say what the camera wearer will do next, all through a film."""
     from sgear.cli.anticipate import run_anticipate
 
-    run_anticipate(video, model, every_s=every, top_k=top, as_json=json, out=out, device=device, frame_fps=frame_fps)
+    run_anticipate(
+        video,
+        model,
+        every_s=every,
+        top_k=top,
+        as_json=json,
+        out=out,
+        device=device,
+        frame_fps=frame_fps,
+        steps_ahead=steps_ahead,
+    )
 
 
 @app.command()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.errors import RunError
 from sgear.models.pretrained import TrainedModel
-from sgear.streaming.forecast import Forecast
+from sgear.models.stepwise import StepwiseModel
+from sgear.streaming.forecast import Forecast, LaterStep
 from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, observable
 from sgear.video.colours import finish_clip
 from sgear.video.film import Film
@@ -52,6 +54,7 @@ def anticipate_video(
     top_k: int = 5,
     device: str = "cpu",
     frame_fps: float | None = None,
+    steps_ahead: int = 1,
 ) -> Iterator[Forecast]:
     """Forecast the next action at regular instants of a film.
 
@@ -62,17 +65,22 @@ def anticipate_video(
         top_k: Number of actions in a forecast.
         device: Where to run.
         frame_fps: Rate at which pictures were numbered; needed for a film that is made of them.
+        steps_ahead: Number of predicted steps: the next action, and by roll-out what comes 1 / fps, 2 / fps, ...
+            seconds after it, fps being that of the model's protocol.
 
     Yields:
         One forecast at 0, every_s, 2 every_s, ... seconds, as long as the last frame is shown.
 
     Raises:
-        RunError: If the model reads stored features, or was trained for recognition.
+        RunError: If the model reads stored features, was trained for recognition, or is to look several steps ahead
+            and cannot be rolled out.
         VideoError: If the film cannot be read.
-        ValueError: If `every_s` is not positive.
+        ValueError: If `every_s` is not positive, or `steps_ahead` below 1.
     """
     if not every_s > 0:
         raise ValueError(f"every_s must be positive, got {every_s}")
+    if steps_ahead < 1:
+        raise ValueError(f"steps_ahead must be at least 1, got {steps_ahead}")
     protocol, settings = trained.protocol, trained.preprocessing
     if settings.kind != "video":
         raise RunError(
@@ -91,6 +99,8 @@ def anticipate_video(
         contrast=0.0,
     )
     model, colour = trained.model.to(device), transform.colour.to(device)
+    if steps_ahead > 1 and not isinstance(model, StepwiseModel):
+        raise RunError("this model predicts one step; to look further ahead, choose a run of S-GEAR or AVT")
     names = trained.taxonomy.action_names
     size = ReadingSize(settings.height, settings.width, settings.reading_margin)
     with open_for_model(video, size, frame_fps=frame_fps) as reader:
@@ -111,8 +121,29 @@ def anticipate_video(
             with torch.inference_mode():
                 is_real = torch.from_numpy(exists).to(device)
                 output = model(finish_clip(clips.to(device), colour.expand(len(clips), -1, -1), is_real), is_real)
-            probs = output.logits.float().softmax(dim=-1).cpu()
-            best = probs.topk(min(top_k, probs.shape[-1]))
-            for now_s, values, actions in zip(chunk_s, best.values.tolist(), best.indices.tolist(), strict=True):
-                top = tuple((names[action], value) for action, value in zip(actions, values, strict=True))
-                yield Forecast(now_s=float(now_s), tau_a_s=protocol.tau_a_s, top=top)
+                steps = output.logits[:, None]
+                if steps_ahead > 1:
+                    assert isinstance(model, StepwiseModel)
+                    # The first step is the one that `forward` gave, to the bit.
+                    further = model.rollout(output.observed, steps_ahead, is_real).logits[:, 1:]
+                    steps = torch.cat([steps, further], dim=1)
+            for now_s, (top, *later) in zip(chunk_s, _likeliest(steps, names, top_k), strict=True):
+                following = tuple(
+                    LaterStep(protocol.tau_a_s + step / protocol.fps, likeliest)
+                    for step, likeliest in enumerate(later, start=1)
+                )
+                yield Forecast(now_s=float(now_s), tau_a_s=protocol.tau_a_s, top=top, later=following)
+
+
+def _likeliest(
+    logits: Float[Tensor, "B S A"], names: Sequence[str], top_k: int
+) -> list[list[tuple[tuple[str, float], ...]]]:
+    """Return the (name, probability) pairs of each step of each window, likeliest first."""
+    best = logits.float().softmax(dim=-1).cpu().topk(min(top_k, logits.shape[-1]))
+
+    def named(window: int, step: int) -> tuple[tuple[str, float], ...]:
+        pairs = zip(best.indices[window, step], best.values[window, step], strict=True)
+        return tuple((names[int(action)], float(value)) for action, value in pairs)
+
+    num_windows, num_steps = logits.shape[:2]
+    return [[named(window, step) for step in range(num_steps)] for window in range(num_windows)]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from feature_films import HEIGHT, WIDTH, write_film
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from sgear.errors import ConfigError, FeatureError, RunError, VideoError
 from sgear.features import FeatureStoreWriter
@@ -259,6 +260,23 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     for name in ("test_resnet", "test_efficientnet", "test_vit"):
         with pytest.raises(RunError, match=r"other\.pth: (not the weights of|does not fit)"):
             timm_frame_encoder(name, weights=tmp_path / "other.pth")
+
+
+def test_published_weights_are_taken_whole_or_refused(tmp_path):
+    timm = import_timm()
+    published = timm.create_model("test_resnet")
+    timm.models.save_for_hf(published, str(tmp_path), model_config={}, safe_serialization=True)
+    network = timm_frame_encoder(f"local-dir:{tmp_path}")
+    frames = torch.randn(1, 3, network.image_height, network.image_width)
+    with torch.inference_mode():
+        expected = published.eval().forward_head(published.forward_features(frames), pre_logits=True)
+    assert torch.allclose(network.encode(frames), expected, atol=1e-5)
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file(
+        {name: tensor for name, tensor in tensors.items() if name != "conv1.0.weight"}, tmp_path / "model.safetensors"
+    )
+    with pytest.raises(RunError, match=r"have nothing for 1 tensors .*conv1\.0\.weight"):
+        timm_frame_encoder(f"local-dir:{tmp_path}")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -15,7 +15,7 @@ from sgear.errors import ConfigError
 from sgear.features.recogniser import LinearRecogniser
 from sgear.models.config import EncoderConfig
 from sgear.models.loading import Loading
-from sgear.models.vit_weights import load_vit_weights, published_vit
+from sgear.models.vit_weights import load_vit_weights, published_network
 from sgear.torchvision_guard import import_timm
 
 FEATURES = "features"
@@ -175,7 +175,7 @@ class TimmEncoder(nn.Module):
 def _build_vit(config: EncoderConfig, overrides: dict[str, Any]) -> tuple[Any, Loading | None]:
     try:
         if config.pretrained:
-            vit, loading = published_vit(config.name, **overrides)
+            vit, loading = published_network(config.name, **overrides)
         else:
             vit, loading = import_timm().create_model(config.name, num_classes=0, **overrides), None
     except (RuntimeError, TypeError) as err:

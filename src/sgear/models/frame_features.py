@@ -18,7 +18,7 @@ from sgear.models.checkpoint_files import read_checkpoint
 from sgear.models.encoders import TimmEncoder
 from sgear.models.pretrained import load_model
 from sgear.models.strict import describe_mismatch
-from sgear.models.vit_weights import load_vit_weights
+from sgear.models.vit_weights import load_vit_weights, published_network
 from sgear.torchvision_guard import import_timm
 
 PRECISIONS = ("float32", "bf16")
@@ -67,13 +67,16 @@ def timm_frame_encoder(
 
     Raises:
         ConfigError: If timm knows no such model, it gives no vector, or its published weights cannot be had.
-        RunError: If the checkpoint does not fit.
+        RunError: If the checkpoint does not fit, or the published weights leave a part of the network as it starts.
     """
     timm = import_timm()
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
-            model = timm.create_model(name, pretrained=pretrained and weights is None, num_classes=0)
+            if pretrained and weights is None:
+                model, _ = published_network(name)
+            else:
+                model = timm.create_model(name, num_classes=0)
     except (RuntimeError, TypeError) as err:
         raise ConfigError(f"encoder {name!r} cannot be built by timm ({err}); see timm.list_models()") from err
     except OSError as err:

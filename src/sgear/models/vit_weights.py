@@ -61,7 +61,7 @@ def load_vit_weights(vit: nn.Module, path: Path) -> Loading:
     )
 
 
-def published_vit(name: str, **sizes: Any) -> tuple[Any, Loading]:
+def published_network(name: str, **sizes: Any) -> tuple[Any, Loading]:
     """Build a network of timm without its classifier, with the weights that timm publishes for it.
 
     Args:
@@ -78,15 +78,14 @@ def published_vit(name: str, **sizes: Any) -> tuple[Any, Loading]:
     """
     timm = import_timm()
     with _keys_in_timms_log() as keys:
-        vit = timm.create_model(name, pretrained=True, num_classes=0, **sizes)
+        network = timm.create_model(name, pretrained=True, num_classes=0, **sizes)
     missing = keys["Missing"]
     if missing:
         raise RunError(
-            f"timm's published weights of {name!r} have nothing for {len(missing)} tensors of a ViT of these sizes "
-            f"({shorten(missing)}); remove model.encoder.depth and the other sizes, or set "
-            "model.encoder.pretrained=false"
+            f"timm's published weights of {name!r} have nothing for {len(missing)} tensors of the network "
+            f"({shorten(missing)}); remove model.encoder.depth and the other sizes if set, or start without them"
         )
-    return vit, Loading(loaded=tuple(vit.state_dict()), unexpected=tuple(keys["Unexpected"]))
+    return network, Loading(loaded=tuple(network.state_dict()), unexpected=tuple(keys["Unexpected"]))
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """Every mistake gives one clear message, exit code 2, and leaves nothing half-written."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
+from whole_command import run_here
 
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 
@@ -16,15 +15,11 @@ CONFIG = KitchenConfig(
 )
 
 
-def sgear(*arguments: str | Path, data: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "400"}
-    if data is not None:
-        environment["SGEAR_DATA"] = str(data)
-    command = [sys.executable, "-m", "sgear.cli.main", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+def sgear(*arguments: str | Path, data: Path | None = None) -> CompletedProcess[str]:
+    return run_here(*arguments, columns=400, **({} if data is None else {"SGEAR_DATA": str(data)}))
 
 
-def assert_refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+def assert_refused(done: CompletedProcess[str], *parts: str) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     for part in parts:
@@ -43,7 +38,7 @@ def copy(kitchen: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(kitchen, tmp_path / "kitchen"))
 
 
-def train(root: Path, out: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+def train(root: Path, out: Path, *overrides: str) -> CompletedProcess[str]:
     return sgear("train", "experiment=smoke/kitchen", f"dataset.root={root}", f"output_root={out}", *overrides)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import pytest
 import torch
+from whole_command import run_here
 
 from sgear.cli.anticipate import run_anticipate
 from sgear.errors import ConfigError
@@ -29,9 +30,7 @@ TINY = [
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sgear.cli.main", *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    return run_here(*arguments, columns=200)
 
 
 def sgear(*arguments: str | Path) -> str:
@@ -40,18 +39,26 @@ def sgear(*arguments: str | Path) -> str:
     return done.stdout
 
 
+def installed(*arguments: str | Path) -> str:
+    command = [sys.executable, "-m", "sgear.cli.main", *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("commands")
     common = [f"dataset.root={root / 'kitchen'}", f"output_root={root}", *TINY]
-    sgear("data", "kitchen", root / "kitchen", "--train-videos", "1", "--validation-videos", "2")
-    sgear("train", "experiment=kitchen/recognition", *common)
-    sgear("prototypes", "visual", root / "kitchen-recognition", "--out", root / "kitchen-visual.safetensors")
-    sgear(
+    installed("data", "kitchen", root / "kitchen", "--train-videos", "1", "--validation-videos", "2")
+    installed("train", "experiment=kitchen/recognition", *common)
+    installed("prototypes", "visual", root / "kitchen-recognition", "--out", root / "kitchen-visual.safetensors")
+    installed(
         *("prototypes", "language", "--dataset", "kitchen", "--root", root / "kitchen"),
         *("--out", root / "kitchen-language.safetensors"),
     )
-    sgear("train", "experiment=kitchen/sgear", *common)
+    installed("train", "experiment=kitchen/sgear", *common)
     return root
 
 
@@ -200,8 +207,8 @@ def test_two_runs_are_reported_side_by_side(trained: Path, tmp_path: Path):
 
 
 def test_help_answers_at_once():
-    sgear("--help")
+    installed("--help")
     start_s = time.monotonic()
-    sgear("--help")
+    installed("--help")
     # Bare interpreter start is a third of this; importing torch alone would take three times as long.
     assert time.monotonic() - start_s < 2.0

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
-from whole_command import CommandLine
+from whole_command import run_here
 
 from sgear.cli.anticipate import _table
 from sgear.cli.doctor import run_doctor
@@ -22,11 +22,6 @@ from sgear.datasets.kitchen import KitchenConfig
 from sgear.streaming.forecast import Forecast
 
 ODD = "a[b]c [/red] :cup: [bold]x"
-
-
-@pytest.fixture
-def sgear(monkeypatch, capsys) -> CommandLine:
-    return CommandLine(monkeypatch, capsys)
 
 
 def test_a_sentence_is_one_line_as_it_was_written_however_narrow_the_screen(monkeypatch, capsys):
@@ -66,50 +61,50 @@ def test_the_doctor_names_packages_with_their_extras_on_lines_that_can_be_copied
     assert "pip install 'sgear[torchcodec]' adds it\n" in capsys.readouterr().out
 
 
-def test_the_shown_settings_are_whole_yaml(sgear):
+def test_the_shown_settings_are_whole_yaml():
     odd = "my [own] films, " + "x" * 90
-    done = sgear("train", "--show", "experiment=own/avt", f'dataset.root="{odd}"')
-    assert done.code == 0
+    done = run_here("train", "--show", "experiment=own/avt", f'dataset.root="{odd}"')
+    assert done.returncode == 0
     config = compose_experiment(["experiment=own/avt", f'dataset.root="{odd}"'])
-    assert OmegaConf.to_container(OmegaConf.create(done.out)) == OmegaConf.to_container(OmegaConf.structured(config))
+    assert OmegaConf.to_container(OmegaConf.create(done.stdout)) == OmegaConf.to_container(OmegaConf.structured(config))
 
 
-def test_experiments_are_listed_with_their_purpose(sgear):
-    lines = sgear("train", "--list").out.splitlines()
+def test_experiments_are_listed_with_their_purpose():
+    lines = run_here("train", "--list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list_experiments()
     assert all(len(line.split()) > 3 for line in lines)
 
 
-def test_without_an_experiment_each_family_has_a_line(sgear):
-    done = sgear("train")
-    assert done.code == 2
-    lines = done.err.splitlines()[1:]
+def test_without_an_experiment_each_family_has_a_line():
+    done = run_here("train")
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()[1:]
     assert [line.split("/ ")[0].strip() for line in lines] == list(families())
-    assert "  own/ avt, " in done.err
+    assert "  own/ avt, " in done.stderr
 
 
-def test_an_experiment_that_is_nearly_named_is_offered(sgear):
-    done = sgear("train", "experiment=own/avtt")
-    assert done.code == 2
-    assert "did you mean own/avt" in done.err
+def test_an_experiment_that_is_nearly_named_is_offered():
+    done = run_here("train", "experiment=own/avtt")
+    assert done.returncode == 2
+    assert "did you mean own/avt" in done.stderr
 
 
-def test_every_setting_is_printed_with_its_value_and_meaning(sgear):
-    lines = sgear("train", "--settings").out.splitlines()
+def test_every_setting_is_printed_with_its_value_and_meaning():
+    lines = run_here("train", "--settings").stdout.splitlines()
     keys = [line.split("=")[0] for line in lines if not line.startswith(" ")]
     assert keys == list(flatten(compose_experiment(["experiment=own/avt"])))
     assert all(line.startswith("    ") for before, line in pairwise(lines) if not before.startswith(" "))
 
 
-def test_settings_of_an_experiment_stand_beside_their_defaults(sgear):
-    printed = sgear("train", "--settings", "experiment=own/avt", "optim.lr=0.5").out
+def test_settings_of_an_experiment_stand_beside_their_defaults():
+    printed = run_here("train", "--settings", "experiment=own/avt", "optim.lr=0.5").stdout
     assert "optim.lr=0.5  (default 0.001)\n    Peak learning rate.\n" in printed
 
 
-def test_of_show_settings_and_list_one_is_asked_for(sgear):
-    done = sgear("train", "--show", "--list")
-    assert done.code == 2
-    assert "give one of them" in done.err
+def test_of_show_settings_and_list_one_is_asked_for():
+    done = run_here("train", "--show", "--list")
+    assert done.returncode == 2
+    assert "give one of them" in done.stderr
 
 
 def test_a_kitchen_without_films_shows_no_bar_of_films(tmp_path, capsys):
@@ -128,11 +123,11 @@ def test_a_kitchen_without_films_shows_no_bar_of_films(tmp_path, capsys):
         (["compare", "a b/own-avt", "x"], "sgear train experiment=own/avt 'output_root=\"a b\"'"),
     ],
 )
-def test_a_run_that_is_not_there_is_named_with_the_command_that_makes_it(words, command, sgear, tmp_path, monkeypatch):
+def test_a_run_that_is_not_there_is_named_with_the_command_that_makes_it(words, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = sgear(*words)
-    assert done.code == 2
-    assert done.err.endswith(f"no such run directory; make it with: {command}\n")
+    done = run_here(*words)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"no such run directory; make it with: {command}\n")
     assert compose_experiment(shlex.split(command)[2:])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from whole_command import CommandLine
+from whole_command import run_here
 
 import sgear as package
 from sgear.cli.failures import file_message
@@ -15,11 +15,6 @@ from sgear.cli.main import main
 from sgear.datasets.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.datasets.registry import load_dataset
 from sgear.predictions import Predictions
-
-
-@pytest.fixture
-def sgear(monkeypatch, capsys) -> CommandLine:
-    return CommandLine(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +61,13 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_a_place_that_cannot_be_written_is_one_message(place: Path, command: tuple[str, ...], sgear, monkeypatch):
+def test_a_place_that_cannot_be_written_is_one_message(place: Path, command: tuple[str, ...], monkeypatch):
     monkeypatch.chdir(place)
     before = sorted(path.relative_to(place) for path in place.rglob("*"))
-    done = sgear(*command)
-    assert done.code == 2
-    assert done.err.startswith("error: ")
-    assert len(done.err.strip().splitlines()) == 1
+    done = run_here(*command)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.strip().splitlines()) == 1
     assert sorted(path.relative_to(place) for path in place.rglob("*")) == before
 
 
@@ -87,11 +82,11 @@ def test_an_error_that_is_no_users_keeps_its_traceback(place: Path, monkeypatch)
         main()
 
 
-def test_a_negative_seed_is_refused(sgear):
+def test_a_negative_seed_is_refused():
     for command in (["quickstart"], ["data", "import", "x.csv", "out"]):
-        done = sgear(*command, "--seed", "-1")
-        assert done.code == 2
-        assert "--seed" in done.err
+        done = run_here(*command, "--seed", "-1")
+        assert done.returncode == 2
+        assert "--seed" in done.stderr
 
 
 @pytest.mark.parametrize(

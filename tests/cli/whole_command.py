@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from dataclasses import dataclass
+from contextlib import redirect_stderr, redirect_stdout
+from subprocess import CompletedProcess
+from unittest import mock
 
 import pytest
 
 from sgear.cli.main import main
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command left: its exit code, and what it wrote."""
+def run_here(*words: object, columns: int = 80, **environment: str) -> CompletedProcess[str]:
+    """Run `sgear` with the words of a command; importing torch anew would take longer than most commands.
 
-    code: int
-    out: str
-    err: str
-
-
-class CommandLine:
-    """Runs `sgear` with the words of a command."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch = monkeypatch
-        self._capsys = capsys
-
-    def __call__(self, *words: object, columns: int = 80) -> Done:
-        self._monkeypatch.setenv("COLUMNS", str(columns))
-        self._monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-        self._monkeypatch.setattr(sys, "argv", ["sgear", *map(str, words)])
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        written = self._capsys.readouterr()
-        return Done(int(stopped.value.code or 0), written.out, written.err)
+    Args:
+        words: The command without `sgear`.
+        columns: Width of the terminal.
+        environment: Variables that the command sees.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    seen = {"COLUMNS": str(columns), "OMP_WAIT_POLICY": "PASSIVE", **environment}
+    argv = ["sgear", *map(str, words)]
+    with (
+        mock.patch.dict(os.environ, seen),
+        mock.patch.object(sys, "argv", argv),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as stopped,
+    ):
+        main()
+    return CompletedProcess(argv, int(stopped.value.code or 0), out.getvalue(), err.getvalue())

@@ -116,7 +116,7 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     for note in notes:
         say(f"initialised {note}")
     inherited = merge_skipped([inherited_skips(config.init), skipped_of_encoders(data.features)])
-    lineage = lineage_of_training(config, data.benchmark)
+    lineage = lineage_of_training(config, data.benchmark, data.features)
     objective = build_objective(config, data)
     log_prior = class_prior(data.benchmark.train)
     provenance = collect_provenance() | {"name": config.name, "model": config.model.name, "seed": config.seed}

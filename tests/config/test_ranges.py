@@ -40,6 +40,7 @@ from sgear.models import build_model
         ("objective.cls=-1", "objective.cls=-1.0 is out of range"),
         ("objective.sem=-1", "objective.sem=-1.0 is out of range"),
         ("seed=-1", "seed=-1 is out of range"),
+        ("seed=4294967296", r"seed=4294967296 is out of range; it takes a number in \[0, 4294967295\]"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_its_range(override, message):

@@ -126,3 +126,21 @@ def test_a_command_is_found_by_the_file_that_it_writes():
     assert command.startswith("sgear prototypes language --dataset epic100 --encoder ")
     assert command.endswith("--out runs/epic100-language.safetensors")
     assert command_for(Path("language.safetensors")) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        (["experiment=salads50/vit_init", "dataset.split=2"], ("salads50/vit_recognition dataset.split=2",)),
+        (
+            ["experiment=epic100/vit", "dataset.num_folds=5", "dataset.fold=1"],
+            ("epic100/vit_recognition dataset.num_folds=5 dataset.fold=1",),
+        ),
+        (["experiment=salads50/vit_recognition", "dataset.granularity=low"], ("language", "--granularity low")),
+    ],
+)
+def test_the_command_that_makes_a_start_is_for_the_part_of_the_data_that_is_asked_for(settings, parts, tmp_path):
+    with pytest.raises(ConfigError) as refused:
+        check_starts(compose_experiment([*settings, f"output_root={tmp_path}"]))
+    for part in parts:
+        assert part in str(refused.value)

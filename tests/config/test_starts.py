@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,9 +13,12 @@ from sgear.config.build import build_data, load_benchmark
 from sgear.config.lineage import lineage_of_training, require_unseen, training_part
 from sgear.config.network import build_network
 from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig
+from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError, PrototypeError, RunError
+from sgear.features import FeatureStore, FeatureStoreWriter
+from sgear.features.store_index import Provenance
 from sgear.lineage import Lineage
 from sgear.models.pretrained import load_model, read_lineage
 from sgear.pipeline import train_run, visual_prototypes_of_features
@@ -98,6 +102,33 @@ def test_a_run_of_another_fold_is_refused(root, fold_run, key):
     assert notes_of(kitchen(root, num_folds=2, fold=0), **init) == []
     with pytest.raises(ConfigError, match=rf"init\.{key}=.*fold-0 was learnt from \d of the \d videos"):
         notes_of(kitchen(root, num_folds=2, fold=1), **init)
+
+
+def store_of(folder: Path, benchmark: Benchmark, **made) -> FeatureStore:
+    """Write features of all videos."""
+    provenance = Provenance(weights="", preprocessing="", fps=4.0, **made)
+    writer = FeatureStoreWriter(folder, provenance, width=4)
+    for video_id in {*benchmark.train.video_ids, *benchmark.validation.video_ids}:
+        writer.write(video_id, np.arange(4) / 4, np.ones((4, 4), np.float32))
+    return writer.finish()
+
+
+def test_features_that_a_run_extracted_are_held_against_what_the_run_was_learnt_from(root, fold_run, tmp_path):
+    learnt = read_lineage(fold_run / "model")
+    same, other = kitchen(root, num_folds=2, fold=0), kitchen(root, num_folds=2, fold=1)
+    store = store_of(tmp_path / "own", load_benchmark(same), encoder="vit of run fold-0", lineage=learnt.to_dict())
+    assert require_unseen(ExperimentConfig(dataset=same), load_benchmark(same), store) == []
+    with pytest.raises(
+        ConfigError, match=r"source\.features=.*own was learnt from .* this run is of kitchen, split 1, fold 1"
+    ):
+        require_unseen(ExperimentConfig(dataset=other), load_benchmark(other), store)
+    lineage = lineage_of_training(ExperimentConfig(dataset=kitchen(root)), load_benchmark(same), store)
+    assert lineage.parts[1:] == learnt.parts
+    old = store_of(tmp_path / "old", load_benchmark(same), encoder="vit of run r")
+    (note,) = require_unseen(ExperimentConfig(dataset=other), load_benchmark(other), old)
+    assert "vit of run r does not say what it was learnt from" in note
+    public = store_of(tmp_path / "public", load_benchmark(same), encoder="resnet50")
+    assert require_unseen(ExperimentConfig(dataset=other), load_benchmark(other), public) == []
 
 
 def test_a_refused_start_leaves_no_run(root, fold_run):

@@ -78,3 +78,8 @@ def test_only_the_settings_that_are_named_get_their_default():
 def test_a_text_that_hydra_cannot_read_comes_with_its_quotes():
     message = refusal(["experiment=own/avt", "dataset.root=a[b]c"])
     assert message.endswith("""stands in quotes: 'dataset.root="a[b]c"'""")
+
+
+def test_a_home_that_the_shell_did_not_expand_comes_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert refusal(["experiment=own/avt", "dataset.root=~/kitchen"]).endswith("quotes: dataset.root=/home/me/kitchen")

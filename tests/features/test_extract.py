@@ -3,6 +3,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from sgear.features.prefetch import prefetched
 from sgear.models.frame_features import timm_frame_encoder
 from sgear.torchvision_guard import import_timm
 from sgear.video.film import Film
+from sgear.video.opening import open_film
 
 
 def half_means(frames: torch.Tensor) -> torch.Tensor:
@@ -210,8 +212,36 @@ def test_more_rows_than_frames_repeat_what_is_on_screen(films, tmp_path):
     writer = writer_of(tmp_path, fps=25.0)
     extract(ENCODER, {"d": films["d"]}, writer, fps=25.0)
     brightness = writer.finish()["d"].features[:, 0]
-    assert len(brightness) == 16
+    assert len(brightness) == 18
     assert np.array_equal(brightness[:3], brightness[[0, 0, 0]])
+
+
+def test_rows_go_on_while_the_last_frame_is_held(tmp_path):
+    path = tmp_path / "held.mkv"
+    with av.open(str(write_film(tmp_path / "film.mp4", 10))) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.dts is not None]
+        packets[-1].duration = round(3 / packets[-1].time_base)
+        for packet in packets:
+            packet.stream = stream
+            target.mux(packet)
+    writer = writer_of(tmp_path / "store")
+    extract(ENCODER, {"v": path}, writer, fps=2.0)
+    video = writer.finish()["v"]
+    with open_film(path) as film:
+        assert film.end_s == pytest.approx(3.9, abs=0.01)
+    assert video.times_s.tolist() == [index / 2 for index in range(8)]
+    video.read(np.array([3.8]))
+
+
+def test_a_single_row_stands_as_long_as_rows_of_its_store_do(films, tmp_path):
+    writer = writer_of(tmp_path, fps=1.0)
+    extract(ENCODER, {"d": films["d"]}, writer, fps=1.0)
+    video = writer.finish()["d"]
+    assert len(video.times_s) == 1
+    video.read(np.array([0.6]))
+    with pytest.raises(FeatureError, match=r"asked for 4\.000"):
+        video.read(np.array([4.0]))
 
 
 def test_a_network_of_timm_has_a_digest_and_its_own_preprocessing(films, tmp_path):

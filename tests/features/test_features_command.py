@@ -26,10 +26,11 @@ from sgear.cli.features import app
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.errors import ConfigError, FeatureError, RunError, SgearError, VideoError
 from sgear.features import FeatureStore, LmdbFeatures, LmdbLayout
+from sgear.lineage import Lineage
 from sgear.models import EncoderConfig, ModelConfig, build_model
 from sgear.models.config import DecoderConfig
 from sgear.models.frame_features import run_frame_encoder
-from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
+from sgear.models.pretrained import Preprocessing, TrainedModel, load_model, save_model
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 
@@ -99,6 +100,7 @@ def test_the_encoder_of_a_run_gives_its_class_token(films, tmp_path):
     store = FeatureStore(tmp_path / "store")
     assert store.width == 16
     assert store.description.encoder == "vit_tiny_patch16_224 of run run"
+    assert Lineage.from_dict(store.description.lineage, name="store") == load_model(run / "model").lineage
     assert len(store["P01_01"].times_s) == 9
     with pytest.raises(ConfigError, match="--no-pretrained have no effect"):
         sgear("extract", films, "--encoder", run, "--no-pretrained", "--out", tmp_path / "store")
@@ -136,6 +138,10 @@ def test_the_reach_of_an_lmdb_stays_with_its_copy(tmp_path):
     sgear("import", tmp_path / "db", "--out", tmp_path / "store", "--max-gap", "1.0")
     assert "no rows" not in sgear("inspect", tmp_path / "store")
     FeatureStore(tmp_path / "store")["v"].read(np.array([1.9]))
+    sgear("import", tmp_path / "db", "--out", tmp_path / "store", "--max-gap", "1.0")
+    sgear("import", tmp_path / "db", "--out", tmp_path / "store")
+    with pytest.raises(ConfigError, match=r"was begun before and keeps its rows for .* s, not .*; change max_gap_s in"):
+        sgear("import", tmp_path / "db", "--out", tmp_path / "store", "--max-gap", "2.0")
     with pytest.raises(ConfigError, match=r"--max-gap have no effect: .* store\.json"):
         sgear("inspect", tmp_path / "store", "--max-gap", "2")
 

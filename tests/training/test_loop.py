@@ -14,8 +14,9 @@ from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.errors import ConfigError, RunError
 from sgear.models.pretrained import load_model
 from sgear.pipeline import train_run
-from sgear.training.checkpoints import list_checkpoints
-from sgear.training.loop import fit
+from sgear.training.checkpoints import Progress, list_checkpoints, load_newest_checkpoint, save_checkpoint
+from sgear.training.config import RuntimeConfig
+from sgear.training.loop import fit, make_accelerator
 from sgear.training.optim import lr_scale
 from sgear.training.run import RunDirectory
 
@@ -128,3 +129,15 @@ def test_the_rate_warms_up_and_falls_along_a_cosine(step, expected):
 def test_a_gpu_that_is_not_there_is_not_replaced_in_silence(root: Path):
     with pytest.raises(ConfigError, match=r"runtime\.device=cuda, but torch finds no GPU; set runtime\.device=cpu"):
         train(root, "gpu", "runtime.device=cuda")
+
+
+def test_a_checkpoint_of_another_number_of_processes_is_refused(tmp_path):
+    accelerator = make_accelerator(RuntimeConfig(device="cpu"))
+    save_checkpoint(accelerator, tmp_path, Progress(epoch=1, step=3))
+    assert load_newest_checkpoint(accelerator, tmp_path) == Progress(epoch=1, step=3)
+    told = tmp_path / "step-00000003" / "progress.json"
+    told.write_text(told.read_text().replace('"num_processes": 1', '"num_processes": 4'))
+    with pytest.raises(RunError, match=r"saved by 4 processes, now there are 1; resume with 4 .*--nproc_per_node 4"):
+        load_newest_checkpoint(accelerator, tmp_path)
+    told.write_text('{"epoch": 1, "batch": 0, "step": 3, "skipped": {}}')
+    assert load_newest_checkpoint(accelerator, tmp_path) == Progress(epoch=1, step=3)

@@ -65,7 +65,8 @@ def make_film(
         stream = container.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = size
         stream.pix_fmt = pix_fmt
-        time_base = Fraction(1, rate) if is_avi else _TIME_BASE
+        # MPEG-2 counts frames as avi does.
+        time_base = Fraction(1, rate) if is_avi or codec == "mpeg2video" else _TIME_BASE
         stream.codec_context.time_base = time_base
         if rotation:
             stream.set_display_rotation(rotation)

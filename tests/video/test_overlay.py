@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from coded_films import make_film, overwrite_packet, steady
 
-from sgear.errors import VideoError
+from sgear.errors import VideoError, WriteError
 from sgear.streaming.forecast import Forecast
 from sgear.video import VideoReader, write_overlay
 from sgear.video.panel import MAX_PANEL_SHARE, OverlayPainter, Palette, PanelContent
@@ -105,6 +105,19 @@ def test_progress_counts_every_frame(film_path, tmp_path):
     told = []
     write_overlay(film_path, tmp_path / "out.mp4", (), progress=lambda done, of: told.append((done, of)))
     assert told == [(idx, 30) for idx in range(1, 31)]
+
+
+def test_folder_of_the_result_is_made_and_the_film_is_never_replaced(film_path, tmp_path):
+    write_overlay(film_path, tmp_path / "new" / "folder" / "out.mp4", FORECASTS)
+    before = film_path.read_bytes()
+    (tmp_path / "link.mp4").symlink_to(film_path)
+    for out in (film_path, tmp_path / "link.mp4"):
+        with pytest.raises(WriteError, match="is the film itself"):
+            write_overlay(film_path, out, FORECASTS)
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteError, match="is no folder"):
+        write_overlay(film_path, tmp_path / "file" / "out.mp4", FORECASTS)
+    assert film_path.read_bytes() == before
 
 
 def test_damaged_film_leaves_no_result_behind(film_path, tmp_path):

@@ -227,3 +227,13 @@ def test_the_message_of_a_file_of_another_format_names_the_file_once(tmp_path):
         VideoReader(path)
     assert str(error.value).count(str(path)) == 1
     assert "Errno" not in str(error.value)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mpg", "mpeg2video"), (".vob", "mpeg2video"), (".mpg", "libx265")])
+def test_small_frames_of_program_streams_share_packets_and_are_still_the_right_ones(tmp_path, suffix, codec):
+    path = make_film(tmp_path / f"film{suffix}", steady(88), num_b=2, codec=codec)
+    with VideoReader(path) as film:
+        played = [(pts_s, number_in(frame.permute(1, 2, 0).numpy())) for frame, pts_s in film.iterate()]
+        for t_s in np.random.default_rng(0).uniform(0, played[-1][0], 40):
+            batch = film.frames_played_at([t_s])
+            assert (batch.pts_s[0], number_in(batch.frames[0].permute(1, 2, 0).numpy())) == played_at(played, t_s)

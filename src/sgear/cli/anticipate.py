@@ -18,7 +18,7 @@ from sgear.streaming.forecast import Forecast
 from sgear.training.run import RunDirectory
 from sgear.video.corpus import needs_rate
 from sgear.video.opening import open_film
-from sgear.video.overlay import write_overlay
+from sgear.video.overlay import require_overlay_place, write_overlay
 from sgear.video.wholeness import missing_end
 
 
@@ -78,6 +78,8 @@ def run_anticipate(
     """
     if out is not None and out.suffix.lower() != ".mp4":
         raise SgearError(f"--out {out}: the film is written as mp4; give a name that ends in .mp4")
+    if out is not None:
+        require_overlay_place(video, out)
     place = _device(device)
     is_of_pictures = needs_rate(video)
     if frame_fps is not None and not is_of_pictures:

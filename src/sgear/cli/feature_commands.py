@@ -21,6 +21,7 @@ from sgear.features.extract import EXTRACTED_VIEWS, FrameEncoder, extract
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays, import_lmdb
 from sgear.features.lmdb_export import export_store
 from sgear.features.opening import is_stored
+from sgear.features.store_index import DESCRIPTION_NAME, StoreDescription
 from sgear.models.frame_features import run_frame_encoder, timm_frame_encoder
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.training.run import RunDirectory, read_json
@@ -146,6 +147,8 @@ def import_to_store(
             table = open_features(source, layout)
             if not isinstance(table, LmdbFeatures):
                 raise ConfigError(f"{source} is a feature store already")
+            if max_gap_s is not None:
+                _require_gap(out, layout.reach_s)
             with progress_bar("videos imported") as report:
                 store = import_lmdb(table, out, name=name, dtype=dtype, progress=report)
         else:
@@ -161,6 +164,19 @@ def import_to_store(
     except ValueError as err:
         raise ConfigError(str(err)) from err
     _print_store(store)
+
+
+def _require_gap(out: Path, reach_s: float) -> None:
+    """Refuse to read on with another gap than the one that a store was begun with; its rows stay as they are."""
+    if not (out / DESCRIPTION_NAME).is_file():
+        return
+    kept_s = StoreDescription.load(out).max_gap_s
+    if kept_s != reach_s:
+        raise ConfigError(
+            f"--max-gap has no effect: {out} was begun before and keeps its rows for "
+            f"{'three periods' if kept_s is None else f'{kept_s:g} s'}, not {reach_s:g} s; change max_gap_s in "
+            f"{out / DESCRIPTION_NAME}, or import to another folder"
+        )
 
 
 def export_to_lmdb(path: Path, out: Path, *, key: str, fps: float) -> None:

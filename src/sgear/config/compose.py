@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from hydra import compose, initialize_config_module
@@ -64,7 +65,9 @@ def _quotes(err: Exception) -> str:
     if not isinstance(err, OverrideParseException):
         return ""
     key, _, value = err.override.partition("=")
-    return f". A text with brackets, commas or other signs stands in quotes: {as_override(key, value)}"
+    # Shells do not expand what stands after the sign.
+    written = as_override(key, os.path.expanduser(value))
+    return f". A text with brackets, commas or other signs stands in quotes: {written}"
 
 
 def compose_experiment(overrides: list[str]) -> ExperimentConfig:

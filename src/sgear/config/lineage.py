@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig
+from sgear.config.stored import lineages_of_encoders
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import ConfigError
+from sgear.features.table import StoredFeatures
 from sgear.lineage import Lineage, TrainingPart
 from sgear.models.pretrained import read_lineage
 from sgear.prototypes import VisualPrototypes
@@ -75,16 +77,23 @@ def published_lineage(path: Path) -> Lineage:
     return Lineage(gaps=(f"published weights {path.name}",))
 
 
-def lineage_of_training(config: ExperimentConfig, benchmark: Benchmark) -> Lineage:
-    """Return what the model of an experiment will have been learnt from."""
+def lineage_of_training(
+    config: ExperimentConfig, benchmark: Benchmark, features: StoredFeatures | None = None
+) -> Lineage:
+    """Return what the model of an experiment will have been learnt from, the encoders of its features included."""
     own = Lineage(parts=(training_part(config.dataset, benchmark.train),))
-    return own.joined_with(inherited_lineages(config.init).values())
+    return own.joined_with([*inherited_lineages(config.init).values(), *lineages_of_encoders(features).values()])
 
 
-def require_unseen(config: ExperimentConfig, benchmark: Benchmark) -> list[str]:
-    """Check that nothing a run starts from was learnt from what the run is validated or tested on.
+def require_unseen(config: ExperimentConfig, benchmark: Benchmark, features: StoredFeatures | None = None) -> list[str]:
+    """Check that nothing a run starts from or reads was learnt from what the run is validated or tested on.
 
     A video that the data set itself cuts between training and validation is judged by its segments.
+
+    Args:
+        config: The experiment.
+        benchmark: Its data.
+        features: Its stored features, which the encoder of another run may have made.
 
     Returns:
         One line per start that does not say what it was learnt from.
@@ -94,7 +103,7 @@ def require_unseen(config: ExperimentConfig, benchmark: Benchmark) -> list[str]:
         SgearError: If a start is missing or damaged.
     """
     notes: list[str] = []
-    for setting, lineage in inherited_lineages(config.init).items():
+    for setting, lineage in (inherited_lineages(config.init) | lineages_of_encoders(features)).items():
         for part in lineage.parts:
             if seen := _seen_by(part, config.dataset, benchmark):
                 asked = training_part(config.dataset, benchmark.train)

@@ -40,7 +40,7 @@ def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationMod
         SgearError: If something to start from is missing, damaged or does not fit.
     """
     taxonomy = data.benchmark.taxonomy
-    notes = require_unseen(config, data.benchmark)
+    notes = require_unseen(config, data.benchmark, data.features)
     torch.manual_seed(config.seed)
     model = build_model(
         config.model,

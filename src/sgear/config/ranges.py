@@ -34,13 +34,17 @@ class Range:
     def __str__(self) -> str:
         if math.isinf(self.high):
             return f"a number of at least {self.low:g}" if self.has_low else f"a number above {self.low:g}"
-        return f"a number in {'[' if self.has_low else '('}{self.low:g}, {self.high:g}{']' if self.has_high else ')'}"
+        return (
+            f"a number in {'[' if self.has_low else '('}{self.low:g}, {self.high:.10g}{']' if self.has_high else ')'}"
+        )
 
 
 _COUNT, _FROM_0, _POSITIVE = Range(1), Range(0), Range(0, has_low=False)
 _SHARE, _BELOW_1 = Range(0, 1), Range(0, 1, has_high=False)
 
 _RANGES: dict[Range, tuple[str, ...]] = {
+    # What generators of numpy take.
+    Range(0, 2**32 - 1): ("seed",),
     _COUNT: (
         *("optim.epochs", "optim.batch_size", "optim.accumulate"),
         *("model.width", "model.max_steps", "model.prototype_attention.num_heads"),
@@ -48,7 +52,7 @@ _RANGES: dict[Range, tuple[str, ...]] = {
         *("model.rulstm.hidden_dim", "model.rulstm.anticipation_steps"),
     ),
     _FROM_0: (
-        *("seed", "dataset.num_folds", "dataset.fold"),
+        *("dataset.num_folds", "dataset.fold"),
         *("runtime.num_workers", "runtime.checkpoint_every", "runtime.evaluate_every"),
         *("optim.encoder_lr_scale", "optim.weight_decay", "optim.warmup_epochs", "optim.clip_norm"),
         *(f"model.encoder.{name}" for name in ("image_height", "image_width", "embed_dim", "depth", "num_heads")),

@@ -7,6 +7,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from sgear.config.schema import DatasetConfig
 from sgear.config.unread import as_override
 
 _CONF = "sgear.config.conf"
@@ -61,19 +62,20 @@ def recipe_of_run(run: str) -> str | None:
     return next((name for name, text in _texts().items() if line.search(text)), None)
 
 
-def training_command(run: Path, *, dataset_root: str = "") -> str | None:
+def training_command(run: Path, *, dataset: DatasetConfig | None = None) -> str | None:
     """Return the command that makes a run directory; None where no experiment makes one of its name.
 
     Args:
         run: The directory.
-        dataset_root: Folder of the data set; empty for its usual place.
+        dataset: Where the data set lies, and which part of it the run is wanted for. Default: as the experiment says.
     """
     name = recipe_of_run(run.name)
     if name is None:
         return None
     words = [f"sgear train experiment={name}"]
-    if dataset_root:
-        words.append(as_override("dataset.root", dataset_root))
+    wanted, usual = vars(dataset or DatasetConfig()), vars(DatasetConfig())
+    keys = [key for key in ("root", "split", "granularity", "num_folds", "fold") if wanted[key] != usual[key]]
+    words += [as_override(f"dataset.{key}", wanted[key]) for key in keys]
     if run.parent != Path("runs"):
         words.append(as_override("output_root", run.parent))
     return " ".join(words)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sgear.config.recipes import command_for, training_command
-from sgear.config.schema import ExperimentConfig
+from sgear.config.schema import DatasetConfig, ExperimentConfig
 from sgear.errors import ConfigError
 from sgear.models.encoders import FEATURES
 from sgear.models.hub import require_published_weights
@@ -37,7 +37,7 @@ def _missing_runs(config: ExperimentConfig) -> Iterator[str]:
         run = RunDirectory(Path(name))
         if name and not run.model.is_dir():
             what = "holds no trained model" if run.path.is_dir() else "no such run directory"
-            command = training_command(run.path, dataset_root=config.dataset.root)
+            command = training_command(run.path, dataset=config.dataset)
             yield f"{key}={name}: {what}; {f'make it with: {command}' if command else 'check the path'}"
 
 
@@ -66,6 +66,8 @@ def _language_command(config: ExperimentConfig) -> str:
     file, dataset = config.init.language_prototypes, config.dataset
     command = command_for(Path(file)) or f"sgear prototypes language --dataset {dataset.name} --out FILE"
     command = re.sub(r"--out \S+", lambda _: f"--out {shlex.quote(file)}", command)
+    if dataset.granularity != DatasetConfig().granularity and "--granularity" not in command:
+        command += f" --granularity {dataset.granularity}"
     if dataset.root:
         command = re.sub(r" --root \S+", "", command) + f" --root {shlex.quote(dataset.root)}"
     return command

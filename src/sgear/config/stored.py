@@ -13,7 +13,9 @@ from sgear.features.lmdb_layout import LmdbLayout
 from sgear.features.multi import MultiFeatures, side_by_side
 from sgear.features.opening import find_features, is_stored, open_features
 from sgear.features.store import FeatureStore
+from sgear.features.store_index import OF_RUN
 from sgear.features.table import FeatureTable, StoredFeatures
+from sgear.lineage import Lineage
 from sgear.predictions.skipped import Skipped, merge_skipped
 
 _JOINT = "+"
@@ -110,6 +112,17 @@ def skipped_of_encoders(table: StoredFeatures | None) -> Skipped:
         {f"{split} of features {store.root.name}": reasons for split, reasons in store.description.skipped.items()}
         for store in stores
     )
+
+
+def lineages_of_encoders(table: StoredFeatures | None) -> dict[str, Lineage]:
+    """Return what the encoders of stored features were learnt from, by store; only those that are runs of ours."""
+    parts = table.modalities.values() if isinstance(table, MultiFeatures) else [table]
+    found: dict[str, Lineage] = {}
+    for store in (part for part in parts if isinstance(part, FeatureStore)):
+        made = store.description
+        if made.lineage or OF_RUN in made.encoder:
+            found[f"source.features={store.root}"] = Lineage.from_dict(made.lineage or None, name=made.encoder)
+    return found
 
 
 def readable_videos(table: StoredFeatures, video_ids: Sequence[str], *, on_error: OnError) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-_UNQUOTED = re.compile(r"[\w/.:@%+?~-]*", re.ASCII)
+_UNQUOTED = re.compile(r"[\w/.:@%+?-]*", re.ASCII)
 """Texts that Hydra reads as they are."""
 
 

@@ -6,6 +6,7 @@ encoder works on the batch before. A film that fails is named at the end, after 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from sgear.errors import FeatureError, SgearError
 from sgear.features.prefetch import prefetched
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter, shard_of
+from sgear.lineage import Lineage
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.colours import finish_clip, plain_colour
 from sgear.video.film import Film
@@ -56,6 +58,7 @@ class FrameEncoder:
         precision: Arithmetic of the network, e.g. `float32`.
         device: Where the network runs.
         skipped: Why segments were left out when the network was trained, by split and uid.
+        lineage: What the network was learnt from; None where that is no run, but published weights.
     """
 
     encode: Callable[[Tensor], Tensor]
@@ -71,6 +74,7 @@ class FrameEncoder:
     precision: str = "float32"
     device: str = "cpu"
     skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    lineage: Lineage | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reading_margin", max(self.reading_margin, self.crop_margin))
@@ -92,6 +96,7 @@ class FrameEncoder:
             f"{self.precision}",
             fps=fps,
             skipped={split: dict(reasons) for split, reasons in self.skipped.items()},
+            lineage={} if self.lineage is None else self.lineage.to_dict(),
         )
 
 
@@ -300,7 +305,7 @@ class _Films:
         with open_for_model(path, self._size, frame_fps=rate) as reader:
             if self._check is not None:
                 self._check(video_id, reader)
-            instants_s = np.arange(int((reader.last_pts_s + TIME_TOLERANCE_S) * self._fps) + 1) / self._fps
+            instants_s = np.arange(math.ceil((reader.end_s - TIME_TOLERANCE_S) * self._fps)) / self._fps
             for begin in range(0, len(instants_s), self._batch_size):
                 asked_s = instants_s[begin : begin + self._batch_size]
                 seen = reader.frames_played_at(asked_s)

@@ -149,5 +149,8 @@ class FeatureStore:
         if header.fingerprint != self._fingerprints[video_id]:
             raise FeatureError(f"{path}: was written anew after the index; run 'sgear features inspect --reindex'")
         video = MappedVideo(*map_video(path, header), str(path))
-        max_gap_s = self.description.max_gap_s
-        return replace(video, max_gap_s=_USUAL_GAP_PERIODS * video.period_s if max_gap_s is None else max_gap_s)
+        max_gap_s, fps = self.description.max_gap_s, self.description.fps
+        if max_gap_s is None:
+            # A single row has no distance to another.
+            max_gap_s = _USUAL_GAP_PERIODS * (video.period_s or (1 / fps if fps else 0.0))
+        return replace(video, max_gap_s=max_gap_s)

@@ -13,17 +13,21 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from sgear.errors import FeatureError, FeatureWidthError
 from sgear.features.store_file import DTYPES, SUFFIX, VideoHeader, read_header
 from sgear.files import create_exclusively, partial_path
+from sgear.lineage import Lineage
 
 STORE_FORMAT = "sgear-feature-store-1"
 DESCRIPTION_NAME = "store.json"
 INDEX_NAME = "index.parquet"
 VIDEO_FOLDER = "videos"
+OF_RUN = " of run "
+"""What stands in the name of an encoder before the run that it was taken from."""
 INDEX_SCHEMA = {
     "video_id": pl.String,
     "file": pl.String,
@@ -47,6 +51,7 @@ class Provenance:
         fps: Rows per second; 0 where they come at no fixed rate.
         skipped: Why segments were left out when the encoder was trained, by split and uid; see
             `sgear.predictions.skipped`.
+        lineage: What the encoder was learnt from, as `sgear.lineage.Lineage.to_dict` gives it; empty if it is no run.
     """
 
     encoder: str
@@ -54,6 +59,7 @@ class Provenance:
     preprocessing: str
     fps: float
     skipped: dict[str, dict[str, str]] = field(default_factory=dict)
+    lineage: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +84,8 @@ class StoreDescription(Provenance):
         return hashlib.sha256(json.dumps(self._made(), sort_keys=True).encode()).hexdigest()[:12]
 
     def _made(self) -> dict[str, object]:
-        # Stores without skipped segments have no entry for them, nor had any store before there was one.
-        made = {name: value for name, value in asdict(self).items() if name != "skipped" or value}
+        # Stores without skipped segments or lineage have no entry for them, nor had any store before there was one.
+        made = {name: value for name, value in asdict(self).items() if name not in ("skipped", "lineage") or value}
         del made["max_gap_s"]
         return made
 
@@ -126,13 +132,16 @@ class StoreDescription(Provenance):
             if values.pop("format") != STORE_FORMAT:
                 raise ValueError(f"expected format {STORE_FORMAT}")
             skipped = _checked_skipped(values.pop("skipped", {}))
+            lineage = values.pop("lineage", {})
+            if lineage:
+                Lineage.from_dict(lineage, name=str(root))
             max_gap_s = _checked_gap(values.pop("max_gap_s", None))
-            plain = [item for item in fields(cls) if item.name not in ("skipped", "max_gap_s")]
+            plain = [item for item in fields(cls) if item.name not in ("skipped", "lineage", "max_gap_s")]
             kinds = {item.name: {"str": str, "int": int, "float": float}[str(item.type)] for item in plain}
             if values.keys() != kinds.keys() or values["dtype"] not in DTYPES:
                 raise ValueError(f"expected the keys {sorted(kinds)}, dtype {' or '.join(DTYPES)}")
             made = {name: kinds[name](value) for name, value in values.items()}
-            return cls(**made, skipped=skipped, max_gap_s=max_gap_s)
+            return cls(**made, skipped=skipped, lineage=lineage, max_gap_s=max_gap_s)
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise FeatureError(f"{path}: damaged description of a store ({err}); restore it or extract again") from err
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sgear.errors import ConfigError, RunError
 from sgear.features.extract import FrameEncoder
+from sgear.features.store_index import OF_RUN
 from sgear.models.checkpoint_files import read_checkpoint
 from sgear.models.encoders import TimmEncoder
 from sgear.models.pretrained import load_model
@@ -149,7 +150,7 @@ def run_frame_encoder(run: Path, *, device: str = "cpu", precision: str = "float
         raise RunError(f"{run}: its model reads stored features; choose a run that was trained with source.kind=video")
     return FrameEncoder(
         encode=_encode_with(encoder, lambda frames: encoder(frames[None])[0, :, 0], device, precision),
-        name=f"{trained.config.encoder.name} of run {run.name}",
+        name=f"{trained.config.encoder.name}{OF_RUN}{run.name}",
         weights=weights_digest(encoder),
         width=trained.config.width,
         image_height=settings.height,
@@ -160,4 +161,5 @@ def run_frame_encoder(run: Path, *, device: str = "cpu", precision: str = "float
         reading_margin=settings.reading_margin,
         precision=precision,
         device=device,
+        lineage=trained.lineage,
     )

@@ -15,6 +15,7 @@ from sgear.training.run import read_json, write_json
 
 _NAME = re.compile(r"step-(\d{8})")
 _KEEP = 2
+_PROCESSES = "num_processes"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, progress: Progress) 
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
         return
-    write_json(part / "progress.json", asdict(progress))
+    write_json(part / "progress.json", {**asdict(progress), _PROCESSES: accelerator.num_processes})
     if final.exists():
         shutil.rmtree(final)
     os.replace(part, final)
@@ -65,10 +66,19 @@ def load_newest_checkpoint(accelerator: Accelerator, folder: Path) -> Progress:
     """Restore the newest checkpoint.
 
     Raises:
-        RunError: If there is none.
+        RunError: If there is none, or it was saved by another number of processes.
     """
     found = list_checkpoints(folder)
     if not found:
         raise RunError(f"{folder}: no checkpoint to resume from; start without runtime.resume=true")
+    told, now = read_json(found[-1] / "progress.json"), accelerator.num_processes
+    # Checkpoints that do not say it were written before it was noted.
+    before = told.pop(_PROCESSES, now)
+    if before != now:
+        # Batches, steps and the schedule of the learning rate count what all processes do together.
+        raise RunError(
+            f"{found[-1]}: was saved by {before} processes, now there are {now}; resume with {before} "
+            f"(torchrun --nproc_per_node {before})"
+        )
     accelerator.load_state(str(found[-1]))
-    return Progress(**read_json(found[-1] / "progress.json"))
+    return Progress(**told)

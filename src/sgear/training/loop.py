@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -100,6 +100,8 @@ def make_accelerator(runtime: RuntimeConfig, *, accumulate: int = 1) -> Accelera
         cpu=runtime.device == "cpu",
         mixed_precision="bf16" if runtime.precision == "bf16" else "no",
         gradient_accumulation_steps=accumulate,
+        # Recognition without prototype parts leaves the bank without gradients, which several processes refuse.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 
 

@@ -240,7 +240,8 @@ class StreamDecoder:
 
     @property
     def _seeks(self) -> bool:
-        return self.is_timed and not self._recovers_late
+        # In MPEG program streams several frames may share one packet and one time; after a seek the rest are guesses.
+        return self.is_timed and self.container_name != "mpeg" and not self._recovers_late
 
     def _seconds(self, pts: int) -> float:
         return float((pts - self._zero) * self._time_base)

@@ -19,6 +19,8 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from sgear.errors import WriteError
+from sgear.files import require_writable
 from sgear.video.opening import open_film
 from sgear.video.panel import Layer, OverlayPainter, Palette, PanelContent
 
@@ -67,7 +69,7 @@ def write_overlay(
 
     Args:
         video: Film to draw on.
-        out: File to write; its folder must exist.
+        out: File to write.
         forecasts: Forecasts in any order; one is shown from its `now_s` until the next one's.
         truth: (start, stop, action name) of the annotated actions, in seconds.
         max_height: Largest height of the result in pixels. At least 32.
@@ -77,8 +79,10 @@ def write_overlay(
 
     Raises:
         ValueError: If `max_height` or `top_k` is out of range.
+        WriteError: If nothing can be written to `out`, or it is the film itself.
         VideoError: If the film cannot be read to its end.
     """
+    require_overlay_place(video, out)
     if max_height < 32 or top_k < 1:
         raise ValueError(f"max_height must be at least 32 and top_k at least 1, got {max_height} and {top_k}")
     with open_film(video, frame_fps=frame_fps) as film:
@@ -98,6 +102,17 @@ def write_overlay(
             encode(picture, pts_s)
             if progress is not None:
                 progress(num_done, max(num_done, num_frames))
+
+
+def require_overlay_place(video: Path, out: Path) -> None:
+    """Check that a film can be written to `out` without touching the one that is drawn on.
+
+    Raises:
+        WriteError: If nothing can be written there, or it is that film.
+    """
+    require_writable(out)
+    if out.exists() and video.exists() and out.samefile(video):
+        raise WriteError(f"{out}: is the film itself, which would be lost; give another name")
 
 
 class _Script:
@@ -158,6 +173,7 @@ def _even_size(height: int, width: int, max_height: int) -> tuple[int, int]:
 def _encoder(
     out: Path, rate: Fraction, height: int, width: int
 ) -> Iterator[Callable[[NDArray[np.uint8], float], None]]:
+    out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container:

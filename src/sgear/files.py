@@ -41,6 +41,21 @@ def create_exclusively(path: Path, text: str) -> None:
         partial.unlink()
 
 
+class HoldsDescriptor:
+    """Owns the descriptor of an open file, and closes it when it goes itself."""
+
+    _descriptor = -1
+
+    def close(self) -> None:
+        """Close the file; reading is then an error."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def require_writable(path: Path) -> None:
     """Check that a file can be made at `path`: to be asked before the work whose result it will hold.
 

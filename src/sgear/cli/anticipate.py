@@ -30,8 +30,7 @@ def _table(video: Path, forecasts: list[Forecast], top_k: int) -> Table:
     for rank in range(1, min(top_k, len(forecasts[0].top)) + 1):
         table.add_column(f"{rank}")
     for forecast in forecasts:
-        cells = (Text.assemble(name, (f" {100 * probability:.0f}%", "dim")) for name, probability in forecast.top)
-        table.add_row(f"{forecast.now_s:.1f}", *cells)
+        table.add_row(f"{forecast.now_s:.1f}", *map(_cell, forecast.top))
     return table
 
 
@@ -42,10 +41,14 @@ def _ahead_table(video: Path, forecasts: list[Forecast]) -> Table:
     for ahead_s in (forecasts[0].tau_a_s, *(step.ahead_s for step in forecasts[0].later)):
         table.add_column(f"{ahead_s:g} s later")
     for forecast in forecasts:
-        firsts = (top[0] for top in (forecast.top, *(step.top for step in forecast.later)))
-        cells = (Text.assemble(name, (f" {100 * probability:.0f}%", "dim")) for name, probability in firsts)
-        table.add_row(f"{forecast.now_s:.1f}", *cells)
+        tops = (forecast.top, *(step.top for step in forecast.later))
+        table.add_row(f"{forecast.now_s:.1f}", *(_cell(top[0]) for top in tops))
     return table
+
+
+def _cell(guess: tuple[str, float]) -> Text:
+    name, probability = guess
+    return Text.assemble(name, (f" {100 * probability:.0f}%", "dim"))
 
 
 def run_anticipate(
@@ -76,9 +79,9 @@ def run_anticipate(
     Raises:
         SgearError: If an option is wrong or has no effect, or model or film cannot be read.
     """
-    if out is not None and out.suffix.lower() != ".mp4":
-        raise SgearError(f"--out {out}: the film is written as mp4; give a name that ends in .mp4")
     if out is not None:
+        if out.suffix.lower() != ".mp4":
+            raise SgearError(f"--out {out}: the film is written as mp4; give a name that ends in .mp4")
         require_overlay_place(video, out)
     place = _device(device)
     is_of_pictures = needs_rate(video)

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sgear.config.build import load_benchmark
-from sgear.config.footage import film_roots
+from sgear.config.footage import film_roots, picture_rates, without_film
 from sgear.config.schema import DatasetConfig
 from sgear.data.verify import all_splits, annotated_videos
-from sgear.datasets.registry import annotation_folder
-from sgear.datasets.video_info import LENGTH_TOLERANCE_S, VideoInfo, numbering_rates, read_video_info
-from sgear.errors import VideoError
+from sgear.datasets.video_info import require_stated_length
 from sgear.video.corpus import find_films, list_films, needs_rate
 from sgear.video.film import Film
 
@@ -59,33 +57,19 @@ def films_of_dataset(dataset: DatasetConfig, frame_fps: float | None) -> CorpusF
     video_ids = annotated_videos(all_splits(load_benchmark(dataset)))
     roots = film_roots(dataset)
     films = find_films(video_ids, roots, remedy="name other folders with --video-root", allows_missing=True)
-    searched = ", ".join(str(root) for root in roots if root.is_dir())
-    missing = {name: f"no film of video {name!r} under {searched}" for name in video_ids if name not in films}
+    missing = without_film(video_ids, films, roots)
     if frame_fps is not None:
         return CorpusFilms(paths=films, rates=frame_fps, missing=missing)
-    info = read_video_info(annotation_folder(dataset.name, Path(dataset.root) if dataset.root else None))
-    pictures = [video_id for video_id, path in films.items() if needs_rate(path)]
-    rates = numbering_rates(dataset.name, pictures, info)
-    unknown = [video_id for video_id in pictures if video_id not in rates]
-    if unknown:
-        raise VideoError(
-            f"{films[unknown[0]]}: pictures do not say at which rate they were taken, and {dataset.name} does not say "
-            f"it of {len(unknown)} of {len(pictures)} such films, first {unknown[0]!r}; give it with --frame-fps"
-        )
-    return CorpusFilms(paths=films, rates=rates, check=_length_check(rates, info), missing=missing)
+    pictures = {video_id: path for video_id, path in films.items() if needs_rate(path)}
+    rates, durations_s = picture_rates(dataset, pictures, remedy="give it with --frame-fps")
+    return CorpusFilms(paths=films, rates=rates, check=_length_check(rates, durations_s), missing=missing)
 
 
-def _length_check(rates: Mapping[str, float], info: Mapping[str, VideoInfo]) -> Callable[[str, Film], None]:
+def _length_check(rates: Mapping[str, float], durations_s: Mapping[str, float]) -> Callable[[str, Film], None]:
     def check(video_id: str, film: Film) -> None:
-        if video_id not in rates or video_id not in info:
-            return
-        rate, stated_s = rates[video_id], info[video_id].duration_s
-        found_s = film.last_pts_s + 1 / rate
-        if abs(found_s - stated_s) > LENGTH_TOLERANCE_S:
-            raise VideoError(
-                f"{film.path}: its pictures, {rate:g} to the second, last {found_s:.3f} s, but the video info csv says "
-                f"{stated_s:.3f} s: pictures are missing at the end, or they were numbered at about "
-                f"{rate * found_s / stated_s:.2f} to the second. Copy them again, or give the rate with --frame-fps"
-            )
+        if video_id in durations_s:
+            rate, remedy = rates[video_id], "give the rate with --frame-fps"
+            found_s = film.last_pts_s + 1 / rate
+            require_stated_length(str(film.path), found_s, durations_s[video_id], rate=rate, remedy=remedy)
 
     return check

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import cast, get_args
 
@@ -91,9 +91,19 @@ def _find(config: ExperimentConfig, video_ids: Sequence[str]) -> tuple[dict[str,
         remedy_for_some="" if skips else f"set source.on_error=skip, which {SKIP_EFFECT}",
         allows_missing=skips,
     )
+    return films, without_film(video_ids, films, roots)
+
+
+def without_film(video_ids: Sequence[str], films: Container[str], roots: Sequence[Path]) -> dict[str, str]:
+    """Return for each video that has no film why it cannot be read.
+
+    Args:
+        video_ids: The videos.
+        films: Videos that have one.
+        roots: Where films were looked for.
+    """
     searched = ", ".join(str(root) for root in roots if root.is_dir())
-    missing = [video_id for video_id in video_ids if video_id not in films]
-    return films, {video_id: f"no film of video {video_id!r} under {searched}" for video_id in missing}
+    return {name: f"no film of video {name!r} under {searched}" for name in video_ids if name not in films}
 
 
 def _rates(
@@ -105,14 +115,29 @@ def _rates(
         raise ConfigError(f"source.frame_fps={given:g} has no effect: all {len(films)} films are video files")
     if not pictures or given:
         return dict.fromkeys(pictures, given), {}
-    folder = annotation_folder(dataset.name, Path(dataset.root) if dataset.root else None)
-    info = read_video_info(folder)
-    rates = numbering_rates(dataset.name, pictures, info)
+    remedy = "set source.frame_fps to the frames per second of their numbering"
+    return picture_rates(dataset, {video_id: films[video_id] for video_id in pictures}, remedy=remedy)
+
+
+def picture_rates(
+    dataset: DatasetConfig, pictures: Mapping[str, Path], *, remedy: str
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return how many pictures of a film there are in a second, and its length where that is known to be checked.
+
+    Args:
+        dataset: The data set, which says so.
+        pictures: Films that are made of pictures.
+        remedy: What to do where it does not.
+
+    Raises:
+        VideoError: If the rate of a film is not known.
+    """
+    info = read_video_info(annotation_folder(dataset.name, Path(dataset.root) if dataset.root else None))
+    rates = numbering_rates(dataset.name, list(pictures), info)
     unknown = [video_id for video_id in pictures if video_id not in rates]
     if unknown:
         raise VideoError(
-            f"{films[unknown[0]]}: pictures do not say at which rate they were taken, and {dataset.name} does not say "
-            f"it of {len(unknown)} of {len(pictures)} such films, first {unknown[0]!r}; set source.frame_fps to the "
-            "frames per second of their numbering"
+            f"{pictures[unknown[0]]}: pictures do not say at which rate they were taken, and {dataset.name} does not "
+            f"say it of {len(unknown)} of {len(pictures)} such films, first {unknown[0]!r}; {remedy}"
         )
     return rates, {video_id: info[video_id].duration_s for video_id in pictures if video_id in info}

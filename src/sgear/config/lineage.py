@@ -12,6 +12,7 @@ from sgear.errors import ConfigError
 from sgear.features.table import StoredFeatures
 from sgear.lineage import Lineage, TrainingPart
 from sgear.models.pretrained import read_lineage
+from sgear.models.strict import shorten
 from sgear.prototypes import VisualPrototypes
 from sgear.segments import SegmentTable
 from sgear.training.run import RunDirectory
@@ -32,7 +33,6 @@ _SAME_FILMS = {
 """Data sets of the same films. Names of films in others are anybody's: equal names need not be the same film."""
 _WHOLE_VIDEOS = ("epic-kitchens", "50salads")
 """Corpora in which every split is by whole videos. EGTEA cuts its videos into clips, own data may."""
-_NUM_NAMED = 3
 
 
 def training_part(dataset: DatasetConfig, segments: SegmentTable) -> TrainingPart:
@@ -143,8 +143,7 @@ class _Seen:
         names = [*self.videos, *self.segments]
         counts = [f"{len(self.videos)} of the {self.num_held_out} videos"] if self.videos else []
         counts += [f"{len(self.segments)} segments"] if self.segments else []
-        more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
-        return f"{' and '.join(counts)} that this run is validated or tested on ({', '.join(names[:_NUM_NAMED])}{more})"
+        return f"{' and '.join(counts)} that this run is validated or tested on ({shorten(names)})"
 
 
 def _seen_by(part: TrainingPart, dataset: DatasetConfig, benchmark: Benchmark) -> _Seen | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sgear.config.effects import flatten
 from sgear.config.schema import ExperimentConfig
+from sgear.config.unread import value_text
 
 _ARGUMENT = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 _WIDTH = 110
@@ -24,9 +25,9 @@ def settings_text(config: ExperimentConfig) -> str:
     ours, defaults = flatten(config), flatten(ExperimentConfig())
     entries = []
     for key, meaning in meanings().items():
-        default = "" if ours[key] == defaults[key] else f"  (default {_shown(defaults[key])})"
+        default = "" if ours[key] == defaults[key] else f"  (default {value_text(defaults[key])})"
         text = textwrap.fill(meaning, _WIDTH, initial_indent="    ", subsequent_indent="    ")
-        entries.append(f"{key}={_shown(ours[key])}{default}\n{text}")
+        entries.append(f"{key}={value_text(ours[key])}{default}\n{text}")
     return "\n".join(entries)
 
 
@@ -45,9 +46,3 @@ def _meanings_of(part: Any, prefix: str) -> dict[str, str]:
         else:
             found[key] = documented.get(item.name, "")
     return found
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(str, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -104,21 +104,23 @@ def _is_there(table: StoredFeatures, video_id: str, on_error: OnError) -> bool:
         return False
 
 
+def _stores(table: StoredFeatures | None) -> list[FeatureStore]:
+    parts = table.modalities.values() if isinstance(table, MultiFeatures) else [table]
+    return [part for part in parts if isinstance(part, FeatureStore)]
+
+
 def skipped_of_encoders(table: StoredFeatures | None) -> Skipped:
     """Return the segments that were left out when the encoders of stored features were trained, by store and split."""
-    parts = table.modalities.values() if isinstance(table, MultiFeatures) else [table]
-    stores = [part for part in parts if isinstance(part, FeatureStore)]
     return merge_skipped(
         {f"{split} of features {store.root.name}": reasons for split, reasons in store.description.skipped.items()}
-        for store in stores
+        for store in _stores(table)
     )
 
 
 def lineages_of_encoders(table: StoredFeatures | None) -> dict[str, Lineage]:
     """Return what the encoders of stored features were learnt from, by store; only those that are runs of ours."""
-    parts = table.modalities.values() if isinstance(table, MultiFeatures) else [table]
     found: dict[str, Lineage] = {}
-    for store in (part for part in parts if isinstance(part, FeatureStore)):
+    for store in _stores(table):
         made = store.description
         if made.lineage or OF_RUN in made.encoder:
             found[f"source.features={store.root}"] = Lineage.from_dict(made.lineage or None, name=made.encoder)

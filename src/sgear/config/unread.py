@@ -32,14 +32,17 @@ def with_defaults(values: Any, defaults: Any, keys: Collection[str], prefix: str
     return replace(values, **changes)
 
 
+def value_text(value: Any) -> str:
+    """Return the value of a setting as recipes write it, without quotes."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def hydra_override(key: str, value: Any) -> str:
     """Return a setting as Hydra reads it."""
-    if isinstance(value, bool):
-        return f"{key}={str(value).lower()}"
-    if isinstance(value, list | tuple):
-        return f"{key}=[{','.join(map(str, value))}]"
-    text = str(value)
-    if not _UNQUOTED.fullmatch(text):
+    text = value_text(value)
+    if not isinstance(value, list | tuple) and not _UNQUOTED.fullmatch(text):
         text = '"' + text.replace('"', '\\"') + '"'
     return f"{key}={text}"
 

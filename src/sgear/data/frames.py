@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.data.film_sizes import FilmSizes
-from sgear.datasets.video_info import LENGTH_TOLERANCE_S
+from sgear.datasets.video_info import require_stated_length
 from sgear.errors import VideoError
 from sgear.models.pretrained import Preprocessing
 from sgear.video.cache import FrameCache, fill_frame_cache
@@ -69,13 +69,7 @@ class CheckedLengths:
         first_s, last_s = self._frames.span_s(video_id)
         if video_id not in self._checked and video_id in self._duration_s:
             rate, stated_s = self._rates[video_id], self._duration_s[video_id]
-            found_s = last_s + 1 / rate
-            if abs(found_s - stated_s) > LENGTH_TOLERANCE_S:
-                raise VideoError(
-                    f"{video_id}: its pictures, {rate:g} to the second, last {found_s:.3f} s, but the video info csv "
-                    f"says {stated_s:.3f} s: pictures are missing at the end, or they were numbered at about "
-                    f"{rate * found_s / stated_s:.2f} to the second. Copy them again, or set source.frame_fps"
-                )
+            require_stated_length(video_id, last_s + 1 / rate, stated_s, rate=rate, remedy="set source.frame_fps")
         self._checked.add(video_id)
         return first_s, last_s
 

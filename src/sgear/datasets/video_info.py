@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sgear.datasets.text_table import read_csv
-from sgear.errors import AnnotationError
+from sgear.errors import AnnotationError, VideoError
 
 INFO_FILES = {"EPIC_100_video_info.csv": "video_id", "EPIC_video_info.csv": "video"}
 """File beside the annotations, and its column of video ids."""
@@ -57,6 +57,27 @@ def read_video_info(folder: Path) -> dict[str, VideoInfo]:
             for video_id, duration_s, fps in zip(video_ids, durations, rates, strict=True)
         }
     return {}
+
+
+def require_stated_length(film: str, found_s: float, stated_s: float, *, rate: float, remedy: str) -> None:
+    """Hold the length of a film made of pictures against what the csv says: a wrong rate shows the future.
+
+    Args:
+        film: How the message names it.
+        found_s: Its length in seconds, at the rate that was taken for its numbering.
+        stated_s: Its length in seconds by the csv.
+        rate: That rate.
+        remedy: What to do where it is the wrong one.
+
+    Raises:
+        VideoError: If they differ by more than `LENGTH_TOLERANCE_S`.
+    """
+    if abs(found_s - stated_s) > LENGTH_TOLERANCE_S:
+        raise VideoError(
+            f"{film}: its pictures, {rate:g} to the second, last {found_s:.3f} s, but the video info csv says "
+            f"{stated_s:.3f} s: pictures are missing at the end, or they were numbered at about "
+            f"{rate * found_s / stated_s:.2f} to the second. Copy them again, or {remedy}"
+        )
 
 
 def numbering_rates(name: str, video_ids: Sequence[str], info: Mapping[str, VideoInfo]) -> dict[str, float]:

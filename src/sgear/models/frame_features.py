@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,11 +14,9 @@ from torch import Tensor, nn
 from sgear.errors import ConfigError, RunError
 from sgear.features.extract import FrameEncoder
 from sgear.features.store_index import OF_RUN
-from sgear.models.checkpoint_files import read_checkpoint
 from sgear.models.encoders import TimmEncoder
 from sgear.models.pretrained import load_model
-from sgear.models.strict import describe_mismatch
-from sgear.models.vit_weights import load_vit_weights, published_network
+from sgear.models.vit_weights import load_checkpoint, load_vit_weights, published_network
 from sgear.torchvision_guard import import_timm
 
 PRECISIONS = ("float32", "bf16")
@@ -108,19 +105,10 @@ def _load_weights(model: nn.Module, name: str, path: Path) -> None:
     if hasattr(model, "num_prefix_tokens"):
         load_vit_weights(model, path)
         return
-    stored = read_checkpoint(path)
-    fit = getattr(importlib.import_module(type(model).__module__), "checkpoint_filter_fn", None)
-    try:
-        fitted = stored if fit is None else fit(stored, model)
-    except Exception as err:
-        # Tensors of another architecture make timm's function fail in every way.
-        raise RunError(f"{path}: does not fit {name} ({type(err).__name__}: {err})") from err
     classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     parts = tuple(f"{part}." for part in ([classifier] if isinstance(classifier, str) else classifier))
-    body = {key: tensor for key, tensor in fitted.items() if not key.startswith(parts)}
-    if problem := describe_mismatch(model.state_dict(), body):
-        raise RunError(f"{path}: not the weights of {name}: {problem}; check --encoder")
-    model.load_state_dict(body, strict=True)
+    remedies = ("check --encoder", "check --encoder")
+    load_checkpoint(model, path, classifiers=parts, whose=(name, name), remedies=remedies)
 
 
 def _width(model: nn.Module, name: str, height: int, width: int) -> int:

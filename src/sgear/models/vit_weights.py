@@ -39,18 +39,42 @@ def load_vit_weights(vit: nn.Module, path: Path) -> Loading:
     Raises:
         RunError: If the file is missing, damaged, or of another architecture.
     """
+    return load_checkpoint(
+        vit,
+        path,
+        classifiers=_CLASSIFIERS,
+        whose=("the ViT of model.encoder", "this ViT"),
+        remedies=("check its name", "check model.encoder.name and its sizes"),
+    )
+
+
+def load_checkpoint(
+    network: nn.Module, path: Path, *, classifiers: tuple[str, ...], whose: tuple[str, str], remedies: tuple[str, str]
+) -> Loading:
+    """Load a timm checkpoint into a network of timm without classifier, fitted by timm's own rules, strictly.
+
+    Args:
+        network: The network.
+        path: See `read_checkpoint`.
+        classifiers: What the names of a classifier begin with.
+        whose: How messages call the network: one that the tensors cannot be fitted to, and one that they are not of.
+        remedies: What to do in either case.
+
+    Raises:
+        RunError: If the file is missing, damaged, or of another architecture.
+    """
     stored = read_checkpoint(path)
+    fit = getattr(importlib.import_module(type(network).__module__), "checkpoint_filter_fn", None)
     try:
-        fitted = importlib.import_module(type(vit).__module__).checkpoint_filter_fn(stored, vit)
+        fitted = stored if fit is None else fit(stored, network)
     except Exception as err:
         # Tensors of another architecture make timm's function fail in every way.
-        raise RunError(f"{path}: does not fit the ViT of model.encoder ({reason_of(err)}); check its name") from err
-    classifier = [name for name in fitted if name.startswith(_CLASSIFIERS)]
+        raise RunError(f"{path}: does not fit {whose[0]} ({reason_of(err)}); {remedies[0]}") from err
+    classifier = [name for name in fitted if name.startswith(classifiers)]
     body = {name: tensor for name, tensor in fitted.items() if name not in classifier}
-    problem = describe_mismatch(vit.state_dict(), body)
-    if problem:
-        raise RunError(f"{path}: not the weights of this ViT: {problem}; check model.encoder.name and its sizes")
-    vit.load_state_dict(body, strict=True)
+    if problem := describe_mismatch(network.state_dict(), body):
+        raise RunError(f"{path}: not the weights of {whose[1]}: {problem}; {remedies[1]}")
+    network.load_state_dict(body, strict=True)
     resized = [name for name, tensor in body.items() if name in stored and tensor.shape != stored[name].shape]
     return Loading(
         loaded=tuple(body),

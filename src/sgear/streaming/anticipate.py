@@ -122,8 +122,7 @@ def anticipate_video(
                 is_real = torch.from_numpy(exists).to(device)
                 output = model(finish_clip(clips.to(device), colour.expand(len(clips), -1, -1), is_real), is_real)
                 steps = output.logits[:, None]
-                if steps_ahead > 1:
-                    assert isinstance(model, StepwiseModel)
+                if steps_ahead > 1 and isinstance(model, StepwiseModel):
                     # The first step is the one that `forward` gave, to the bit.
                     further = model.rollout(output.observed, steps_ahead, is_real).logits[:, 1:]
                     steps = torch.cat([steps, further], dim=1)

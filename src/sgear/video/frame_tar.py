@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from sgear.errors import VideoError
+from sgear.files import HoldsDescriptor
 from sgear.video.numbered_pictures import NumberedPictures
 from sgear.video.tar_index import index_tar
 
 
-class FrameTar(NumberedPictures):
+class FrameTar(HoldsDescriptor, NumberedPictures):
     """Pictures in one uncompressed tar file; see `NumberedPictures` for names, times and errors.
 
     All headers are read once, when it is opened: about 1.5 s of one core for 100,000 pictures. After that a picture is
@@ -49,17 +50,6 @@ class FrameTar(NumberedPictures):
         except BaseException:
             self.close()
             raise
-
-    def close(self) -> None:
-        """Close the file; reading is then an error."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
-
-    def __del__(self) -> None:
-        # The constructor may have failed before there was a file to close.
-        if getattr(self, "_descriptor", -1) >= 0:
-            self.close()
 
     def _read(self, row: int) -> bytes:
         if self._descriptor < 0:

@@ -7,7 +7,6 @@ annotations.
 from __future__ import annotations
 
 import bisect
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -20,7 +19,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from sgear.errors import WriteError
-from sgear.files import require_writable
+from sgear.files import partial_path, require_writable
 from sgear.video.opening import open_film
 from sgear.video.panel import Layer, OverlayPainter, Palette, PanelContent
 
@@ -174,7 +173,7 @@ def _encoder(
     out: Path, rate: Fraction, height: int, width: int
 ) -> Iterator[Callable[[NDArray[np.uint8], float], None]]:
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    partial = partial_path(out)
     try:
         with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container:
             stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})

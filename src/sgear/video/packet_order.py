@@ -16,6 +16,7 @@ from pathlib import Path
 import av
 
 from sgear.errors import VideoError
+from sgear.files import HoldsDescriptor
 from sgear.video import ebml, riff
 from sgear.video.container_bytes import stated_bytes
 
@@ -67,7 +68,7 @@ class StatedOrder(PacketOrder):
         """Do nothing."""
 
 
-class _FileOrder(PacketOrder):
+class _FileOrder(HoldsDescriptor, PacketOrder):
     """Looks into the file beside the demuxer."""
 
     def __init__(self, path: Path) -> None:
@@ -87,17 +88,6 @@ class _FileOrder(PacketOrder):
 
     @abstractmethod
     def _hole_before(self, packet: av.Packet) -> Hole | None: ...
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
-
-    def __del__(self) -> None:
-        # The constructor may have failed before there was a file to close.
-        if getattr(self, "_descriptor", -1) >= 0:
-            self.close()
 
 
 class AviOrder(_FileOrder):

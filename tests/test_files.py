@@ -1,11 +1,12 @@
 """Files appear whole or not at all, and a place that cannot hold one is named before any work."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from sgear.errors import WriteError
-from sgear.files import leftover_partials, require_writable, write_whole
+from sgear.errors import PredictionError, WriteError
+from sgear.files import leftover_partials, require_regular_file, require_writable, visible, write_whole
 
 
 def test_a_file_is_written_with_the_folders_above_it_and_nothing_beside_it(tmp_path):
@@ -41,3 +42,26 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(WriteError, match="cannot be written"):
         write_whole(path, b"x")
     assert list(tmp_path.iterdir()) == leftover_partials(path) == []
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_text("x")
+    link = tmp_path / "link"
+    link.symlink_to(plain)
+    require_regular_file(link)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path, words in [
+        (pipe, "is no regular file"),
+        (Path("/dev/zero"), "is no regular file"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "absent", "no such file"),
+        (tmp_path / "\x1b[2J", r"x1b\[2J: no such file"),
+    ]:
+        with pytest.raises(PredictionError, match=words):
+            require_regular_file(path, PredictionError)
+
+
+def test_control_characters_are_written_out():
+    assert visible("wash\x1b[2J \u202epan\r\n\té") == r"wash\x1b[2J \u202epan\r" + "\n\té"

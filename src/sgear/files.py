@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
+import unicodedata
 import uuid
 from pathlib import Path
 
-from sgear.errors import WriteError
+from sgear.errors import SgearError, WriteError
 
 _PARTIAL = ".partial"
+# These turn the order of what follows around, and with it what a reader believes to see.
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def partial_path(path: Path) -> Path:
@@ -54,6 +58,37 @@ class HoldsDescriptor:
 
     def __del__(self) -> None:
         self.close()
+
+
+def require_regular_file(path: Path, error: type[SgearError] = SgearError) -> None:
+    """Check that `path` is a plain file: to be asked before it is opened, since a pipe hangs and a device never ends.
+
+    Args:
+        path: File that a user named; links are followed.
+        error: What to raise.
+
+    Raises:
+        SgearError: Of the kind `error`, if there is no such file, or it is a folder, pipe, device or socket.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as err:
+        reason = getattr(err, "strerror", None) or str(err)
+        raise error(f"{visible(str(path))}: {reason[:1].lower()}{reason[1:]}; check the name") from err
+    if stat.S_ISDIR(mode):
+        raise error(f"{visible(str(path))}: is a folder, expected a file; name the file in it")
+    if not stat.S_ISREG(mode):
+        raise error(f"{visible(str(path))}: is no regular file (a pipe, device or socket); write its content to a file")
+
+
+def visible(text: str) -> str:
+    """Return `text` with control characters written out as Python does, so that they never act on a terminal."""
+    return "".join(
+        char.encode("unicode_escape").decode("ascii")
+        if (char not in "\n\t" and unicodedata.category(char) in {"Cc", "Cs"}) or char in _BIDI
+        else char
+        for char in text
+    )
 
 
 def require_writable(path: Path) -> None:

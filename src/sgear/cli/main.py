@@ -12,6 +12,7 @@ import typer
 from sgear.cli import data, features, prototypes
 from sgear.cli.failures import file_message
 from sgear.errors import SgearError
+from sgear.files import visible
 
 app = typer.Typer(
     help="Egocentric action anticipation: train, evaluate and run S-GEAR and its peers.",
@@ -275,7 +276,7 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
+    typer.secho(f"error: {visible(message)}", err=True, fg=typer.colors.RED)
     sys.exit(2)
 
 

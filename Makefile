@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup quickstart test test-all check fix fuzz salads50 lock clean
+.PHONY: help setup quickstart test test-all test-processors check fix fuzz salads50 lock clean
 
 help:  ## Say what the targets do
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,15 @@ test: $(STAMP)  ## Run the tests (under 10 minutes on 2 cores)
 
 test-all: $(STAMP)  ## Run the slow tests too
 	$(BIN)/python -m pytest -n 2
+
+# Sums in another order end in other last digits: tests that compare numbers must pass with each of these kernels.
+NUMERIC := tests/models tests/losses tests/metrics tests/baselines tests/prototypes tests/predictions tests/features tests/training tests/test_importing.py
+test-processors: $(STAMP)  ## Run the tests that compare numbers as older and newer processors would, and with 2 threads
+	for isa in default:SSE41 avx2:AVX2 avx512:AVX512_CORE; do \
+	  echo "ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=$${isa#*:}"; \
+	  ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=$${isa#*:} $(BIN)/python -m pytest -q -n 2 -m 'not slow' $(NUMERIC) || exit 1; \
+	done
+	SGEAR_TEST_THREADS=2 $(BIN)/python -m pytest -q -m 'not slow' $(NUMERIC)
 
 check: $(STAMP)  ## Lint, format, import contract, types
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 @pytest.fixture(autouse=True)
 def one_thread():
     """Tests run side by side on two cores; more threads than that only wait for each other."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("SGEAR_TEST_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")

@@ -133,7 +133,7 @@ def test_imported_rulstm_predicts_what_its_authors_code_predicts(rulstm):
     run, said = run_of(rulstm, "published")
     report = evaluate_run(run.path)
     assert report["num_evaluated"] == report["num_asked"] == 4
-    np.testing.assert_allclose(logits_of(run.predictions, 4), rulstm.scores[:, -1], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(logits_of(run.predictions, 4), rulstm.scores[:, -1], rtol=TOLERANCE, atol=TOLERANCE)
     assert f"from {rulstm.weights}: missing none" in said
     assert f"from {rulstm.weights}: unexpected none" in said
     assert "num_heads" not in said
@@ -147,13 +147,13 @@ def test_each_anticipation_time_of_an_imported_rulstm_is_that_step_of_its_author
     tau_a_s = 0.25 * (14 - step_idx)
     evaluate_horizons(run, [tau_a_s])
     logits = logits_of(run / "predictions" / f"validation-tau_a-{tau_a_s:g}s.safetensors", 4)
-    np.testing.assert_allclose(logits, rulstm.scores[:, step_idx], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(logits, rulstm.scores[:, step_idx], rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_imported_avt_predicts_what_its_authors_code_predicts(avt):
     run, said = run_of(avt, "published")
     evaluate_run(run.path)
-    np.testing.assert_allclose(logits_of(run.predictions, 3), avt.scores, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(logits_of(run.predictions, 3), avt.scores, rtol=TOLERANCE, atol=TOLERANCE)
     assert "missing 1 tensors: encoder 1 (encoder.feature_scale); each has one right value" in said
     assert "model.decoder.num_heads=4 was assumed: no file stores it" in said
     assert "num_heads=4 was assumed" in read_json(run.provenance)["weights"]["summary"]
@@ -163,7 +163,7 @@ def test_a_run_for_the_challenge_can_be_imported_at_its_anticipation_time(rulstm
     at_1_s = ("protocol.tau_a_s=1.0", "protocol.tau_o_s=2.75", "model.rulstm.tau_a_s=1.0")
     run, _ = run_of(rulstm, "at-1-s", *at_1_s)
     evaluate_run(run.path)
-    np.testing.assert_allclose(logits_of(run.predictions, 4), rulstm.scores[:, 10], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(logits_of(run.predictions, 4), rulstm.scores[:, 10], rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_an_imported_run_is_complete_and_says_where_it_comes_from(rulstm):
@@ -194,7 +194,7 @@ def test_the_same_order_takes_the_classes_as_they_lie(rulstm):
     run, said = run_of(rulstm, "same", class_names="same-order")
     evaluate_run(run.path)
     expected = rulstm.scores[:, -1][:, ORDER]
-    np.testing.assert_allclose(logits_of(run.predictions, 4), expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(logits_of(run.predictions, 4), expected, rtol=TOLERANCE, atol=TOLERANCE)
     assert "0 of them at another place" in said
 
 
@@ -279,7 +279,7 @@ def test_training_starts_from_all_published_weights(avt):
     model, notes = network_of(avt, f"init.weights={avt.weights}", f"init.class_names={avt.names}")
     clip = torch.from_numpy(load_clips(avt))
     with torch.no_grad():
-        np.testing.assert_allclose(model.eval()(clip).logits.numpy(), avt.scores, rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(model.eval()(clip).logits.numpy(), avt.scores, rtol=TOLERANCE, atol=TOLERANCE)
     said = "\n".join(notes)
     assert f"from {avt.weights}: loaded 32 tensors: encoder 1, decoder 29, classifier 2 (" in said
     assert f"from {avt.weights}: missing 1 tensors: encoder 1 (encoder.feature_scale)" in said

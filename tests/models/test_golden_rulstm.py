@@ -40,9 +40,9 @@ def test_fused_scores_after_every_step_equal_those_of_the_release(values, tmp_pa
     assert (conversion.left_out, conversion.filled) == ((), ())
     clip = torch.cat([values[f"inputs.{index}"] for index in range(3)], dim=-1)
     output = model(clip)
-    torch.testing.assert_close(output.next_logits, values["fused_logits"], rtol=0, atol=TOLERANCE)
-    torch.testing.assert_close(output.logits, values["fused_logits"][:, -1], rtol=0, atol=TOLERANCE)
-    torch.testing.assert_close(output.horizon_logits, values["fused_logits"][:, -8:], rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(output.next_logits, values["fused_logits"], rtol=TOLERANCE, atol=TOLERANCE)
+    torch.testing.assert_close(output.logits, values["fused_logits"][:, -1], rtol=TOLERANCE, atol=TOLERANCE)
+    torch.testing.assert_close(output.horizon_logits, values["fused_logits"][:, -8:], rtol=TOLERANCE, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("index", range(3))
@@ -53,7 +53,7 @@ def test_a_branch_alone_gives_the_scores_of_the_release(values, index):
     model = build_model(config, num_actions=NUM_ACTIONS).eval()
     model.load_state_dict(convert_rulstm(branch, config, num_actions=NUM_ACTIONS).state, strict=True)
     output = model(values[f"inputs.{index}"])
-    torch.testing.assert_close(output.next_logits, values[f"branch_logits.{index}"], rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(output.next_logits, values[f"branch_logits.{index}"], rtol=TOLERANCE, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("step_idx", range(6, NUM_STEPS))
@@ -67,4 +67,4 @@ def test_the_window_of_each_anticipation_time_gives_the_score_of_that_step_of_th
     model.load_state_dict(convert_rulstm(state_of(values, "state."), config, num_actions=NUM_ACTIONS).state)
     model.set_tau_a(tau_a_s)
     clip = torch.cat([values[f"inputs.{index}"] for index in range(3)], dim=-1)[:, : protocol.num_steps]
-    torch.testing.assert_close(model(clip).logits, values["fused_logits"][:, step_idx], rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(model(clip).logits, values["fused_logits"][:, step_idx], rtol=TOLERANCE, atol=TOLERANCE)

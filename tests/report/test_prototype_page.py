@@ -220,7 +220,9 @@ def drawn_places(positions):
     return (positions - low) / (high - low)
 
 
-@pytest.mark.parametrize(("num_nouns", "tolerance"), [(4, 1e-4), (5, 1e-4), (15, 0.05)])
+# From 40 classes on it is t-SNE, which ends after a number of steps, not at a point: with the rounding of another
+# processor a class was seen to move by 0.11 of the map. Unrelated maps differ by 0.9.
+@pytest.mark.parametrize(("num_nouns", "tolerance"), [(4, 1e-4), (5, 1e-4), (15, 0.25)])
 def test_sets_of_equal_geometry_have_equal_maps(num_nouns, tolerance):
     taxonomy = make_taxonomy(3, num_nouns)
     each = make_set(taxonomy)
@@ -229,7 +231,9 @@ def test_sets_of_equal_geometry_have_equal_maps(num_nouns, tolerance):
     other = cosine_relations(2 * each.vectors @ turn).numpy()
     first = plane_positions(relations_of(each))
     second = plane_positions(other, start=first)
-    assert np.abs(drawn_places(first) - drawn_places(second)).max() < tolerance
+    moved = np.abs(drawn_places(first) - drawn_places(second))
+    assert moved.max() < tolerance
+    assert np.median(moved) < tolerance / 2
 
 
 def test_a_map_of_few_classes_hardly_moves_with_its_cosines():

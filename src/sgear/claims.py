@@ -1,4 +1,4 @@
-"""Which worker does which video: claim files, for processes and machines that share a folder.
+"""Which worker does which video, and which process trains which run: claim files in a folder that all share.
 
 A claim is made exclusively, so of two workers that want a video one gets it. The claim of a worker that died is
 followed by one of the next generation, made exclusively again: a worker never removes what another one may hold.
@@ -10,11 +10,13 @@ import contextlib
 import json
 import os
 import socket
-import time
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sgear.files import create_exclusively
+from sgear.files import create_exclusively, partial_path
 
 _SUFFIX = ".claim"
 
@@ -31,11 +33,36 @@ class Claim:
         with contextlib.suppress(FileNotFoundError):
             os.utime(self.path)
 
+    def is_held(self) -> bool:
+        """Return whether no other worker took this one for dead and went on in its place."""
+        name, generation = _split(self.path)
+        return self.path.exists() and all(_split(path)[1] <= generation for path in _claims(self.path.parent, name))
+
+    @contextlib.contextmanager
+    def kept_fresh(self, every_s: float) -> Iterator[Claim]:
+        """Beat beside the work of a block, and release the claim at its end."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(every_s):
+                # A disk on the net that does not answer now may answer the next time.
+                with contextlib.suppress(OSError):
+                    self.beat()
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            thread.join()
+            self.release()
+
     def release(self) -> None:
         """Give the video up, finished or not."""
         name, generation = _split(self.path)
-        for path in self.path.parent.glob(f"{name}.*{_SUFFIX}"):
-            if _split(path)[0] == name and _split(path)[1] <= generation:
+        for path in _claims(self.path.parent, name):
+            if _split(path)[1] <= generation:
                 path.unlink(missing_ok=True)
 
 
@@ -54,8 +81,7 @@ class Claims:
     def take(self, name: str) -> Claim | None:
         """Claim a video, or return None where a live worker holds it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        held = [path for path in self.folder.glob(f"{name}.*{_SUFFIX}") if _split(path)[0] == name]
-        newest = max(held, key=lambda path: _split(path)[1], default=None)
+        newest = self._newest(name)
         if newest is not None and self._is_alive(newest):
             return None
         generation = 0 if newest is None else _split(newest)[1] + 1
@@ -70,15 +96,49 @@ class Claims:
             return self.take(name)
         return Claim(path)
 
+    def holder(self, name: str) -> str:
+        """Return in words who holds a video."""
+        path = self._newest(name)
+        owner = {} if path is None else _owner(path)
+        return f"process {owner['pid']} on {owner['host'].split()[0]}" if owner else "another process"
+
+    def _newest(self, name: str) -> Path | None:
+        return max(_claims(self.folder, name), key=lambda path: _split(path)[1], default=None)
+
     def _is_alive(self, path: Path) -> bool:
+        owner = _owner(path)
+        if owner and owner["host"] == _host():
+            return _process_start(owner["pid"]) == owner["start"] != ""
         try:
-            owner = json.loads(path.read_text(encoding="utf-8"))
-            age_s = time.time() - path.stat().st_mtime
+            return self._now_s() - path.stat().st_mtime < self.stale_s
         except FileNotFoundError:
             return False
-        if owner["host"] == _host():
-            return _process_start(owner["pid"]) == owner["start"] != ""
-        return age_s < self.stale_s
+
+    def _now_s(self) -> float:
+        """Return the time by the clock that dates the claims: that of the disk, which may not be this machine's."""
+        probe = partial_path(self.folder / "now")
+        probe.touch()
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink()
+
+
+def _claims(folder: Path, name: str) -> list[Path]:
+    """Return the claims of one name; none where the folder is gone. A name may hold what is special in patterns."""
+    with contextlib.suppress(FileNotFoundError):
+        return [path for path in folder.iterdir() if path.suffix == _SUFFIX and _split(path)[0] == name]
+    return []
+
+
+def _owner(path: Path) -> dict[str, Any]:
+    """Return host, pid and start of a process; nothing where the file is gone or damaged."""
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    is_whole = isinstance(owner, dict) and isinstance(owner.get("host"), str) and isinstance(owner.get("pid"), int)
+    return owner if is_whole and owner["host"] and isinstance(owner.get("start"), str) else {}
 
 
 def _split(path: Path) -> tuple[str, int]:
@@ -103,6 +163,9 @@ def _process_start(pid: int) -> str:
             os.kill(pid, 0)
         except ProcessLookupError:
             return ""
+        except PermissionError:
+            # It is of another user.
+            return "alive"
         return "alive"
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import unicodedata
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from sgear.errors import SgearError, WriteError
 
 _PARTIAL = ".partial"
+# What file systems without hard links say: FAT, some network disks.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 # These turn the order of what follows around, and with it what a reader believes to see.
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -41,6 +47,11 @@ def create_exclusively(path: Path, text: str) -> None:
     try:
         # Unlike a rename, a link never replaces what another worker made meanwhile.
         os.link(partial, path)
+    except OSError as err:
+        if err.errno not in _NO_LINKS:
+            raise
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
     finally:
         partial.unlink()
 
@@ -109,34 +120,63 @@ def require_writable(path: Path) -> None:
         raise WriteError(f"{path}: cannot be written, since the folder {folder} is read-only for you; choose another")
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name to write to; what was written there then takes the place of `path`: whole and on the disk, or never.
+
+    Makes the folders above it.
+
+    Raises:
+        WriteError: If it cannot be written; nothing is left then, and an earlier file of that name is as it was.
+    """
+    require_writable(path)
+    partial = partial_path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        mode = partial.stat().st_mode
+        yield partial
+        # The writer of tensor files shuts everybody else out.
+        partial.chmod(mode)
+        replace_durably(partial, path)
+    except (OSError, SafetensorError) as err:
+        raise unwritable(path, err) from err
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file, and the folders above it, whole or not at all.
 
     Raises:
         WriteError: If it cannot be written; nothing is left then.
     """
-    require_writable(path)
-    partial = partial_path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
         partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as err:
-        raise WriteError(
-            f"{path}: cannot be written ({err.strerror}); free space there or choose another place"
-        ) from err
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, err: Exception) -> WriteError:
+    """Return what to tell the user about an error of writing `path`."""
+    reason = getattr(err, "strerror", None) or str(err)
+    return WriteError(f"{path}: cannot be written ({reason}); free space there or choose another place")
 
 
 def replace_durably(partial: Path, path: Path) -> None:
-    """Give a finished file its name, after its content has reached the disk."""
-    for step in (partial, path.parent):
-        descriptor = os.open(step, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if step == partial:
-            partial.replace(path)
+    """Give a finished file or folder its name, after its content has reached the disk."""
+    flush(partial)
+    partial.replace(path)
+    flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as err:
+        # Some file systems keep no names to wait for.
+        if not path.is_dir() or err.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)

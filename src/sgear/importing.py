@@ -68,11 +68,11 @@ def import_weights(
         "weights": {"file": file.name, "sha256": digest, "class_names": class_names, "summary": "; ".join(lines)},
     }
     init = InitConfig(weights=str(file), class_names=class_names)
-    run = open_run(config, trains=False)
-    save_config(replace(config, init=init), run.config)
-    write_json(run.provenance, provenance)
-    run.metrics.write_text("", encoding="utf-8")
-    save_model(trained, run.model)
+    with open_run(config, trains=False) as run:
+        save_config(replace(config, init=init), run.config)
+        write_json(run.provenance, provenance)
+        run.metrics.write_text("", encoding="utf-8")
+        save_model(trained, run.model)
     for line in (f"{file}: sha256 {digest}", *lines):
         say(line)
     return run

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,15 +46,16 @@ def silent(message: str) -> None:
     """Say nothing."""
 
 
-def open_run(config: ExperimentConfig, *, trains: bool = True) -> RunDirectory:
-    """Return the directory of a new run, or of one to go on with.
+@contextmanager
+def open_run(config: ExperimentConfig, *, trains: bool = True) -> Iterator[RunDirectory]:
+    """Hold the directory of a new run, or of one to go on with, as the only process that writes it.
 
     Args:
         config: The experiment.
         trains: Whether the command trains, so that there may be something to go on with.
 
     Raises:
-        RunError: If a run of this name exists, or there is nothing to go on with.
+        RunError: If a run of this name exists or is being written, or there is nothing to go on with.
         WriteError: If nothing can be written there.
         ConfigError: If the settings are not those of the run to go on with.
     """
@@ -62,6 +64,12 @@ def open_run(config: ExperimentConfig, *, trains: bool = True) -> RunDirectory:
         raise ConfigError(f"name={config.name!r} must be the name of a folder under output_root={config.output_root}")
     run = RunDirectory(Path(config.output_root) / name)
     require_writable(run.config)
+    with run.held() as held:
+        _prepare(held, config, trains=trains)
+        yield held
+
+
+def _prepare(run: RunDirectory, config: ExperimentConfig, *, trains: bool) -> None:
     has_state = bool(list_checkpoints(run.checkpoints)) or run.model.is_dir()
     if has_state and not config.runtime.resume:
         go_on = "go on with runtime.resume=true, " if trains else ""
@@ -70,7 +78,6 @@ def open_run(config: ExperimentConfig, *, trains: bool = True) -> RunDirectory:
         _check_resumable(run, config)
     elif run.path.exists() and is_main_process():
         run.clear()
-    return run
 
 
 def _check_resumable(run: RunDirectory, config: ExperimentConfig) -> None:
@@ -103,7 +110,12 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     Raises:
         SgearError: If data, settings or a run to start from are wrong; nothing is left half-written then.
     """
-    run = open_run(config)
+    with open_run(config) as run:
+        _train(run, config, say)
+    return run
+
+
+def _train(run: RunDirectory, config: ExperimentConfig, say: Say) -> None:
     check_starts(config)
     data = build_data(config)
     say(
@@ -151,9 +163,11 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
             seed=config.seed,
             run=run,
             evaluate=evaluate,
+            say=say,
         )
     skipped = merge_skipped([{"train": result.skipped}, inherited])
     if result.accelerator.is_main_process:
+        run.require_held()
         write_json(run.provenance, with_skipped(read_json(run.provenance), skipped))
         trained = TrainedModel(
             model=result.model,
@@ -179,7 +193,6 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
         predictions.save(run.predictions)
         write_json(run.report, make_report(predictions, data.benchmark))
     result.accelerator.wait_for_everyone()
-    return run
 
 
 def _write_settings(run: RunDirectory, config: ExperimentConfig, provenance: dict[str, object]) -> None:

@@ -106,7 +106,7 @@ def test_a_damaged_log_line_is_named_and_a_cut_last_line_is_left_out(run):
     run.metrics.write_text(whole + '{"kind": "train", "st', encoding="utf-8")
     assert collect_run(run.path).log == make_log()
     run.metrics.write_text("nonsense\n" + whole, encoding="utf-8")
-    with pytest.raises(RunError, match="line 1 is not JSON"):
+    with pytest.raises(RunError, match="line 1 is damaged"):
         collect_run(run.path)
 
 

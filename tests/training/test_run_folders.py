@@ -15,25 +15,30 @@ def config(root: Path, name: str):
     return compose_experiment(["experiment=kitchen/avt", f"output_root={root}", f"name={name}"])
 
 
+def enter(root: Path, name: str):
+    with open_run(config(root, name)) as run:
+        return run
+
+
 @pytest.mark.parametrize("name", ["''", "'  '", ".", "../other", "/elsewhere/run"])
 def test_a_run_stays_below_its_output_root(name: str, tmp_path: Path):
     (tmp_path / "kept").mkdir()
     with pytest.raises(ConfigError, match="must be the name of a folder under output_root"):
-        open_run(config(tmp_path, name))
+        enter(tmp_path, name)
     assert (tmp_path / "kept").is_dir()
 
 
 def test_a_folder_that_is_no_run_is_not_touched(tmp_path: Path):
     (tmp_path / "films" / "P01").mkdir(parents=True)
     with pytest.raises(RunError, match=r"not a run directory \(it holds P01\)"):
-        open_run(config(tmp_path, "films"))
+        enter(tmp_path, "films")
     assert (tmp_path / "films" / "P01").is_dir()
 
 
 def test_what_a_run_left_before_its_first_checkpoint_is_removed(tmp_path: Path):
     (tmp_path / "died" / "tensorboard").mkdir(parents=True)
     (tmp_path / "died" / "config.yaml").write_text("")
-    assert open_run(config(tmp_path, "died")).path == tmp_path / "died"
+    assert enter(tmp_path, "died").path == tmp_path / "died"
     assert not (tmp_path / "died").exists()
 
 

@@ -19,9 +19,11 @@ from sgear.importing import import_weights
 from sgear.pipeline import silent, train_run
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.report.scores import percent
+from sgear.stopping import Stopped
 from sgear.taxonomy import FIELDS
+from sgear.training.checkpoints import list_checkpoints
 from sgear.training.processes import is_main_process
-from sgear.training.run import read_json
+from sgear.training.run import RunDirectory, read_json
 
 
 def _compose(overrides: list[str]) -> ExperimentConfig:
@@ -52,7 +54,14 @@ def show_experiment(overrides: list[str]) -> None:
 
 def train_experiment(overrides: list[str]) -> None:
     """Train, evaluate, print the scores."""
-    run = train_run(_compose(overrides), say if is_main_process() else silent)
+    config = _compose(overrides)
+    try:
+        run = train_run(config, say if is_main_process() else silent)
+    except Stopped as stop:
+        kept = [override for override in overrides if not override.startswith("runtime.resume=")]
+        has_state = bool(list_checkpoints(RunDirectory(Path(config.output_root) / config.name).checkpoints))
+        stop.command = ["train", *kept, *(["runtime.resume=true"] if has_state else [])]
+        raise
     if is_main_process():
         print_scores(read_json(run.report), source=run.report)
         say(f"run directory: {run.path}; draw it with: sgear report {run.path}")

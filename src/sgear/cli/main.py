@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -13,6 +14,8 @@ from sgear.cli import data, features, prototypes
 from sgear.cli.failures import file_message
 from sgear.errors import SgearError
 from sgear.files import visible
+from sgear.stopping import Stopped, listening
+from sgear.training.processes import is_main_process, launcher
 
 app = typer.Typer(
     help="Egocentric action anticipation: train, evaluate and run S-GEAR and its peers.",
@@ -265,7 +268,12 @@ def main() -> None:
     # process takes one of the cores (docs/decisions/003).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        with listening():
+            app()
+    except Stopped as stop:
+        if is_main_process():
+            typer.secho(f"{stop}; go on with: {shlex.join([*launcher(), *(stop.command or sys.argv[1:])])}", err=True)
+        sys.exit(stop.exit_code)
     except SgearError as err:
         _refuse(str(err))
     except OSError as err:

@@ -6,6 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
+import yaml
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, OverrideParseException
@@ -17,8 +18,10 @@ from sgear.config.recipes import families_text, list_experiments
 from sgear.config.schema import ExperimentConfig
 from sgear.config.unread import as_override
 from sgear.errors import ConfigError, RunError
+from sgear.files import require_regular_file
 
 _CONF = "sgear.config.conf"
+_MAX_CONFIG_BYTES = 1_000_000
 
 
 def _schema():
@@ -96,16 +99,30 @@ def save_config(config: ExperimentConfig, path: Path) -> None:
 
 
 def load_run_config(path: Path) -> ExperimentConfig:
-    """Read a configuration written by `save_config`.
+    """Read a configuration written by `save_config`: values alone, nothing in it is looked up anywhere.
 
     Raises:
-        RunError: If it is damaged or of another version.
+        RunError: If it is damaged or of another version, or was not written by `save_config`.
     """
+    require_regular_file(path, RunError)
     try:
-        merged = OmegaConf.merge(_schema(), OmegaConf.load(path))
-        config = OmegaConf.to_object(merged)
-    except (OmegaConfBaseException, OSError, ValueError) as err:
-        raise RunError(f"{path}: cannot be read as a run's configuration ({err})") from err
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise ValueError(f"{path.stat().st_size} bytes are more than any has")
+        text = path.read_text(encoding="utf-8")
+        if "${" in text:
+            raise ValueError("it holds a reference ${...}, but a run stores values")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            # It stands for values that may hold others, and those others again, without end.
+            raise ValueError("it holds an alias, but a run stores values")
+        values = yaml.safe_load(text)
+        if not isinstance(values, dict):
+            raise ValueError("it is empty" if values is None else f"it holds a {type(values).__name__}")
+        config = OmegaConf.to_object(OmegaConf.merge(_schema(), values))
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, RecursionError) as err:
+        reason = " ".join(str(err).split())
+        raise RunError(
+            f"{path}: cannot be read as a run's configuration ({reason}); copy it again, or train the run again"
+        ) from err
     if not isinstance(config, ExperimentConfig):
         raise RunError(f"{path}: holds no run configuration")
     return config

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import FeatureError
-from sgear.files import partial_path
+from sgear.files import replacing
 
 SUFFIX = ".safetensors"
 VIDEO_FORMAT = "sgear-features-1"
@@ -81,6 +81,9 @@ def write_video(path: Path, video_id: str, times_s: NDArray[np.float64], feature
     """Write one checked video; the file appears whole or not at all.
 
     Rows begin at a page of memory: one of 1,024 float32 numbers is then one page to load, not two.
+
+    Raises:
+        WriteError: If it cannot be written.
     """
     metadata = {
         "format": VIDEO_FORMAT,
@@ -103,15 +106,10 @@ def write_video(path: Path, video_id: str, times_s: NDArray[np.float64], feature
     text = json.dumps(header).encode()
     # The format allows a header to end in spaces.
     text += b" " * (-(len(text) + _LENGTH_BYTES) % _PAGE_BYTES)
-    partial = partial_path(path)
-    try:
-        with partial.open("wb") as file:
-            file.write(len(text).to_bytes(_LENGTH_BYTES, "little") + text)
-            file.write(np.ascontiguousarray(features).data)
-            file.write(np.ascontiguousarray(times_s).data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("wb") as file:
+        file.write(len(text).to_bytes(_LENGTH_BYTES, "little") + text)
+        file.write(np.ascontiguousarray(features).data)
+        file.write(np.ascontiguousarray(times_s).data)
 
 
 def read_header(path: Path) -> VideoHeader:

@@ -19,7 +19,7 @@ import polars as pl
 
 from sgear.errors import FeatureError, FeatureWidthError
 from sgear.features.store_file import DTYPES, SUFFIX, VideoHeader, read_header
-from sgear.files import create_exclusively, partial_path
+from sgear.files import create_exclusively, replacing
 from sgear.lineage import Lineage
 
 STORE_FORMAT = "sgear-feature-store-1"
@@ -220,12 +220,8 @@ def _index_of(names: Sequence[str], root: Path, description: StoreDescription) -
 def write_index(root: Path, description: StoreDescription) -> pl.DataFrame:
     """Make the index again and put it in place of the old one."""
     index = build_index(root, description)
-    partial = partial_path(root / INDEX_NAME)
-    try:
+    with replacing(root / INDEX_NAME) as partial:
         index.write_parquet(partial)
-        partial.replace(root / INDEX_NAME)
-    finally:
-        partial.unlink(missing_ok=True)
     return index
 
 

@@ -7,7 +7,6 @@ learnt from are saved beside them, and loading is strict.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sgear.errors import RunError
+from sgear.files import replacing, write_whole
 from sgear.lineage import UNKNOWN, Lineage
 from sgear.models.config import (
     CountsConfig,
@@ -107,8 +107,11 @@ def model_config_from_dict(values: dict) -> ModelConfig:
 
 
 def save_model(trained: TrainedModel, folder: Path) -> None:
-    """Write weights and description; the description comes last, so that a half-written folder is not a model."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write weights and description; the description comes last, so that a half-written folder is not a model.
+
+    Raises:
+        WriteError: If they cannot be written.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.model.state_dict().items()}
     description = {
         "format": FORMAT,
@@ -118,10 +121,9 @@ def save_model(trained: TrainedModel, folder: Path) -> None:
         "preprocessing": asdict(trained.preprocessing),
         "lineage": trained.lineage.to_dict(),
     }
-    save_file({**tensors, "log_prior": trained.log_prior.contiguous()}, folder / f"{WEIGHTS_FILE}.part")
-    os.replace(folder / f"{WEIGHTS_FILE}.part", folder / WEIGHTS_FILE)
-    (folder / f"{DESCRIPTION_FILE}.part").write_text(json.dumps(description, indent=1), encoding="utf-8")
-    os.replace(folder / f"{DESCRIPTION_FILE}.part", folder / DESCRIPTION_FILE)
+    with replacing(folder / WEIGHTS_FILE) as partial:
+        save_file({**tensors, "log_prior": trained.log_prior.contiguous()}, partial)
+    write_whole(folder / DESCRIPTION_FILE, json.dumps(description, indent=1).encode())
 
 
 def load_model(folder: Path) -> TrainedModel:
@@ -189,7 +191,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder}: holds no trained model ({DESCRIPTION_FILE} is missing); train it with 'sgear train'")
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise RunError(f"{path}: cannot be read ({err}); train the run again or copy it again") from err
     found = description.get("format") if isinstance(description, dict) else type(description).__name__
     if found != FORMAT:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from sgear.errors import AnnotationError, PredictionError, WriteError
-from sgear.files import partial_path, require_writable
+from sgear.errors import AnnotationError, PredictionError
+from sgear.files import replacing
 from sgear.taxonomy import Taxonomy
 
 FORMAT = "sgear-predictions-2"
@@ -40,18 +40,10 @@ def write_table_file(path: Path, *, tensors: Mapping[str, NDArray], texts: Mappi
     Raises:
         WriteError: If it cannot be written; nothing is left then.
     """
-    require_writable(path)
     header = {"format": FORMAT, **{name: json.dumps(texts[name]) for name in _TEXTS}}
     header[_CHECKSUM] = _checksum(header, tensors)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
-    try:
+    with replacing(path) as partial:
         save_file(dict(tensors), partial, metadata=header)
-        partial.replace(path)
-    except SafetensorError as err:
-        raise WriteError(f"{path}: cannot be written ({err}); free space there or choose another place") from err
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_table_file(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,27 +20,11 @@ from sgear.prototypes import LanguagePrototypes
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Film, Reference, ReportRun
 from sgear.streaming.forecast import Forecast
 from sgear.timing import VJepaProtocol
-from sgear.training.run import RunDirectory, read_json
+from sgear.training.run import RunDirectory, read_json, read_log
 
 _SCORE_TOLERANCE = 1e-6
 # The curve may have been computed on another device than the report, where a few segments near a tie differ.
 _HORIZON_TOLERANCE = 0.005
-
-
-def _read_log(path: Path) -> tuple[dict, ...]:
-    if not path.is_file():
-        raise RunError(f"{path}: no such log; 'sgear train' writes it")
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    parsed = []
-    for number, line in enumerate(lines, start=1):
-        # A run that is still going, or was killed, may end in half a line.
-        if not line.endswith("\n"):
-            continue
-        try:
-            parsed.append(json.loads(line))
-        except ValueError as err:
-            raise RunError(f"{path}: line {number} is not JSON ({err}); mend or delete the line") from err
-    return tuple(parsed)
 
 
 def _check_report(path: Path, report: dict, predictions: Predictions) -> None:
@@ -116,7 +99,7 @@ def collect_run(path: Path, *, benchmark: Benchmark | None = None, language_file
         title=str(provenance.get("name", run.name)),
         predictions=predictions,
         report=report,
-        log=_read_log(run.metrics),
+        log=tuple(read_log(run.metrics)),
         visual=bank.visual.detach().clone() if isinstance(bank, PrototypeBank) else None,
         language=language,
         provenance=provenance,

@@ -24,7 +24,6 @@ from rich.progress import (
 from rich.progress import (
     Progress as ProgressBar,
 )
-from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Sampler
 
@@ -33,10 +32,11 @@ from sgear.data.loading import make_loader, whole_batches
 from sgear.errors import ConfigError, RunError
 from sgear.losses import Objective
 from sgear.models import AnticipationModel
-from sgear.training.checkpoints import Progress, load_newest_checkpoint, save_checkpoint
+from sgear.stopping import delayed, is_asked, raise_if_asked
+from sgear.training.checkpoints import CheckpointWriter, Progress, TrainingState, load_newest_checkpoint
 from sgear.training.config import OptimConfig, RuntimeConfig
 from sgear.training.memory import keep_freed_memory
-from sgear.training.optim import build_optimizer, lr_scale
+from sgear.training.optim import build_optimizer, lr_scale, set_lr
 from sgear.training.run import RunDirectory
 from sgear.training.skipping import SkippedClips
 from sgear.training.step import TrainStep
@@ -115,6 +115,7 @@ def fit(
     seed: int,
     run: RunDirectory,
     evaluate: Evaluate | None = None,
+    say: Callable[[str], None] = lambda message: None,
 ) -> FitResult:
     """Train a model.
 
@@ -127,6 +128,7 @@ def fit(
         seed: Seed of data order and dropout. Weights were drawn before.
         run: Where checkpoints and the log go.
         evaluate: Called every `runtime.evaluate_every` epochs; its numbers are logged, nothing is chosen by them.
+        say: Told from which checkpoint training goes on.
 
     Returns:
         The trained model (the running average of its weights where `optim.ema_decay` is set).
@@ -152,27 +154,28 @@ def fit(
         generator=torch.Generator(),
     )
     step_module = TrainStep(model, objective)
-    loader, step_module, optimizer = accelerator.prepare(loader, step_module, build_optimizer(step_module, optim))
+    plain_optimizer = build_optimizer(step_module, optim)
+    state = TrainingState(step_module, plain_optimizer)
+    loader, step_module, optimizer = accelerator.prepare(loader, step_module, plain_optimizer)
     num_batches = len(loader)
     steps_per_epoch = -(-num_batches // optim.accumulate)
     warmup_steps, total_steps = round(optim.warmup_epochs * steps_per_epoch), optim.epochs * steps_per_epoch
-    schedule = LambdaLR(
-        optimizer.optimizer,
-        lambda step: lr_scale(
-            step, warmup_steps=warmup_steps, total_steps=total_steps, final_share=optim.final_lr_share
-        ),
-    )
-    accelerator.register_for_checkpointing(schedule)
+
+    def lr_at(step: int) -> float:
+        share = lr_scale(step, warmup_steps=warmup_steps, total_steps=total_steps, final_share=optim.final_lr_share)
+        return set_lr(plain_optimizer, share)
+
     average = None
     if optim.ema_decay:
         # Buffers are copied, not averaged: they hold chosen rows and frozen statistics.
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(optim.ema_decay))
-        accelerator.register_for_checkpointing(average)
+        state = replace(state, average=average)
     best_known: AnticipationModel = model if average is None else average.module  # type: ignore[assignment]
 
     progress = Progress()
     if runtime.resume:
-        progress = load_newest_checkpoint(accelerator, run.checkpoints)
+        progress = load_newest_checkpoint(accelerator, run.checkpoints, state, say)
+    lr = lr_at(progress.step)
     skipped = SkippedClips(train.segments.uids, known=progress.skipped)
     tracker = open_tracker(
         run.metrics, run.path / "tensorboard", first_step=progress.step, writes=accelerator.is_main_process
@@ -185,7 +188,9 @@ def fit(
         transient=True,
         disable=not accelerator.is_main_process,
     )
-    with closing(tracker), bar:
+    # Several processes would each stop after another step; they stop at once.
+    orderly = delayed(is_delayed=accelerator.num_processes == 1)
+    with orderly, closing(tracker), CheckpointWriter(accelerator, run.checkpoints, state) as checkpoints, bar:
         task = bar.add_task(run.name, total=total_steps, completed=progress.step)
         for epoch in range(progress.epoch, optim.epochs):
             sampler.epoch = epoch
@@ -210,21 +215,33 @@ def fit(
                 if not accelerator.sync_gradients:
                     continue
                 values, sums = sums, {}
-                lr = float(schedule.get_last_lr()[0])
                 require_finite(values, step=progress.step + 1, lr=lr)
-                schedule.step()
                 if average is not None:
                     average.update_parameters(model)
                 progress = Progress(epoch=epoch, batch=batch_idx + 1, step=progress.step + 1)
                 tracker.log("train", progress.step, {**values, "lr": lr})
+                lr = lr_at(progress.step)
                 bar.update(task, completed=progress.step, description=f"{run.name} loss {values['total']:.3f}")
                 is_due = runtime.checkpoint_every and progress.step % runtime.checkpoint_every == 0
-                if is_due and batch_idx + 1 < num_batches:
+                if is_asked() or (is_due and batch_idx + 1 < num_batches):
+                    run.require_held()
                     progress = replace(progress, skipped=skipped.gathered())
-                    save_checkpoint(accelerator, run.checkpoints, progress)
+                    checkpoints.save(progress)
+                    raise_if_asked()
             progress = Progress(epoch=epoch + 1, batch=0, step=progress.step, skipped=skipped.gathered())
             skipped.require_some_read(what="training clips")
             if evaluate is not None and runtime.evaluate_every and (epoch + 1) % runtime.evaluate_every == 0:
-                tracker.log("validation", progress.step, evaluate(best_known, accelerator))
-            save_checkpoint(accelerator, run.checkpoints, progress)
+                try:
+                    with delayed(is_delayed=False):
+                        raise_if_asked()
+                        numbers = evaluate(best_known, accelerator)
+                except BaseException:
+                    # All batches of the epoch are done, its evaluation is not. Several processes save together only.
+                    if accelerator.num_processes == 1:
+                        checkpoints.save(replace(progress, epoch=epoch, batch=num_batches))
+                    raise
+                tracker.log("validation", progress.step, numbers)
+            run.require_held()
+            checkpoints.save(progress)
+            raise_if_asked()
     return FitResult(model=best_known.eval(), accelerator=accelerator, skipped=progress.skipped)

@@ -32,7 +32,8 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
         for is_matrix, decay in ((True, config.weight_decay), (False, 0.0)):
             chosen = [parameter for parameter in members if (parameter.ndim >= 2) == is_matrix]
             if chosen:
-                groups.append({"params": chosen, "weight_decay": decay, "lr": config.lr * scale})
+                peak = config.lr * scale
+                groups.append({"params": chosen, "weight_decay": decay, "lr": peak, "initial_lr": peak})
     if not groups:
         raise ConfigError("every parameter is frozen; take a block out of init.freeze")
     match config.name:
@@ -44,6 +45,13 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
             return SGD(groups, lr=config.lr, momentum=0.9, nesterov=config.nesterov, fused=True)
         case other:
             raise ConfigError(f"optim.name={other!r} is unknown; choose adamw, adam or sgd")
+
+
+def set_lr(optimizer: Optimizer, scale: float) -> float:
+    """Set the learning rates to a share of their peaks; return that of the first group."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * scale
+    return float(optimizer.param_groups[0]["lr"])
 
 
 def lr_scale(step: int, *, warmup_steps: int, total_steps: int, final_share: float = 0.0) -> float:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sgear.claims import Claim, Claims
 from sgear.errors import RunError
+from sgear.files import require_regular_file, write_whole
+from sgear.training.processes import is_main_process
 
 _NAMES = {
     "checkpoints",
@@ -24,6 +28,8 @@ _NAMES = {
     "tensorboard",
 }
 """Everything that a run writes."""
+# A process shows that it is alive far more often than others would take it for dead.
+_BEAT_S, _STALE_S = 30.0, 900.0
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,11 @@ class RunDirectory:
 
     `config.yaml` what was asked, `run.json` where it came from, `metrics.jsonl` the log, `checkpoints/` to resume,
     `model/` the trained model, `predictions/` scores per split, `report.json` the numbers, `horizons.json` the numbers
-    at several anticipation times.
+    at several anticipation times. `claim` says that this process writes the run, see `held`.
     """
 
     path: Path
+    claim: Claim | None = field(default=None, compare=False)
 
     @property
     def config(self) -> Path:
@@ -90,6 +97,38 @@ class RunDirectory:
         """Name of the folder."""
         return self.path.name
 
+    @contextmanager
+    def held(self) -> Iterator[RunDirectory]:
+        """Hold the run within a block, so that no other process on any machine writes it.
+
+        Raises:
+            RunError: If another one that is alive holds it; says which.
+        """
+        if not is_main_process():
+            yield self
+            return
+        # Beside the folder: there it outlives the folder of a run that is deleted while it is written.
+        claims, name = Claims(self.path.parent, stale_s=_STALE_S), f".{self.name}"
+        claim = claims.take(name)
+        if claim is None:
+            raise RunError(
+                f"{self.path}: is written by {claims.holder(name)} now; wait for its end, or choose another name=..."
+            )
+        with claim.kept_fresh(_BEAT_S):
+            yield replace(self, claim=claim)
+
+    def require_held(self) -> None:
+        """Check that no other process took this run over.
+
+        Raises:
+            RunError: If one did: this one stood still for so long that it was taken for dead.
+        """
+        if self.claim is not None and not self.claim.is_held():
+            raise RunError(
+                f"{self.path}: another process goes on with this run, as this one gave no sign of life for "
+                f"{_STALE_S / 60:g} minutes; nothing more is written from here"
+            )
+
     def clear(self) -> None:
         """Remove what a run left that died before its first checkpoint.
 
@@ -133,22 +172,52 @@ class RunDirectory:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    """Write JSON, whole or not at all.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    write_whole(path, (json.dumps(values, indent=1) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
 
     Raises:
         RunError: If the file is missing or damaged.
     """
+    if not path.exists():
+        raise RunError(f"{path}: no such file; train or evaluate the run first")
+    require_regular_file(path, RunError)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as err:
-        raise RunError(f"{path}: no such file; train or evaluate the run first") from err
-    except ValueError as err:
-        raise RunError(f"{path}: not valid JSON ({err})") from err
+        return _object(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as err:
+        raise RunError(f"{path}: damaged ({err}); copy it again, or make it again with 'sgear evaluate'") from err
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read the JSON lines of `metrics.jsonl`; half a line at its end, which a kill leaves, is no line.
+
+    Raises:
+        RunError: If the file is missing or damaged.
+    """
+    if not path.exists():
+        raise RunError(f"{path}: no such log; 'sgear train' writes it")
+    require_regular_file(path, RunError)
+    lines = path.read_bytes().split(b"\n")[:-1]
+    values = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            values.append(_object(line))
+            if not isinstance(values[-1].get("step"), int):
+                raise ValueError("it has no step")
+        except (ValueError, RecursionError) as err:
+            raise RunError(f"{path}: line {number} is damaged ({err}); correct or delete the line") from err
+    return values
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"expected an object, got a {type(values).__name__}")
+    return values

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from sgear.files import write_whole
+from sgear.training.run import read_log
+
 
 class Tracker:
     """Append one JSON object per call to `metrics.jsonl`, and the same numbers to TensorBoard.
@@ -18,13 +21,9 @@ class Tracker:
     """
 
     def __init__(self, metrics: Path, board: Path, *, first_step: int) -> None:
-        kept = []
-        if metrics.is_file():
-            lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-            # A kill may cut the last line; a cut line has no newline and is dropped.
-            whole = [line for line in lines if line.endswith("\n")]
-            kept = [line for line in whole if json.loads(line)["step"] <= first_step]
-        metrics.write_text("".join(kept), encoding="utf-8")
+        before = read_log(metrics) if metrics.exists() else []
+        kept = [line for line in before if line["step"] <= first_step]
+        write_whole(metrics, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._file = metrics.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(board), purge_step=first_step or None)
 

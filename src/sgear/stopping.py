@@ -1,0 +1,93 @@
+"""Ctrl-C and SIGTERM: the first ends the work in good order, the second at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """This process was asked to end. No `Exception`, so that nothing that handles errors takes it for one.
+
+    Args:
+        number: Number of the signal.
+
+    Attributes:
+        command: Words of the command that goes on; empty for the one that was stopped.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_code = 128 + number
+        self.command: list[str] = []
+
+
+class _Asked:
+    """What came so far: the first signal, and whether it waits for the end of a step."""
+
+    number = 0
+    is_delayed = False
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Answer the signals within a block; before and after, and in other threads than the main one, Python does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _Asked.number, _Asked.is_delayed = 0, False
+    before = {number: signal.signal(number, _answer) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def delayed(*, is_delayed: bool = True) -> Iterator[None]:
+    """Let a first signal wait within a block, which calls `raise_if_asked` between its steps."""
+    outer, _Asked.is_delayed = _Asked.is_delayed, is_delayed
+    try:
+        yield
+    finally:
+        _Asked.is_delayed = outer
+
+
+def is_asked() -> bool:
+    """Return whether a signal waits."""
+    return bool(_Asked.number)
+
+
+def raise_if_asked() -> None:
+    """End the work if a signal waits.
+
+    Raises:
+        Stopped: If one does.
+    """
+    if _Asked.number:
+        raise Stopped(_Asked.number)
+
+
+def ignore_in_worker(worker: int) -> None:
+    """Leave Ctrl-C, which reaches all processes of a terminal, to the process that a loader's worker serves."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _answer(number: int, frame: FrameType | None) -> None:
+    if _Asked.number:
+        if sys.stdout.isatty():
+            # A progress bar hides the cursor, and will not bring it back.
+            os.write(sys.stdout.fileno(), b"\x1b[?25h\n")
+        os._exit(128 + number)
+    _Asked.number = number
+    if not _Asked.is_delayed:
+        raise Stopped(number)
+    os.write(2, b"\nstopping after this step; once more stops at once\n")

@@ -1,4 +1,5 @@
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,22 @@ def real_data() -> Path:
     if not root.is_dir():
         pytest.skip(f"real data not found at {root}; set SGEAR_DATA to its folder")
     return root
+
+
+@pytest.fixture(scope="session")
+def salads(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of data whose `50salads` holds the raw annotations and the frame-wise labels of all 50 videos."""
+    packed = real_data / "dense" / "50salads.tar.xz"
+    if not packed.is_file():
+        pytest.skip(f"frame-wise labels not found at {packed}")
+    folder = tmp_path_factory.mktemp("salads")
+    with tarfile.open(packed) as archive:
+        labels = [member for member in archive if member.name.startswith("50salads/groundTruth/rgb-")]
+        archive.extractall(folder, members=labels, filter="data")
+    for path in (real_data / "50salads").iterdir():
+        if path.name != "groundTruth":
+            (folder / "50salads" / path.name).symlink_to(path)
+    return folder
 
 
 @pytest.fixture(scope="session")

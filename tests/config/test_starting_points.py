@@ -136,7 +136,10 @@ def test_a_command_is_found_by_the_file_that_it_writes():
             ["experiment=epic100/vit", "dataset.num_folds=5", "dataset.fold=1"],
             ("epic100/vit_recognition dataset.num_folds=5 dataset.fold=1",),
         ),
-        (["experiment=salads50/vit_recognition", "dataset.granularity=low"], ("language", "--granularity low")),
+        (
+            ["experiment=salads50/vit_recognition", "dataset.name=salads50", "dataset.granularity=low"],
+            ("language", "--granularity low"),
+        ),
     ],
 )
 def test_the_command_that_makes_a_start_is_for_the_part_of_the_data_that_is_asked_for(settings, parts, tmp_path):

@@ -213,6 +213,7 @@ def test_a_video_that_a_data_set_cuts_is_judged_by_its_segments(tmp_path):
         (("salads50-tcn", 1), ("salads50-tcn", 1), None),
         (("salads50-tcn", 1), ("salads50-tcn", 2), r"10 of the 10 videos"),
         (("salads50", 3), ("salads50-tcn", 1), r"8 of the 10 videos"),
+        (("salads50-tcn", 1), ("salads50-avt", 2), r"8 of the 10 videos"),
         (("egtea", 1), ("egtea", 1), None),
         (("egtea", 1), ("rulstm-egtea", 1), None),
         (("egtea", 1), ("egtea", 2), r"\d+ segments"),
@@ -222,8 +223,9 @@ def test_a_video_that_a_data_set_cuts_is_judged_by_its_segments(tmp_path):
         (("epic100", 1), ("egtea", 1), None),
     ],
 )
-def test_splits_of_real_data_sets_are_told_apart(real_data, monkeypatch, tmp_path, made_on, asked, message):
-    monkeypatch.setenv("SGEAR_DATA", str(real_data))
+def test_splits_of_real_data_sets_are_told_apart(request, real_data, monkeypatch, tmp_path, made_on, asked, message):
+    folder = request.getfixturevalue("salads") if made_on[0].startswith("salads50") else real_data
+    monkeypatch.setenv("SGEAR_DATA", str(folder))
     source, target = (DatasetConfig(name=name, split=split) for name, split in (made_on, asked))
     file = str(prototypes_of(source, tmp_path / "v.safetensors", width=2))
     if message is None:

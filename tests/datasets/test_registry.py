@@ -88,6 +88,7 @@ def test_a_kitchen_is_found_by_its_folder_or_its_annotations(tmp_path: Path, inn
         ("epic100", 2, "mid", r"epic100 has the split 1 only, got split 2"),
         ("egtea", 0, "mid", r"egtea has the splits 1 to 3, got split 0"),
         ("salads50", 6, "mid", r"salads50 has the splits 1 to 5, got split 6"),
+        ("salads50-avt", 1, "low", r"granularity='low' has no effect on salads50-avt"),
         ("epic55", 1, "low", r"granularity='low' has no effect on epic55"),
         ("salads50", 1, "fine", r"granularity must be one of low, mid, eval, abstract, got 'fine'"),
     ],
@@ -130,8 +131,15 @@ def test_real_data_sets_load_by_name(
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("granularity", ["low", "mid", "eval"])
-def test_real_50_salads_loads_at_each_level(real_data: Path, monkeypatch: pytest.MonkeyPatch, granularity: str) -> None:
-    monkeypatch.setenv("SGEAR_DATA", str(real_data))
-    num_classes = {"low": 51, "mid": 17, "eval": 9}[granularity]
-    assert load_dataset("salads50", split=5, granularity=granularity).taxonomy.num_actions == num_classes
+@pytest.mark.parametrize(
+    ("name", "granularity", "num_classes"),
+    [("salads50", "low", 51), ("salads50", "mid", 17), ("salads50", "eval", 9), ("salads50-avt", "mid", 19)],
+)
+def test_real_50_salads_loads_at_each_level_on_the_clock_of_the_video(
+    salads: Path, monkeypatch: pytest.MonkeyPatch, name: str, granularity: str, num_classes: int
+) -> None:
+    monkeypatch.setenv("SGEAR_DATA", str(salads))
+    benchmark = load_dataset(name, split=5, granularity=granularity)
+    assert benchmark.taxonomy.num_actions == num_classes
+    first = benchmark.train.of_video("rgb-01-1").column("start_s")[0]
+    assert first == pytest.approx(20.13, abs=0.01)

@@ -1,4 +1,4 @@
-import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.salads50 import load_salads50
 from sgear.datasets.salads50_framewise import (
     action_runs,
-    load_salads50_framewise,
+    load_salads50_avt,
     read_fold,
     read_frame_labels,
     read_mapping,
@@ -19,10 +19,11 @@ from sgear.errors import AnnotationError
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 
-FILMS = ("rgb-01-1", "rgb-01-2", "rgb-02-1", "rgb-07-2", "rgb-27-1")
+FIVE = ("rgb-01-1", "rgb-01-2", "rgb-02-1", "rgb-07-2", "rgb-27-1")
 PHASES = ("core", "post", "prep")
 MID = ("add_oil", "cut_cheese", "cut_tomato")
 FIRST_US = 20_000_017
+on_camera = partial(load_salads50_raw, clock="annotations")
 
 
 def annotation(*rows: tuple[int, int, str]) -> str:
@@ -91,7 +92,7 @@ def spans(benchmark: Benchmark) -> list[tuple[str, float, float]]:
 
 
 def test_phases_of_one_activity_become_one_segment_until_another_starts(root):
-    assert spans(load_salads50_raw(root, split=1)) == [
+    assert spans(on_camera(root, split=1)) == [
         ("cut tomato", 30, 91),
         ("cut cheese", 120, 181),
         ("cut tomato", 210, 300),
@@ -100,32 +101,32 @@ def test_phases_of_one_activity_become_one_segment_until_another_starts(root):
 
 
 def test_phases_stay_apart_at_the_low_level(root):
-    low = spans(load_salads50_raw(root, split=1, granularity="low"))
+    low = spans(on_camera(root, split=1, granularity="low"))
     assert low[:3] == [("cut tomato prep", 30, 60), ("cut tomato core", 60, 91), ("cut cheese prep", 120, 150)]
     assert len(low) == 7
 
 
 def test_coarser_levels_join_more_and_null_has_no_class(root):
-    assert spans(load_salads50_raw(root, split=1, granularity="eval")) == [("cut", 30, 300), ("add oil", 300, 331)]
-    assert spans(load_salads50_raw(root, split=1, granularity="abstract")) == [("cut", 30, 300)]
+    assert spans(on_camera(root, split=1, granularity="eval")) == [("cut", 30, 300), ("add oil", 300, 331)]
+    assert spans(on_camera(root, split=1, granularity="abstract")) == [("cut", 30, 300)]
 
 
 def test_times_count_from_the_first_annotated_instant_even_where_it_is_a_high_level_one(root):
     later = annotation((0, 30, "cut_tomato_core"), (90, 150, "add_oil_core"))
     write_annotation(root, later)
-    assert spans(load_salads50_raw(root, split=1)) == [("cut tomato", 0, 31), ("add oil", 90, 151)]
+    assert spans(on_camera(root, split=1)) == [("cut tomato", 0, 31), ("add oil", 90, 151)]
 
 
 def test_a_phase_of_one_instant_lasts_one_frame(root):
     write_annotation(root, annotation((0, 0, "cut_tomato_core"), (90, 90, "add_oil_core"), (120, 130, "add_oil_post")))
-    low = spans(load_salads50_raw(root, split=1, granularity="low"))
+    low = spans(on_camera(root, split=1, granularity="low"))
     assert low[:2] == [("cut tomato core", 0, 1), ("add oil core", 90, 91)]
 
 
 def test_activities_annotated_for_the_same_time_are_segments_of_their_own(root):
     rows = [(at, at + 30, f"{name}_{phase}") for at, phase in ((0, "prep"), (30, "core")) for name in MID[1:]]
     write_annotation(root, annotation(*rows, (90, 100, "add_oil_core")))
-    assert spans(load_salads50_raw(root, split=1)) == [
+    assert spans(on_camera(root, split=1)) == [
         ("cut cheese", 0, 61),
         ("cut tomato", 0, 61),
         ("add oil", 90, 101),
@@ -133,18 +134,24 @@ def test_activities_annotated_for_the_same_time_are_segments_of_their_own(root):
 
 
 def test_segments_of_the_first_two_seconds_are_past_only(root):
-    benchmark = load_salads50_raw(root, split=1)
+    benchmark = on_camera(root, split=1)
     assert benchmark.unscored is not None
     assert benchmark.validation.column("start_s").tolist() == [4.0, 7.0, 10.0]
     assert benchmark.unscored.column("start_s").tolist() == [1.0] * 3
 
 
-def test_the_film_clock_starts_each_action_on_its_frame_of_the_ground_truth(root):
-    # The film begins 70 frames before the first annotated instant and has lost 4 frames before the cheese.
-    labels = [("action_start", 100), ("cut_tomato", 86), ("cut_cheese", 90), ("cut_tomato", 90), ("add_oil", 31)]
+LABELS = [("action_start", 100), ("cut_tomato", 86), ("cut_cheese", 90), ("cut_tomato", 90), ("add_oil", 31)]
+
+
+def write_all_labels(root: Path, *runs: tuple[str, int]) -> None:
     for video_id in ("rgb-01-1", "rgb-02-1", "rgb-03-1"):
-        write_labels(root, video_id, *labels, ("action_end", 20))
-    assert spans(load_salads50_raw(root, split=1, clock="film")) == [
+        write_labels(root, video_id, *runs, ("action_end", 20))
+
+
+def test_each_action_starts_on_its_frame_of_the_ground_truth(root):
+    # The video begins 70 frames before the first annotated instant and has lost 4 frames before the cheese.
+    write_all_labels(root, *LABELS)
+    assert spans(load_salads50_raw(root, split=1)) == [
         ("cut tomato", 100, 161),
         ("cut cheese", 186, 247),
         ("cut tomato", 276, 366),
@@ -152,17 +159,27 @@ def test_the_film_clock_starts_each_action_on_its_frame_of_the_ground_truth(root
     ]
 
 
-def test_the_film_clock_refuses_labels_in_another_order(root):
-    for video_id in ("rgb-01-1", "rgb-02-1", "rgb-03-1"):
-        write_labels(root, video_id, ("action_start", 100), ("add_oil", 80), ("action_end", 20))
-    with pytest.raises(AnnotationError, match="do not follow in the order"):
-        load_salads50_raw(root, split=1, clock="film")
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([("action_start", 100), ("add_oil", 80)], "do not follow in the order"),
+        (LABELS[1:], r"rgb-01-1\.txt, line 1: expected action_start"),
+        # Labels of every fourth frame, and a video that gained frames.
+        ([(name, count // 4) for name, count in LABELS], r"span 65 frames .* its raw annotations 270"),
+        ([*LABELS[:2], ("cut_cheese", 99), *LABELS[3:]], r"span 275 frames .* its raw annotations 270"),
+    ],
+)
+def test_a_video_whose_clock_is_not_known_is_refused(root, labels, message):
+    write_all_labels(root, *labels)
+    with pytest.raises(AnnotationError, match=message):
+        load_salads50_raw(root, split=1)
 
 
-def test_the_film_clock_names_the_videos_without_labels(root):
+@pytest.mark.parametrize("load", [load_salads50_raw, load_salads50_avt])
+def test_videos_without_labels_are_refused_with_the_file_that_is_missing(root, load):
     write_labels(root, "rgb-02-1", ("action_start", 1))
-    with pytest.raises(AnnotationError, match=r"labels of 2 videos.*: rgb-01-1, rgb-03-1"):
-        load_salads50_raw(root, split=1, clock="film")
+    with pytest.raises(AnnotationError, match=r"groundTruth: no .* labels of 2 of 3 videos, first rgb-01-1\.txt.*Put"):
+        load(root, split=1)
 
 
 @pytest.mark.parametrize(
@@ -182,38 +199,38 @@ def test_the_film_clock_names_the_videos_without_labels(root):
 def test_a_wrong_annotation_is_refused_with_file_and_line(root, text, message):
     path = write_annotation(root, text)
     with pytest.raises(AnnotationError, match=message) as raised:
-        load_salads50_raw(root, split=1)
+        on_camera(root, split=1)
     assert str(path) in str(raised.value)
 
 
 def test_a_missing_annotation_is_named(root):
     (root / "activityAnnotations" / "02-1-activityAnnotation.txt").unlink()
     with pytest.raises(AnnotationError, match=r"02-1-activityAnnotation\.txt: no such file"):
-        load_salads50_raw(root, split=1)
+        on_camera(root, split=1)
 
 
 def test_a_list_of_actions_that_contradicts_the_conversion_is_refused(root):
     (root / "mid_level_actions.txt").write_text("add_oil\ncut_cheese\n")
     with pytest.raises(AnnotationError, match=r"not the classes of the conversion files.*cut_tomato"):
-        load_salads50_raw(root, split=1)
+        on_camera(root, split=1)
 
 
 def test_the_order_of_the_list_gives_the_ids(root):
     (root / "mid_level_actions.txt").write_text("cut_tomato\nadd_oil\ncut_cheese\n")
-    assert load_salads50_raw(root, split=1).taxonomy.action_names == ("cut tomato", "add oil", "cut cheese")
+    assert on_camera(root, split=1).taxonomy.action_names == ("cut tomato", "add oil", "cut cheese")
 
 
 def test_unknown_arguments_are_errors(root):
     with pytest.raises(ValueError, match="folds"):
-        load_salads50_raw(root, split=6)
+        on_camera(root, split=6)
     with pytest.raises(ValueError, match="splits 1 and 2"):
-        load_salads50_raw(root, split=3, folds="lea")
+        on_camera(root, split=3, folds="lea")
 
 
 def test_a_user_on_both_sides_of_a_split_is_refused(root):
     (root / "splits_abu_farha" / "test.split1.bundle").write_text("rgb-02-2.txt\n")
     with pytest.raises(AnnotationError, match=r"users \['02'\] are in train and in test"):
-        load_salads50_raw(root, split=1)
+        on_camera(root, split=1)
 
 
 def test_split_files_may_hold_paths_or_plain_ids(tmp_path):
@@ -228,28 +245,13 @@ def test_split_files_may_hold_paths_or_plain_ids(tmp_path):
         read_videos(path)
 
 
-def test_frame_wise_runs_become_segments_of_the_film_without_start_and_end(root):
-    labels = [("action_start", 60), ("cut_tomato", 60), ("add_oil", 45), ("cut_tomato", 3), ("action_end", 9)]
-    for video_id in ("rgb-01-1", "rgb-02-1", "rgb-03-1"):
-        write_labels(root, video_id, *labels)
-    benchmark = load_salads50_framewise(root, split=1)
-    assert spans(benchmark) == [("cut tomato", 60, 120), ("add oil", 120, 165), ("cut tomato", 165, 168)]
-    assert benchmark.taxonomy.action_names == ("add oil", "cut cheese", "cut tomato")
-    assert (len(benchmark.train), len(benchmark.validation)) == (6, 3)
-
-
-def test_missing_frame_labels_are_named_unless_only_the_present_are_asked_for(root):
-    write_labels(root, "rgb-01-1", ("action_start", 90), ("cut_tomato", 60), ("action_end", 1))
-    write_labels(root, "rgb-03-1", ("action_start", 90), ("add_oil", 60), ("action_end", 1))
-    with pytest.raises(AnnotationError, match="no labels of 1 videos: rgb-02-1"):
-        load_salads50_framewise(root, split=1)
-    benchmark = load_salads50_framewise(root, split=1, only_present=True)
-    assert benchmark.train.video_ids == ["rgb-01-1"]
-
-
-def test_a_fold_without_any_present_test_video_has_no_test_segments(root):
-    write_labels(root, "rgb-01-1", ("action_start", 90), ("cut_tomato", 60), ("action_end", 1))
-    assert len(load_salads50_framewise(root, split=1, only_present=True).validation) == 0
+def test_avt_asks_for_the_end_and_the_first_action_but_never_for_the_start(root):
+    write_all_labels(root, ("action_start", 60), ("cut_tomato", 60), ("add_oil", 45), ("cut_tomato", 3))
+    benchmark = load_salads50_avt(root, split=1)
+    expected = [("cut tomato", 60, 120), ("add oil", 120, 165), ("cut tomato", 165, 168), ("action end", 168, 188)]
+    assert spans(benchmark) == expected
+    assert benchmark.taxonomy.action_names == ("cut tomato", "cut cheese", "add oil", "action start", "action end")
+    assert (len(benchmark.train), len(benchmark.validation)) == (8, 4)
 
 
 @pytest.mark.parametrize(
@@ -272,14 +274,6 @@ def test_a_wrong_mapping_is_refused(root, text):
         read_mapping(root)
 
 
-def five_films(source: Path, target: Path) -> Path:
-    """A copy of the annotations whose first fold holds the five films with frame-wise labels."""
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.npz"))
-    for part, videos in (("train", FILMS[:3]), ("test", FILMS[3:])):
-        (target / "splits_abu_farha" / f"{part}.split1.bundle").write_text("\n".join(videos))
-    return target
-
-
 def painted(table: SegmentTable, num_frames: int, offset: int, names: list[str]) -> list[str]:
     """The label of each frame: a segment shows from its start until the next one starts, the last until its stop."""
     starts = [round(30 * start_s) + offset for start_s in table.column("start_s")]
@@ -291,37 +285,77 @@ def painted(table: SegmentTable, num_frames: int, offset: int, names: list[str])
 
 
 @pytest.mark.data
-def test_merged_phases_are_the_frame_wise_labels_of_all_five_films(real_data, tmp_path):
-    root = five_films(real_data / "50salads", tmp_path / "50salads")
+def test_merged_phases_are_the_frame_wise_labels_of_all_50_videos(salads):
+    root = salads / "50salads"
     names = (root / "mid_level_actions.txt").read_text().split()
-    on_film, on_camera = (load_salads50_raw(root, split=1, clock=clock).timeline for clock in ("film", "annotations"))
-    share = []
-    for video_id in FILMS:
+    on_video, camera = load_salads50_raw(root, split=1).timeline, on_camera(root, split=1).timeline
+    wrong, share = {}, {}
+    for video_id in on_video.video_ids:
         truth = (root / "groundTruth" / f"{video_id}.txt").read_text().split()
-        assert painted(on_film.of_video(video_id), len(truth), 0, names) == truth
-        camera = on_camera.of_video(video_id)
+        shown = painted(on_video.of_video(video_id), len(truth), 0, names)
+        wrong[video_id] = sum(a != b for a, b in zip(shown, truth, strict=True))
+        table = camera.of_video(video_id)
         first = next(index for index, name in enumerate(truth) if name != "action_start")
-        shifted = painted(camera, len(truth), first - round(30 * camera.column("start_s")[0]), names)
-        share.append(np.mean([a == b for a, b in zip(shifted, truth, strict=True)]))
-    # Shifted as a whole, the annotations drift by the frames that the film lost: 23, 4, 1, 1 and 0.
-    assert np.round(share, 4).tolist() == [0.9818, 0.9975, 0.999, 0.9994, 1.0]
+        shifted = painted(table, len(truth), first - round(30 * table.column("start_s")[0]), names)
+        share[video_id] = np.mean([a == b for a, b in zip(shifted, truth, strict=True)])
+    assert len(wrong) == 50
+    # Of ingredients placed at once, the frame-wise labels chop up two.
+    assert {video_id: count for video_id, count in wrong.items() if count} == {"rgb-21-1": 35, "rgb-21-2": 164}
+    # Shifted as a whole, the annotations drift by the frames that the video lost: 23, 4, 1, 1 and 0 in these five.
+    assert [round(share[video_id], 4) for video_id in FIVE] == [0.9818, 0.9975, 0.999, 0.9994, 1.0]
+    assert min(share.values()) == share["rgb-02-2"] == pytest.approx(0.8760, abs=5e-4)
 
 
 @pytest.mark.data
-def test_raw_and_frame_wise_loaders_ask_for_the_same_actions_at_the_same_times(real_data, tmp_path):
-    root = five_films(real_data / "50salads", tmp_path / "50salads")
-    raw, frames = load_salads50_raw(root, split=1, clock="film"), load_salads50_framewise(root, split=1)
-    assert raw.taxonomy.digest == frames.taxonomy.digest
-    for name in ("train", "validation"):
-        first, second = getattr(raw, name), getattr(frames, name)
-        for column in ("uid", "start_s", "action_id", "verb_id", "noun_id"):
-            assert np.array_equal(first.column(column), second.column(column)), column
+def test_the_clock_of_the_camera_and_that_of_the_video_differ_by_a_start_and_by_lost_frames_alone(salads):
+    """By hand from the files: starts of labels in frames, against starts of activities in camera time."""
+    root = salads / "50salads"
+    offsets = {}
+    for path in sorted((root / "groundTruth").glob("*.txt")):
+        names = path.read_text().split()
+        shown = [index for index in range(1, len(names)) if names[index] != names[index - 1]]
+        raw = root / "activityAnnotations" / f"{path.stem.removeprefix('rgb-')}-activityAnnotation.txt"
+        rows = sorted((int(start), label) for start, _, label in map(str.split, raw.read_text().splitlines()))
+        camera = {start: label.rsplit("_", 1)[0] for start, label in rows if label.endswith(PHASES)}
+        begun = [start for start, old in zip(camera, [None, *camera.values()], strict=False) if camera[start] != old]
+        assert len(begun) == len(shown) - (names[-1] == "action_end")
+        offsets[path.stem] = np.array(shown[: len(begun)]) - np.array(begun) / TICK_US
+    steps = np.concatenate([np.diff(each) for each in offsets.values()])
+    # In frames. Nothing is ever gained; what is lost is lost in whole frames, 87 of one video at most.
+    assert steps.max() < 0.01
+    assert max(np.ptp(each) for each in offsets.values()) == pytest.approx(87, abs=0.01)
+    assert sum(np.ptp(each) < 0.5 for each in offsets.values()) == 24
+
+
+@pytest.mark.data
+def test_avt_asks_for_949_segments_of_19_classes_those_of_the_raw_annotations_among_them(salads):
+    root = salads / "50salads"
+    avt, raw = load_salads50_avt(root, split=1), load_salads50_raw(root, split=1)
+    names = [name.replace(" ", "_") for name in avt.taxonomy.action_names]
+    assert names == [line.split()[1] for line in (root / "mapping.txt").read_text().splitlines()]
+    asked = []
+    for path in sorted((root / "groundTruth").glob("*.txt")):
+        frames = path.read_text().splitlines()
+        starts = [index for index in range(len(frames)) if index == 0 or frames[index] != frames[index - 1]]
+        # AVT keeps what ends at least a frame after the start of the video when it is moved back by tau_a.
+        asked += [(path.stem, index, names.index(frames[index])) for index in starts if index / 30 - 1 >= 1 / 30]
+    found = [(row.video_id, round(30 * row.start_s), row.action_id) for row in avt.timeline]
+    assert sorted(found) == sorted(asked)
+    assert len(asked) == 949
+    assert sum(video_id in FIVE for video_id, *_ in asked) == 93
+    tested = [read_fold(root, split)["test"] for split in (1, 2, 3, 4, 5)]
+    assert [sum(video_id in fold for video_id, *_ in asked) for fold in tested] == [199, 186, 191, 191, 182]
+    of_raw = {(row.video_id, row.start_s, raw.taxonomy.action_names[row.action_id]) for row in raw.timeline}
+    of_avt = {(row.video_id, row.start_s, avt.taxonomy.action_names[row.action_id]) for row in avt.timeline}
+    # Ingredients placed at once are segments of their own in the raw annotations; the frame-wise labels show one of them.
+    assert sum(name == "action end" for *_, name in of_avt - of_raw) == 50
+    assert (len(of_avt - of_raw), len(of_raw - of_avt)) == (52, 13)
 
 
 @pytest.mark.data
 def test_row_0_of_the_stored_features_is_the_first_annotated_instant(real_data):
     root = real_data / "50salads"
-    timeline = load_salads50_raw(root, split=1, granularity="low").timeline
+    timeline = on_camera(root, split=1, granularity="low").timeline
     mid = Taxonomy.from_labels((root / "mid_level_actions.txt").read_text().split()).action_names
     low = [mid.index(name.rsplit(" ", 1)[0]) + 1 for name in timeline.taxonomy.action_names]
     hits, rows = [], []
@@ -343,8 +377,8 @@ def test_row_0_of_the_stored_features_is_the_first_annotated_instant(real_data):
     ("granularity", "num_classes", "num_segments"),
     [("low", 51, 2594), ("mid", 17, 910), ("eval", 9, 751), ("abstract", 5, 658)],
 )
-def test_the_real_annotations_have_the_known_counts(real_data, granularity, num_classes, num_segments):
-    benchmark = load_salads50_raw(real_data / "50salads", split=1, granularity=granularity)
+def test_the_real_annotations_have_the_known_counts(salads, granularity, num_classes, num_segments):
+    benchmark = load_salads50_raw(salads / "50salads", split=1, granularity=granularity)
     assert benchmark.taxonomy.num_actions == num_classes
     assert len(benchmark.timeline) == num_segments
     assert len(set(benchmark.timeline.column("participant_id"))) == 25
@@ -352,7 +386,7 @@ def test_the_real_annotations_have_the_known_counts(real_data, granularity, num_
 
 @pytest.mark.data
 def test_ids_are_those_of_the_features_loader(real_data):
-    raw = load_salads50_raw(real_data / "50salads", split=1, folds="lea")
+    raw = on_camera(real_data / "50salads", split=1, folds="lea")
     stored = load_salads50(real_data / "50salads", split=1).benchmark
     assert raw.taxonomy.digest == stored.taxonomy.digest
     assert set(raw.validation.video_ids) == set(stored.validation.video_ids)

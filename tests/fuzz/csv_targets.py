@@ -208,8 +208,8 @@ def assert_salads_are_read_rightly(data: bytes, root: Path) -> bool:
     path = root / "activityAnnotations" / "02-1-activityAnnotation.txt"
     path.write_bytes(data)
     try:
-        low = load_salads50_raw(root, split=1, granularity="low")
-        load_salads50_raw(root, split=1)
+        low = load_salads50_raw(root, split=1, granularity="low", clock="annotations")
+        load_salads50_raw(root, split=1, clock="annotations")
     except AnnotationError as err:
         assert_names(path, err)
         return False

@@ -138,7 +138,7 @@ def open_stored_features(config: ExperimentConfig) -> StoredFeatures:
     """Open the features that `source.features` names: in memory, in a store or LMDB, or several side by side.
 
     Raises:
-        ConfigError: If the setting names nothing.
+        ConfigError: If the setting names nothing, or features of another clock than the data set's.
         FeatureError: If features are missing or damaged.
     """
     root = dataset_root(config.dataset)
@@ -147,6 +147,8 @@ def open_stored_features(config: ExperimentConfig) -> StoredFeatures:
         match config.dataset.name, name:
             case "salads50-tcn", "spatialcnn" | "accelerometer":
                 return load_salads50(root, split=config.dataset.split, modality=name).features
+            case "salads50-tcn", _:
+                raise ConfigError(_other_clock(f"source.features={name}"))
             case "kitchen", "oracle":
                 return load_kitchen_features(root)
             case _:
@@ -156,14 +158,19 @@ def open_stored_features(config: ExperimentConfig) -> StoredFeatures:
     return read_features(config.source, places, of_dataset)
 
 
+def _other_clock(setting: str) -> str:
+    return (
+        f"{setting}: salads50-tcn counts seconds from row 0 of its own features (spatialcnn, accelerometer), and "
+        "nothing says where that is in videos or in other features; set dataset.name=salads50-avt or salads50 for these"
+    )
+
+
 def row_labels(table: FeatureTable, labels: StepLabels, video_ids: list[str]) -> dict[str, NDArray[np.int64]]:
     """Return the action of every stored row of the given videos, -1 for none."""
     return {name: labels.at(name, table[name].times_s) for name in video_ids}
 
 
-def _feature_source(
-    config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels, table: StoredFeatures
-) -> FeatureSource:
+def _feature_source(config: ExperimentConfig, benchmark: Benchmark, table: StoredFeatures) -> FeatureSource:
     source = config.source
     if table.width != config.model.encoder.feature_dim:
         raise ConfigError(
@@ -176,7 +183,7 @@ def _feature_source(
         video_ids = readable_videos(known, benchmark.train.video_ids, on_error=checked_on_error(source.on_error))
         confusion = ClassConfusion(
             known,
-            row_labels(known, labels, video_ids),
+            row_labels(known, StepLabels(benchmark.training_timeline), video_ids),
             num_actions=benchmark.taxonomy.num_actions,
             strength=source.confusion,
         )
@@ -235,9 +242,9 @@ def build_preprocessing(config: ExperimentConfig) -> Preprocessing:
 
 
 def _build_sources(
-    config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels, video_ids: list[str]
+    config: ExperimentConfig, benchmark: Benchmark, video_ids: list[str]
 ) -> tuple[Sequence[StepSource], Preprocessing, StoredFeatures | None]:
-    """Return one source per view."""
+    """Return one source per view; steps that show annotations are those of evaluation."""
     source, preprocessing = config.source, build_preprocessing(config)
     if source.kind == "features" and config.protocol.views != "centre":
         raise ConfigError(
@@ -247,10 +254,12 @@ def _build_sources(
         case "features":
             table = open_stored_features(config)
             require_videos(table, video_ids, source.features, on_error=checked_on_error(source.on_error))
-            return [_feature_source(config, benchmark, labels, table)], preprocessing, table
+            return [_feature_source(config, benchmark, table)], preprocessing, table
         case "annotations":
-            return [_annotation_source(config, labels, video_ids)], preprocessing, None
+            return [_annotation_source(config, StepLabels(benchmark.timeline), video_ids)], preprocessing, None
         case _:
+            if config.dataset.name == "salads50-tcn":
+                raise ConfigError(_other_clock("source.kind=video"))
             frames, transform = open_frames(config, video_ids, preprocessing), _clip_transform(config)
             views = VIEWS[config.protocol.views]
             return [VideoSource(frames, transform, view) for view in views], preprocessing, None
@@ -279,9 +288,8 @@ def build_data(config: ExperimentConfig) -> Data:
         SgearError: If files are missing, damaged, or do not fit the configuration.
     """
     benchmark = load_benchmark(config.dataset)
-    labels = StepLabels(benchmark.timeline)
-    sources, preprocessing, features = _build_sources(config, benchmark, labels, benchmark.timeline.video_ids)
-    return _make_samples(config, benchmark, labels, sources, preprocessing, features)
+    sources, preprocessing, features = _build_sources(config, benchmark, benchmark.timeline.video_ids)
+    return _make_samples(config, benchmark, sources, preprocessing, features)
 
 
 def build_asked(config: ExperimentConfig, split: str) -> tuple[Benchmark, Asked]:
@@ -301,7 +309,7 @@ def build_asked(config: ExperimentConfig, split: str) -> tuple[Benchmark, Asked]
         raise ConfigError(f"{benchmark.name} has no split {split!r}; choose {', '.join(splits)}")
     segments = splits[split]
     labels = StepLabels(benchmark.timeline)
-    sources, _, _ = _build_sources(config, benchmark, labels, segments.video_ids)
+    sources, _, _ = _build_sources(config, benchmark, segments.video_ids)
     on_error = checked_on_error(config.source.on_error)
     return benchmark, _make_asked(split, segments, build_protocol(config.protocol), labels, sources, on_error)
 
@@ -312,16 +320,14 @@ def build_feature_data(config: ExperimentConfig, benchmark: Benchmark, table: St
     Raises:
         SgearError: If they do not fit the configuration.
     """
-    labels = StepLabels(benchmark.timeline)
-    sources = [_feature_source(config, benchmark, labels, table)]
+    sources = [_feature_source(config, benchmark, table)]
     preprocessing = Preprocessing(kind="features", pool_s=config.source.pool_s)
-    return _make_samples(config, benchmark, labels, sources, preprocessing, table)
+    return _make_samples(config, benchmark, sources, preprocessing, table)
 
 
 def _make_samples(
     config: ExperimentConfig,
     benchmark: Benchmark,
-    labels: StepLabels,
     sources: Sequence[StepSource],
     preprocessing: Preprocessing,
     features: StoredFeatures | None,
@@ -333,6 +339,9 @@ def _make_samples(
             f"model.max_steps={protocol.num_steps}, or shorten the clip (protocol.tau_o_s * protocol.fps, or num_steps)"
         )
     source, on_error = sources[0], checked_on_error(config.source.on_error)
+    labels = StepLabels(benchmark.training_timeline)
+    if config.source.kind == "annotations":
+        source = _annotation_source(config, labels, benchmark.train.video_ids)
     if isinstance(protocol, RecognitionProtocol):
         train = RecognitionDataset(benchmark.train, protocol, labels, source, seed=config.seed, on_error=on_error)
     else:
@@ -349,7 +358,9 @@ def _make_samples(
     return Data(
         benchmark=benchmark,
         train=train,
-        asked=_make_asked("validation", benchmark.validation, protocol, labels, sources, on_error),
+        asked=_make_asked(
+            "validation", benchmark.validation, protocol, StepLabels(benchmark.timeline), sources, on_error
+        ),
         preprocessing=preprocessing,
         features=features,
     )

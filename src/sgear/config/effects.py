@@ -57,7 +57,7 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         add("source.kind=video", "objective", ("mixup",))
         unread = ("cache_fps",) if config.source.reading == "films" else ("decoder",)
         add(f"source.reading={config.source.reading}", "source", unread)
-    if config.dataset.name not in ("salads50", "salads50-tcn", "egtea", "rulstm-egtea"):
+    if config.dataset.name not in ("salads50", "salads50-avt", "salads50-tcn", "egtea", "rulstm-egtea"):
         add(f"dataset.name={config.dataset.name}", "dataset", ("split",))
     if config.dataset.name != "salads50":
         add(f"dataset.name={config.dataset.name}", "dataset", ("granularity",))

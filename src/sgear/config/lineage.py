@@ -28,6 +28,7 @@ _SAME_FILMS = {
     "egtea": "egtea",
     "rulstm-egtea": "egtea",
     "salads50": "50salads",
+    "salads50-avt": "50salads",
     "salads50-tcn": "50salads",
 }
 """Data sets of the same films. Names of films in others are anybody's: equal names need not be the same film."""

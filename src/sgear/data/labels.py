@@ -16,7 +16,7 @@ class StepLabels:
     Where segments overlap, the one whose centre is nearest wins; where none covers the instant, the label is -1.
 
     Args:
-        timeline: All segments of the videos.
+        timeline: The segments whose labels may be seen.
     """
 
     def __init__(self, timeline: SegmentTable) -> None:

@@ -48,10 +48,23 @@ class Benchmark:
 
     @property
     def timeline(self) -> SegmentTable:
-        """All segments of all videos: what happens when, for the labels of observed steps."""
+        """All segments of all videos: what happens when. Training may not see it, see `training_timeline`."""
         tables = [self.train, self.validation, *([self.unscored] if self.unscored is not None else [])]
         frame = pl.concat([table.frame for table in tables])
         return SegmentTable(frame, self.taxonomy, origin=f"{self.name} timeline")
+
+    @property
+    def training_timeline(self) -> SegmentTable:
+        """The segments whose labels training may see: those of `train`, and unscored ones of training videos.
+
+        Splits may cut inside videos (EGTEA Gaze+, own data): the past of a training clip then holds held-out segments.
+        """
+        frames = [self.train.frame]
+        if self.unscored is not None:
+            held_out = [video_id for table in (self.validation, *self.tests.values()) for video_id in table.video_ids]
+            is_of_training = pl.col("video_id").is_in(self.train.video_ids) & ~pl.col("video_id").is_in(held_out)
+            frames.append(self.unscored.frame.filter(is_of_training))
+        return SegmentTable(pl.concat(frames), self.taxonomy, origin=f"{self.name} training timeline")
 
     @property
     def subset_masks(self) -> dict[str, dict[Field, NDArray[np.bool_]]]:

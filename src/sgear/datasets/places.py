@@ -43,9 +43,10 @@ _SHARED = {
     "egtea": _EGTEA,
     "rulstm-egtea": _EGTEA,
     "salads50": _SALADS50,
+    "salads50-avt": _SALADS50,
     "salads50-tcn": _SALADS50,
 }
-_FOLDER_NAMES = {"salads50": "50salads", "salads50-tcn": "50salads"}
+_FOLDER_NAMES = dict.fromkeys(("salads50", "salads50-avt", "salads50-tcn"), "50salads")
 
 
 def data_folder() -> Path:
@@ -67,7 +68,7 @@ def film_places(name: str, root: str = "") -> tuple[Path, ...]:
       `videos/EpicKitchens100/videos_extension_ht256px`;
     - epic55: the first two of these;
     - egtea: `videos/EGTEA/101020/videos`;
-    - salads50: `videos/50Salads/rgb`;
+    - salads50, salads50-avt: `videos/50Salads/rgb`;
 
     and `videos` of the data set's folder between the two. The rulstm-* data sets share the places of their films.
 

@@ -19,6 +19,7 @@ from sgear.datasets.own import load_own
 from sgear.datasets.places import DATA_VARIABLE, data_folder
 from sgear.datasets.rulstm import load_rulstm
 from sgear.datasets.salads50 import load_salads50
+from sgear.datasets.salads50_framewise import load_salads50_avt
 from sgear.datasets.salads50_raw import Granularity, load_salads50_raw
 from sgear.errors import AnnotationError, ConfigError
 
@@ -79,6 +80,12 @@ _PLACES = {
         source="cvip.computing.dundee.ac.uk/datasets/foodpreparation/50salads, and the splits of its users",
         num_splits=5,
     ),
+    "salads50-avt": _Place(
+        candidates=("50salads",),
+        holds="groundTruth",
+        source="github.com/yabufarha/anticipating-activities: groundTruth, mapping.txt and the five splits",
+        num_splits=5,
+    ),
     "salads50-tcn": _Place(
         candidates=("50salads",),
         holds="spatialcnn_mid",
@@ -115,9 +122,9 @@ def load_dataset(name: str, root: Path | None = None, *, split: int = 1, granula
         root: Folder of the annotations, or the folder above them. Default: the first of these under SGEAR_DATA that
             holds the files: `kitchen/annotations`; `epic100/annotations`, `epic-kitchens-100-annotations`;
             `epic55/annotations`, `epic-kitchens-55-annotations`, with the split in `epic55/rulstm`, `rulstm/ek55`;
-            `egtea/action_annotation`, `egtea`; `50salads` (salads50 and salads50-tcn); `rulstm/ek55`, `rulstm/ek100`,
+            `egtea/action_annotation`, `egtea`; `50salads` (all of salads50*); `rulstm/ek55`, `rulstm/ek100`,
             `rulstm/egtea`. RULSTM's files are found in `external/rulstm/RULSTM/data`, too. `csv` has no default.
-        split: Number of the split, from 1: 3 of egtea and rulstm-egtea, 5 of salads50, 2 of
+        split: Number of the split, from 1: 3 of egtea and rulstm-egtea, 5 of salads50 and salads50-avt, 2 of
             salads50-tcn, one of the others.
         granularity: Level of the labels of salads50: `low`, `mid`, `eval` or `abstract`.
 
@@ -144,6 +151,8 @@ def load_dataset(name: str, root: Path | None = None, *, split: int = 1, granula
             return load_egtea(folder, split=split)
         case "salads50":
             return load_salads50_raw(folder, split=split, granularity=cast(Granularity, granularity))
+        case "salads50-avt":
+            return load_salads50_avt(folder, split=split)
         case "salads50-tcn":
             return load_salads50(folder, split=split).benchmark
         case _:

@@ -61,7 +61,7 @@ def train(
 
 @app.command("import-weights")
 def import_weights(
-    checkpoint: Annotated[Path, typer.Argument(help="Published weights of AVT or RULSTM.", metavar="FILE")],
+    checkpoint: Annotated[Path, typer.Argument(help="Published weights of S-GEAR, AVT or RULSTM.", metavar="FILE")],
     overrides: Annotated[
         list[str],
         typer.Argument(

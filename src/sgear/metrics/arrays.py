@@ -17,7 +17,6 @@ def takes_tensors(function: Callable[P, R]) -> Callable[P, R]:
 
     Numbers of half precision become float32, so that sums over many of them are not rounded at every step.
     """
-
     of_arrays: Callable[..., R] = function
 
     @wraps(function)

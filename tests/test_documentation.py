@@ -1,15 +1,21 @@
 """The documentation leads nowhere that is not there, and its commands are those of the command line."""
 
 import re
+import shlex
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 import typer
 
 from page_commands import commands_under, words_of
 from sgear.cli.main import app
 from sgear.config import compose_experiment
+from sgear.config.build import build_protocol
+from sgear.config.recipes import recipe_of_run
+from sgear.predictions import Predictions
+from sgear.taxonomy import Taxonomy
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -75,3 +81,33 @@ def test_the_command_line_takes_the_commands_of_a_page(page, heading):
         command.make_context(" ".join(verbs), list(words))
         if verbs == ["train"]:
             compose_experiment(words)
+
+
+_FUSIONS = re.compile(r"sgear fuse ([^`\n]+)")
+
+
+def fusions() -> set[tuple[str, ...]]:
+    """The words of each command on a page, or in the head of a recipe, that fuses runs of recipes."""
+    conf = REPOSITORY / "src" / "sgear" / "config" / "conf"
+    texts = [path.read_text(encoding="utf-8") for path in (*PAGES, *conf.rglob("*.yaml"))]
+    lines = [line for text in texts for line in _FUSIONS.findall(re.sub(r"\\\n#?", " ", text))]
+    return {words for line in lines if recipe_of_run((words := tuple(shlex.split(line)))[0].removeprefix("runs/"))}
+
+
+def test_runs_that_are_fused_answer_one_question_by_the_published_rule():
+    commands = fusions()
+    assert {len([word for word in words if word.startswith("runs/")]) for words in commands} == {2, 4}
+    for words in commands:
+        recipes = [recipe_of_run(word.removeprefix("runs/")) for word in words if word.startswith("runs/")]
+        configs = [compose_experiment([f"experiment={recipe}"]) for recipe in recipes]
+        assert len({config.dataset.name for config in configs}) == 1
+        tables = [_no_segments(build_protocol(config.protocol).to_dict()) for config in configs]
+        for other in tables[1:]:
+            tables[0].check_comparable(other)
+        assert words[words.index("--rule") + 1] == "avt", f"weights {words} are of logits"
+
+
+def _no_segments(protocol: dict[str, float | str]) -> Predictions:
+    taxonomy = Taxonomy(verbs=("take",), nouns=("cup",), action_pairs=((0, 0),))
+    scores = np.zeros((0, 1), dtype=np.float32)
+    return Predictions(uids=(), logits=scores, targets=np.zeros(0, np.int64), taxonomy=taxonomy, protocol=protocol)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+import released_sgear as release
 from sgear.cli.main import app
 from sgear.config import compose_experiment, load_run_config
 from sgear.config.build import build_data
@@ -117,6 +118,45 @@ def avt(golden: Path, tmp_path_factory) -> Peer:
     return Peer(root, root / "checkpoint.safetensors", write_names(root / "actions.txt"), experiment, logits)
 
 
+@pytest.fixture(scope="module")
+def sgear(tmp_path_factory) -> Peer:
+    root, gpt2 = tmp_path_factory.mktemp("sgear"), release.make_gpt2()
+    stored = release.released_weights(gpt2, feature_dim=6, num_actions=len(LABELS))
+    clips = np.random.default_rng(0).normal(size=(3, release.NUM_STEPS, 6)).astype(np.float32)
+    make_data(root, {"rgb": clips}, step_s=1.0)
+    torch.save({"model": stored, "epoch": 50}, root / "checkpoint.pth")
+    experiment = (
+        "experiment=epic100/tsn",
+        f"dataset.root={root / 'data'}",
+        "dataset.name=csv",
+        f"protocol.tau_o_s={release.NUM_STEPS}",
+        "protocol.short_history=repeat",
+        f"model.width={release.WIDTH}",
+        f"model.max_steps={release.NUM_STEPS}",
+        "model.encoder.feature_dim=6",
+        "model.encoder.standardise=true",
+        "model.prototype_attention.mode=original",
+        "model.decoder.width=16",
+        "model.decoder.num_layers=2",
+        "model.decoder.num_heads=2",
+        "runtime.device=cpu",
+        "runtime.precision=fp32",
+    )
+    scores = [release.released_logits(stored, gpt2, torch.from_numpy(clip)[:, None]).numpy() for clip in clips]
+    names = write_names(root / "actions.txt")
+    return Peer(root, root / "checkpoint.pth", names, experiment, np.stack(scores)[:, np.argsort(ORDER)])
+
+
+def test_imported_sgear_predicts_what_the_released_code_predicts(sgear):
+    run, said = run_of(sgear, "published")
+    assert "trained with" not in said
+    report = evaluate_run(run.path)
+    assert report["num_evaluated"] == report["num_asked"] == 3
+    np.testing.assert_allclose(logits_of(run.predictions, 3), sgear.scores, rtol=1e-4, atol=1e-4)
+    assert "unexpected 1 tensors: cls_map_verb_action 1" in said
+    assert "prototype_mix.log_temperature" in said
+
+
 def run_of(peer: Peer, name: str, *overrides: str, class_names: str | None = None):
     lines: list[str] = []
     names = str(peer.names) if class_names is None else class_names
@@ -205,7 +245,7 @@ def test_weights_of_the_other_model_are_refused_with_the_remedy(avt, rulstm):
         import_weights(avt.config("other"), rulstm.weights, class_names="same-order", say=print)
     data = ["dataset.name=csv", f"dataset.root={avt.root / 'data'}", "source.features=rgb"]
     sgear = compose_experiment(["experiment=smoke/kitchen", *data])
-    with pytest.raises(ConfigError, match=r"no converter for model\.name='sgear'"):
+    with pytest.raises(ConfigError, match=r"model\.name=sgear was asked for, but future_predictor\.\S+ .* of avt"):
         import_weights(sgear, avt.weights, class_names="same-order", say=print)
 
 
@@ -324,7 +364,10 @@ def test_blocks_with_classes_need_their_order_and_others_refuse_it(avt):
     [
         (["init.weights=a", "init.run=b", "init.blocks=[decoder]"], r"init\.weights=a and init\.run=b"),
         (["init.class_names=same-order"], r"class_names=same-order has no effect with init\.weights is empty"),
-        (["init.weights=a", "model.name=sgear"], r"of avt and rulstm, model\.name=sgear; a timm ViT is read by"),
+        (
+            ["init.weights=a", "model.name=sgear", "init.visual_prototypes=b"],
+            r"init\.blocks=\[\] takes the prototypes of init\.weights=a, and init\.visual_prototypes would overwrite",
+        ),
     ],
 )
 def test_settings_of_a_published_start_that_contradict_each_other_are_refused(overrides, message):

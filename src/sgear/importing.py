@@ -23,7 +23,7 @@ from sgear.training.run import RunDirectory, write_json
 def import_weights(
     config: ExperimentConfig, file: Path, *, class_names: str, say: Callable[[str], None]
 ) -> RunDirectory:
-    """Make the run directory of an experiment from a published checkpoint of AVT or RULSTM, without training.
+    """Make the run directory of an experiment from a published checkpoint of S-GEAR, AVT or RULSTM, without training.
 
     Needed are the annotations alone: for the vocabulary and the class prior. Films or features are read by
     `sgear evaluate`.

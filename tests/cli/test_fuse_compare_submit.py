@@ -133,7 +133,7 @@ def test_weights_are_not_searched_on_the_reported_files(two, tmp_path):
         ({"weights": [1.0]}, "--weights: expected one weight per table"),
         ({"weights": [1.0, -1.0]}, "--weights: weights must be finite"),
         ({"verb_weights": [1.0, 2.0, 3.0]}, "--verb-weights: expected one weight"),
-        ({"space": "scores"}, "--space scores: choose one of logits, probs, ranks"),
+        ({"rule": "scores"}, "--rule scores: choose one of probs, logits, ranks, avt"),
         ({"out": Path("fused.npz")}, "ends in .safetensors"),
         ({"search_on": [Path("x")]}, "--search-on needs one file per model"),
         ({"search_on": [Path("x"), Path("y")], "weights": [1.0, 1.0]}, "leave out --weights"),
@@ -143,7 +143,7 @@ def test_weights_are_not_searched_on_the_reported_files(two, tmp_path):
     ],
 )
 def test_mistakes_of_fuse_are_one_line(two, tmp_path, options, text):
-    given = {"files": two, "weights": None, "space": "probs", "out": tmp_path / "a.safetensors"} | options
+    given = {"files": two, "weights": None, "rule": "probs", "out": tmp_path / "a.safetensors"} | options
     with pytest.raises(SgearError) as caught:
         run_fuse(**given)
     assert text in str(caught.value)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from released_sgear import drawn, make_gpt2
 from sgear.errors import ConfigError, RunError
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, RulstmConfig, build_model
 from sgear.models.checkpoint_files import read_checkpoint
@@ -31,10 +32,6 @@ AVT = ModelConfig(
 )
 
 
-def drawn(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape) * 0.3
-
-
 def published_rulstm(*, widths=(4, 3), hidden=6) -> dict[str, torch.Tensor]:
     """Random weights under RULSTM's names."""
     torch.manual_seed(0)
@@ -53,16 +50,6 @@ def published_rulstm(*, widths=(4, 3), hidden=6) -> dict[str, torch.Tensor]:
     for layer, (out, width) in sizes.items():
         stored[f"MATT.{layer}.weight"], stored[f"MATT.{layer}.bias"] = drawn(out, width), drawn(out)
     return stored
-
-
-def make_gpt2(*, width=16, num_layers=2, num_heads=2):
-    transformers = __import__("transformers")
-    torch.manual_seed(1)
-    config = transformers.GPT2Config(vocab_size=1, n_positions=32, n_embd=width, n_layer=num_layers, n_head=num_heads)
-    model = transformers.GPT2Model(config).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model
 
 
 def published_avt(gpt2, *, feature_dim=6, width=8) -> dict[str, torch.Tensor]:
@@ -245,9 +232,9 @@ def test_an_error_says_which_frames_the_vit_of_an_avt_checkpoint_reads():
         convert_avt(stored, AVT, num_actions=NUM_ACTIONS)
 
 
-def test_there_is_no_converter_for_our_own_model(tmp_path):
-    with pytest.raises(ConfigError, match="'sgear'; choose avt or rulstm"):
-        load_published(tmp_path / "any.pth", ModelConfig(), num_actions=NUM_ACTIONS)
+def test_there_is_no_converter_for_a_model_that_nobody_published(tmp_path):
+    with pytest.raises(ConfigError, match="'frequency'; choose one of sgear, avt, rulstm"):
+        load_published(tmp_path / "any.pth", ModelConfig(name="frequency"), num_actions=NUM_ACTIONS)
 
 
 def written_by_numpy_1(values: object, path: Path) -> None:
@@ -301,7 +288,7 @@ def test_a_damaged_file_is_named(tmp_path, name):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(RunError, match=r"none\.pth: no such checkpoint"):
+    with pytest.raises(RunError, match=r"none\.pth: no such file or directory; check the name"):
         read_checkpoint(tmp_path / "none.pth")
 
 

@@ -9,7 +9,7 @@ import pytest
 from sgear.errors import PredictionError
 from sgear.metrics import class_mean_recall, top_k_accuracy
 from sgear.predictions import Predictions, late_fuse
-from sgear.predictions.fusion import SPACES
+from sgear.predictions.fusion import RULES
 from sgear.predictions.search import fuse_with_search, refuse_reported_split, search_weights
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
@@ -39,12 +39,12 @@ def score_of(fused, metric, field="action"):
     return (class_mean_recall if metric == "recall5" else top_k_accuracy)(scores, targets, k=k)
 
 
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("metric", ["recall5", "top1", "top5"])
-def test_the_score_of_the_search_is_that_of_the_fused_table(space, metric):
+def test_the_score_of_the_search_is_that_of_the_fused_table(rule, metric):
     tables = [table(1), table(2)]
-    found = search_weights(tables, metric=metric, space=space, num_steps=5)
-    assert found.score == pytest.approx(score_of(late_fuse(tables, found.weights, space=space), metric), abs=1e-9)
+    found = search_weights(tables, metric=metric, rule=rule, num_steps=5)
+    assert found.score == pytest.approx(score_of(late_fuse(tables, found.weights, rule=rule), metric), abs=1e-9)
 
 
 def test_three_tables_are_searched_on_the_whole_grid():

@@ -14,7 +14,7 @@ from sgear.cli.screen import open_screen, say
 from sgear.errors import ConfigError
 from sgear.files import require_writable
 from sgear.predictions import Predictions, score
-from sgear.predictions.fusion import SPACES, Space, check_weights, late_fuse
+from sgear.predictions.fusion import RULES, Rule, check_weights, late_fuse
 from sgear.predictions.search import SearchMetric, WeightSearch, fuse_with_search
 from sgear.taxonomy import FIELDS, Field
 
@@ -24,7 +24,7 @@ _METRICS: tuple[SearchMetric, ...] = ("recall5", "top1", "top5")
 def run_fuse(
     files: list[Path],
     weights: list[float] | None,
-    space: str,
+    rule: str,
     out: Path,
     verb_weights: list[float] | None = None,
     noun_weights: list[float] | None = None,
@@ -38,7 +38,7 @@ def run_fuse(
     Args:
         files: Files of predictions or run directories, one per model.
         weights: One per file. None: equal weights, or those that the search finds.
-        space: `probs`, `logits` or `ranks`.
+        rule: `probs`, `logits`, `ranks` or `avt`.
         out: File to write, `.safetensors`.
         verb_weights: Weights of the verbs, where they differ.
         noun_weights: Weights of the nouns, where they differ.
@@ -50,37 +50,37 @@ def run_fuse(
     Raises:
         SgearError: If options contradict each other, or files do not belong together.
     """
-    names = _check(files, weights, space, out, verb_weights, noun_weights, search_on, metric, num_steps)
+    names = _check(files, weights, rule, out, verb_weights, noun_weights, search_on, metric, num_steps)
     tables = [load_predictions(path) for path in files]
     fields: dict[Field, list[float]] = {}
     if verb_weights:
         fields["verb"] = verb_weights
     if noun_weights:
         fields["noun"] = noun_weights
-    space_name = cast(Space, space)
+    rule_name = cast(Rule, rule)
     searches: dict[Field, WeightSearch] = {}
     used: dict[Field, Sequence[float]]
     if search_on:
         held_out = [load_predictions(path) for path in search_on]
         metric_name = cast(SearchMetric, metric)
         fused, found = fuse_with_search(
-            tables, held_out, metric=metric_name, space=space_name, num_steps=num_steps, fields=FIELDS
+            tables, held_out, metric=metric_name, rule=rule_name, num_steps=num_steps, fields=FIELDS
         )
         searches = dict(found)
         used = {name: search.weights for name, search in searches.items()}
     else:
         given = weights or [1.0] * len(files)
-        fused = late_fuse(tables, given, space=space_name, field_weights=fields, notes={"files": names})
+        fused = late_fuse(tables, given, rule=rule_name, field_weights=fields, notes={"files": names})
         used = {name: fields.get(name, given) for name in FIELDS}
     fused.save(out)
-    _print(names, [*tables, fused], used, space, searches)
+    _print(names, [*tables, fused], used, rule, searches)
     say(f"wrote {out}")
 
 
 def _check(
     files: list[Path],
     weights: list[float] | None,
-    space: str,
+    rule: str,
     out: Path,
     verb_weights: list[float] | None,
     noun_weights: list[float] | None,
@@ -91,8 +91,8 @@ def _check(
     """Refuse what contradicts itself; return the names of the models."""
     if len(files) < 2:
         raise ConfigError(f"give at least two files or runs to fuse, got {len(files)}")
-    if space not in SPACES:
-        raise ConfigError(f"--space {space}: choose one of {', '.join(SPACES)}")
+    if rule not in RULES:
+        raise ConfigError(f"--rule {rule}: choose one of {', '.join(RULES)}")
     if metric not in _METRICS or num_steps < 1:
         raise ConfigError(f"--metric must be one of {', '.join(_METRICS)} and the number of steps at least 1")
     if out.suffix != ".safetensors":
@@ -120,14 +120,14 @@ def _print(
     names: list[str],
     tables: Sequence[Predictions],
     used: dict[Field, Sequence[float]],
-    space: str,
+    rule: str,
     searches: dict[Field, WeightSearch],
 ) -> None:
     screen = open_screen()
     is_labelled = tables[-1].is_labelled
     columns = _weight_columns(used)
     table = Table(
-        title=f"late fusion of {len(names)} models in {space}, {len(tables[-1])} segments",
+        title=f"late fusion of {len(names)} models by the rule {rule}, {len(tables[-1])} segments",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )

@@ -64,7 +64,7 @@ def train(
 
 @app.command("import-weights")
 def import_weights(
-    checkpoint: Annotated[Path, typer.Argument(help="Published weights of AVT or RULSTM.", metavar="FILE")],
+    checkpoint: Annotated[Path, typer.Argument(help="Published weights of S-GEAR, AVT or RULSTM.", metavar="FILE")],
     overrides: Annotated[
         list[str],
         typer.Argument(
@@ -134,7 +134,9 @@ def fuse(
     weights: Annotated[str, typer.Option(help="One weight per file, e.g. '2.5 0.5'. Default: equal.")] = "",
     verb_weights: Annotated[str, typer.Option(help="Other weights for verbs.")] = "",
     noun_weights: Annotated[str, typer.Option(help="Other weights for nouns.")] = "",
-    space: Annotated[str, typer.Option(help="Where scores are added: probs, logits or ranks.")] = "probs",
+    rule: Annotated[
+        str, typer.Option(help="What is averaged: probs, logits, ranks, or as AVT and the S-GEAR release do: avt.")
+    ] = "probs",
     search_on: Annotated[
         list[Path] | None,
         typer.Option(help="Predictions of the same models on another split: find the weights there; once per model."),
@@ -148,7 +150,7 @@ def fuse(
     run_fuse(
         files,
         parse_numbers(weights, "--weights"),
-        space,
+        rule,
         out,
         parse_numbers(verb_weights, "--verb-weights"),
         parse_numbers(noun_weights, "--noun-weights"),

@@ -18,7 +18,6 @@ from sgear.config.sgear_rules import check_sgear, dead_sgear_keys
 from sgear.config.unread import unread_message, with_defaults
 from sgear.data.unreadable import checked_on_error
 from sgear.errors import ConfigError
-from sgear.models.convert import PUBLISHED_MODELS
 
 _VIDEO_ONLY = (
     *("reading", "cache_fps", "decoder", "frame_fps"),
@@ -26,7 +25,7 @@ _VIDEO_ONLY = (
 )
 _STORED_ONLY = ("features", "feature_roots", "lmdb_key", "lmdb_fps", "lmdb_max_gap_s", "pool_s", "confusion")
 _TIMM_ONLY = ("pretrained", "weights", "image_height", "image_width", "embed_dim", "depth", "num_heads", "patch_size")
-_FEATURES_ONLY = ("feature_dim", "feature_dropout", "feature_noise", "recogniser", "init_gain")
+_FEATURES_ONLY = ("feature_dim", "feature_dropout", "feature_noise", "recogniser", "init_gain", "standardise")
 
 
 def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
@@ -146,10 +145,13 @@ def _check_blocks(init: InitConfig) -> None:
         "init.language_as_visual": init.language_as_visual,
     }
     given = [name for name, is_given in others.items() if is_given]
-    if given and "prototypes" in init.blocks:
+    # Published weights without a choice of blocks are taken whole.
+    takes_all = bool(init.weights) and not init.blocks
+    if given and (takes_all or "prototypes" in init.blocks):
+        source = f"init.weights={init.weights}" if init.weights else f"init.run={init.run}"
         raise ConfigError(
-            f"init.blocks={list(init.blocks)} takes the prototypes of init.run={init.run}, and {given[0]} would "
-            "overwrite them; leave one of both out"
+            f"init.blocks={list(init.blocks)} takes the prototypes of {source}, and {given[0]} would overwrite them; "
+            "leave one of both out"
         )
 
 
@@ -160,9 +162,4 @@ def _check_weights(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"init.weights={config.init.weights} and init.run={config.init.run} (or init.branches) both say where the "
             "weights come from; choose one of them"
-        )
-    if config.model.name not in PUBLISHED_MODELS:
-        raise ConfigError(
-            f"init.weights takes published checkpoints of {' and '.join(PUBLISHED_MODELS)}, model.name="
-            f"{config.model.name}; a timm ViT is read by model.encoder.weights, blocks of a run by init.run"
         )

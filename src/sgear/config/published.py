@@ -167,7 +167,7 @@ def _require_classes(path: Path, stored: Mapping[str, Tensor]) -> int:
 
 
 def _check_fields(path: Path, stored: Mapping[str, Tensor], config: ModelConfig, taxonomy: Taxonomy) -> None:
-    if config.name != "avt" or not config.head.verb_noun:
+    if config.name == "rulstm" or not config.head.verb_noun:
         return
     found = {field: len(stored[f"classifiers.{field}.bias"]) for field in ("verb", "noun")}
     ours = {"verb": len(taxonomy.verbs), "noun": len(taxonomy.nouns)}

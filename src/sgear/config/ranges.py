@@ -84,8 +84,8 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "optim.name": ("adamw", "adam", "sgd"),
     "source.reading": ("cache", "films"),
     "source.decoder": ("pyav", "torchcodec"),
-    "model.temporal_context.mode": ("cumulative", "decay", "causal"),
-    "model.prototype_attention.mode": ("paper", "released"),
+    "model.temporal_context.mode": ("cumulative", "decay", "causal", "original"),
+    "model.prototype_attention.mode": ("paper", "released", "original"),
 }
 
 

@@ -34,6 +34,7 @@ def dead_sgear_keys(config: ExperimentConfig) -> dict[str, str]:
         add(reason, "model.head", _all_but(HeadConfig, "dropout", "verb_noun"))
         add(reason, "objective", ("sem", "past_sem", "reg"))
         add(reason, "init", ("visual_prototypes",))
+        add(reason, "model.encoder", ("standardise",))
     elif config.model.name == "sgear":
         _add_context_keys(dead, config)
         _add_prototype_keys(dead, config)
@@ -46,7 +47,7 @@ def _add_context_keys(dead: dict[str, str], config: ExperimentConfig) -> None:
         reason, names = f"{prefix}.num_blocks=0", _all_but(TemporalContextConfig, "num_blocks")
     else:
         reason = f"{prefix}.mode={context.mode}"
-        names = {"cumulative": ("lifetime_steps",), "causal": ("normalise", "lifetime_steps")}.get(context.mode, ())
+        names = {"cumulative": ("lifetime_steps",), "decay": ()}.get(context.mode, ("normalise", "lifetime_steps"))
     dead.update({f"{prefix}.{name}": reason for name in names})
 
 
@@ -55,9 +56,10 @@ def _add_prototype_keys(dead: dict[str, str], config: ExperimentConfig) -> None:
     if not attention.enabled:
         names = _all_but(PrototypeAttentionConfig, "enabled")
         dead.update({f"{prefix}.{name}": f"{prefix}.enabled=false" for name in names})
-    elif attention.mode == "released":
+    elif attention.mode in ("released", "original"):
         names = ("share", "num_prototypes", "subset_seed")
-        dead.update({f"{prefix}.{name}": f"{prefix}.mode=released" for name in names})
+        names += ("top_k", "toeplitz") if attention.mode == "original" else ()
+        dead.update({f"{prefix}.{name}": f"{prefix}.mode={attention.mode}" for name in names})
     else:
         dead[f"{prefix}.toeplitz"] = f"{prefix}.mode={attention.mode}"
         if attention.num_prototypes:

@@ -1,4 +1,4 @@
-"""Pure functions from scores and targets to numbers."""
+"""Pure functions from scores and targets, as numpy arrays or torch tensors, to numbers."""
 
 from sgear.metrics.accuracy import top_k_accuracy, top_k_hits
 from sgear.metrics.bootstrap import Interval, bootstrap_interval, bootstrap_statistic

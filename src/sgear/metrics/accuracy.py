@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.metrics.arrays import takes_tensors
 from sgear.metrics.ranks import target_ranks
 
 
@@ -18,6 +19,7 @@ def check_k(k: int, num_classes: int) -> None:
         raise ValueError(f"k={k} must be in [1, {num_classes}]")
 
 
+@takes_tensors
 def top_k_hits(scores: NDArray[np.floating], targets: NDArray[np.int64], *, k: int) -> NDArray[np.bool_]:
     """Return for each sample whether its target is among the k best scores.
 
@@ -38,6 +40,7 @@ def top_k_hits(scores: NDArray[np.floating], targets: NDArray[np.int64], *, k: i
     return ranks < k
 
 
+@takes_tensors
 def top_k_accuracy(scores: NDArray[np.floating], targets: NDArray[np.int64], *, k: int) -> float:
     """Return the share of samples whose target is among the k best scores, in [0, 1].
 

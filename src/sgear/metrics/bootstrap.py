@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.metrics.arrays import takes_tensors
 from sgear.metrics.recall import mean_of_present, mean_per_class
 
 _RESAMPLES_AT_ONCE = 64
@@ -107,6 +108,7 @@ def centred_interval(value: float, resampled: NDArray[np.float64], *, level: flo
     return Interval(value, min(float(low), value), max(float(high), value))
 
 
+@takes_tensors
 def bootstrap_interval(
     values: NDArray[np.floating],
     targets: NDArray[np.int64] | None = None,

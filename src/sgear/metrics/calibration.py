@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.metrics.arrays import takes_tensors
 from sgear.metrics.ranks import check_targets
 
 Binning = Literal["width", "mass"]
@@ -41,6 +42,7 @@ class Reliability:
         return float(np.nanmax(np.abs(self.accuracy - self.confidence)))
 
 
+@takes_tensors
 def reliability(
     confidence: NDArray[np.floating],
     is_right: NDArray[np.bool_],
@@ -89,6 +91,7 @@ def reliability(
     )
 
 
+@takes_tensors
 def expected_calibration_error(
     confidence: NDArray[np.floating],
     is_right: NDArray[np.bool_],
@@ -100,6 +103,7 @@ def expected_calibration_error(
     return reliability(confidence, is_right, num_bins=num_bins, binning=binning).ece
 
 
+@takes_tensors
 def brier_score(probs: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
     """Return the mean squared distance of the probabilities to the truth, summed over classes; in [0, 2], 0 is best.
 
@@ -117,6 +121,7 @@ def brier_score(probs: NDArray[np.floating], targets: NDArray[np.int64]) -> floa
     return float(((probs.astype(np.float64) ** 2).sum(axis=1) - 2 * own + 1).mean())
 
 
+@takes_tensors
 def negative_log_likelihood(probs: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
     """Return the mean of -log P(true class) in nats; infinite where a true class was given 0.
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from sgear.metrics.arrays import takes_tensors
 from sgear.metrics.bootstrap import bootstrap_interval, mean_or_class_mean, resampled_means
 
 Method = Literal["sign", "permutation", "bootstrap"]
@@ -30,6 +31,7 @@ class PairedTest:
     num_second_only: int
 
 
+@takes_tensors
 def paired_test(
     first: NDArray[np.floating],
     second: NDArray[np.floating],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.metrics.arrays import takes_tensors
 from sgear.metrics.recall import mean_of_present, mean_per_class
 
 
@@ -32,7 +33,8 @@ class HorizonScores:
     time_to_action5_s: float
 
 
-def time_to_action(hits: NDArray[np.bool_], tau_a_s: Sequence[float] | NDArray[np.float64]) -> float:
+@takes_tensors
+def time_to_action(hits: NDArray[np.bool_], tau_a_s: Sequence[float] | NDArray[np.floating]) -> float:
     """Return how long before its start an action is first foretold, on average over samples.
 
     A sample counts with the longest anticipation time at which it is a hit, even if a later answer is wrong again,
@@ -64,10 +66,11 @@ def time_to_action(hits: NDArray[np.bool_], tau_a_s: Sequence[float] | NDArray[n
     return float(np.where(hits, times_s, 0.0).max(axis=1).mean())
 
 
+@takes_tensors
 def horizon_scores(
     ranks: NDArray[np.int64],
     targets: NDArray[np.int64],
-    tau_a_s: Sequence[float] | NDArray[np.float64],
+    tau_a_s: Sequence[float] | NDArray[np.floating],
     *,
     num_classes: int,
 ) -> HorizonScores:

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from sgear.metrics.arrays import takes_tensors
+
 _SCORES_AT_ONCE = 1 << 17
 
 
@@ -16,6 +18,7 @@ def membership(part_of_action: NDArray[np.int64], num_parts: int) -> csr_matrix:
     return csr_matrix((ones, (part_of_action, np.arange(num_actions))), shape=(num_parts, num_actions))
 
 
+@takes_tensors
 def marginalize(
     action_probs: NDArray[np.floating], part_of_action: NDArray[np.int64], num_parts: int
 ) -> NDArray[np.float64]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.metrics.arrays import takes_tensors
 from sgear.metrics.ranks import check_targets
 from sgear.metrics.recall import mean_of_present
 
 
+@takes_tensors
 def precision_per_class(
     scores: NDArray[np.floating], targets: NDArray[np.int64], *, tie_tolerance: float = 0.0
 ) -> NDArray[np.float64]:
@@ -40,6 +42,7 @@ def precision_per_class(
     return np.where(np.bincount(targets, minlength=num_classes) > 0, precision, np.nan)
 
 
+@takes_tensors
 def class_mean_precision(
     scores: NDArray[np.floating],
     targets: NDArray[np.int64],

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import PredictionError
+from sgear.metrics.arrays import takes_tensors
 
 # A block of scores and its flags fit the second-level cache of one core.
 _SCORES_AT_ONCE = 1 << 18
@@ -27,6 +28,7 @@ def check_targets(scores: NDArray[np.floating], targets: NDArray[np.int64]) -> N
         raise ValueError(f"targets must be in [0, {scores.shape[1]}), got {targets.min()}..{targets.max()}")
 
 
+@takes_tensors
 def target_ranks(scores: NDArray[np.floating], targets: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return how many classes stand before the true one, counting half of its ties.
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.metrics.accuracy import top_k_hits
+from sgear.metrics.arrays import takes_tensors
 
 
 def mean_per_class(values: NDArray, targets: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
@@ -41,6 +42,7 @@ def mean_of_present(per_class: NDArray[np.float64], classes: NDArray[np.int64] |
     return float(present.mean())
 
 
+@takes_tensors
 def recall_per_class(scores: NDArray[np.floating], targets: NDArray[np.int64], *, k: int = 5) -> NDArray[np.float64]:
     """Return the top-k recall of each class, NaN for a class without samples.
 
@@ -59,6 +61,7 @@ def recall_per_class(scores: NDArray[np.floating], targets: NDArray[np.int64], *
     return mean_per_class(top_k_hits(scores, targets, k=k), targets, scores.shape[1])
 
 
+@takes_tensors
 def class_mean_recall(
     scores: NDArray[np.floating],
     targets: NDArray[np.int64],
@@ -95,6 +98,7 @@ def class_mean_recall(
     return mean_of_present(recall_per_class(scores, targets, k=k), classes)
 
 
+@takes_tensors
 def class_mean_accuracy(scores: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
     """Average over classes the share of samples whose class has the best score: class-mean top-1 recall.
 

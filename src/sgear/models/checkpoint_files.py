@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from sgear.errors import RunError
+from sgear.files import require_regular_file
 from sgear.models.strict import shorten
 from sgear.tensor_files import load_plain
 
@@ -24,18 +26,26 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         Name -> tensor on the CPU; a leading `module.`, left by data-parallel training, is removed.
 
     Raises:
-        RunError: If the file is missing, damaged, holds other objects than tensors and numbers, or no weights.
+        RunError: If the file is missing, damaged, holds other objects than tensors and numbers, or no weights, or a
+            weight is not finite.
     """
-    if not path.is_file():
-        raise RunError(f"{path}: no such checkpoint; give the path of a file of weights")
+    require_regular_file(path, RunError)
     stored = load_plain(path, error=RunError)
-    for name in _CONTAINERS:
-        if isinstance(stored, dict) and isinstance(stored.get(name), dict):
-            stored = stored[name]
-            break
-    if not isinstance(stored, dict) or not stored or not all(isinstance(value, Tensor) for value in stored.values()):
+    inside = [stored[name] for name in _CONTAINERS if name in stored] if isinstance(stored, dict) else []
+    weights = next((part for part in (*inside, stored) if _is_weights(part)), None)
+    if weights is None:
         found = shorten([repr(name) for name in stored]) if isinstance(stored, dict) else type(stored).__name__
         raise RunError(
             f"{path}: expected weights by name, alone or under {' or '.join(_CONTAINERS)}; got {found or 'nothing'}"
         )
-    return {str(name).removeprefix("module."): tensor for name, tensor in stored.items()}
+    bad = [str(name) for name, tensor in weights.items() if not tensor.isfinite().all()]
+    if bad:
+        raise RunError(
+            f"{path}: {len(bad)} tensors have values that are not finite ({shorten(bad)}); did the training fail, or "
+            "was the file damaged? Copy it again from its source"
+        )
+    return {str(name).removeprefix("module."): tensor for name, tensor in weights.items()}
+
+
+def _is_weights(part: Any) -> bool:
+    return isinstance(part, dict) and bool(part) and all(isinstance(value, Tensor) for value in part.values())

@@ -17,7 +17,8 @@ class _Kind:
     """A family of checkpoints.
 
     Args:
-        name: `model.name` of the models that take it; other families have a name of their own.
+        name: `model.name` of the models that take it; other families have a name of their own. The first family of
+            which a name is found is the one, so those with names of another one besides their own stand before it.
         pattern: Names that only such checkpoints have.
         example: One of them.
         remedy: What such a file is, and what to do with it.
@@ -30,6 +31,12 @@ class _Kind:
 
 
 _KINDS = (
+    _Kind(
+        "sgear",
+        re.compile(r"vis_prototypes|balancer|TCA\..*|ProtAttn\..*"),
+        "vis_prototypes",
+        "weights of the S-GEAR release: choose an experiment of S-GEAR, e.g. epic100/vit",
+    ),
     _Kind(
         "avt",
         re.compile(r"future_predictor\..*"),
@@ -49,7 +56,7 @@ _KINDS = (
         "weights of a timm ViT alone: train with model.encoder.weights=FILE",
     ),
     _Kind(
-        "sgear",
+        "own",
         re.compile(r"decoder\.project_in\..*|branches\.\d+\.rolling\..*"),
         "decoder.project_in.weight",
         "weights that this package wrote: start from their run directory with init.run=RUN",
@@ -62,7 +69,7 @@ def check_kind(stored: Mapping[str, Tensor], wanted: str) -> None:
 
     Args:
         stored: Weights under their own names.
-        wanted: `avt` or `rulstm`.
+        wanted: `sgear`, `avt` or `rulstm`.
 
     Raises:
         ConfigError: Says whose the names are, or which names there are, and what to do.

@@ -27,6 +27,8 @@ class EncoderConfig:
         recogniser: Read the posteriors of a linear recogniser, fitted to the rows of the training videos and then
             frozen, instead of the stored features themselves (`features` only).
         init_gain: Factor on the initial weights of the map from features to width D (`features` only).
+        standardise: Shift and scale the mapped features to the mean and the standard deviation of all numbers of the
+            prototypes, as the released code does (`features` only).
     """
 
     name: str = "features"
@@ -43,6 +45,7 @@ class EncoderConfig:
     feature_noise: float = 0.0
     recogniser: bool = False
     init_gain: float = 1.0
+    standardise: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,8 @@ class TemporalContextConfig:
         num_blocks: Number of blocks.
         mode: `cumulative` adds a learned weighted sum of the earlier frames' keys and values (the released code's
             idea), `decay` the same sum with weights that fall exponentially with age, `causal` attends to all tokens
-            of the earlier frames (the paper's words).
+            of the earlier frames (the paper's words), `original` is what the released code computes, faults included,
+            for weights that were trained with them; see `sgear.models.context_blocks`.
         normalise: Divide the sum of earlier keys and values by the sum of its weights, so that it does not grow
             with the number of frames (`cumulative`, `decay`).
         detach_past: Keep gradients from flowing into the keys and values of earlier frames, as the released code does.
@@ -75,7 +79,8 @@ class PrototypeAttentionConfig:
     Args:
         enabled: Switch PA on.
         mode: `paper` projects frames and prototypes and asks all or a share of them; `released` asks few, as they are,
-            with a Toeplitz term, as the released code does, corrected; see `sgear.models.prototype_attention`.
+            with a Toeplitz term, as the released code does, corrected; `original` is what that code computes, faults
+            included, for weights that were trained with them; see `sgear.models.prototype_attention`.
         num_heads: Number of attention heads.
         share: Share of the prototypes that can be asked, in (0, 1] (`paper`); a random subset.
         num_prototypes: The same as a number instead; 0 leaves it to `share`.

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError
-from sgear.models.window import check_num_steps
+from sgear.models.window import NO_STREAM, check_num_steps, require_whole_clip
 
 _STREAM_REMEDY = (
     "start the stream anew, read windows with forward, or train with model.temporal_context.mode=decay, whose streams "
@@ -225,6 +225,53 @@ class CumulativeBlock(_SumBlock):
         check_num_steps(num_steps, len(self.step_weights))
         weighted = self.step_weights[:num_steps, None, None, None] * real * values
         return F.pad(weighted.cumsum(dim=1)[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
+
+
+class OriginalBlock(CumulativeBlock):
+    """Cumulative TCA as the released code computes it, faults included: for weights that were trained with them.
+
+    What `CumulativeBlock` corrects is here as it was: the sum over the past keeps (w_t - 1) kv_t of the frame itself,
+    scores of later tokens of a frame are 0, not hidden, and heads and frames are interleaved, so that a frame reads
+    other frames, also later ones. A clip is therefore read as a whole; nothing outside of it is.
+
+    Args:
+        width: See `TemporalContextBlock`.
+        max_steps: Number of steps of every clip.
+        head_dim: See `TemporalContextBlock`.
+        detach_past: See `TemporalContextBlock`.
+
+    Source:
+        ADiko1997/S-GEAR, models/attention.py:700-845.
+    """
+
+    def __init__(self, width: int, *, max_steps: int, head_dim: int, detach_past: bool) -> None:
+        super().__init__(width, max_steps=max_steps, head_dim=head_dim, detach_past=detach_past, normalise=False)
+
+    def read_clip(self, normed: Float[Tensor, "B T N D"], exists: Bool[Tensor, "_ T"]) -> Float[Tensor, "B T h N d"]:
+        """See `TemporalContextBlock.read_clip`."""
+        require_whole_clip(normed.shape[1], len(self.step_weights), exists)
+        read = super().read_clip(normed, exists)
+        # As a row of numbers: those of one head of all frames, where those of all heads of one frame should lie.
+        return rearrange(read.transpose(1, 2).reshape(normed.shape), "B T N (h d) -> B T h N d", d=self.head_dim)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, "_ T"]) -> Tensor:
+        """See `TemporalContextBlock.attend`."""
+        key, value = self._joined([key, value], exists)
+        scores = query @ key.to(query.dtype).transpose(-2, -1) / self.head_dim**0.5
+        return scores.tril().softmax(dim=-1) @ value.to(query.dtype)
+
+    def attend_step(
+        self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, " B"], state: BlockState | None
+    ) -> tuple[Tensor, PastSum]:
+        """See `TemporalContextBlock.attend_step`.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(NO_STREAM)
+
+    def _sums(self, values: Tensor, real: Float[Tensor, "B T h 1 1"]) -> Tensor:
+        return (self.step_weights[:, None, None, None] * values).cumsum(dim=1) - values
 
 
 class DecayBlock(_SumBlock):

@@ -20,7 +20,7 @@ from sgear.models.factory import AnticipationModel, build_model
 
 # GPT-2 of transformers multiplies from the right.
 _TRANSPOSED = re.compile(r".*\.(c_attn|c_proj|c_fc)\.weight")
-_CLASSIFIER = re.compile(r"(branches\.\d+\.)?classifier\.(linear\.)?(weight|bias)")
+_OF_CLASSES = re.compile(r"(branches\.\d+\.)?classifier\.(linear\.)?(weight|bias)|bank\.visual")
 
 Fill = Callable[[str, torch.Size], Tensor | None]
 """Our name and shape -> the one right value of a tensor that a checkpoint does not hold, or None."""
@@ -88,9 +88,10 @@ def _fitted(ours: str, theirs: str, tensor: Tensor, shape: torch.Size, class_ord
         return tensor.T
     if ours == "decoder.positions.weight":
         return tensor[: shape[0]]
-    if class_order is not None and _CLASSIFIER.fullmatch(ours):
+    if class_order is not None and _OF_CLASSES.fullmatch(ours):
         return _in_order(tensor, class_order)
-    return tensor
+    # A gate is a number here and a list of one number elsewhere.
+    return tensor.reshape(shape) if tensor.shape == (1,) and not shape else tensor
 
 
 def convert(

@@ -1,11 +1,11 @@
-"""Published checkpoints of AVT and RULSTM: their names, and how to load them."""
+"""Published checkpoints of S-GEAR, AVT and RULSTM: their names, and how to load them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import isqrt
+from math import isqrt, log
 from pathlib import Path
 
 import torch
@@ -21,9 +21,13 @@ from sgear.models.factory import AnticipationModel
 _GPT = "future_predictor.gpt_model"
 _HEADS = (
     "model.decoder.num_heads={} was assumed: no file stores it, and a wrong number gives wrong scores without an "
-    "error. AVT's recipes have 4; 2 with irCSN features of EPIC-KITCHENS-100; 8 on 50 Salads and with features of "
+    "error. {}"
+)
+_AVT_HEADS = (
+    "AVT's recipes have 4; 2 with irCSN features of EPIC-KITCHENS-100; 8 on 50 Salads and with features of "
     "EPIC-KITCHENS-55"
 )
+_SGEAR_HEADS = "S-GEAR's recipes have 4 on EPIC-KITCHENS-100 and EGTEA, 8 on EPIC-KITCHENS-55 and 50 Salads"
 
 
 def _fill_avt(ours: str, shape: torch.Size) -> Tensor | None:
@@ -54,6 +58,28 @@ _AVT = Naming(
     ),
     # Constant causal masks, tables from actions to verbs and nouns, and classifiers that were not asked for.
     left_out=re.compile(r".*\.attn\.(bias|masked_bias)|cls_map_.*|classifiers\.(verb|noun)\..*"),
+    fill=_fill_avt,
+)
+_SGEAR = Naming(
+    names=(
+        (r"temporal_context\.blocks\.(\d+)\.attention_norm\.(.+)", r"TCA.\1.norm1.\2"),
+        (r"temporal_context\.blocks\.(\d+)\.qkv\.weight", r"TCA.\1.attn.qkv.weight"),
+        (r"temporal_context\.blocks\.(\d+)\.attention_out\.(.+)", r"TCA.\1.attn.proj.\2"),
+        (r"temporal_context\.blocks\.(\d+)\.step_weights", r"TCA.\1.attn.tmp_weighting"),
+        (r"temporal_context\.blocks\.(\d+)\.mlp_norm\.(.+)", r"TCA.\1.norm2.\2"),
+        (r"temporal_context\.blocks\.(\d+)\.mlp_in\.(.+)", r"TCA.\1.mlp.fc1.\2"),
+        (r"temporal_context\.blocks\.(\d+)\.mlp_out\.(.+)", r"TCA.\1.mlp.fc2.\2"),
+        (r"bank\.visual", "vis_prototypes"),
+        (r"prototype_attention\.out\.(.+)", r"ProtAttn.proj.\1"),
+        (r"prototype_attention\.distance_weights", "ProtAttn.tpl_weights"),
+        (r"prototype_attention\.blend_gate", "ProtAttn.gate"),
+        (r"fusion_gate", "alpha"),
+        (r"prototype_mix\.gate", "balancer"),
+        *_AVT.names,
+    ),
+    # Besides what AVT leaves out, gates that the released code never reads: of residual attention, and of prototype
+    # attention where that is switched off.
+    left_out=re.compile(rf"{_AVT.left_out.pattern}|TCA\.\d+\.attn\.alpha|alpha"),
     fill=_fill_avt,
 )
 _RULSTM = Naming(
@@ -126,7 +152,85 @@ def convert_avt(
     conversion = convert(
         stored, config, _AVT, num_actions=num_actions, class_order=class_order, built_with=_avt_sizes(stored)
     )
-    return replace(conversion, assumed=_HEADS.format(config.decoder.num_heads))
+    return replace(conversion, assumed=_HEADS.format(config.decoder.num_heads, _AVT_HEADS))
+
+
+def _untraced(stored: Mapping[str, Tensor], config: ModelConfig) -> list[tuple[str, str, str]]:
+    """Return what leaves no trace in weights of S-GEAR: names of settings, with the released values and ours."""
+    has_attention = "ProtAttn.gate" in stored
+    rows = []
+    if "TCA.0.attn.tmp_weighting" in stored:
+        rows.append(("model.temporal_context.mode", "original", config.temporal_context.mode))
+    if has_attention:
+        rows.append(("model.prototype_attention.mode", "original", config.prototype_attention.mode))
+    if has_attention and not any(name.startswith("backbone.") for name in stored):
+        rows.append(("model.encoder.standardise", "true", str(config.encoder.standardise).lower()))
+    return rows
+
+
+def _sgear_sizes(stored: Mapping[str, Tensor], untraced: Sequence[tuple[str, str, str]]) -> str:
+    blocks = {match[1] for name in stored if (match := re.match(r"TCA\.(\d+)\.", name))}
+    settings = {"model.temporal_context.num_blocks": str(len(blocks))}
+    if "ProtAttn.tpl_weights" in stored:
+        settings["model.prototype_attention.num_heads"] = _size(stored, "ProtAttn.tpl_weights")
+        settings["model.max_steps"] = _size(stored, "ProtAttn.tpl_weights", 1)
+    else:
+        settings["model.prototype_attention.enabled"] = "false"
+    settings |= {name: released for name, released, _ in untraced}
+    return ", ".join([*(f"{name}={value}" for name, value in settings.items()), _avt_sizes(stored)])
+
+
+def convert_sgear(
+    stored: Mapping[str, Tensor], config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
+) -> Conversion:
+    """Rename the weights of a network of the S-GEAR release, on features or end to end.
+
+    Args:
+        stored: Weights under the release's names; see `read_checkpoint`.
+        config: `name: sgear` with the sizes of the checkpoint. What leaves no trace in the weights cannot be checked,
+            and the conversion says what was assumed: the number of heads, and the form of what the weights are used in;
+            only mode `original` of TCA and prototype attention gives the scores of the released code.
+        num_actions: Number of action classes A: all of the checkpoint, since prototypes of all take part in each score.
+        class_order: Class of the checkpoint for each of our actions [A]. Default: the same order.
+
+    Raises:
+        ConfigError: If anything is missing, left over or of another shape.
+
+    Source:
+        ADiko1997/S-GEAR, models/base_model_ts.py, models/attention.py and models/future_prediction.py.
+    """
+    if config.name != "sgear":
+        raise ConfigError(f"weights of S-GEAR need model.name=sgear, got {config.name!r}")
+    check_kind(stored, "sgear")
+    if num_actions != (num_stored := stored_actions(stored)):
+        raise ConfigError(
+            f"the checkpoint has {num_stored} classes and the data set {num_actions}, but the prototypes of all "
+            "classes take part in each score; choose the data set, or level of its labels, that it was trained on"
+        )
+
+    def fill(ours: str, shape: torch.Size) -> Tensor | None:
+        if ours == "prototype_mix.log_temperature":
+            # The square root of the width of the encoder: of the features, where these are mapped to another width.
+            mapped = stored.get("mapper_to_inter.weight")
+            return torch.tensor(0.5 * log(config.width if mapped is None else mapped.shape[1]))
+        if ours == "prototype_attention.released_ids":
+            return torch.arange(num_actions) if class_order is None else torch.tensor(class_order)
+        return _fill_avt(ours, shape)
+
+    untraced = _untraced(stored, config)
+    conversion = convert(
+        stored,
+        config,
+        replace(_SGEAR, fill=fill),
+        num_actions=num_actions,
+        class_order=class_order,
+        built_with=_sgear_sizes(stored, untraced),
+    )
+    other = [f"{name}={released} (here {ours})" for name, released, ours in untraced if ours != released]
+    assumed = _HEADS.format(config.decoder.num_heads, _SGEAR_HEADS)
+    if other:
+        assumed += f"; the weights were trained with {', '.join(other)}: scores are not those of the released code"
+    return replace(conversion, assumed=assumed)
 
 
 def _rulstm_sizes(stored: Mapping[str, Tensor]) -> str:
@@ -167,9 +271,7 @@ def convert_rulstm(
     )
 
 
-_CONVERTERS = {"avt": convert_avt, "rulstm": convert_rulstm}
-PUBLISHED_MODELS = tuple(_CONVERTERS)
-"""Models of which published checkpoints can be read."""
+_CONVERTERS = {"sgear": convert_sgear, "avt": convert_avt, "rulstm": convert_rulstm}
 
 
 def stored_actions(stored: Mapping[str, Tensor]) -> int:
@@ -186,7 +288,9 @@ def read_published(path: Path, config: ModelConfig) -> dict[str, Tensor]:
         ConfigError: If no converter exists for `config.name`, or the weights are those of another model.
     """
     if config.name not in _CONVERTERS:
-        raise ConfigError(f"there is no converter for model.name={config.name!r}; choose {' or '.join(_CONVERTERS)}")
+        raise ConfigError(
+            f"there is no converter for model.name={config.name!r}; choose one of {', '.join(_CONVERTERS)}"
+        )
     stored = read_checkpoint(path)
     try:
         check_kind(stored, config.name)

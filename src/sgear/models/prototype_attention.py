@@ -1,14 +1,15 @@
 """PA, prototype attention: each frame asks the bank of visual prototypes which actions it resembles.
 
-Two forms. `PrototypeAttention` follows the paper. `ReleasedPrototypeAttention` keeps what the released code does
-besides (its choice of prototypes and its Toeplitz term), with its faults corrected; see there. In both, a step reads
-itself and the steps before it, so both run on streams.
+`PrototypeAttention` follows the paper. `ReleasedPrototypeAttention` keeps what the released code does besides (its
+choice of prototypes and its Toeplitz term), with its faults corrected; see there. In both, a step reads itself and the
+steps before it, so both run on streams. `OriginalPrototypeAttention` has the faults too: weights that were trained with
+them give their scores in no other form.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from sgear.errors import ConfigError
 from sgear.models.config import PrototypeAttentionConfig
-from sgear.models.window import check_num_steps
+from sgear.models.window import NO_STREAM, check_num_steps, require_whole_clip
 
 _HEADS_PER_WAVE = 3
 
@@ -47,7 +48,7 @@ def nearest_prototypes(
 
 
 class _PrototypeAttention(nn.Module, ABC):
-    """What both forms share: which prototypes may be asked, and what a stream remembers.
+    """What all forms share: which prototypes may be asked, and what a stream remembers.
 
     Args:
         config: Heads, gradient route.
@@ -69,8 +70,16 @@ class _PrototypeAttention(nn.Module, ABC):
         frames: Float[Tensor, "B T D"],
         prototypes: Float[Tensor, "A D"],
         exists: Bool[Tensor, "B T"] | None = None,
+        informed: Float[Tensor, "B T D"] | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """Return for each frame a mix of prototypes; frames that do not exist have no part in any choice."""
+        """Return for each frame a mix of prototypes.
+
+        Args:
+            frames: Class tokens of the frames, before TCA.
+            prototypes: The bank.
+            exists: Which frames are real; others have no part in any choice. Default: all.
+            informed: The same after TCA (`original` alone).
+        """
         return self.extend(frames, prototypes, exists)[0]
 
     def extend(
@@ -215,6 +224,75 @@ class ReleasedPrototypeAttention(_PrototypeAttention):
         return rearrange(waves.softmax(dim=-1), "h T k -> T h 1 k")
 
 
+class OriginalPrototypeAttention(ReleasedPrototypeAttention):
+    """Prototype attention as the released code computes it for a batch of one clip, faults included.
+
+    Prototypes ask, the frames after TCA are keys, and the answer to rank i, a mix of prototypes, is added to frame i;
+    the map of distances is not normalised; heads and steps are interleaved. In a larger batch the released code mixes
+    the prototypes of its clips besides, which is no function of a clip and is left out. All steps read the whole clip:
+    there are no streams, and no clips of another length.
+
+    Args:
+        config: Heads, gradient route.
+        width: Width D of frames and prototypes.
+        num_actions: Number of prototypes A.
+        max_steps: Number of steps of every clip, and of prototypes asked.
+
+    Attributes:
+        released_ids: Class of the released vocabulary for each action [A]. Ranks follow these ids, but for the least
+            alike of the prototypes asked, which is last: so torch selects on a GPU without sorting.
+
+    Source:
+        As `ReleasedPrototypeAttention`; the order of ranks: gatherTopK of torch, aten/src/ATen/native/cuda.
+    """
+
+    released_ids: Tensor
+
+    def __init__(self, config: PrototypeAttentionConfig, *, width: int, num_actions: int, max_steps: int) -> None:
+        super().__init__(replace(config, toeplitz=True), width=width, num_actions=num_actions, max_steps=max_steps)
+        self.register_buffer("released_ids", torch.arange(num_actions))
+
+    def forward(
+        self,
+        frames: Float[Tensor, "B T D"],
+        prototypes: Float[Tensor, "A D"],
+        exists: Bool[Tensor, "B T"] | None = None,
+        informed: Float[Tensor, "B T D"] | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """See `_PrototypeAttention.forward`."""
+        assert informed is not None
+        assert self.distance_weights is not None
+        assert self.blend_gate is not None
+        require_whole_clip(frames.shape[1], self.top_k, exists)
+        bank = prototypes.detach() if self.detach_prototypes else prototypes
+        alike = nearest_prototypes(frames.detach().mean(dim=1), bank, k=self.top_k)
+        by_id = alike[:, :-1].gather(1, self.released_ids[alike[:, :-1]].argsort(dim=1))
+        chosen = rearrange(bank[torch.cat([by_id, alike[:, -1:]], dim=1)], "B k (h d) -> B h k d", h=self.num_heads)
+        keys = rearrange(informed, "B T (h d) -> B h T d", h=self.num_heads)
+        shares = (chosen @ keys.transpose(-2, -1) / chosen.shape[-1] ** 0.5).softmax(dim=-1)
+        steps = torch.arange(self.top_k, device=shares.device)
+        weights = self.distance_weights[:, (steps[:, None] - steps).abs()]
+        waves = torch.cat([weights[:3].cos(), weights[3:6].sin(), weights[6:9].cos(), weights[9:].sin()])
+        gate = self.blend_gate.sigmoid()
+        read = (gate * shares + (1 - gate) * waves).to(chosen.dtype) @ chosen
+        # Heads were never put beside the numbers of one step again: the rows are cut anew from what lies in a row.
+        return self.out(read.reshape(informed.shape))
+
+    def extend(
+        self,
+        frames: Float[Tensor, "B T D"],
+        prototypes: Float[Tensor, "A D"],
+        exists: Bool[Tensor, "B T"] | None = None,
+        seen: SeenFrames | None = None,
+    ) -> tuple[Float[Tensor, "B T D"], SeenFrames]:
+        """See `_PrototypeAttention.extend`.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(NO_STREAM)
+
+
 AnyPrototypeAttention = PrototypeAttention | ReleasedPrototypeAttention
 
 
@@ -235,8 +313,10 @@ def build_prototype_attention(
             return PrototypeAttention(config, width=width, num_actions=num_actions)
         case "released":
             return ReleasedPrototypeAttention(config, width=width, num_actions=num_actions, max_steps=max_steps)
+        case "original":
+            return OriginalPrototypeAttention(config, width=width, num_actions=num_actions, max_steps=max_steps)
         case other:
-            raise ConfigError(f"prototype_attention.mode={other!r} is unknown; choose paper or released")
+            raise ConfigError(f"prototype_attention.mode={other!r} is unknown; choose paper, released or original")
 
 
 def _num_asked(config: PrototypeAttentionConfig, num_actions: int) -> int:

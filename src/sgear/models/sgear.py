@@ -55,11 +55,19 @@ class SGear(StepwiseModel):
 
     def observe(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         """Return the feature of each step: TCA's class token fused with prototype attention."""
-        tokens = self.encoder(hide_absent(clip, exists))
+        tokens = self._encode(clip, exists)
         informed = self.temporal_context(tokens, exists)[:, :, 0]
         if self.prototype_attention is None:
             return informed
-        return self._fuse(informed, self.prototype_attention(tokens[:, :, 0], self.bank.visual, exists))
+        return self._fuse(informed, self.prototype_attention(tokens[:, :, 0], self.bank.visual, exists, informed))
+
+    def _encode(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T N D"]:
+        tokens = self.encoder(hide_absent(clip, exists))
+        if not self.config.encoder.standardise:
+            return tokens
+        # The released code takes one mean and one deviation of all numbers, and subtracts those of the bank alone.
+        numbers = self.bank.visual.detach()
+        return (tokens - numbers.mean()) / numbers.std()
 
     def observe_step(
         self, frame: Tensor, state: ObserverState | None = None, exists: Bool[Tensor, " B"] | None = None
@@ -67,7 +75,7 @@ class SGear(StepwiseModel):
         """See `StepwiseModel.observe_step`."""
         before = ObserverState() if state is None else state
         real = None if exists is None else exists[:, None]
-        tokens = self.encoder(hide_absent(frame[:, None], real))
+        tokens = self._encode(frame[:, None], real)
         informed, context = self.temporal_context.step(tokens[:, 0], before.context or None, exists)
         if self.prototype_attention is None:
             return informed[:, 0], ObserverState(context=context)

@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from sgear.errors import ConfigError
 from sgear.models.config import TemporalContextConfig
-from sgear.models.context_blocks import BlockState, CausalBlock, CumulativeBlock, DecayBlock, TemporalContextBlock
+from sgear.models.context_blocks import (
+    BlockState,
+    CausalBlock,
+    CumulativeBlock,
+    DecayBlock,
+    OriginalBlock,
+    TemporalContextBlock,
+)
 
 ContextState = tuple[BlockState, ...]
 """What a stream carries from frame to frame: one state per block."""
@@ -28,8 +35,12 @@ def _build_block(config: TemporalContextConfig, *, width: int, max_steps: int, h
             )
         case "causal":
             return CausalBlock(width, max_steps=max_steps, head_dim=head_dim, detach_past=detach_past)
+        case "original":
+            return OriginalBlock(width, max_steps=max_steps, head_dim=head_dim, detach_past=detach_past)
         case other:
-            raise ConfigError(f"temporal_context.mode={other!r} is unknown; choose cumulative, decay or causal")
+            raise ConfigError(
+                f"temporal_context.mode={other!r} is unknown; choose cumulative, decay, causal or original"
+            )
 
 
 class TemporalContextAggregator(nn.Module):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from jaxtyping import Bool
 from torch import Tensor
 
+NO_STREAM = "mode=original reads a clip as a whole, later frames included; choose another mode for streams"
+"""What to say where TCA or prototype attention in the form of the released code is asked for single steps."""
+
 
 def check_num_steps(num_steps: int, max_steps: int, *, what: str = "clip", remedy: str = "") -> None:
     """Raise if a clip or a stream needs more steps than the model has.
@@ -22,6 +25,20 @@ def check_num_steps(num_steps: int, max_steps: int, *, what: str = "clip", remed
         raise ValueError(
             f"{what} of {num_steps} steps, but this model was built for at most {max_steps}; "
             + (remedy or "shorten tau_o_s * fps or train with a larger model.max_steps")
+        )
+
+
+def require_whole_clip(num_steps: int, expected: int, exists: Bool[Tensor, "_ T"] | None) -> None:
+    """Raise unless a clip has the one length that the released code takes, and all its steps are real.
+
+    Raises:
+        ValueError: Says what is asked for.
+    """
+    num_real = num_steps if exists is None else int(exists.sum(dim=1).min())
+    if num_steps != expected or num_real != expected:
+        raise ValueError(
+            f"mode=original reads clips of exactly {expected} real steps, got {num_steps}, of them {num_real} real; "
+            "set model.max_steps to the number of steps of a clip, and protocol.short_history=repeat"
         )
 
 

@@ -17,9 +17,12 @@ from sgear.predictions.skipped import merge_skipped, skipped_of, with_skipped
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import FIELDS, Field
 
-Space = Literal["logits", "probs", "ranks"]
-"""What is averaged: log probabilities, probabilities, or reciprocal ranks."""
-SPACES: tuple[Space, ...] = ("logits", "probs", "ranks")
+Rule = Literal["probs", "logits", "ranks", "avt"]
+"""What is averaged: probabilities, log probabilities, reciprocal ranks, or what AVT and the S-GEAR release add."""
+RULES: tuple[Rule, ...] = ("probs", "logits", "ranks", "avt")
+
+Addend = Literal["probs", "logits", "ranks", "scores"]
+"""What of one field is averaged; `scores` are logits as they are."""
 
 RANK_OFFSET = 60.0
 """Added to a rank before it is inverted, so that no single first place outweighs everything else."""
@@ -30,28 +33,31 @@ def late_fuse(
     tables: Sequence[Predictions],
     weights: Sequence[float],
     *,
-    space: Space = "probs",
+    rule: Rule = "probs",
     field_weights: Mapping[Field, Sequence[float]] | None = None,
     notes: Mapping[str, object] | None = None,
 ) -> Predictions:
     """Average the scores of several models.
 
-    Weights need not sum to 1; only their proportions count. The spaces:
+    Weights need not sum to 1; only their proportions count. The rules:
 
     * `probs`: mean of probabilities. A model must be sure to be heard.
     * `logits`: mean of log probabilities, that is of logits less their log-sum-exp. The subtraction changes no ranking,
       but makes models comparable whose logits differ by a constant. A class that one model excludes is out.
     * `ranks`: mean of 1 / (60 + rank), rank 1 for the best, equal scores sharing the mean of their ranks. For models
       whose scores have nothing in common; the result's probabilities then mean nothing but an order.
+    * `avt`: mean of the logits as they are, so that a model with larger logits weighs more; verbs and nouns are the
+      mean of the probabilities of each model, or of its logits where all models have that head. The rule of the
+      published late fusions of AVT and S-GEAR, whose sums are these means times the sum of the weights.
 
     Verbs and nouns of the result are summed from its actions, as those of any table without heads; it gets
-    `verb_logits` or `noun_logits` of its own if a model has that head, `field_weights` names that field, or the space
-    is `ranks`, whose action scores cannot be summed.
+    `verb_logits` or `noun_logits` of its own if a model has that head, `field_weights` names that field, or the rule
+    is `ranks`, whose action scores cannot be summed, or `avt`.
 
     Args:
         tables: Predictions of the same segments under the same protocol and vocabulary.
         weights: One weight per table, not negative, not all 0.
-        space: What is averaged.
+        rule: What is averaged.
         field_weights: Other weights for some of `verb`, `noun` and `action`.
         notes: Further entries of the result's provenance, such as where the weights come from.
 
@@ -60,17 +66,19 @@ def late_fuse(
         those of the tables, and the union of the segments that they skipped.
 
     Raises:
-        ValueError: If weights or space do not fit.
-        PredictionError: If segments, targets, protocol or vocabulary differ.
+        ValueError: If weights or rule do not fit.
+        PredictionError: If segments, targets, protocol or vocabulary differ, or the rule is `avt` and only some of the
+            models have a head of verbs or nouns.
 
     Source:
-        Ranks: Cormack, Clarke and Buettcher, Reciprocal Rank Fusion, SIGIR 2009.
+        `ranks`: Cormack, Clarke and Buettcher, Reciprocal Rank Fusion, SIGIR 2009. `avt`: facebookresearch/AVT and
+        ADiko1997/S-GEAR, notebooks/utils.py, get_epic_marginalize_late_fuse.
     """
     fields = dict(field_weights or {})
     unknown = [name for name in fields if name not in FIELDS]
-    if space not in SPACES or unknown:
+    if rule not in RULES or unknown:
         raise ValueError(
-            f"expected one of {', '.join(SPACES)} and weights of {', '.join(FIELDS)}; got {space}, {unknown}"
+            f"expected one of {', '.join(RULES)} and weights of {', '.join(FIELDS)}; got {rule}, {unknown}"
         )
     shares = {name: check_weights(fields.get(name, weights), len(tables)) for name in FIELDS}
     check_weights(weights, len(tables))
@@ -78,12 +86,13 @@ def late_fuse(
     first = aligned[0]
     own: dict[Field, NDArray[np.float32]] = {}
     for name in FIELDS:
-        if name == "action" or name in fields or space == "ranks" or any(has_head(table, name) for table in aligned):
-            own[name] = _fuse_field(aligned, shares[name], name, space)
+        has_own = name in fields or rule in ("ranks", "avt") or any(has_head(table, name) for table in aligned)
+        if name == "action" or has_own:
+            own[name] = _fuse_field(aligned, shares[name], name, rule)
     provenance: dict[str, object] = {
         "fusion": [table.provenance for table in aligned],
         "weights": [float(weight) for weight in weights],
-        "space": space,
+        "rule": rule,
     }
     skipped = merge_skipped(skipped_of(table.provenance) for table in aligned)
     if skipped:
@@ -138,37 +147,55 @@ def has_head(table: Predictions, field: Field) -> bool:
     return {"verb": table.verb_logits, "noun": table.noun_logits, "action": table.logits}[field] is not None
 
 
+def addend_of(tables: Sequence[Predictions], field: Field, rule: Rule) -> Addend:
+    """Return what of a field is averaged under a rule: that of the rule's name, but for `avt`.
+
+    Raises:
+        PredictionError: If probabilities of one model would be added to logits of another.
+    """
+    if rule != "avt":
+        return rule
+    heads = [has_head(table, field) for table in tables]
+    if any(heads) and not all(heads):
+        raise PredictionError(
+            f"{sum(heads)} of {len(heads)} models have a {field} head; the rule avt would add logits of these to "
+            "probabilities of the others, which are of another size. Choose the rule probs, logits or ranks"
+        )
+    return "scores" if all(heads) else "probs"
+
+
 def parts_of(
-    tables: Sequence[Predictions], field: Field, space: Space
+    tables: Sequence[Predictions], field: Field, addend: Addend
 ) -> Iterator[tuple[slice, list[NDArray[np.float64]]]]:
     """Yield blocks of rows with what `combine` takes of each table, [R K] each."""
     for start in range(0, len(tables[0]), _ROWS_AT_ONCE):
         rows = slice(start, min(start + _ROWS_AT_ONCE, len(tables[0])))
-        yield rows, [_part(table.take(np.arange(rows.start, rows.stop)), field, space) for table in tables]
+        yield rows, [_part(table.take(np.arange(rows.start, rows.stop)), field, addend) for table in tables]
 
 
-def _part(table: Predictions, field: Field, space: Space) -> NDArray[np.float64]:
+def _part(table: Predictions, field: Field, addend: Addend) -> NDArray[np.float64]:
     own = {"verb": table.verb_logits, "noun": table.noun_logits, "action": table.logits}[field]
-    if space == "ranks":
+    if addend == "ranks":
         scores = table.field_probs(field) if own is None else own
         return 1.0 / (RANK_OFFSET + rankdata(-scores, axis=1))
     if own is None:
         return log_probabilities(table.field_probs(field))
-    return log_softmax(own.astype(np.float64), axis=1)
+    scores = own.astype(np.float64)
+    return scores if addend == "scores" else log_softmax(scores, axis=1)
 
 
-def combine(parts: Sequence[NDArray[np.float64]], shares: NDArray[np.float64], space: Space) -> NDArray[np.float64]:
+def combine(parts: Sequence[NDArray[np.float64]], shares: NDArray[np.float64], addend: Addend) -> NDArray[np.float64]:
     """Return the fused log scores [R K] of one block of rows.
 
     Args:
         parts: What `parts_of` gives for each table.
         shares: Weight of each table, summing to 1.
-        space: What is averaged.
+        addend: What is averaged.
     """
     used = [(part, share) for part, share in zip(parts, shares, strict=True) if share > 0]
-    if space == "logits":
+    if addend in ("logits", "scores"):
         return sum((share * part for part, share in used), start=np.zeros_like(parts[0]))
-    if space == "ranks":
+    if addend == "ranks":
         return np.log(sum((share * part for part, share in used), start=np.zeros_like(parts[0])))
     # Relative to the largest, so that a probability too small for float64 still has its place in the order.
     largest = np.maximum.reduce([part for part, _ in used])
@@ -177,10 +204,11 @@ def combine(parts: Sequence[NDArray[np.float64]], shares: NDArray[np.float64], s
 
 
 def _fuse_field(
-    tables: Sequence[Predictions], shares: NDArray[np.float64], field: Field, space: Space
+    tables: Sequence[Predictions], shares: NDArray[np.float64], field: Field, rule: Rule
 ) -> NDArray[np.float32]:
+    addend = addend_of(tables, field, rule)
     num_classes = len(tables[0].taxonomy.names(field))
     fused = np.empty((len(tables[0]), num_classes), dtype=np.float32)
-    for rows, parts in parts_of(tables, field, space):
-        fused[rows] = float32_in_order(combine(parts, shares, space))
+    for rows, parts in parts_of(tables, field, addend):
+        fused[rows] = float32_in_order(combine(parts, shares, addend))
     return fused

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sgear.errors import PredictionError
 from sgear.metrics.accuracy import top_k_hits
-from sgear.predictions.fusion import Space, align, combine, late_fuse, parts_of
+from sgear.predictions.fusion import Rule, addend_of, align, combine, late_fuse, parts_of
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import Field
 
@@ -66,7 +66,7 @@ def search_weights(
     held_out: Sequence[Predictions],
     *,
     metric: SearchMetric = "recall5",
-    space: Space = "probs",
+    rule: Rule = "probs",
     num_steps: int = 20,
     field: Field = "action",
 ) -> WeightSearch:
@@ -79,7 +79,7 @@ def search_weights(
     Args:
         held_out: Predictions of the models to fuse, on segments that will not be reported; with labels.
         metric: Class-mean recall@5, top-1 or top-5 accuracy.
-        space: Space of the fusion.
+        rule: Rule of the fusion.
         num_steps: Steps per weight.
         field: Field whose score is maximised.
 
@@ -100,7 +100,7 @@ def search_weights(
 
     def try_all(candidates: Sequence[Weights]) -> Weights:
         new = [weights for weights in dict.fromkeys(candidates) if weights not in tried]
-        tried.update(zip(new, _scores(tables, targets, new, metric, space, field), strict=True))
+        tried.update(zip(new, _scores(tables, targets, new, metric, rule, field), strict=True))
         return max(tried, key=lambda weights: (tried[weights], -sum(weight**2 for weight in weights), weights))
 
     if len(tables) <= 3:
@@ -139,7 +139,7 @@ def fuse_with_search(
     held_out: Sequence[Predictions],
     *,
     metric: SearchMetric = "recall5",
-    space: Space = "probs",
+    rule: Rule = "probs",
     num_steps: int = 20,
     fields: Sequence[Field] = ("action",),
 ) -> tuple[Predictions, Mapping[Field, WeightSearch]]:
@@ -149,7 +149,7 @@ def fuse_with_search(
         reported: Predictions to fuse.
         held_out: Predictions of the same models in the same order on other segments.
         metric: See `search_weights`.
-        space: See `late_fuse`.
+        rule: See `late_fuse`.
         num_steps: See `search_weights`.
         fields: Fields with a search of their own; the others take the weights of `action`, which is always searched.
 
@@ -166,13 +166,13 @@ def fuse_with_search(
     for one, other in zip(reported, held_out, strict=True):
         one.check_comparable(other)
     searches: dict[Field, WeightSearch] = {
-        name: search_weights(held_out, metric=metric, space=space, num_steps=num_steps, field=name)
+        name: search_weights(held_out, metric=metric, rule=rule, num_steps=num_steps, field=name)
         for name in dict.fromkeys(("action", *fields))
     }
     fused = late_fuse(
         reported,
         searches["action"].weights,
-        space=space,
+        rule=rule,
         field_weights={name: search.weights for name, search in searches.items() if name != "action"},
         notes={"weights_searched_on": {name: search.to_dict() for name, search in searches.items()}},
     )
@@ -199,15 +199,16 @@ def _scores(
     targets: NDArray[np.int64],
     candidates: Sequence[Weights],
     metric: SearchMetric,
-    space: Space,
+    rule: Rule,
     field: Field,
 ) -> list[float]:
     num_classes = len(tables[0].taxonomy.names(field))
     k = 1 if metric == "top1" else min(5, num_classes)
     hits = np.zeros((len(candidates), len(targets)), dtype=bool)
-    for rows, parts in parts_of(tables, field, space):
+    addend = addend_of(tables, field, rule)
+    for rows, parts in parts_of(tables, field, addend):
         for index, weights in enumerate(candidates):
-            fused = combine(parts, np.asarray(weights), space)
+            fused = combine(parts, np.asarray(weights), addend)
             hits[index, rows] = top_k_hits(fused, targets[rows], k=k)
     if metric != "recall5":
         return [float(row.mean()) for row in hits]

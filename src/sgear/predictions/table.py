@@ -30,6 +30,10 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return probs
 
 
+def _without_views(protocol: Mapping[str, float | str]) -> dict[str, float | str]:
+    return {name: value for name, value in protocol.items() if name != "views"}
+
+
 def _differences(first: Mapping[str, float | str], second: Mapping[str, float | str]) -> str:
     """Return the settings in which two protocols differ, in words."""
     names = [name for name in dict.fromkeys([*first, *second]) if first.get(name) != second.get(name)]
@@ -164,13 +168,16 @@ class Predictions:
     def check_comparable(self, other: Predictions) -> None:
         """Raise if numbers of the two tables must not stand side by side.
 
+        Views may differ: crops and mirrored frames at test time are how a model answers, and no part of the question;
+        a model of stored features has none.
+
         Raises:
             PredictionError: If protocol or vocabulary differ; gives both sides.
         """
-        ours, theirs = protocol_from_dict(self.protocol), protocol_from_dict(other.protocol)
-        if ours != theirs:
+        ours, theirs = (protocol_from_dict(table.protocol).to_dict() for table in (self, other))
+        if _without_views(ours) != _without_views(theirs):
             raise PredictionError(
-                f"different protocols: {_differences(ours.to_dict(), theirs.to_dict())}; train or evaluate both with "
+                f"different protocols: {_differences(ours, theirs)}; train or evaluate both with "
                 "the same settings of protocol.*, and compare the files of one protocol"
             )
         if self.taxonomy.digest != other.taxonomy.digest:

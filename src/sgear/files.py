@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 import unicodedata
 import uuid
@@ -90,6 +91,11 @@ def require_regular_file(path: Path, error: type[SgearError] = SgearError) -> No
         raise error(f"{visible(str(path))}: is a folder, expected a file; name the file in it")
     if not stat.S_ISREG(mode):
         raise error(f"{visible(str(path))}: is no regular file (a pipe, device or socket); write its content to a file")
+
+
+def quoted(word: str | Path) -> str:
+    """Return a path or name as it is typed on a command line: a message may then be copied."""
+    return shlex.quote(str(word))
 
 
 def visible(text: str) -> str:

@@ -118,7 +118,7 @@ def test_mat_files_are_imported(tmp_path):
         savemat(tmp_path / f"v{number}.mat", {"A": rows.T, "Y": np.zeros(20 + number)})
     with pytest.raises(ConfigError, match="--fps is needed"):
         sgear("import", tmp_path, "--out", tmp_path / "store")
-    with pytest.raises(ConfigError, match="--key and --max-gap have no effect"):
+    with pytest.raises(ConfigError, match="--key, --max-gap and --lmdb-dtype have no effect"):
         sgear("import", tmp_path, "--out", tmp_path / "store", "--key", "{video}_{number:04d}")
     sgear("import", tmp_path, "--out", tmp_path / "store", "--fps", "3", "--first-s", "1.5", "--name", "TCN")
     assert FeatureStore(tmp_path / "store")["v2"].first_s == 1.5
@@ -142,7 +142,7 @@ def test_the_reach_of_an_lmdb_stays_with_its_copy(tmp_path):
     sgear("import", tmp_path / "db", "--out", tmp_path / "store")
     with pytest.raises(ConfigError, match=r"was begun before and keeps its rows for .* s, not .*; change max_gap_s in"):
         sgear("import", tmp_path / "db", "--out", tmp_path / "store", "--max-gap", "2.0")
-    with pytest.raises(ConfigError, match=r"--max-gap have no effect: .* store\.json"):
+    with pytest.raises(ConfigError, match=r"--lmdb-dtype have no effect: .* store\.json"):
         sgear("inspect", tmp_path / "store", "--max-gap", "2")
 
 

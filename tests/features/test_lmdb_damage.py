@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from feature_examples import BRANCH, LEAF, OVERFLOW, PAGE, make_lmdb, overwrite, pages_of, random_rows, rulstm_entries
 
-from sgear.errors import FeatureError, FeatureWidthError, SgearError
+from sgear.errors import FeatureError, SgearError
 from sgear.features import LmdbFeatures
 
 VIDEOS = ("P01_01", "P01_02", "P02_01")
@@ -207,35 +207,3 @@ def test_a_key_of_another_form_among_those_of_a_video_is_named(tmp_path):
     entries |= rulstm_entries("v", range(10**9, 10**9 + 2))
     with pytest.raises(FeatureError, match=r"key 'v_frame_000000000x\.jpg' lies among those of video 'v'"):
         LmdbFeatures(make_lmdb(tmp_path / "db", entries))["v"].numbers()
-
-
-@pytest.mark.parametrize(("dtype", "width"), [(np.float64, 192), (np.float16, 192), (np.float64, 1024)])
-def test_rows_of_another_dtype_are_told_from_their_values(tmp_path, dtype, width):
-    rows = random_rows(8, width).astype(dtype)
-    entries = {f"v_frame_{n:010d}.jpg": row.tobytes() for n, row in enumerate(rows)}
-    with pytest.raises(FeatureWidthError, match=rf"looks like {np.dtype(dtype)}: its \d+ bytes are {width} numbers"):
-        LmdbFeatures(make_lmdb(tmp_path / "db", entries))
-
-
-def test_rows_of_another_dtype_behind_one_of_zeros_are_found_by_verify(tmp_path):
-    rows = np.maximum(random_rows(60, 192), 0).astype(np.float16)
-    rows[0] = 0
-    entries = {f"v_frame_{n:010d}.jpg": row.tobytes() for n, row in enumerate(rows)}
-    video = LmdbFeatures(make_lmdb(tmp_path / "db", entries))["v"]
-    with pytest.raises(FeatureError, match="looks like float16"):
-        video.verify()
-
-
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_float32_rows_of_any_usual_size_are_taken_as_they_are(tmp_path, scale):
-    rows = (scale * np.maximum(random_rows(30, 256), 0)).astype(np.float32)
-    entries = {f"v_frame_{n:010d}.jpg": row.tobytes() for n, row in enumerate(rows)}
-    LmdbFeatures(make_lmdb(tmp_path / "db", entries))["v"].verify()
-
-
-def test_posteriors_that_vanish_are_taken_as_they_are(tmp_path):
-    logits = 30 * random_rows(30, 3806)
-    rows = np.exp(logits - logits.max(axis=1, keepdims=True))
-    assert (rows < 1e-12).mean() > 0.5
-    entries = {f"v_frame_{n:010d}.jpg": row.tobytes() for n, row in enumerate(rows)}
-    LmdbFeatures(make_lmdb(tmp_path / "db", entries))["v"].verify()

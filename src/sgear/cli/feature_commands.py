@@ -131,6 +131,7 @@ def import_to_store(
     orientation: str,
     key: str,
     max_gap_s: float | None,
+    lmdb_dtype: str,
     dtype: str,
 ) -> None:
     """Import arrays or an LMDB, and say what was done."""
@@ -143,6 +144,7 @@ def import_to_store(
                 key=key,
                 fps=usual.fps if fps is None else fps,
                 max_gap_s=usual.max_gap_s if max_gap_s is None else max_gap_s,
+                dtype=lmdb_dtype,
             )
             table = open_features(source, layout)
             if not isinstance(table, LmdbFeatures):
@@ -152,8 +154,8 @@ def import_to_store(
             with progress_bar("videos imported") as report:
                 store = import_lmdb(table, out, name=name, dtype=dtype, progress=report)
         else:
-            if key != LmdbLayout().key or max_gap_s is not None:
-                raise ConfigError("--key and --max-gap have no effect: SOURCE is no LMDB")
+            if key != LmdbLayout().key or max_gap_s is not None or lmdb_dtype != LmdbLayout().dtype:
+                raise ConfigError("--key, --max-gap and --lmdb-dtype have no effect: SOURCE is no LMDB")
             if fps is None:
                 raise ConfigError("--fps is needed: arrays do not tell how many rows there are in a second")
             form = ArrayFormat(fps=fps, first_s=first_s, key=array, orientation=orientation)

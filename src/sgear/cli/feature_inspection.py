@@ -31,6 +31,7 @@ def inspect_features(
     key: str,
     fps: float,
     max_gap_s: float,
+    lmdb_dtype: str,
     lists_videos: bool,
     verifies: bool,
     reindexes: bool,
@@ -43,14 +44,14 @@ def inspect_features(
     if reindexes:
         write_index(path, StoreDescription.load(path))
     try:
-        layout = LmdbLayout(key=key, fps=fps, max_gap_s=max_gap_s)
+        layout = LmdbLayout(key=key, fps=fps, max_gap_s=max_gap_s, dtype=lmdb_dtype)
     except ValueError as err:
         raise ConfigError(str(err)) from err
     table = open_features(path, layout)
     if isinstance(table, FeatureStore) and layout != LmdbLayout():
         raise ConfigError(
-            f"--key, --fps and --max-gap have no effect: {path} is a store, which says in {DESCRIPTION_NAME} how it is "
-            "read (max_gap_s)"
+            f"--key, --fps, --max-gap and --lmdb-dtype have no effect: {path} is a store, which says in "
+            f"{DESCRIPTION_NAME} how it is read (max_gap_s)"
         )
     summary = summarise(table)
     damaged = summary.damaged

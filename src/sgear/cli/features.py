@@ -16,6 +16,9 @@ app = typer.Typer(help="Make, import, inspect and export stored features.", no_a
 _Out = Annotated[Path, typer.Option(help="Folder of the feature store.")]
 _Dtype = Annotated[str, typer.Option(help="Stored numbers: float32, or float16 for half the disk.")]
 _Key = Annotated[str, typer.Option(help="Keys of an LMDB. Default: those of RULSTM and AVT.")]
+_LmdbDtype = Annotated[
+    str, typer.Option(help="Values of an LMDB: float32, float16, bfloat16, float64, or npy (numpy.save).")
+]
 _Root = Annotated[str, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")]
 _RULSTM_KEY = "{video}_frame_{number:010d}.jpg"
 
@@ -106,6 +109,7 @@ def import_features(
     max_gap: Annotated[
         float | None, typer.Option(help="Seconds that a row of an LMDB may be old (0.3); the store keeps it.", min=0)
     ] = None,
+    lmdb_dtype: _LmdbDtype = "float32",
     dtype: _Dtype = "float32",
 ) -> None:
     """Copy features of others into a feature store."""
@@ -121,6 +125,7 @@ def import_features(
         orientation=orientation,
         key=key,
         max_gap_s=max_gap,
+        lmdb_dtype=lmdb_dtype,
         dtype=dtype,
     )
 
@@ -137,6 +142,7 @@ def inspect(
     key: _Key = _RULSTM_KEY,
     fps: Annotated[float, typer.Option(help="Rate at which an LMDB counts frames.", min=0.001)] = 30.0,
     max_gap: Annotated[float, typer.Option(help="Seconds that a row of an LMDB may be old.", min=0)] = 0.3,
+    lmdb_dtype: _LmdbDtype = "float32",
     videos: Annotated[bool, typer.Option("--videos", help="List every video.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Read and check every value.")] = False,
     reindex: Annotated[bool, typer.Option("--reindex", help="Make the index of a store anew.")] = False,
@@ -153,6 +159,7 @@ def inspect(
         key=key,
         fps=fps,
         max_gap_s=max_gap,
+        lmdb_dtype=lmdb_dtype,
         lists_videos=videos,
         verifies=verify,
         reindexes=reindex,

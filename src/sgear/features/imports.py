@@ -18,6 +18,7 @@ from scipy.io.matlab import MatReadError
 
 from sgear.errors import FeatureError
 from sgear.features.lmdb import LmdbFeatures
+from sgear.features.lmdb_layout import LmdbLayout
 from sgear.features.store import FeatureStore
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
@@ -164,10 +165,11 @@ def import_lmdb(
         progress: Called with the number of finished videos and of all.
 
     Raises:
-        FeatureError: If a value is of another width or not finite.
+        FeatureError: If a value is of another width or type, or not finite.
     """
     layout = source.layout
-    preprocessing = f"imported LMDB, keys {layout.key} at {layout.fps:g} frames a second"
+    values = "" if layout.dtype == LmdbLayout().dtype else f", values {layout.dtype}"
+    preprocessing = f"imported LMDB, keys {layout.key} at {layout.fps:g} frames a second{values}"
     provenance = Provenance(encoder=name, weights="", preprocessing=preprocessing, fps=0.0)
     writer = FeatureStoreWriter(root, provenance, width=source.width, dtype=dtype, max_gap_s=layout.reach_s)
     video_ids = source.video_ids

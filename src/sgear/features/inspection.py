@@ -122,7 +122,7 @@ def _summarise_lmdb(table: LmdbFeatures) -> Summary:
         path=table.path,
         kind="lmdb",
         width=table.width,
-        dtype="float32",
+        dtype=layout.dtype,
         rows=table.num_entries,
         first_key=layout.encode(first.video_id, first.first).decode(),
         last_key=layout.encode(last.video_id, last.last).decode(),

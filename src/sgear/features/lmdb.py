@@ -1,4 +1,4 @@
-"""Read-only LMDB in the format of the published features: one entry per frame, its value a float32 buffer."""
+"""Read-only LMDB in the format of the published features: one entry per frame, its value a buffer of numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sgear.errors import FeatureError
 from sgear.features.deviation import sampled_deviation
-from sgear.features.lmdb_dtype import FLOAT_BYTES, require_float32
+from sgear.features.lmdb_dtype import require_dtype, rows_of
 from sgear.features.lmdb_handle import LmdbHandle
 from sgear.features.lmdb_layout import RULSTM, LmdbLayout
 from sgear.features.lmdb_video import LmdbVideo
@@ -26,10 +26,11 @@ class LmdbFeatures:
 
     Args:
         path: Folder with `data.mdb`, or the file itself.
-        layout: Keys and times.
+        layout: Keys, times and type of values.
 
     Raises:
-        FeatureError: If there is no LMDB, it is empty or truncated, or its keys have another form.
+        FeatureError: If there is no LMDB, it is empty or truncated, its keys have another form, or its values are of
+            another type.
     """
 
     def __init__(self, path: Path, layout: LmdbLayout = RULSTM) -> None:
@@ -43,8 +44,10 @@ class LmdbFeatures:
             if not cursor.first():
                 raise FeatureError(f"{self._handle.file}: the LMDB holds no entry; copy it again or export to it")
             key = layout.encode(*self._parse(cursor))
-            self._num_bytes = len(cursor.value())
-            require_float32(bytes(cursor.value()), f"{self._handle.file}: the value of {key.decode()!r}")
+            value = bytes(cursor.value())
+            origin = f"{self._handle.file}: the value of {key.decode()!r}"
+            require_dtype(value, layout.dtype, self.path, origin)
+            self._num_bytes, self._width = len(value), rows_of([value], layout.dtype, origin).shape[1]
 
     def __repr__(self) -> str:
         return f"LmdbFeatures({str(self.path)!r}, width {self.width})"
@@ -52,7 +55,7 @@ class LmdbFeatures:
     @property
     def width(self) -> int:
         """Width F of the features."""
-        return self._num_bytes // FLOAT_BYTES
+        return self._width
 
     @property
     def num_entries(self) -> int:

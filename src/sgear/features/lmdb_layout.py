@@ -1,4 +1,4 @@
-"""Keys of an LMDB and the times they stand for.
+"""Keys of an LMDB, the times they stand for, and what its values are.
 
 RULSTM's rgb, flow and obj features (1024, 1024, 352) and AVT's irCSN-152 features (2048) share one key,
 `P01_01_frame_0000000030.jpg`. Frame n counts as seen at n / fps: the released loaders read frame floor(t * fps) at t,
@@ -11,6 +11,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from sgear.features.lmdb_dtype import VALUE_DTYPES
 from sgear.timing import TIME_TOLERANCE_S
 
 _KEY = re.compile(r"([^{}]*)\{video\}([^{}]+)\{number:0(\d+)d\}([^{}]*)")
@@ -25,6 +26,7 @@ class LmdbLayout:
         fps: Rate of the numbering in frames per second, > 0. All published features count at 30.
         max_gap_s: A frame that is missing is replaced by the nearest earlier one, up to so many seconds before it.
             The default is the reach of AVT's loader: nine frames at 30 a second.
+        dtype: What the values are, one of `VALUE_DTYPES`. All published features are float32.
 
     Raises:
         ValueError: If a value is out of range or the key has another form.
@@ -37,6 +39,7 @@ class LmdbLayout:
     key: str = "{video}_frame_{number:010d}.jpg"
     fps: float = 30.0
     max_gap_s: float = 0.3
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
@@ -46,6 +49,8 @@ class LmdbLayout:
             )
         if not (math.isfinite(self.fps) and self.fps > 0 and self.max_gap_s >= 0):
             raise ValueError(f"fps must be positive and max_gap_s not negative, got {self.fps} and {self.max_gap_s}")
+        if self.dtype not in VALUE_DTYPES:
+            raise ValueError(f"values of an LMDB are read as {', '.join(VALUE_DTYPES)}, got {self.dtype!r}")
 
     @property
     def reach(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import FeatureError, FeatureWidthError
-from sgear.features.lmdb_dtype import FLOAT_BYTES, require_float32
+from sgear.features.lmdb_dtype import require_dtype, rows_of
 from sgear.features.lmdb_handle import LmdbHandle, Transaction
 from sgear.features.lmdb_layout import LmdbLayout
 from sgear.features.table import row_not_finite
@@ -103,11 +103,15 @@ class LmdbVideo:
         """Return the features of frames that are there [N F].
 
         Raises:
-            FeatureError: If one is missing, has another width, or is not finite.
+            FeatureError: If one is missing, has another width or type, or is not finite.
         """
         self._require_sound()
         with self._handle.begin() as transaction:
             features, _ = self._newest(transaction, numbers)
+        if self.layout.dtype == "float32":
+            # Many rows tell more than the first one, which may be zeros.
+            origin = f"{self.origin}: a stretch of {len(features)} rows"
+            require_dtype(features.tobytes(), self.layout.dtype, self._handle.file, origin)
         return features
 
     def holes(self, numbers: Sequence[int]) -> list[tuple[float, float]]:
@@ -128,8 +132,7 @@ class LmdbVideo:
         numbers = self.numbers()
         self._handle.pages.require_rows(self._template % self.first, self._template % self.last)
         for begin in range(0, len(numbers), _CHUNK_ROWS):
-            rows = self.rows(numbers[begin : begin + _CHUNK_ROWS])
-            require_float32(rows.tobytes(), f"{self.origin}: a stretch of {len(rows)} rows")
+            self.rows(numbers[begin : begin + _CHUNK_ROWS])
 
     def _require_sound(self) -> None:
         # Once for each process: all that is read later lies on these pages.
@@ -188,11 +191,10 @@ class LmdbVideo:
             wrong = next(idx for idx, value in enumerate(values) if len(value) != self._num_bytes)
             raise FeatureWidthError(
                 f"{self._handle.file}: the value of {(self._template % numbers[wrong]).decode()!r} has "
-                f"{len(values[wrong])} bytes, expected {self._num_bytes} ({self._num_bytes // FLOAT_BYTES} float32 "
-                "numbers) as at the first key; the database mixes features of several widths"
+                f"{len(values[wrong])} bytes, expected {self._num_bytes} as at the first key; the database mixes "
+                "features of several widths"
             )
-        # A bytearray is writable memory, as torch wants it; one join copies all rows.
-        rows = np.frombuffer(bytearray().join(values), np.float32).reshape(len(values), -1)
+        rows = rows_of(values, self.layout.dtype, self.origin)
         bad = row_not_finite(rows)
         if bad is not None:
             raise FeatureError(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from whole_command import run_here
 
+from sgear.anticipator import Forecast
 from sgear.cli.anticipate import _table
 from sgear.cli.doctor import run_doctor
 from sgear.cli.kitchen import render_kitchen
@@ -19,7 +20,6 @@ from sgear.config import compose_experiment, list_experiments
 from sgear.config.effects import flatten
 from sgear.config.recipes import families
 from sgear.datasets.kitchen import KitchenConfig
-from sgear.streaming.forecast import Forecast
 
 ODD = "a[b]c [/red] :cup: [bold]x"
 

@@ -4,9 +4,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
-from pickled_tables import dump, table
 
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.epic100 import load_epic100
@@ -125,9 +123,8 @@ def test_a_rebuilt_training_file_says_so(annotations: Path) -> None:
     assert len(benchmark.train) == 2
 
 
-def test_the_official_csv_is_preferred_to_a_rebuilt_one_and_to_a_pickle(annotations: Path) -> None:
+def test_the_official_csv_is_preferred_to_a_rebuilt_one(annotations: Path) -> None:
     (annotations / "EPIC_100_train_rebuilt.csv").write_text("not read")
-    (annotations / "EPIC_100_train.pkl").write_text("not read")
     assert load_epic100(annotations).train.origin.endswith("EPIC_100_train.csv")
 
 
@@ -137,17 +134,11 @@ def test_a_named_training_file_is_not_replaced_by_another(annotations: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["train", "validation"])
-def test_a_pickle_gives_the_same_segments_as_its_csv(annotations: Path, name: str) -> None:
-    expected = load_epic100(annotations)
+def test_a_pickle_is_never_opened_and_the_csv_is_named(annotations: Path, name: str) -> None:
     path = annotations / f"EPIC_100_{name}.csv"
-    rows = pl.read_csv(path, infer_schema=False).with_columns(pl.col("verb_class", "noun_class").cast(pl.Int64))
-    cells = rows.drop("narration_id").to_dict(as_series=False)
-    pickled = table(cells, index=rows["narration_id"].to_list(), index_name="narration_id", layout="1.0")
-    path.with_suffix(".pkl").write_bytes(dump(pickled))
-    path.unlink()
-    found = load_epic100(annotations)
-    assert getattr(found, name).frame.equals(getattr(expected, name).frame)
-    assert getattr(found, name).origin.endswith(".pkl")
+    path.rename(path.with_suffix(".pkl"))
+    with pytest.raises(AnnotationError, match=rf"EPIC_100_{name}\.csv: no such file.*pickles are never opened"):
+        load_epic100(annotations)
 
 
 @pytest.mark.data

@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import torch
 
+from sgear.anticipator import Forecast
 from sgear.datasets.benchmark import Benchmark
 from sgear.predictions import Predictions, score
 from sgear.report import Film, ReportRun
 from sgear.segments import SegmentTable
-from sgear.streaming.forecast import Forecast
 from sgear.taxonomy import Taxonomy
 
 PROTOCOL: dict[str, float | str] = {"kind": "anticipation", "tau_a_s": 1.0, "tau_o_s": 10.0, "fps": 1.0}

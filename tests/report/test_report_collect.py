@@ -11,6 +11,7 @@ from report_examples import PROTOCOL, make_benchmark, make_log, make_predictions
 from report_run_files import write_run
 from rich.console import Console
 
+from sgear.anticipator import Forecast
 from sgear.cli.comparison import print_comparison
 from sgear.datasets.kitchen import KitchenConfig, bayes_ceiling, bayes_scores, make_world, world_benchmark
 from sgear.errors import PrototypeError, RunError
@@ -26,7 +27,6 @@ from sgear.report import (
     frequency_reference,
     references_of,
 )
-from sgear.streaming.forecast import Forecast
 from sgear.training.run import read_json, write_json
 
 

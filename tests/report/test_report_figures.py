@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from report_examples import make_benchmark, make_film, make_run
 
+from sgear.anticipator import Forecast
 from sgear.report import Film
 from sgear.report.classes import frequency_bands, recall_by_band, recall_by_class
 from sgear.report.confusion import confusion_matrix, part_confusion
@@ -21,7 +22,6 @@ from sgear.report.horizon_plot import horizon_curve
 from sgear.report.prototypes import cluster_order, pooled, similarity_agreement, similarity_matrices
 from sgear.report.style import percent_axis, run_colours, to_svg
 from sgear.report.timeline import forecast_timeline, leading_actions, outcomes
-from sgear.streaming.forecast import Forecast
 
 
 def _tick_names(axes) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from coded_films import make_film, steady
 from torch.utils.data import DataLoader
 
+from sgear.anticipator import Anticipator
 from sgear.data import AnticipationDataset, StepLabels, VideoSource, collate
 from sgear.data.frames import FrameReader
 from sgear.errors import RunError
@@ -20,7 +21,6 @@ from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, RulstmConfig
 from sgear.models.frame_features import run_frame_encoder
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
 from sgear.segments import SegmentTable
-from sgear.streaming.anticipate import anticipate_video
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 from sgear.training.config import RuntimeConfig
@@ -143,7 +143,7 @@ def test_a_stream_reads_the_bits_of_the_evaluation(frames, film):
     trained = make_trained()
     model = trained.model
     clips = note_clips(model)
-    forecasts = list(anticipate_video(trained, film, every_s=0.5))
+    forecasts = list(Anticipator(trained).anticipate(film, every_s=0.5))
     streamed = torch.cat(clips)
     clips.clear()
     samples = make_samples(frames, [forecast.now_s + PROTOCOL.tau_a_s for forecast in forecasts], seed=None)
@@ -158,7 +158,7 @@ def test_a_forecast_of_several_steps_is_a_roll_out_from_what_was_seen(film):
     trained = make_trained()
     model, outputs = trained.model, []
     model.register_forward_hook(lambda module, inputs, output: outputs.append((inputs[1], output.observed)))
-    forecasts = list(anticipate_video(trained, film, every_s=2.0, steps_ahead=3))
+    forecasts = list(Anticipator(trained).anticipate(film, every_s=2.0, steps_ahead=3))
     ((exists, observed),) = outputs
     with torch.no_grad():
         probs = model.rollout(observed, 3, exists).logits.softmax(dim=-1)
@@ -170,7 +170,7 @@ def test_a_forecast_of_several_steps_is_a_roll_out_from_what_was_seen(film):
             np.testing.assert_allclose([share for _, share in top], sorted(row.tolist(), reverse=True), rtol=1e-5)
         told = forecast.to_dict()
         assert [step["about_s"] for step in told["later"]] == [forecast.now_s + 1.5, forecast.now_s + 2.0]
-    alone = list(anticipate_video(make_trained(), film, every_s=2.0))
+    alone = list(Anticipator(make_trained()).anticipate(film, every_s=2.0))
     assert [forecast.top for forecast in alone] == [forecast.top for forecast in forecasts]
     assert "later" not in alone[0].to_dict()
 
@@ -179,12 +179,12 @@ def test_a_model_without_a_roll_out_says_so(film):
     config = ModelConfig(name="rulstm", encoder=EncoderConfig(feature_dim=5), rulstm=RulstmConfig(modalities=[5]))
     model = build_model(config, num_actions=TAXONOMY.num_actions)
     with pytest.raises(RunError, match="predicts one step"):
-        next(anticipate_video(replace(make_trained(), model=model), film, steps_ahead=2))
+        next(Anticipator(replace(make_trained(), model=model)).anticipate(film, steps_ahead=2))
 
 
 def test_a_stream_goes_on_while_the_last_frame_is_held(tmp_path):
     path = make_film(tmp_path / "held.mp4", steady(30, 10), rate=10, held_s=2.5)
-    forecasts = list(anticipate_video(make_trained(), path, every_s=1.0))
+    forecasts = list(Anticipator(make_trained()).anticipate(path, every_s=1.0))
     assert [forecast.now_s for forecast in forecasts] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 

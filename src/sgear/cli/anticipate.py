@@ -6,16 +6,12 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 from rich.table import Table
 from rich.text import Text
 
+from sgear.anticipator import Forecast, choose_device, load
 from sgear.cli.screen import open_screen, say
 from sgear.errors import ConfigError, SgearError
-from sgear.models.pretrained import load_model
-from sgear.streaming.anticipate import anticipate_video
-from sgear.streaming.forecast import Forecast
-from sgear.training.run import RunDirectory
 from sgear.video.corpus import needs_rate
 from sgear.video.opening import open_film
 from sgear.video.overlay import require_overlay_place, write_overlay
@@ -83,18 +79,16 @@ def run_anticipate(
         if out.suffix.lower() != ".mp4":
             raise SgearError(f"--out {out}: the film is written as mp4; give a name that ends in .mp4")
         require_overlay_place(video, out)
-    place = _device(device)
+    place = choose_device(device)
     is_of_pictures = needs_rate(video)
     if frame_fps is not None and not is_of_pictures:
         raise ConfigError(f"--frame-fps has no effect: {video} is no folder and no tar file of pictures")
-    trained = load_model(RunDirectory(model).require().model)
+    trained = load(model, device=place)
     if not is_of_pictures:
         _warn_of_missing_end(video)
     forecasts = []
-    told = anticipate_video(
-        trained, video, every_s=every_s, top_k=top_k, device=place, frame_fps=frame_fps, steps_ahead=steps_ahead
-    )
-    for forecast in told:
+    made = trained.anticipate(video, every_s=every_s, top_k=top_k, frame_fps=frame_fps, steps_ahead=steps_ahead)
+    for forecast in made:
         forecasts.append(forecast)
         if as_json:
             sys.stdout.write(json.dumps({"video": video.name, **forecast.to_dict()}) + "\n")
@@ -104,15 +98,6 @@ def run_anticipate(
     if out is not None:
         write_overlay(video, out, forecasts, top_k=top_k, frame_fps=frame_fps)
         say(f"wrote {out}", screen=open_screen(stderr=True))
-
-
-def _device(name: str) -> str:
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"--device must be auto, cpu or cuda, got {name!r}")
-    has_gpu = torch.cuda.is_available()
-    if name == "cuda" and not has_gpu:
-        raise ConfigError("--device cuda, but torch finds no GPU; use --device cpu, or see what 'sgear doctor' says")
-    return name if name != "auto" else "cuda" if has_gpu else "cpu"
 
 
 def _warn_of_missing_end(video: Path) -> None:

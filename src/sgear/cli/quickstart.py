@@ -9,6 +9,7 @@ import shlex
 import time
 from pathlib import Path
 
+from sgear.anticipator import Anticipator
 from sgear.cli.kitchen import render_kitchen
 from sgear.cli.progress import progress_bar
 from sgear.cli.report import collect_film, run_report
@@ -22,7 +23,6 @@ from sgear.datasets.kitchen import KitchenConfig, film_path, make_world
 from sgear.models.pretrained import load_model
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import encode_taxonomy
-from sgear.streaming.anticipate import anticipate_video
 from sgear.training.checkpoints import list_checkpoints
 from sgear.training.run import RunDirectory
 from sgear.video.overlay import write_overlay
@@ -74,7 +74,7 @@ def _draw_film(steps: _Steps, root: Path, benchmark: Benchmark, run: Path, out: 
         *("anticipate", video, "--model", run, "--every", FORECAST_EVERY_S, "--out", out),
     )
     trained = load_model(RunDirectory(run).model)
-    film = collect_film(benchmark, video_id, anticipate_video(trained, video, every_s=FORECAST_EVERY_S))
+    film = collect_film(benchmark, video_id, Anticipator(trained).anticipate(video, every_s=FORECAST_EVERY_S))
     with progress_bar("drawing the film") as progress:
         write_overlay(video, out, film.forecasts, truth=film.truth, progress=progress)
     return film

@@ -2,7 +2,7 @@
 
 Names are the `key` column of the class files, unchanged (`tap:hot` stays `tap:hot`). The actions are all
 (verb, noun) pairs of training and validation together, in the published order; on the official files that gives the
-3,806 ids that other repositories use. A csv file is preferred to the pickle of the same table.
+3,806 ids that other repositories use.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sgear.datasets.epic_files import (
     timed_rows,
     unlabelled_segments,
 )
-from sgear.datasets.frame_pickle import read_epic_pickle
 from sgear.datasets.text_table import TextTable, read_csv
+from sgear.errors import AnnotationError
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 
@@ -41,7 +41,7 @@ def load_epic100(annotations: Path, *, train_name: str = TRAIN_NAME) -> Benchmar
     Args:
         annotations: Folder with the official files.
         train_name: File of the training segments. Where the official csv is missing, a rebuilt copy named
-            `EPIC_100_train_rebuilt.csv` is taken and said so in `train.origin`, then the pickle.
+            `EPIC_100_train_rebuilt.csv` is taken and said so in `train.origin`.
 
     Returns:
         Training and validation segments with the unseen participants and the tail classes; the test segments,
@@ -88,15 +88,17 @@ def load_epic100(annotations: Path, *, train_name: str = TRAIN_NAME) -> Benchmar
 
 
 def _find(annotations: Path, *names: str) -> Path:
-    """Return the first file that exists: the names in their order, then the pickle of the first name."""
+    """Return the first file of these names that exists, else the first."""
     paths = [annotations / name for name in names]
-    candidates = [*paths, paths[0].with_suffix(".pkl")]
-    return next((path for path in candidates if path.is_file()), paths[0])
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> TextTable:
-    if path.suffix == ".pkl":
-        return read_epic_pickle(path, (_UID, *columns))
+    if not path.exists() and (pickled := path.with_suffix(".pkl")).exists():
+        raise AnnotationError(
+            f"{path}: no such file. {pickled.name} is there, but pickles are never opened, since they run code; the "
+            f"csv of the same table stands beside it in {SOURCE}"
+        )
     return read_csv(path, (_UID, *columns), remedy=_REMEDY)
 
 

@@ -9,6 +9,9 @@ from sgear.models.counted import COUNTED_MODELS, CountedActions
 from sgear.models.rulstm import Rulstm
 from sgear.models.sgear import SGear
 
+MODELS = ("sgear", "avt", "rulstm", *COUNTED_MODELS)
+"""The names that `ModelConfig.name` takes."""
+
 AnticipationModel = SGear | Avt | Rulstm | CountedActions
 
 
@@ -34,6 +37,4 @@ def build_model(config: ModelConfig, *, num_actions: int, num_verbs: int = 0, nu
         case name if name in COUNTED_MODELS:
             return CountedActions(config, num_actions=num_actions)
         case other:
-            raise ConfigError(
-                f"model.name={other!r} is unknown; choose sgear, avt, rulstm, {' or '.join(COUNTED_MODELS)}"
-            )
+            raise ConfigError(f"model.name={other!r} is unknown; choose {', '.join(MODELS)}")

@@ -59,6 +59,11 @@ class _PrototypeAttention(nn.Module, ABC):
         self.num_heads = config.num_heads
         self.detach_prototypes = config.detach_prototypes
 
+    @property
+    def streams_endlessly(self) -> bool:
+        """Whether streams of any length can be read."""
+        return True
+
     @abstractmethod
     def _ask(
         self, frames: Float[Tensor, "B T D"], means: Float[Tensor, "B T D"], bank: Float[Tensor, "A D"], first_idx: int
@@ -200,6 +205,11 @@ class ReleasedPrototypeAttention(_PrototypeAttention):
         if config.toeplitz:
             self.distance_weights = nn.Parameter(torch.full((config.num_heads, max(max_steps, self.top_k)), 0.5))
             self.blend_gate = nn.Parameter(torch.tensor(0.5))
+
+    @property
+    def streams_endlessly(self) -> bool:
+        """Not with the Toeplitz term, which knows as many positions as the longest clip has."""
+        return self.blend_gate is None
 
     def _ask(
         self, frames: Float[Tensor, "B T D"], means: Float[Tensor, "B T D"], bank: Float[Tensor, "A D"], first_idx: int

@@ -53,6 +53,12 @@ class SGear(StepwiseModel):
             config.head, width=width, num_verbs=num_verbs, num_nouns=num_nouns
         )
 
+    @property
+    def streams_endlessly(self) -> bool:
+        """See `StepwiseModel.streams_endlessly`."""
+        attention = self.prototype_attention
+        return self.temporal_context.streams_endlessly and (attention is None or attention.streams_endlessly)
+
     def observe(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         """Return the feature of each step: TCA's class token fused with prototype attention."""
         tokens = self._encode(clip, exists)

@@ -88,6 +88,11 @@ class StepwiseModel(nn.Module, ABC):
     decoder: CausalDecoder
     field_classifiers: FieldClassifiers | None
 
+    @property
+    def streams_endlessly(self) -> bool:
+        """Whether `step` goes on for ever; else only as long as the longest clip."""
+        return True
+
     @abstractmethod
     def observe_step(
         self, frame: Tensor, state: ObserverState | None = None, exists: Bool[Tensor, " B"] | None = None

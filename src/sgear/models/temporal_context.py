@@ -64,6 +64,11 @@ class TemporalContextAggregator(nn.Module):
             _build_block(config, width=width, max_steps=max_steps, head_dim=head_dim) for _ in range(config.num_blocks)
         )
 
+    @property
+    def streams_endlessly(self) -> bool:
+        """Whether `step` goes on for ever: weights by age do, weights by position and kept tokens end."""
+        return all(isinstance(block, DecayBlock) for block in self.blocks)
+
     def forward(
         self, tokens: Float[Tensor, "B T N D"], exists: Bool[Tensor, "B T"] | None = None
     ) -> Float[Tensor, "B T N D"]:

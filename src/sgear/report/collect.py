@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sgear.anticipator import Forecast
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.kitchen.ceiling import bayes_ceiling, bayes_scores, recall_ranking
 from sgear.datasets.kitchen.world import TAU_A_S
@@ -18,7 +19,6 @@ from sgear.predictions import Predictions, score
 from sgear.predictions.evaluated import evaluated_part
 from sgear.prototypes import LanguagePrototypes
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Film, Reference, ReportRun
-from sgear.streaming.forecast import Forecast
 from sgear.timing import VJepaProtocol
 from sgear.training.run import RunDirectory, read_json, read_log
 
@@ -195,7 +195,7 @@ def collect_film(benchmark: Benchmark, video_id: str, forecasts: Iterable[Foreca
     Args:
         benchmark: Gives the annotated actions, those that are never asked for included.
         video_id: The video.
-        forecasts: What a model said of it, e.g. by `sgear.streaming.anticipate.anticipate_video`.
+        forecasts: What a model said of it, e.g. by `sgear.anticipator.Anticipator.anticipate`.
 
     Raises:
         RunError: If nothing is annotated in the video.

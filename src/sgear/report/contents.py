@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from sgear.anticipator import Forecast
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions
 from sgear.predictions.evaluated import evaluated_rows
-from sgear.streaming.forecast import Forecast
 
 FREQUENCY_BASELINE = "frequency baseline"
 BAYES_CEILING = "Bayes ceiling"

@@ -17,6 +17,7 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+from PIL import Image
 
 from sgear.errors import WriteError
 from sgear.files import partial_path, require_writable
@@ -30,7 +31,7 @@ _TIME_BASE = Fraction(1, 90_000)
 
 @runtime_checkable
 class TimedForecast(Protocol):
-    """What the overlay needs of `sgear.streaming.forecast.Forecast`, which lies above this package."""
+    """What the overlay needs of `sgear.anticipator.Forecast`, which lies above this package."""
 
     @property
     def now_s(self) -> float:
@@ -101,6 +102,22 @@ def write_overlay(
             encode(picture, pts_s)
             if progress is not None:
                 progress(num_done, max(num_done, num_frames))
+
+
+def draw_forecast(frame: NDArray[np.uint8], forecast: TimedForecast, *, max_height: int = 480) -> Image.Image:
+    """Return an image with a forecast drawn over it, as in the overlay.
+
+    Args:
+        frame: RGB [H W 3].
+        forecast: What to draw.
+        max_height: Largest height of the result in pixels. At least 32.
+    """
+    height, width = _even_size(frame.shape[0], frame.shape[1], max_height)
+    image = np.array(Image.fromarray(frame).resize((width, height), Image.Resampling.BOX))
+    script = _Script([forecast], (), top_k=len(forecast.top))
+    painter = OverlayPainter(height, width, Palette(script.names))
+    painter.panel(script.content_at(forecast.now_s)).paste_on(image)
+    return Image.fromarray(image)
 
 
 def require_overlay_place(video: Path, out: Path) -> None:

@@ -71,6 +71,8 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         add(f"model.name={config.model.name} has no prototypes", "init", ("language_as_visual",))
     if not config.objective.next:
         add("objective.next=0", "source", ("next_within_s",))
+    if not (config.objective.past or config.objective.past_sem):
+        add("objective.past=0 and objective.past_sem=0", "objective", ("past_mean",))
     if not config.objective.feat:
         add("objective.feat=0", "objective", ("detach_feature_target",))
     if config.optim.name != "sgd":

@@ -84,6 +84,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "optim.name": ("adamw", "adam", "sgd"),
     "source.reading": ("cache", "films"),
     "source.decoder": ("pyav", "torchcodec"),
+    "objective.past_mean": ("labelled", "all"),
     "model.temporal_context.mode": ("cumulative", "decay", "causal"),
     "model.prototype_attention.mode": ("paper", "released"),
 }

@@ -21,14 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from sgear.config import compose_experiment
-from sgear.config.build import (
-    build_feature_data,
-    build_network,
-    build_objective,
-    load_benchmark,
-    load_features,
-    row_labels,
-)
+from sgear.config.build import build_feature_data, load_benchmark, load_features, row_labels
+from sgear.config.network import build_network, build_objective
 from sgear.config.schema import ExperimentConfig
 from sgear.data import StepLabels
 from sgear.datasets.benchmark import Benchmark

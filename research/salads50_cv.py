@@ -51,8 +51,6 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "avt-lr1e-3": (AVT, ["optim.lr=1e-3"]),
     "avt-last-step-only": (AVT, ["objective.next=0", "source.next_within_s=0"]),
     "avt-every-step-12s": (AVT, ["source.next_within_s=12"]),
-    "avt-past": (AVT, ["objective.past=1"]),
-    "avt-past-all": (AVT, ["objective.past=1", "objective.past_mean=all"]),
     "avt-20-epochs": (AVT, ["optim.epochs=20", "optim.warmup_epochs=2"]),
     "sgear": (SGEAR, []),
     "sgear-no-sem-no-reg": (SGEAR, ["objective.sem=0", "objective.reg=0", "init.language_prototypes=''"]),

@@ -54,7 +54,9 @@ def test_recognition_stays_inside_the_action(start_s, length_s, num_steps, seed)
     fps=st.floats(0.5, 10),
     num_steps=st.integers(1, 20),
 )
-def test_a_recognition_window_ends_after_the_start_whatever_the_length(start_s, length_s, after_start_s, fps, num_steps):
+def test_a_recognition_window_ends_after_the_start_whatever_the_length(
+    start_s, length_s, after_start_s, fps, num_steps
+):
     protocol = RecognitionProtocol(num_steps=num_steps, after_start_s=after_start_s, fps=fps)
     timestamps_s = protocol.timestamps(start_s, start_s + length_s, np.random.default_rng(0))
     expected = [start_s + after_start_s - (num_steps - 1 - step) / fps for step in range(num_steps)]

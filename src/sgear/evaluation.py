@@ -70,7 +70,7 @@ def predict(
         run_model(model, view, accelerator, batch_size=batch_size, num_workers=num_workers) for view in asked.views
     ]
     view_mean: ViewMean = "probabilities" if isinstance(protocol, RecognitionProtocol) else protocol.view_mean
-    logits = mean_of_views([output.logits for output in outputs], view_mean)
+    logits = _mean_of_views([output.logits for output in outputs], view_mean)
     seen = asked.views[0].segments
     unreadable = {row: reason for output in reversed(outputs) for row, reason in output.unreadable.items()}
     is_unreadable = torch.tensor([row in unreadable for row in range(len(seen))], dtype=torch.bool)
@@ -112,11 +112,11 @@ def _field_logits(
     prior = torch.zeros(len(taxonomy.names(field))).index_add_(0, classes, log_prior.exp())
     # A class without any action has no probability; its score must still be finite.
     log_prior = prior.clamp(min=torch.finfo(torch.float32).tiny).log()
-    seen = torch.where(is_unreadable[:, None], log_prior, mean_of_views(heads, view_mean))
+    seen = torch.where(is_unreadable[:, None], log_prior, _mean_of_views(heads, view_mean))
     return torch.cat([seen, log_prior.expand(num_blind, -1)]).numpy().astype(np.float32)
 
 
-def mean_of_views(logits: list[torch.Tensor], view_mean: ViewMean) -> torch.Tensor:
+def _mean_of_views(logits: list[torch.Tensor], view_mean: ViewMean) -> torch.Tensor:
     """Return the scores of several views [M A] as one: the logarithm of their mean probabilities, or their mean."""
     if len(logits) == 1:
         return logits[0]

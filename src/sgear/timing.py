@@ -21,7 +21,7 @@ ShortHistory = Literal["mask", "repeat"]
 Views = Literal["centre", "three-crop", "three-crop-flip"]
 """Which parts of each frame a model sees at test time; what it says of several views is averaged."""
 ViewMean = Literal["probabilities", "logits"]
-"""What is averaged over several views: probabilities, or scores before the softmax as AVT and the released S-GEAR do."""
+"""What is averaged over several views: probabilities, or scores before the softmax, as AVT and S-GEAR do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ def test_a_recipe_trains_and_is_evaluated(name, epic):
     report = runs.report(name)
     assert report["benchmark"] == "epic55"
     assert report["num_evaluated"] == report["num_asked"] == len(benchmark.validation)
-    assert {"overall", "many-shot"} <= set(report["scores"])
+    assert {"overall", "many_shot"} <= set(report["scores"])
     assert Predictions.load(runs.run(name).predictions).uids == tuple(benchmark.validation.uids)
 
 

@@ -1,8 +1,11 @@
-"""The numbers of the published recipes, written down a second time from their own files."""
+"""The numbers of the published recipes, written down a second time from their own files; and those of our heads."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from tiny_recipes import head_of
 
 from sgear.config import compose_experiment, list_experiments
 
@@ -250,3 +253,18 @@ def test_no_published_recipe_clips_gradients(name):
 def test_a_recipe_starts_from_the_weights_that_the_original_downloads(name, weights):
     encoder = compose_experiment([f"experiment={name}"]).model.encoder
     assert (encoder.name, encoder.pretrained) == (weights, True)
+
+
+PAGES = Path(__file__).resolve().parents[2]
+EXPECTED = [name for name in list_experiments() if "Expected" in head_of(name)]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_a_head_expects_was_measured_over_seeds_and_stands_on_a_page(name):
+    head = head_of(name)
+    assert re.search(r"\d seeds", head)
+    values = re.findall(r"\d+\.\d \+- \d+\.\d", head)
+    assert values
+    pages = [*(PAGES / "docs" / "results").glob("*.md"), PAGES / "research" / "LOG.md"]
+    measured = " ".join(page.read_text(encoding="utf-8") for page in pages)
+    assert [value for value in values if value not in measured] == []

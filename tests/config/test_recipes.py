@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_recipes import WIDTHS, TinyRuns, configs
+from tiny_recipes import WIDTHS, TinyRuns, configs, head_of
 
 from sgear.datasets.kitchen import KitchenConfig
 from sgear.datasets.kitchen.build import build_kitchen
@@ -68,10 +68,7 @@ def test_a_recipe_trains_and_is_evaluated(name: str, runs: TinyRuns):
 
 @pytest.mark.parametrize("name", [name for name in configs() if not name.startswith(("kitchen/", *STORED_SALADS))])
 def test_a_recipe_says_what_was_published_its_command_its_needs_and_its_deviations(name: str):
-    from importlib import resources
-
-    text = (resources.files("sgear.config.conf") / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
-    head = text[: text.index("\nname:") if "\nname:" in text else None]
+    head = head_of(name)
     words = ["Published:", "Needs:", f"experiment={name}"] + ([] if name.startswith("own/") else ["Deviations:"])
     for word in words:
         assert word in head, word

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from pathlib import Path
 
 from sgear.config import compose_experiment, list_experiments
@@ -43,6 +44,12 @@ def configs() -> dict[str, ExperimentConfig]:
         return max([depth(file_of_run[Path(run).name]) + 1 for run in (init.run, *init.branches) if run], default=0)
 
     return {name: found[name] for name in sorted(names, key=lambda name: (depth(name), name))}
+
+
+def head_of(name: str) -> str:
+    """What the file of an experiment says before its settings."""
+    text = (resources.files("sgear.config.conf") / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
+    return text[: text.index("\nname:") if "\nname:" in text else None]
 
 
 def recipe_of_run(run: str) -> str:

@@ -1,4 +1,4 @@
-"""`objective.past_mean`: over which steps the losses of the past are averaged, against loops, and on real annotations."""
+"""`objective.past_mean`: over which steps past losses are averaged, against loops and on real annotations."""
 
 from dataclasses import replace
 

@@ -21,14 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from sgear.config import compose_experiment
-from sgear.config.build import (
-    build_feature_data,
-    build_network,
-    build_objective,
-    load_benchmark,
-    load_features,
-    row_labels,
-)
+from sgear.config.build import build_feature_data, load_benchmark, load_features, row_labels
+from sgear.config.network import build_network, build_objective
 from sgear.config.schema import ExperimentConfig
 from sgear.data import StepLabels
 from sgear.datasets.benchmark import Benchmark
@@ -62,6 +56,8 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "sgear-no-sem-no-reg": (SGEAR, ["objective.sem=0", "objective.reg=0", "init.language_prototypes=''"]),
     "sgear-open-gates": (SGEAR, ["model.prototype_attention.gate=3", "model.head.gate=4"]),
     "sgear-stronger-sem": (SGEAR, ["objective.sem=1", "objective.reg=0.5"]),
+    "sgear-past": (SGEAR, ["objective.past=1"]),
+    "sgear-past-all": (SGEAR, ["objective.past=1", "objective.past_mean=all"]),
     "accelerometer-avt": ("salads50/accelerometer_avt", []),
     "accelerometer-confusion": ("salads50/accelerometer_avt", ["source.confusion=0.3"]),
     "accelerometer-noise": ("salads50/accelerometer_avt", ["model.encoder.feature_noise=0.3"]),

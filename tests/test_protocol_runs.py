@@ -7,19 +7,23 @@ import numpy as np
 import pytest
 import torch
 
+from sgear.config import load_run_config
 from sgear.config.build import build_asked, build_data, load_benchmark
 from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig, SourceConfig
+from sgear.data import AnticipationDataset, FeatureSource
 from sgear.datasets.kitchen import KitchenConfig
 from sgear.datasets.kitchen.build import build_kitchen
 from sgear.errors import ConfigError, PredictionError
-from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict_split
+from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict, predict_split
 from sgear.losses import ObjectiveConfig
 from sgear.models import ModelConfig
 from sgear.models.config import DecoderConfig, EncoderConfig
+from sgear.models.pretrained import load_model
 from sgear.pipeline import train_run
 from sgear.predictions import Predictions
-from sgear.timing import AnticipationProtocol, VJepaProtocol
+from sgear.timing import AnticipationProtocol, ViewMean, VJepaProtocol
 from sgear.training.config import OptimConfig, RuntimeConfig
+from sgear.training.loop import make_accelerator
 from sgear.training.run import RunDirectory, read_json
 
 
@@ -89,6 +93,41 @@ def run_kitchen(run: Path) -> Path:
     from sgear.config.compose import load_run_config
 
     return Path(load_run_config(RunDirectory(run).config).dataset.root)
+
+
+@pytest.mark.parametrize("view_mean", ["probabilities", "logits"])
+def test_views_are_averaged_as_the_protocol_says(run: Path, view_mean: ViewMean):
+    trained, config = load_model(RunDirectory(run).model), load_run_config(RunDirectory(run).config)
+    benchmark, asked = build_asked(config, "validation")
+    single = asked.views[0]
+    protocol = replace(single.protocol, views="three-crop", view_mean=view_mean)
+    # Stored features have one view: rows of other instants stand for other crops.
+    sources = [FeatureSource(single.source.table, pool_s=pool_s) for pool_s in (0.0, 1.0, 3.0)]
+    views = tuple(
+        AnticipationDataset(single.segments, protocol, single.labels, source, seed=None) for source in sources
+    )
+    answers = [
+        predict(
+            trained.model,
+            replace(asked, views=chosen),
+            benchmark.taxonomy,
+            make_accelerator(config.runtime),
+            batch_size=64,
+            num_workers=0,
+            log_prior=trained.log_prior,
+            provenance={},
+        )
+        for chosen in (views, *((view,) for view in views))
+    ]
+    assert answers[0].protocol["view_mean"] == view_mean
+    several, *each = (answer.logits.astype(np.float64) for answer in answers)
+    assert not np.allclose(each[0], each[2], atol=1e-3)
+    for row in range(len(several)):
+        if view_mean == "logits":
+            expected = sum(logits[row] for logits in each) / 3
+        else:
+            expected = np.log(sum(np.exp(logits[row]) / np.exp(logits[row]).sum() for logits in each) / 3)
+        np.testing.assert_allclose(several[row], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_vjepa_protocol_leaves_out_untrained_classes_and_says_so(run: Path):

@@ -47,15 +47,66 @@ def test_recognition_stays_inside_the_action(start_s, length_s, num_steps, seed)
         assert (np.diff(timestamps_s) >= -1e-9).all()
 
 
+@given(
+    start_s=st.floats(0, 100),
+    length_s=st.floats(0.1, 20),
+    after_start_s=st.floats(0.1, 5),
+    fps=st.floats(0.5, 10),
+    num_steps=st.integers(1, 20),
+)
+def test_a_recognition_window_ends_after_the_start_whatever_the_length(
+    start_s, length_s, after_start_s, fps, num_steps
+):
+    protocol = RecognitionProtocol(num_steps=num_steps, after_start_s=after_start_s, fps=fps)
+    timestamps_s = protocol.timestamps(start_s, start_s + length_s, np.random.default_rng(0))
+    expected = [start_s + after_start_s - (num_steps - 1 - step) / fps for step in range(num_steps)]
+    assert timestamps_s == pytest.approx(expected)
+    ended = protocol.timestamps(start_s, start_s + length_s, last_s=start_s + after_start_s / 2)
+    assert ended[-1] == start_s + after_start_s / 2
+    assert np.diff(ended) == pytest.approx(np.diff(timestamps_s))
+
+
+def test_the_released_recognition_window_is_10_frames_at_2_fps_until_1_s_after_the_start():
+    protocol = RecognitionProtocol(num_steps=10, after_start_s=1.0, fps=2.0)
+    assert protocol.timestamps(20.0, 27.0).tolist() == [16.5, 17.0, 17.5, 18.0, 18.5, 19.0, 19.5, 20.0, 20.5, 21.0]
+    assert protocol.kind == "recognition"
+    assert protocol.to_dict() == {"kind": "recognition", "num_steps": 10, "after_start_s": 1.0, "fps": 2.0}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"after_start_s": 1.0},
+        {"fps": 2.0},
+        {"after_start_s": -1.0, "fps": 2.0},
+        {"after_start_s": float("nan"), "fps": 2.0},
+        {"after_start_s": 1.0, "fps": 2.0, "jitter": 0.5},
+    ],
+)
+def test_half_a_recognition_window_is_refused(settings):
+    with pytest.raises(ValueError, match="after_start_s"):
+        RecognitionProtocol(num_steps=4, **settings)
+
+
+def test_what_is_averaged_over_views_belongs_to_protocols_of_several_views():
+    window = {"tau_a_s": 1.0, "tau_o_s": 4.0, "fps": 1.0}
+    crops = [AnticipationProtocol(**window, views="three-crop", view_mean=mean) for mean in ("logits", "probabilities")]
+    assert crops[0] != crops[1]
+    assert AnticipationProtocol(**window, view_mean="logits") == AnticipationProtocol(**window)
+
+
 def test_instants_before_the_video_do_not_exist():
     assert observable(np.array([-0.5, 0.0, 0.5])).tolist() == [False, True, True]
 
 
 PROTOCOLS = [
     AnticipationProtocol(tau_a_s=1.0, tau_o_s=15.0, fps=1.0),
-    AnticipationProtocol(tau_a_s=0.5, tau_o_s=4.0, fps=4.0, short_history="repeat", views="three-crop-flip"),
+    AnticipationProtocol(
+        tau_a_s=0.5, tau_o_s=4.0, fps=4.0, short_history="repeat", views="three-crop-flip", view_mean="logits"
+    ),
     VJepaProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=8.0),
     RecognitionProtocol(num_steps=4, jitter=0.5),
+    RecognitionProtocol(num_steps=10, after_start_s=1.0, fps=2.0),
 ]
 
 

@@ -26,7 +26,7 @@ from sgear.predictions.horizons import score_horizons
 from sgear.predictions.skipped import KEY, merge_skipped, skipped_of, with_skipped
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Field, Taxonomy
-from sgear.timing import AnticipationProtocol, RecognitionProtocol, WindowProtocol
+from sgear.timing import AnticipationProtocol, RecognitionProtocol, ViewMean, WindowProtocol
 from sgear.training.evaluate import Outputs, run_model
 from sgear.training.loop import make_accelerator
 from sgear.training.run import RunDirectory, read_json, write_json
@@ -51,7 +51,7 @@ def predict(
 ) -> Predictions:
     """Score every segment asked for: the model where something can be seen, the class prior elsewhere.
 
-    The probabilities of several views are averaged. A segment that could not be read in one of them gets the class
+    Several views are averaged as the protocol says. A segment that could not be read in one of them gets the class
     prior too, and stands in the list of skipped segments of the provenance.
 
     Raises:
@@ -69,7 +69,8 @@ def predict(
     outputs = [
         run_model(model, view, accelerator, batch_size=batch_size, num_workers=num_workers) for view in asked.views
     ]
-    logits = _mean_of_views([output.logits for output in outputs])
+    view_mean: ViewMean = "probabilities" if isinstance(protocol, RecognitionProtocol) else protocol.view_mean
+    logits = _mean_of_views([output.logits for output in outputs], view_mean)
     seen = asked.views[0].segments
     unreadable = {row: reason for output in reversed(outputs) for row, reason in output.unreadable.items()}
     is_unreadable = torch.tensor([row in unreadable for row in range(len(seen))], dtype=torch.bool)
@@ -79,8 +80,8 @@ def predict(
     predictions = Predictions(
         uids=(*seen.uids, *asked.blind.uids),
         logits=torch.cat([logits, blind_logits]).numpy().astype(np.float32),
-        verb_logits=_field_logits(outputs, "verb", log_prior, taxonomy, is_unreadable, len(asked.blind)),
-        noun_logits=_field_logits(outputs, "noun", log_prior, taxonomy, is_unreadable, len(asked.blind)),
+        verb_logits=_field_logits(outputs, "verb", view_mean, log_prior, taxonomy, is_unreadable, len(asked.blind)),
+        noun_logits=_field_logits(outputs, "noun", view_mean, log_prior, taxonomy, is_unreadable, len(asked.blind)),
         targets=np.concatenate([seen.column("action_id"), asked.blind.column("action_id")]),
         taxonomy=taxonomy,
         protocol=asked.views[0].protocol.to_dict(),
@@ -93,6 +94,7 @@ def predict(
 def _field_logits(
     outputs: list[Outputs],
     field: Field,
+    view_mean: ViewMean,
     log_prior: torch.Tensor,
     taxonomy: Taxonomy,
     is_unreadable: torch.Tensor,
@@ -110,13 +112,16 @@ def _field_logits(
     prior = torch.zeros(len(taxonomy.names(field))).index_add_(0, classes, log_prior.exp())
     # A class without any action has no probability; its score must still be finite.
     log_prior = prior.clamp(min=torch.finfo(torch.float32).tiny).log()
-    seen = torch.where(is_unreadable[:, None], log_prior, _mean_of_views(heads))
+    seen = torch.where(is_unreadable[:, None], log_prior, _mean_of_views(heads, view_mean))
     return torch.cat([seen, log_prior.expand(num_blind, -1)]).numpy().astype(np.float32)
 
 
-def _mean_of_views(logits: list[torch.Tensor]) -> torch.Tensor:
+def _mean_of_views(logits: list[torch.Tensor], view_mean: ViewMean) -> torch.Tensor:
+    """Return the scores of several views [M A] as one: the logarithm of their mean probabilities, or their mean."""
     if len(logits) == 1:
         return logits[0]
+    if view_mean == "logits":
+        return torch.stack(logits).mean(dim=0)
     return torch.stack([view.softmax(dim=-1) for view in logits]).mean(dim=0).log()
 
 

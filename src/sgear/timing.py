@@ -19,7 +19,9 @@ TIME_TOLERANCE_S = 1e-6
 ShortHistory = Literal["mask", "repeat"]
 """What stands for steps before the video: nothing at all, or the first frame again and again."""
 Views = Literal["centre", "three-crop", "three-crop-flip"]
-"""Which parts of each frame a model sees at test time; the probabilities of several views are averaged."""
+"""Which parts of each frame a model sees at test time; what it says of several views is averaged."""
+ViewMean = Literal["probabilities", "logits"]
+"""What is averaged over several views: probabilities, or scores before the softmax, as AVT and S-GEAR do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,7 @@ class _WindowProtocol:
     fps: float
     short_history: ShortHistory = "mask"
     views: Views = "centre"
+    view_mean: ViewMean = "probabilities"
     kind: ClassVar[str]
 
     def __post_init__(self) -> None:
@@ -38,9 +41,12 @@ class _WindowProtocol:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be positive and finite, got {value}")
-        for name, choices in (("short_history", get_args(ShortHistory)), ("views", get_args(Views))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        for name, kind in (("short_history", ShortHistory), ("views", Views), ("view_mean", ViewMean)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
+        if self.views == "centre":
+            # One view has no mean: protocols that read and count the same must be equal.
+            object.__setattr__(self, "view_mean", "probabilities")
         if self.num_steps < 1:
             raise ValueError(f"a window of {self.tau_o_s} s at {self.fps} fps holds no step; raise tau_o_s or fps")
 
@@ -102,6 +108,7 @@ class AnticipationProtocol(_WindowProtocol):
         short_history: Steps before the video are masked, or repeat its first frame. An action before which nothing can
             be seen is predicted from the class prior under either rule.
         views: Parts of each frame that are seen at test time.
+        view_mean: What is averaged over several views; always `probabilities` for one.
 
     Raises:
         ValueError: If a value is out of range, or the window holds no step.
@@ -151,6 +158,7 @@ class VJepaProtocol(_WindowProtocol):
         fps: Steps per second. > 0.
         short_history: See `AnticipationProtocol`; the published evaluation repeats the first frame.
         views: See `AnticipationProtocol`.
+        view_mean: See `AnticipationProtocol`.
 
     Source:
         facebookresearch/vjepa2, evals/action_anticipation_frozen/epickitchens.py; asked about in its issue 173.
@@ -174,11 +182,17 @@ WindowProtocol = AnticipationProtocol | VJepaProtocol
 
 @dataclass(frozen=True, kw_only=True)
 class RecognitionProtocol:
-    """Observe `num_steps` instants spread over the action itself; for recognition pre-training only.
+    """Observe `num_steps` instants of the action itself; for recognition pre-training only.
+
+    They are spread over the action or, with `after_start_s`, lie `1 / fps` apart and end that long after its start,
+    whatever its length: 10 steps at 2 fps until 1 s after the start are the window [t_s - 4 s, t_s + 1 s] of the
+    released S-GEAR.
 
     Args:
         num_steps: Number of steps T.
-        jitter: Share of the distance between two steps by which training moves each instant, in [0, 1].
+        jitter: Share of the distance between two spread steps by which training moves each instant, in [0, 1].
+        after_start_s: Seconds from the start of the action to the last step; 0 spreads the steps.
+        fps: Steps per second, > 0 (`after_start_s`).
 
     Raises:
         ValueError: If a value is out of range.
@@ -186,6 +200,8 @@ class RecognitionProtocol:
 
     num_steps: int
     jitter: float = 0.0
+    after_start_s: float = 0.0
+    fps: float = 0.0
     kind: ClassVar[str] = "recognition"
 
     def __post_init__(self) -> None:
@@ -193,9 +209,31 @@ class RecognitionProtocol:
             raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be in [0, 1], got {self.jitter}")
+        if not 0 <= self.after_start_s < math.inf or not 0 <= self.fps < math.inf:
+            raise ValueError(f"after_start_s and fps must be at least 0, got {self.after_start_s} and {self.fps}")
+        if bool(self.after_start_s) != bool(self.fps) or (self.fps and self.jitter):
+            raise ValueError(
+                "after_start_s and fps make a window together, and its steps are not moved, got "
+                f"after_start_s={self.after_start_s}, fps={self.fps}, jitter={self.jitter}"
+            )
 
-    def timestamps(self, start_s: float, stop_s: float, rng: np.random.Generator | None = None) -> NDArray[np.float64]:
-        """Return the centres of T equal parts of the action, moved within their parts where `rng` is given."""
+    def timestamps(
+        self, start_s: float, stop_s: float, rng: np.random.Generator | None = None, *, last_s: float = math.inf
+    ) -> NDArray[np.float64]:
+        """Return the instants to see of an action.
+
+        Args:
+            start_s: Start of the action in seconds.
+            stop_s: End of the action in seconds.
+            rng: Moves spread steps within their parts. Default: they are the centers of T equal parts.
+            last_s: Instant up to which the video surely goes; a window that would end later ends there.
+
+        Returns:
+            Array [T], ascending. Instants of a window may be negative, see `observable`.
+        """
+        if self.after_start_s:
+            end_s = min(start_s + self.after_start_s, last_s)
+            return end_s - np.arange(self.num_steps - 1, -1, -1, dtype=np.float64) / self.fps
         width_s = (stop_s - start_s) / self.num_steps
         offsets = np.full(self.num_steps, 0.5)
         if rng is not None:
@@ -203,8 +241,9 @@ class RecognitionProtocol:
         return np.asarray(start_s + (np.arange(self.num_steps) + offsets) * width_s, dtype=np.float64)
 
     def to_dict(self) -> dict[str, float | str]:
-        """Return a plain dict with the protocol's kind, as it is stamped into files."""
-        return {"kind": self.kind, **asdict(self)}
+        """Return a plain dict with the protocol's kind and what it reads, as it is stamped into files."""
+        unread = ("jitter",) if self.after_start_s else ("after_start_s", "fps")
+        return {"kind": self.kind, **{name: value for name, value in asdict(self).items() if name not in unread}}
 
 
 def observable(timestamps_s: NDArray[np.float64], first_s: float = 0.0) -> NDArray[np.bool_]:
@@ -223,11 +262,11 @@ def protocol_from_dict(values: dict[str, float | str]) -> WindowProtocol | Recog
     known = {each.kind: each for each in (AnticipationProtocol, VJepaProtocol, RecognitionProtocol)}
     if kind not in known:
         raise ValueError(f"unknown protocol kind {kind!r}; known: {', '.join(known)}")
-    text = {"short_history", "views"}
+    text = {"short_history", "views", "view_mean"}
     try:
         typed: dict[str, Any] = {name: str(value) if name in text else float(value) for name, value in fields.items()}
         if kind == RecognitionProtocol.kind:
-            return RecognitionProtocol(num_steps=int(typed["num_steps"]), jitter=float(typed.get("jitter", 0.0)))
+            return RecognitionProtocol(**(typed | {"num_steps": int(typed["num_steps"])}))
         return known[kind](**typed)
     except (TypeError, KeyError) as err:
         raise ValueError(f"protocol {values} cannot be read: {err}") from err

@@ -1,8 +1,11 @@
-"""The numbers of the published recipes, written down a second time from their own files."""
+"""The numbers of the published recipes, written down a second time from their own files; and those of our heads."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from tiny_recipes import head_of
 
 from sgear.config import compose_experiment, list_experiments
 
@@ -14,8 +17,8 @@ NEVER_CLIPPED = ("epic100/", "epic55/", "egtea/", "salads50/vit", "salads50/avt_
 class Recipe:
     """What a published file says: window, network, losses (`WEIGHTS`), optimisation."""
 
-    window: tuple[float, float, float] | None
-    """tau_a and the length of the window that is kept in seconds, steps per second; None for recognition."""
+    window: tuple[float, float, float]
+    """tau_a and the length of the window that is kept in seconds, steps per second; tau_a below 0 is recognition."""
     num_steps: int
     layers: int
     heads: int
@@ -29,6 +32,10 @@ class Recipe:
     epochs: float
     warmup: float
     views: str = "centre"
+    has_map: bool = True
+    """Whether a linear map stands between stored features and the decoder."""
+    pulls: bool = True
+    """Whether the cosines to the prototypes have a gradient into the anticipated feature."""
 
 
 def avt(**changes) -> Recipe:
@@ -48,6 +55,7 @@ def avt(**changes) -> Recipe:
                 "batch": 64,
                 "epochs": 50,
                 "warmup": 20,
+                "has_map": "views" in changes,
             }
             | changes
         )
@@ -77,7 +85,10 @@ def sgear(**changes) -> Recipe:
     )
 
 
-EK100_FEATURES = sgear(losses=(0, 1, 0, 1, 0), batch=16, epochs=20, warmup=0, views="centre")
+# The release adds up the gradients of 4 batches: 4 times its rate on their mean.
+EK100_FEATURES = sgear(
+    losses=(0, 1, 0, 1, 0), lr=4 * 1e-4, decay=1e-5 / 4, batch=16, epochs=20, warmup=0, views="centre", pulls=False
+)
 EK55 = {"layers": 8, "heads": 8, "dropout": 0.8, "decay": 1e-4, "epochs": 20, "warmup": 5, "window": (1.0, 10.0, 1.0)}
 EK55_FEATURES = sgear(
     **{**EK55, "window": (1.0, 5.0, 2.0), "warmup": 0},
@@ -87,6 +98,7 @@ EK55_FEATURES = sgear(
     lr=5e-5,
     batch=64,
     views="centre",
+    pulls=False,
 )
 EGTEA = {"layers": 2, "nesterov": True, "decay": 1e-6, "epochs": 10, "warmup": 5}
 SALADS = {
@@ -104,7 +116,7 @@ SALADS = {
 }
 RECIPES = {
     "epic100/vit": sgear(),
-    "epic100/vit_recognition": sgear(window=None, num_steps=10, views="centre"),
+    "epic100/vit_recognition": sgear(window=(-1.0, 5.0, 2.0), num_steps=10, views="centre"),
     "epic100/tsn": EK100_FEATURES,
     "epic100/tsn_obj": EK100_FEATURES,
     "epic100/tsn_flow": EK100_FEATURES,
@@ -116,7 +128,7 @@ RECIPES = {
     "epic100/avt_vit": avt(lr=1e-4, batch=3, views="three-crop-flip"),
     "epic55/vit": sgear(**EK55, num_steps=10, nesterov=True, views="centre"),
     "epic55/vit_recognition": sgear(
-        window=None, num_steps=6, losses=(2, 2, 0, 1, 0), decay=1e-4, epochs=35, warmup=5, views="centre"
+        window=(-2.0, 3.0, 2.0), num_steps=6, losses=(2, 2, 0, 1, 0), decay=1e-4, epochs=35, warmup=5, views="centre"
     ),
     "epic55/tsn": EK55_FEATURES,
     "epic55/tsn_obj": EK55_FEATURES,
@@ -148,7 +160,9 @@ RECIPES = {
         batch=8,
         views="three-crop-flip",
     ),
-    "egtea/vit_recognition": sgear(**EGTEA, window=None, num_steps=10, losses=(2, 1, 0, 1, 0), lr=5e-4, views="centre"),
+    "egtea/vit_recognition": sgear(
+        **EGTEA, window=(-2.0, 4.0, 2.5), num_steps=10, losses=(2, 1, 0, 1, 0), lr=5e-4, views="centre"
+    ),
     "egtea/avt_vit": avt(
         **EGTEA, window=(0.5, 10.0, 1.0), losses=(0, 0, 0.1, 1, 0), lr=5e-4, batch=3, views="three-crop-flip"
     ),
@@ -161,10 +175,13 @@ RECIPES = {
 def as_recipe(name: str) -> Recipe:
     config = compose_experiment([f"experiment={name}"])
     protocol, optim = config.protocol, config.optim
-    is_recognition = protocol.kind == "recognition"
+    window, num_steps = (protocol.tau_a_s, protocol.tau_o_s, protocol.fps), round(protocol.tau_o_s * protocol.fps)
+    if protocol.kind == "recognition":
+        num_steps = protocol.num_steps
+        window = (-protocol.after_start_s, num_steps / protocol.fps, protocol.fps)
     return Recipe(
-        window=None if is_recognition else (protocol.tau_a_s, protocol.tau_o_s, protocol.fps),
-        num_steps=protocol.num_steps if is_recognition else round(protocol.tau_o_s * protocol.fps),
+        window=window,
+        num_steps=num_steps,
         layers=config.model.decoder.num_layers,
         heads=config.model.decoder.num_heads,
         dropout=config.model.head.dropout,
@@ -177,6 +194,8 @@ def as_recipe(name: str) -> Recipe:
         epochs=optim.epochs,
         warmup=optim.warmup_epochs,
         views=protocol.views,
+        has_map=config.model.encoder.map,
+        pulls=not config.model.head.detach_similarity_feature,
     )
 
 
@@ -186,6 +205,19 @@ def test_a_recipe_has_the_published_numbers(name):
     config = compose_experiment([f"experiment={name}"])
     assert config.objective.cls == 1.0
     assert config.model.decoder.width == 2048
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_averages_and_starts_as_published(name):
+    config = compose_experiment([f"experiment={name}"])
+    objective, init = config.objective, config.init
+    assert objective.past_mean == ("all" if objective.past or objective.past_sem else "labelled")
+    assert config.protocol.view_mean == ("probabilities" if config.protocol.views == "centre" else "logits")
+    assert config.model.head.past_similarity == ("encoder" if objective.past_sem else "predicted")
+    if name in ("epic100/vit", "epic55/vit"):
+        assert (init.run, init.blocks, init.freeze) == ("", [], [])
+        assert init.visual_prototypes
+        assert init.language_prototypes
 
 
 @pytest.mark.parametrize("name", [name for name in list_experiments() if "rulstm" in name])
@@ -221,3 +253,18 @@ def test_no_published_recipe_clips_gradients(name):
 def test_a_recipe_starts_from_the_weights_that_the_original_downloads(name, weights):
     encoder = compose_experiment([f"experiment={name}"]).model.encoder
     assert (encoder.name, encoder.pretrained) == (weights, True)
+
+
+PAGES = Path(__file__).resolve().parents[2]
+EXPECTED = [name for name in list_experiments() if "Expected" in head_of(name)]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_a_head_expects_was_measured_over_seeds_and_stands_on_a_page(name):
+    head = head_of(name)
+    assert re.search(r"\d seeds", head)
+    values = re.findall(r"\d+\.\d \+- \d+\.\d", head)
+    assert values
+    pages = [*(PAGES / "docs" / "results").glob("*.md"), PAGES / "research" / "LOG.md"]
+    measured = " ".join(page.read_text(encoding="utf-8") for page in pages)
+    assert [value for value in values if value not in measured] == []

@@ -122,6 +122,25 @@ def test_recognition_reads_inside_the_action():
     assert sample["step_labels"].tolist() == [2, 2, 2, 2]
 
 
+def test_a_recognition_window_shows_what_comes_before_the_action_and_names_it():
+    table = segments((2.0, 2.5, 0), (4.0, 8.0, 2))
+    protocol = RecognitionProtocol(num_steps=5, after_start_s=1.0, fps=1.0)
+    first, second = RecognitionDataset(table, protocol, StepLabels(table), FeatureSource(clock()), seed=0)
+    assert second["clip"][:, 0].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert second["step_labels"].tolist() == [-1, 0, -1, 2, 2]
+    assert second["target"].item() == 2
+    assert first["exists"].tolist() == [False, True, True, True, True]
+    assert first["step_labels"].tolist() == [-1, -1, -1, 0, -1]
+
+
+def test_a_recognition_window_does_not_end_after_the_last_annotated_action():
+    table = segments((1.0, 2.0, 0), (4.0, 4.5, 1))
+    protocol = RecognitionProtocol(num_steps=2, after_start_s=2.0, fps=1.0)
+    source = FeatureSource(clock(duration_s=5.0))
+    samples = list(RecognitionDataset(table, protocol, StepLabels(table), source, seed=None))
+    assert [sample["clip"][:, 0].tolist() for sample in samples] == [[2.0, 3.0], [3.5, 4.5]]
+
+
 @given(st.lists(st.floats(2.0, 19), min_size=1, max_size=5), st.floats(0.1, 2))
 def test_pooling_equals_a_loop_over_the_rows_of_the_last_seconds(timestamps_s, pool_s):
     table = clock(fps=5.0)

@@ -104,12 +104,13 @@ def test_avt_from_pixels_equals_its_vit_and_gpt2():
 
 
 @torch.no_grad()
-def test_avt_on_features_of_its_own_width_has_no_map():
+@pytest.mark.parametrize(("has_map", "filled"), [(True, {"encoder.project.weight"}), (False, set())])
+def test_avt_on_features_of_its_own_width_has_no_map(has_map, filled):
     gpt2 = make_gpt2()
     stored = published_avt(gpt2, feature_dim=8)
-    config = replace(AVT, encoder=EncoderConfig(feature_dim=8))
+    config = replace(AVT, encoder=EncoderConfig(feature_dim=8, map=has_map))
     conversion = convert_avt(stored, config, num_actions=NUM_ACTIONS)
-    assert set(conversion.filled) == {"encoder.project.weight", "encoder.feature_scale"}
+    assert set(conversion.filled) == {"encoder.feature_scale", *filled}
     model = build_model(config, num_actions=NUM_ACTIONS).eval()
     model.load_state_dict(conversion.state, strict=True)
     features = torch.randn(2, 3, 8)

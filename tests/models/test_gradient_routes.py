@@ -36,6 +36,11 @@ def test_the_semantic_loss_of_the_released_feature_path_trains_the_prototypes_al
     assert trained(replace(NONE, sem=1.0), head={"detach_similarity_feature": True}) == {"prototypes"}
 
 
+@pytest.mark.parametrize(("whose", "expected"), [("predicted", {"prototypes", "decoder"}), ("encoder", {"prototypes"})])
+def test_the_semantic_loss_of_the_past_trains_the_decoder_or_the_encoder(whose, expected):
+    assert trained(replace(NONE, past_sem=1.0), head={"past_similarity": whose}) == expected
+
+
 def test_cosines_can_keep_their_gradient_from_the_prototypes():
     assert trained(replace(NONE, sem=1.0), head={"detach_similarity_prototypes": True}) == {"decoder"}
 

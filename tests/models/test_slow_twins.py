@@ -1,14 +1,18 @@
 """Modules against twins written with loops from their equations."""
 
 import math
+from dataclasses import replace
 
+import pytest
 import torch
 from tiny_models import clip_of, randomise, tiny_model
 
-from sgear.models import DecoderConfig, HeadConfig
+from sgear.errors import ConfigError
+from sgear.models import DecoderConfig, EncoderConfig, HeadConfig, ModelConfig, build_model
 from sgear.models.causal_decoder import CausalDecoder
 from sgear.models.heads import PrototypeMix, cosine_similarity
 from sgear.models.past import features_for_past
+from sgear.models.window import hide_absent
 from sgear.torchvision_guard import guard_torchvision
 
 
@@ -36,6 +40,47 @@ def test_a_step_is_judged_by_the_feature_predicted_for_it_or_by_its_own_where_no
             for t in range(4):
                 has_past = t > 0 and (known is None or bool(known[b, t - 1]))
                 assert torch.equal(past[b, t], predicted[b, t - 1] if has_past else observed[b, t])
+
+
+@pytest.mark.parametrize("whose", ["predicted", "encoder"])
+def test_the_past_is_like_the_prototypes_as_its_predicted_features_or_as_the_class_tokens_of_its_frames(whose):
+    model, clip = tiny_model("sgear"), clip_of(0, 2, 4)
+    model.config = replace(model.config, head=replace(model.config.head, past_similarity=whose))
+    exists = torch.tensor([[False, True, True, True], [True] * 4])
+    with torch.no_grad():
+        output = model(clip, exists)
+        # The class tokens before temporal context and prototype attention, as the released code with both reads them.
+        features = model.encoder(hide_absent(clip, exists))[:, :, 0]
+        if whose == "predicted":
+            features = features_for_past(output.observed, output.predicted, exists)
+        prototypes = model.bank.visual
+        for b in range(2):
+            for t in range(4):
+                for k, prototype in enumerate(prototypes):
+                    lengths = features[b, t].norm() * prototype.norm()
+                    cosine = 0.0 if lengths == 0 else float(features[b, t] @ prototype / lengths)
+                    assert output.past_similarity[b, t, k].item() == pytest.approx(cosine, abs=1e-5)
+
+
+def test_features_without_a_map_reach_the_decoder_as_they_are():
+    model = build_model(
+        ModelConfig(
+            name="avt",
+            width=6,
+            max_steps=4,
+            encoder=EncoderConfig(feature_dim=6, map=False),
+            decoder=DecoderConfig(width=8, num_layers=1, num_heads=2),
+        ),
+        num_actions=3,
+    ).eval()
+    clip = torch.randn(2, 4, 6)
+    assert torch.equal(model(clip).observed, clip)
+    assert not [name for name, _ in model.named_parameters() if name.startswith("encoder")]
+
+
+def test_features_of_another_width_need_their_map():
+    with pytest.raises(ConfigError, match=r"map=false hands on 5 numbers per step as they are, but model\.width=6"):
+        build_model(ModelConfig(width=6, encoder=EncoderConfig(feature_dim=5, map=False)), num_actions=3)
 
 
 def test_prototype_mix_equals_its_formula():

@@ -92,10 +92,11 @@ def build_protocol(config: ProtocolConfig) -> WindowProtocol | RecognitionProtoc
     Raises:
         ConfigError: If a value is out of range or the kind is unknown.
     """
+    window = ("tau_a_s", "tau_o_s", "fps", "short_history", "views", "view_mean")
     names = {
-        "anticipation": ("tau_a_s", "tau_o_s", "fps", "short_history", "views"),
-        "vjepa": ("tau_a_s", "tau_o_s", "fps", "short_history", "views"),
-        "recognition": ("num_steps", "jitter"),
+        "anticipation": window,
+        "vjepa": window,
+        "recognition": ("num_steps", "after_start_s", "fps") if config.after_start_s else ("num_steps", "jitter"),
     }
     if config.kind not in names:
         raise ConfigError(f"protocol.kind={config.kind!r} is unknown; choose {', '.join(names)}")

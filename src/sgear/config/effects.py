@@ -25,7 +25,7 @@ _VIDEO_ONLY = (
 )
 _STORED_ONLY = ("features", "feature_roots", "lmdb_key", "lmdb_fps", "lmdb_max_gap_s", "pool_s", "confusion")
 _TIMM_ONLY = ("pretrained", "weights", "image_height", "image_width", "embed_dim", "depth", "num_heads", "patch_size")
-_FEATURES_ONLY = ("feature_dim", "feature_dropout", "feature_noise", "recogniser", "init_gain", "standardise")
+_FEATURES_ONLY = ("feature_dim", "feature_dropout", "feature_noise", "recogniser", "map", "init_gain", "standardise")
 
 
 def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
@@ -36,16 +36,24 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         dead.update({f"{prefix}.{name}": reason for name in names})
 
     if config.protocol.kind == "recognition":
-        add("protocol.kind=recognition", "protocol", ("tau_a_s", "tau_o_s", "fps", "short_history", "views"))
+        add("protocol.kind=recognition", "protocol", ("tau_a_s", "tau_o_s", "short_history", "views", "view_mean"))
+        if config.protocol.after_start_s:
+            add(f"protocol.after_start_s={config.protocol.after_start_s}", "protocol", ("jitter",))
+        else:
+            add("protocol.kind=recognition and protocol.after_start_s=0", "protocol", ("fps",))
         add("protocol.kind=recognition", "source", ("tau_a_jitter_s", "next_within_s"))
         add("protocol.kind=recognition", "objective", ("next",))
     else:
-        add(f"protocol.kind={config.protocol.kind}", "protocol", ("num_steps", "jitter"))
+        add(f"protocol.kind={config.protocol.kind}", "protocol", ("num_steps", "jitter", "after_start_s"))
+        if config.protocol.views == "centre":
+            add("protocol.views=centre", "protocol", ("view_mean",))
     if config.source.kind == "features":
         add("source.kind=features", "source", _VIDEO_ONLY)
         add("source.kind=features", "dataset", ("video_roots",))
         add("source.kind=features", "protocol", ("views",))
         add("source.kind=features", "model.encoder", ("name", *_TIMM_ONLY))
+        if not config.model.encoder.map:
+            add("model.encoder.map=false", "model.encoder", ("init_gain",))
     elif config.source.kind == "annotations":
         add("source.kind=annotations", "source", (*_VIDEO_ONLY, *_STORED_ONLY))
         add("source.kind=annotations", "dataset", ("video_roots",))
@@ -70,6 +78,8 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         add(f"model.name={config.model.name} has no prototypes", "init", ("language_as_visual",))
     if not config.objective.next:
         add("objective.next=0", "source", ("next_within_s",))
+    if not (config.objective.past or config.objective.past_sem):
+        add("objective.past=0 and objective.past_sem=0", "objective", ("past_mean",))
     if not config.objective.feat:
         add("objective.feat=0", "objective", ("detach_feature_target",))
     if config.optim.name != "sgd":

@@ -62,7 +62,7 @@ _RANGES: dict[Range, tuple[str, ...]] = {
         *(f"objective.{name}" for name in ("cls", "cls_verb", "cls_noun", "past", "next", "horizons", "feat")),
         *("objective.sem", "objective.past_sem", "objective.reg", "objective.mixup"),
         *("source.pool_s", "source.lmdb_max_gap_s", "source.frame_fps"),
-        *("source.tau_a_jitter_s", "source.next_within_s", "source.confusion"),
+        *("source.tau_a_jitter_s", "source.next_within_s", "source.confusion", "protocol.after_start_s"),
     ),
     _POSITIVE: (
         *("optim.lr", "source.cache_fps", "source.lmdb_fps", "model.head.temperature"),
@@ -84,6 +84,8 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "optim.name": ("adamw", "adam", "sgd"),
     "source.reading": ("cache", "films"),
     "source.decoder": ("pyav", "torchcodec"),
+    "objective.past_mean": ("labelled", "all"),
+    "model.head.past_similarity": ("predicted", "encoder"),
     "model.temporal_context.mode": ("cumulative", "decay", "causal", "original"),
     "model.prototype_attention.mode": ("paper", "released", "original"),
 }

@@ -40,15 +40,19 @@ class ProtocolConfig:
     """Which instants of a video are seen; see `sgear.timing`.
 
     Args:
-        kind: `anticipation` (tau_a_s, tau_o_s, fps, short_history, views), `recognition` (num_steps, jitter), or
-            `vjepa`, which takes the settings of `anticipation` and is not comparable with it.
+        kind: `anticipation` (tau_a_s, tau_o_s, fps, short_history, views, view_mean), `recognition` (num_steps, and
+            jitter or after_start_s and fps), or `vjepa`, which takes the settings of `anticipation` and is not
+            comparable with it.
         tau_a_s: Anticipation time in seconds.
         tau_o_s: Observation time in seconds.
         fps: Steps per second.
         short_history: `mask` or `repeat`: what stands for steps before the video.
         views: `centre`, `three-crop` or `three-crop-flip`: parts of each frame seen at test time (video).
+        view_mean: What is averaged over several views: `probabilities`, or `logits` as AVT and the released S-GEAR do.
         num_steps: Steps within the action (recognition).
         jitter: Random shift of each step in training, as a share of their distance (recognition).
+        after_start_s: Above 0: the steps are not spread over the action, but end so many seconds after its start and
+            lie 1 / fps apart, whatever its length, as in the released S-GEAR (recognition).
     """
 
     kind: str = "anticipation"
@@ -57,8 +61,10 @@ class ProtocolConfig:
     fps: float = 1.0
     short_history: str = "mask"
     views: str = "centre"
+    view_mean: str = "probabilities"
     num_steps: int = 4
     jitter: float = 1.0
+    after_start_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

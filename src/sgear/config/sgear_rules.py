@@ -36,6 +36,8 @@ def dead_sgear_keys(config: ExperimentConfig) -> dict[str, str]:
         add(reason, "init", ("visual_prototypes",))
         add(reason, "model.encoder", ("standardise",))
     elif config.model.name == "sgear":
+        if not config.objective.past_sem:
+            add("objective.past_sem=0", "model.head", ("past_similarity",))
         _add_context_keys(dead, config)
         _add_prototype_keys(dead, config)
     return dead

@@ -57,8 +57,17 @@ def _missing_files(config: ExperimentConfig) -> Iterator[str]:
 
 
 def _visual_command(config: ExperimentConfig) -> str:
-    run = shlex.quote(config.init.run or "RECOGNITION_RUN")
-    return f"sgear prototypes visual {run} --out {shlex.quote(config.init.visual_prototypes)}"
+    """Return the command that makes the visual prototypes, after the one of their recognition run where that lacks too.
+
+    The run is the one to start from, or the one that the head of a recipe names.
+    """
+    file, run, first = config.init.visual_prototypes, config.init.run, ""
+    named = re.search(r"prototypes visual (\S+)", command_for(Path(file)) or "")
+    if not run and named:
+        recognition = RunDirectory(Path(config.output_root) / Path(named[1]).name)
+        run, command = str(recognition.path), training_command(recognition.path, dataset=config.dataset)
+        first = f"{command}; then: " if command and not recognition.model.is_dir() else ""
+    return f"{first}sgear prototypes visual {shlex.quote(run or 'RECOGNITION_RUN')} --out {shlex.quote(file)}"
 
 
 def _language_command(config: ExperimentConfig) -> str:

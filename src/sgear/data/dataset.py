@@ -203,14 +203,18 @@ class AnticipationDataset(WindowDataset[WindowProtocol]):
 
 
 class RecognitionDataset(WindowDataset[RecognitionProtocol]):
-    """What is seen during each action."""
+    """What is seen during each action, or in a window around its start."""
 
     def instants(self, segment: ActionSegment, rng: np.random.Generator | None) -> NDArray[np.float64]:
-        """Return instants spread over the action."""
-        return self.protocol.timestamps(segment.start_s, segment.stop_s, rng)
+        """Return the instants that the protocol gives, none later than the last annotated one of the video."""
+        # A window that ends 1 s after the start of a short action may be longer than its video.
+        last_s = max(segment.stop_s, self.labels.last_s(segment.video_id))
+        return self.protocol.timestamps(segment.start_s, segment.stop_s, rng, last_s=last_s)
 
     def step_labels(self, segment: ActionSegment, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the action itself for each instant."""
+        """Return the action itself for each instant; in a window, which shows others too, the annotated one."""
+        if self.protocol.after_start_s:
+            return self.labels.at(segment.video_id, instants_s)
         return np.full(len(instants_s), segment.action_id)
 
 

@@ -30,6 +30,10 @@ class StepLabels:
         """Return whether anything is annotated in a video."""
         return video_id in self._of_video
 
+    def last_s(self, video_id: str) -> float:
+        """Return when the last annotated action of a video ends, in seconds; 0 where nothing is annotated."""
+        return float(self._of_video[video_id][1].max()) if video_id in self._of_video else 0.0
+
     def at(self, video_id: str, timestamps_s: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the action of each instant [T]."""
         if video_id not in self._of_video:

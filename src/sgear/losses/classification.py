@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sgear.losses.masked import masked_mean
@@ -16,6 +16,7 @@ def classification_loss(
     *,
     label_smoothing: float = 0.0,
     weights: Float[Tensor, "*batch"] | None = None,
+    among: Bool[Tensor, "*batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return the mean cross-entropy over the known targets; 0 where none is known.
 
@@ -24,6 +25,7 @@ def classification_loss(
         targets: Classes in [0, A), or -1 for unknown.
         label_smoothing: Probability mass spread over all classes.
         weights: Weight of each target, at least 0. Default: 1.
+        among: Over which targets the mean is taken, see `masked_mean`.
     """
     flat_targets = targets.reshape(-1)
     losses = F.cross_entropy(
@@ -33,5 +35,4 @@ def classification_loss(
         label_smoothing=label_smoothing,
         reduction="none",
     )
-    flat_weights = None if weights is None else weights.reshape(-1)
-    return masked_mean(losses, flat_targets != UNKNOWN_ACTION, flat_weights)
+    return masked_mean(losses.reshape(targets.shape), targets != UNKNOWN_ACTION, weights, among=among)

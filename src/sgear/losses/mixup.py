@@ -70,24 +70,33 @@ class Labels:
     Args:
         targets: Class of each sample [B ...], -1 for unknown. Mixed: [2B ...], the clips' own, then their partners'.
         weights: Weight of each target; None where nothing is mixed.
+        among: Over which targets a loss takes its mean, in the same shape; None over the known ones.
     """
 
     targets: Int[Tensor, "*batch"]
     weights: Float[Tensor, "*batch"] | None = None
+    among: Bool[Tensor, "*batch"] | None = None
 
     def spread(self, scores: Tensor) -> Tensor:
         """Repeat what a model said about each clip for the labels of its partner."""
         return scores if self.weights is None else torch.cat([scores, scores])
 
 
-def pair_labels(targets: Int[Tensor, "B ..."], mix: Mix | None) -> Labels:
+def pair_labels(
+    targets: Int[Tensor, "B ..."], mix: Mix | None, *, among: Bool[Tensor, "B ..."] | None = None
+) -> Labels:
     """Return the hard form of mixed labels: both labels with their weights.
 
     Args:
         targets: One label per clip [B], or one per step [B S] of the last S steps of the clips.
         mix: How the clips were mixed; None leaves the labels alone.
+        among: Over which of the clips' own targets the mean is taken. Default: the known ones.
     """
     if mix is None:
-        return Labels(targets)
+        return Labels(targets, among=among)
     share = mix.share if targets.ndim == 1 else mix.step_share[:, -targets.shape[1] :]
-    return Labels(torch.cat([targets, targets[mix.partner]]), torch.cat([share, 1 - share]))
+    return Labels(
+        torch.cat([targets, targets[mix.partner]]),
+        torch.cat([share, 1 - share]),
+        None if among is None else torch.cat([among, among[mix.partner]]),
+    )

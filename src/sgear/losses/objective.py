@@ -31,6 +31,9 @@ class ObjectiveConfig:
         feat: Next feature.
         sem: Semantic loss of the anticipated feature.
         past_sem: Semantic loss of the features behind the past actions.
+        past_mean: Over which steps `past` and `past_sem` are averaged: `labelled` ones, or `all` that exist, where a
+            step without label counts 0, as in AVT and the released S-GEAR. At equal weights `labelled` is heavier
+            where little is labelled: 1.4 times on EPIC-KITCHENS, 1.15 times on 50 Salads, 2.9 times on EGTEA Gaze+.
         reg: Distance of the anticipated feature to its prototype.
         label_smoothing: Label smoothing of all terms that classify.
         mixup: Parameter alpha of mixup on stored features in training; 0 is off.
@@ -47,6 +50,7 @@ class ObjectiveConfig:
     feat: float = 1.0
     sem: float = 0.0
     past_sem: float = 0.0
+    past_mean: str = "labelled"
     reg: float = 0.0
     label_smoothing: float = 0.0
     mixup: float = 0.0
@@ -122,7 +126,8 @@ class Objective(nn.Module):
             mix: How the clips were mixed; None where they were not.
         """
         asked = pair_labels(targets, mix)
-        past = pair_labels(step_labels.masked_fill(~exists, UNKNOWN_ACTION), mix)
+        among = exists if self.config.past_mean == "all" else None
+        past = pair_labels(step_labels.masked_fill(~exists, UNKNOWN_ACTION), mix, among=among)
         terms = self._action_terms(output, asked, past)
         if self.config.next and next_labels is not None:
             following = pair_labels(next_labels.masked_fill(~exists, UNKNOWN_ACTION), mix)
@@ -150,6 +155,7 @@ class Objective(nn.Module):
             labels.targets,
             label_smoothing=self.config.label_smoothing,
             weights=labels.weights,
+            among=labels.among,
         )
 
     def _action_terms(self, output: AnticipationOutput, asked: Labels, past: Labels) -> dict[str, Tensor]:
@@ -187,7 +193,11 @@ class Objective(nn.Module):
         ):
             if getattr(config, name) and self.relations is not None:
                 terms[name] = semantic_loss(
-                    labels.spread(similarity), labels.targets, self.relations, weights=labels.weights
+                    labels.spread(similarity),
+                    labels.targets,
+                    self.relations,
+                    weights=labels.weights,
+                    among=labels.among,
                 )
         if config.reg:
             terms["reg"] = regularization_loss(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sgear.losses.masked import masked_mean
@@ -17,6 +17,7 @@ def semantic_loss(
     relations: Float[Tensor, "A A"],
     *,
     weights: Float[Tensor, "*batch"] | None = None,
+    among: Bool[Tensor, "*batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """Compare a feature's cosines to the visual prototypes with its label's cosines to the language prototypes.
 
@@ -29,13 +30,14 @@ def semantic_loss(
         targets: Classes in [0, A), or -1 for unknown.
         relations: Cosine of each language prototype (row) to each other.
         weights: Weight of each target, at least 0. Default: 1.
+        among: Over which targets the mean is taken, see `masked_mean`.
 
     Source:
         S-GEAR (arXiv:2407.02309), semantic loss, L1-normalised as in the released code.
     """
     ours = F.normalize(similarity.float(), p=1, dim=-1)
     theirs = F.normalize(relations[targets.clamp(min=0)].float(), p=1, dim=-1)
-    return masked_mean((ours - theirs).abs().sum(dim=-1), targets != UNKNOWN_ACTION, weights)
+    return masked_mean((ours - theirs).abs().sum(dim=-1), targets != UNKNOWN_ACTION, weights, among=among)
 
 
 def regularization_loss(

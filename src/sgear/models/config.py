@@ -26,7 +26,8 @@ class EncoderConfig:
             standard deviation of each feature over the training set (`features` only).
         recogniser: Read the posteriors of a linear recogniser, fitted to the rows of the training videos and then
             frozen, instead of the stored features themselves (`features` only).
-        init_gain: Factor on the initial weights of the map from features to width D (`features` only).
+        map: Map features to width D. AVT does not where they are that wide already (`features` only).
+        init_gain: Factor on the initial weights of that map (`features` only).
         standardise: Shift and scale the mapped features to the mean and the standard deviation of all numbers of the
             prototypes, as the released code does (`features` only).
     """
@@ -44,6 +45,7 @@ class EncoderConfig:
     feature_dropout: float = 0.0
     feature_noise: float = 0.0
     recogniser: bool = False
+    map: bool = True
     init_gain: float = 1.0
     standardise: bool = False
 
@@ -144,6 +146,8 @@ class HeadConfig:
         detach_similarity_feature: Keep the gradient of the cosines away from the feature (the released feature path;
             its RGB path does not).
         detach_similarity_prototypes: Keep the gradient of the cosines away from the prototypes.
+        past_similarity: Whose cosines `objective.past_sem` reads: `predicted`, the features behind the past actions,
+            or `encoder`, the class tokens before temporal context, as the released code does where it has PA.
     """
 
     mix_prototypes: bool = True
@@ -155,6 +159,7 @@ class HeadConfig:
     detach_prototype_values: bool = True
     detach_similarity_feature: bool = False
     detach_similarity_prototypes: bool = False
+    past_similarity: str = "predicted"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,10 @@ class FeatureEncoder(nn.Module):
 
     In training, noise and dropout act on the features; `feature_scale` holds the standard deviation of each feature
     over the training set, so that one number sets the noise of all. With `recogniser`, the map reads the posteriors
-    of a frozen frame recogniser.
+    of a frozen frame recogniser. Without `map`, features that are D wide pass as they are.
+
+    Raises:
+        ConfigError: If the width of the features is not set, or there is no map where one is needed.
     """
 
     feature_scale: Tensor
@@ -68,9 +71,16 @@ class FeatureEncoder(nn.Module):
         self.dropout = nn.Dropout(config.feature_dropout)
         self.feature_dim = config.feature_dim
         self.recogniser = FrameRecogniser(config.feature_dim, num_actions) if config.recogniser else None
-        self.project = nn.Linear(num_actions + 1 if config.recogniser else config.feature_dim, width, bias=False)
-        with torch.no_grad():
-            self.project.weight.mul_(config.init_gain)
+        num_read = num_actions + 1 if config.recogniser else config.feature_dim
+        if not config.map and num_read != width:
+            raise ConfigError(
+                f"model.encoder.map=false hands on {num_read} numbers per step as they are, but model.width={width}; "
+                f"set model.width={num_read}, or model.encoder.map=true"
+            )
+        self.project = nn.Identity() if not config.map else nn.Linear(num_read, width, bias=False)
+        if isinstance(self.project, nn.Linear):
+            with torch.no_grad():
+                self.project.weight.mul_(config.init_gain)
         self.register_buffer("feature_scale", torch.ones(config.feature_dim))
 
     def forward(self, clip: Float[Tensor, "B T F"]) -> Float[Tensor, "B T 1 D"]:

@@ -25,7 +25,8 @@ class AnticipationOutput:
             `logits`. None where a model does not look ahead from earlier steps.
         prototype_similarity: Cosine of the anticipated feature to each visual prototype [B A]; None without
             prototypes.
-        past_similarity: The same of the features behind `past_logits` [B T A]; None without prototypes.
+        past_similarity: The same of the features behind `past_logits`, or of the class tokens of the observed frames
+            (`head.past_similarity`) [B T A]; None without prototypes.
         prototypes: Visual prototypes [A D]; None without prototypes.
         verb_logits: Scores of the verb of the next action [B V]; None without a verb classifier.
         noun_logits: Scores of the noun of the next action [B N]; None without a noun classifier.

@@ -61,7 +61,9 @@ class SGear(StepwiseModel):
 
     def observe(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         """Return the feature of each step: TCA's class token fused with prototype attention."""
-        tokens = self._encode(clip, exists)
+        return self._inform(self._encode(clip, exists), exists)
+
+    def _inform(self, tokens: Float[Tensor, "B T N D"], exists: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         informed = self.temporal_context(tokens, exists)[:, :, 0]
         if self.prototype_attention is None:
             return informed
@@ -95,15 +97,18 @@ class SGear(StepwiseModel):
 
     def classify(self, features: Float[Tensor, "*b D"]) -> Classified:
         """Return scores of features, the classifier's input, and the cosine to each prototype."""
+        similarity = self._similarity(features)
+        mixed = features
+        if self.prototype_mix is not None:
+            mixed = self.prototype_mix(features, similarity, self.bank.visual)
+        return Classified(self.classifier(mixed), mixed, similarity)
+
+    def _similarity(self, features: Float[Tensor, "*b D"]) -> Float[Tensor, "*b A"]:
         prototypes, head = self.bank.visual, self.config.head
-        similarity = cosine_similarity(
+        return cosine_similarity(
             features.detach() if head.detach_similarity_feature else features,
             prototypes.detach() if head.detach_similarity_prototypes else prototypes,
         )
-        mixed = features
-        if self.prototype_mix is not None:
-            mixed = self.prototype_mix(features, similarity, prototypes)
-        return Classified(self.classifier(mixed), mixed, similarity)
 
     def forward(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate.
@@ -119,10 +124,13 @@ class SGear(StepwiseModel):
             ConfigError: If the clip has another shape than the encoder reads.
             ValueError: If the clip is longer than the model was built for.
         """
-        observed = self.observe(clip, exists)
+        tokens = self._encode(clip, exists)
+        observed = self._inform(tokens, exists)
         predicted = self.decoder(observed, exists)
         next_logits, mixed, similarity = self.classify(predicted)
         past_logits, _, past_similarity = self.classify(features_for_past(observed, predicted, exists))
+        if self.config.head.past_similarity == "encoder":
+            past_similarity = self._similarity(tokens[:, :, 0])
         verb_logits, noun_logits = self.classify_fields(mixed[:, -1])
         return AnticipationOutput(
             observed=observed,

@@ -31,7 +31,7 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _without_views(protocol: Mapping[str, float | str]) -> dict[str, float | str]:
-    return {name: value for name, value in protocol.items() if name != "views"}
+    return {name: value for name, value in protocol.items() if name not in ("views", "view_mean")}
 
 
 def _differences(first: Mapping[str, float | str], second: Mapping[str, float | str]) -> str:

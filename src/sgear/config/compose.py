@@ -13,10 +13,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sgear.config.effects import check_effects
+from sgear.config.moved import from_folder
 from sgear.config.recipes import families_text, list_experiments
 from sgear.config.schema import ExperimentConfig
 from sgear.config.unread import as_override
 from sgear.errors import ConfigError, RunError
+from sgear.training.run import RunDirectory, read_json
 
 _CONF = "sgear.config.conf"
 
@@ -96,7 +98,9 @@ def save_config(config: ExperimentConfig, path: Path) -> None:
 
 
 def load_run_config(path: Path) -> ExperimentConfig:
-    """Read a configuration written by `save_config`.
+    """Read a configuration written by `save_config`; relative paths count from the folder that the run was made in.
+
+    Where nothing lies there any more, or that folder is not known, they count from the present one.
 
     Raises:
         RunError: If it is damaged or of another version.
@@ -108,4 +112,8 @@ def load_run_config(path: Path) -> ExperimentConfig:
         raise RunError(f"{path}: cannot be read as a run's configuration ({err})") from err
     if not isinstance(config, ExperimentConfig):
         raise RunError(f"{path}: holds no run configuration")
-    return config
+    data = RunDirectory(path.parent).data
+    known = read_json(data) if data.is_file() else {}
+    if not isinstance(known, dict) or not isinstance(folder := known.get("working_folder", ""), str):
+        raise RunError(f"{data}: damaged; copy it again, or delete it and name the folder of the data with --root")
+    return from_folder(config, Path(os.path.normpath(path.parent.resolve() / folder))) if folder else config

@@ -48,7 +48,7 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         add("source.kind=features", "protocol", ("views",))
         add("source.kind=features", "model.encoder", ("name", *_TIMM_ONLY))
     elif config.source.kind == "annotations":
-        add("source.kind=annotations", "source", (*_VIDEO_ONLY, *_STORED_ONLY))
+        add("source.kind=annotations", "source", (*_VIDEO_ONLY, *_STORED_ONLY, "check_clock"))
         add("source.kind=annotations", "dataset", ("video_roots",))
         add("source.kind=annotations", "protocol", ("views",))
     else:

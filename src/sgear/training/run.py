@@ -14,6 +14,7 @@ from sgear.errors import RunError
 _NAMES = {
     "checkpoints",
     "config.yaml",
+    "data.json",
     "horizons.json",
     "metrics.jsonl",
     "model",
@@ -30,9 +31,9 @@ _NAMES = {
 class RunDirectory:
     """Paths inside one run.
 
-    `config.yaml` what was asked, `run.json` where it came from, `metrics.jsonl` the log, `checkpoints/` to resume,
-    `model/` the trained model, `predictions/` scores per split, `report.json` the numbers, `horizons.json` the numbers
-    at several anticipation times.
+    `config.yaml` what was asked, `data.json` of which data, `run.json` where it came from, `metrics.jsonl` the log,
+    `checkpoints/` to resume, `model/` the trained model, `predictions/` scores per split, `report.json` the numbers,
+    `horizons.json` the numbers at several anticipation times.
     """
 
     path: Path
@@ -41,6 +42,11 @@ class RunDirectory:
     def config(self) -> Path:
         """The resolved configuration."""
         return self.path / "config.yaml"
+
+    @property
+    def data(self) -> Path:
+        """The data that it was made on, by their content; see `sgear.config.identity`."""
+        return self.path / "data.json"
 
     @property
     def provenance(self) -> Path:

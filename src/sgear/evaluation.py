@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from sgear.config.build import Asked, build_asked, build_protocol
 from sgear.config.compose import load_run_config
+from sgear.config.identity import require_same_data
+from sgear.config.moved import Places, at_places
 from sgear.data.unreadable import OnError
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import ConfigError, PredictionError, RunError
@@ -20,7 +22,7 @@ from sgear.models import AnticipationModel
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
 from sgear.predictions import Predictions, score
-from sgear.predictions.caveats import caveats_of
+from sgear.predictions.caveats import caveats_of, with_caveats
 from sgear.predictions.evaluated import evaluated_part
 from sgear.predictions.horizons import score_horizons
 from sgear.predictions.skipped import KEY, merge_skipped, skipped_of, with_skipped
@@ -85,7 +87,7 @@ def predict(
         targets=np.concatenate([seen.column("action_id"), asked.blind.column("action_id")]),
         taxonomy=taxonomy,
         protocol=asked.views[0].protocol.to_dict(),
-        provenance=with_skipped(provenance, skipped)
+        provenance=with_skipped(with_caveats(provenance, asked.facts.caveats), skipped)
         | {"split": asked.split, "num_from_prior": len(asked.blind), "num_unreadable": len(unreadable)},
     )
     return predictions.aligned_to(tuple(asked.segments.uids))
@@ -158,6 +160,8 @@ def make_report(predictions: Predictions, benchmark: Benchmark) -> dict:
         report |= {"num_unreadable": table.provenance.get("num_unreadable", 0), KEY: skipped}
     if caveats:
         report |= {"caveat": ". ".join(caveats)}
+    if unchecked := table.provenance.get("unchecked"):
+        report |= {"unchecked": unchecked}
     return report | {"scores": score(table, subsets=subsets, many_shot=benchmark.many_shot_ids)}
 
 
@@ -167,6 +171,7 @@ def predict_split(
     split: str = "validation",
     protocol: WindowProtocol | None = None,
     on_error: OnError | None = None,
+    places: Places | None = None,
 ) -> tuple[Predictions, Benchmark]:
     """Run a trained model over a split.
 
@@ -175,14 +180,15 @@ def predict_split(
         split: `validation`, `train`, or a test split of the data set.
         protocol: Another protocol than the one the run was trained for, e.g. another `tau_a_s`.
         on_error: Another setting of `source.on_error` than the run's.
+        places: Where the data of the run lie now. Default: where its configuration says.
 
     Raises:
-        RunError: If the run holds no trained model, or the vocabulary of the data has changed.
+        RunError: If the run holds no trained model, or the data are not those that it was made on.
         ConfigError: If there is no such split, or the window is longer than the model was built for.
     """
     run = RunDirectory(path).require()
     trained = load_model(run.model)
-    config = load_run_config(run.config)
+    config = at_places(load_run_config(run.config), places or Places())
     if protocol is not None:
         config = replace(config, protocol=replace(config.protocol, **protocol.to_dict()))
     if on_error is not None:
@@ -190,6 +196,7 @@ def predict_split(
     if build_protocol(config.protocol).num_steps > config.model.max_steps:
         raise ConfigError(f"{path}: {protocol} has more steps than the {config.model.max_steps} it was built for")
     benchmark, asked = build_asked(config, split)
+    require_same_data(run, config, benchmark, asked.facts)
     if trained.taxonomy.digest != benchmark.taxonomy.digest:
         raise RunError(
             f"{path}: trained on {trained.taxonomy.num_actions} actions ({trained.taxonomy.digest}), but the data now "
@@ -209,12 +216,13 @@ def predict_split(
     return predictions, benchmark
 
 
-def evaluate_run(path: Path, *, on_error: OnError | None = None) -> dict:
+def evaluate_run(path: Path, *, on_error: OnError | None = None, places: Places | None = None) -> dict:
     """Evaluate a trained run on its validation split again and rewrite its predictions and report.
 
     Args:
         path: Run directory.
         on_error: See `predict_split`.
+        places: See `predict_split`.
 
     Returns:
         The report.
@@ -222,7 +230,7 @@ def evaluate_run(path: Path, *, on_error: OnError | None = None) -> dict:
     Raises:
         RunError: If the run holds no trained model.
     """
-    predictions, benchmark = predict_split(path, on_error=on_error)
+    predictions, benchmark = predict_split(path, on_error=on_error, places=places)
     run = RunDirectory(path)
     report = make_report(predictions, benchmark)
     predictions.save(run.predictions)
@@ -230,13 +238,16 @@ def evaluate_run(path: Path, *, on_error: OnError | None = None) -> dict:
     return report
 
 
-def evaluate_horizons(path: Path, tau_a_s: Sequence[float], *, on_error: OnError | None = None) -> dict:
+def evaluate_horizons(
+    path: Path, tau_a_s: Sequence[float], *, on_error: OnError | None = None, places: Places | None = None
+) -> dict:
     """Evaluate a run at several anticipation times, and keep predictions and scores of each.
 
     Args:
         path: Run directory.
         tau_a_s: Anticipation times in seconds.
         on_error: See `predict_split`.
+        places: See `predict_split`.
 
     Returns:
         The content of `horizons.json`: scores per anticipation time, and the time to action.
@@ -256,7 +267,7 @@ def evaluate_horizons(path: Path, tau_a_s: Sequence[float], *, on_error: OnError
             protocol = trained.at_tau_a(each_s, keeps_start=config.model.name == "rulstm")
         except ValueError as err:
             raise ConfigError(f"--tau-a {each_s}: {err}") from err
-        tables[each_s], benchmark = predict_split(path, protocol=protocol, on_error=on_error)
+        tables[each_s], benchmark = predict_split(path, protocol=protocol, on_error=on_error, places=places)
         tables[each_s].save(run.horizon_predictions(each_s))
         names.add(benchmark.name)
     scores = {f"{each_s:g}": score(table)["overall"] for each_s, table in tables.items()}

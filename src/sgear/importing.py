@@ -9,6 +9,8 @@ from pathlib import Path
 
 from sgear.config.build import build_preprocessing, build_protocol, load_benchmark
 from sgear.config.compose import save_config
+from sgear.config.facts import VideoFacts
+from sgear.config.identity import data_record
 from sgear.config.lineage import published_lineage
 from sgear.config.published import published_model
 from sgear.config.schema import ExperimentConfig, InitConfig
@@ -47,7 +49,8 @@ def import_weights(
         raise ConfigError(
             f"the protocol gives {protocol.num_steps} steps, but model.max_steps={config.model.max_steps}"
         )
-    taxonomy = (benchmark := load_benchmark(config.dataset)).taxonomy
+    benchmark = load_benchmark(config.dataset)
+    taxonomy = benchmark.taxonomy
     published = published_model(file, config.model, taxonomy, class_names=class_names)
     trained = TrainedModel(
         model=published.model,
@@ -71,6 +74,8 @@ def import_weights(
     with open_run(config, trains=False) as run:
         save_config(replace(config, init=init), run.config)
         write_json(run.provenance, provenance)
+        # Videos and features are not at hand yet.
+        write_json(run.data, data_record(config, benchmark, VideoFacts(), run))
         run.metrics.write_text("", encoding="utf-8")
         save_model(trained, run.model)
     for line in (f"{file}: sha256 {digest}", *lines):

@@ -7,8 +7,11 @@ not start a run that is validated or tested on what it has seen.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+FILM, ROWS, TIMES = "film:", "rows:", "times:"
+"""How contents of a video begin: digits of its film, of its stored features, and of the times of its segments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,9 @@ class TrainingPart:
         corpus: Recordings that the names of videos belong to; data sets of one corpus share films.
         videos: Video -> its segments, as `start-stop` in seconds, where the split cuts videos; without any, the whole
             video.
+        contents: Video -> what it is known by under any name: digits of its film and of its stored features, as far as
+            there are any; and digits of the times of its segments, which videos of one name have in common if they are
+            one.
     """
 
     dataset: str
@@ -31,6 +37,7 @@ class TrainingPart:
     fold: int
     corpus: str
     videos: Mapping[str, Sequence[str]]
+    contents: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -46,15 +53,30 @@ class TrainingPart:
             "num_folds": self.num_folds,
             "fold": self.fold,
             "corpus": self.corpus,
-            "videos": {video: list(segments) for video, segments in self.videos.items()},
+            "videos": _lists(self.videos),
+            # Without any there is no entry, nor had any file one before there were contents.
+            **({"contents": _lists(self.contents)} if self.contents else {}),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingPart:
         """Rebuild a part from `to_dict`."""
-        videos = {str(video): tuple(map(str, segments)) for video, segments in dict(values["videos"]).items()}
         numbers = {name: int(values[name]) for name in ("split", "num_folds", "fold")}
-        return cls(dataset=str(values["dataset"]), corpus=str(values["corpus"]), videos=videos, **numbers)
+        return cls(
+            dataset=str(values["dataset"]),
+            corpus=str(values["corpus"]),
+            videos=_texts_by_name(values["videos"]),
+            contents=_texts_by_name(values.get("contents", {})),
+            **numbers,
+        )
+
+
+def _lists(texts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {name: list(each) for name, each in texts.items()}
+
+
+def _texts_by_name(values: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return {str(name): tuple(map(str, each)) for name, each in dict(values).items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,10 @@ from accelerate import Accelerator
 from sgear.config.build import build_data, load_benchmark, load_features
 from sgear.config.compose import load_run_config, save_config
 from sgear.config.effects import flatten
-from sgear.config.lineage import lineage_of_training, training_part
+from sgear.config.facts import learn_facts
+from sgear.config.identity import data_record, require_same_data, require_same_starts
+from sgear.config.lineage import lineage_of_training, require_unseen, training_part
+from sgear.config.moved import PLACES, Places, at_places
 from sgear.config.network import build_network, build_objective
 from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig, SourceConfig
 from sgear.config.starts import check_starts
@@ -27,6 +30,7 @@ from sgear.models import AnticipationModel
 from sgear.models.counted import CountedActions
 from sgear.models.pretrained import WEIGHTS_FILE, TrainedModel, load_model, save_model
 from sgear.predictions import score
+from sgear.predictions.caveats import with_caveats
 from sgear.predictions.skipped import Skipped, merge_skipped, skipped_of, with_skipped
 from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means, class_means_of_features
 from sgear.prototypes.encoders import digest_of_file
@@ -87,8 +91,11 @@ def _check_resumable(run: RunDirectory, config: ExperimentConfig) -> None:
     # A run that stopped at a clip may go on without it; nothing else that it learns from changes.
     stored = replace(stored, source=replace(stored.source, on_error=config.source.on_error))
     before, now = flatten(stored), flatten(config)
+    # What lies at these places is held against what lay there once it has been opened.
+    places = PLACES if run.data.is_file() else ()
     parts = ("seed", "dataset", "protocol", "source", "model", "objective", "optim", "init")
-    changed = [key for key in now if key.partition(".")[0] in parts and before[key] != now[key]]
+    asked = [key for key in now if key.partition(".")[0] in parts and key not in places]
+    changed = [key for key in asked if before[key] != now[key]]
     if changed:
         shown = "; ".join(f"{key} was {before[key]!r} and is now {now[key]!r}" for key in changed[:3])
         more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -118,6 +125,10 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
 def _train(run: RunDirectory, config: ExperimentConfig, say: Say) -> None:
     check_starts(config)
     data = build_data(config)
+    if config.runtime.resume:
+        require_same_data(run, config, data.benchmark, data.asked.facts)
+        require_same_starts(run, config)
+    unchecked = require_unseen(config, data.benchmark, data.features, data.asked.facts.contents)
     say(
         f"{data.benchmark.name}: {len(data.train)} training clips "
         f"({len(data.benchmark.train) - len(data.train)} segments with nothing to see left out), "
@@ -127,15 +138,20 @@ def _train(run: RunDirectory, config: ExperimentConfig, say: Say) -> None:
     model, notes = build_network(config, data)
     for note in notes:
         say(f"initialised {note}")
+    for note in unchecked:
+        say(f"not checked: {note}")
     inherited = merge_skipped([inherited_skips(config.init), skipped_of_encoders(data.features)])
-    lineage = lineage_of_training(config, data.benchmark, data.features)
+    lineage = lineage_of_training(config, data.benchmark, data.features, data.asked.facts.contents)
     objective = build_objective(config, data)
     log_prior = class_prior(data.benchmark.train)
     provenance = collect_provenance() | {"name": config.name, "model": config.model.name, "seed": config.seed}
-    if config.model.name == "last_action":
-        provenance["caveat"] = ORACLE_CAVEAT
+    oracle = [ORACLE_CAVEAT] if config.model.name == "last_action" else []
+    provenance = with_caveats(provenance, [*oracle, *data.asked.facts.caveats])
+    if unchecked:
+        provenance["unchecked"] = unchecked
     if is_main_process():
         _write_settings(run, config, provenance)
+        write_json(run.data, data_record(config, data.benchmark, data.asked.facts, run))
 
     def evaluate(current: AnticipationModel, accelerator: Accelerator) -> dict[str, float]:
         table = predict(
@@ -199,7 +215,7 @@ def _write_settings(run: RunDirectory, config: ExperimentConfig, provenance: dic
     if not config.runtime.resume:
         save_config(config, run.config)
         write_json(run.provenance, provenance)
-    elif load_run_config(run.config).source.on_error != config.source.on_error:
+    elif load_run_config(run.config) != config:
         save_config(config, run.config)
 
 
@@ -222,7 +238,9 @@ def _by_uid(skipped: Skipped) -> dict[str, str]:
     return {uid: reason for reasons in reversed(skipped.values()) for uid, reason in reasons.items()}
 
 
-def visual_prototypes(path: Path, out: Path, *, max_exemplars: int | None = None, seed: int = 0) -> VisualPrototypes:
+def visual_prototypes(
+    path: Path, out: Path, *, max_exemplars: int | None = None, seed: int = 0, places: Places | None = None
+) -> VisualPrototypes:
     """Average the features of a recognition run over the training clips of each action, and write them.
 
     Args:
@@ -230,18 +248,20 @@ def visual_prototypes(path: Path, out: Path, *, max_exemplars: int | None = None
         out: File to write.
         max_exemplars: Largest number of clips of an action, drawn at random. Default: all.
         seed: Seed of that draw, and of the noise on prototypes without any relative.
+        places: Where the data of the run lie now. Default: where its configuration says.
 
     Raises:
-        RunError: If the run was not a recognition run, holds no model, or the vocabulary of the data has changed.
+        RunError: If the run was not a recognition run, holds no model, or the data are not those that it was made on.
         WriteError: If the file cannot be written; nothing is computed then.
     """
     require_writable(out)
     run = RunDirectory(path).require()
-    config = load_run_config(run.config)
+    config = at_places(load_run_config(run.config), places or Places())
     if config.protocol.kind != "recognition":
         raise RunError(f"{path}: trained for {config.protocol.kind}; visual prototypes need a recognition run")
     trained = load_model(run.model)
     data = build_data(config)
+    require_same_data(run, config, data.benchmark, data.asked.facts)
     taxonomy = data.benchmark.taxonomy
     if trained.taxonomy.digest != taxonomy.digest:
         raise RunError(
@@ -268,7 +288,7 @@ def visual_prototypes(path: Path, out: Path, *, max_exemplars: int | None = None
     actions[list(outputs.unreadable)] = UNKNOWN_ACTION
     missed = {clips.segments.uids[row]: reason for row, reason in outputs.unreadable.items()}
     skipped = _by_uid(merge_skipped([{"train": missed}, skipped_of(read_json(run.provenance))]))
-    exemplars = Lineage(parts=(training_part(config.dataset, clips.segments),))
+    exemplars = Lineage(parts=(training_part(config.dataset, clips.segments, data.asked.facts.contents),))
     prototypes = class_means(
         outputs.aggregated.cpu(),
         actions,
@@ -306,10 +326,11 @@ def visual_prototypes_of_features(
     """
     require_writable(out)
     config = ExperimentConfig(dataset=dataset, source=SourceConfig(kind="features", features=features))
-    train = load_benchmark(dataset).train
-    part = training_part(dataset, train)
+    benchmark = load_benchmark(dataset)
+    train, table = benchmark.train, load_features(config)
+    part = training_part(dataset, train, learn_facts(config, benchmark, train.video_ids, features=table).contents)
     prototypes = class_means_of_features(
-        load_features(config),
+        table,
         train,
         origin=f"features {features} of {part.name}",
         max_exemplars=max_exemplars,

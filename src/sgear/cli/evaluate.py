@@ -13,6 +13,7 @@ from sgear.cli.runs import find_run
 from sgear.cli.screen import open_screen, say
 from sgear.config.build import build_protocol
 from sgear.config.compose import load_run_config
+from sgear.config.moved import Places
 from sgear.data.unreadable import OnError, checked_on_error
 from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, RunError
@@ -43,11 +44,19 @@ def evaluate_file(
 
 
 def evaluate_directory(
-    path: Path, *, split: str, tau_a_s: list[float], protocol: str, views: str, on_error: str = ""
+    path: Path,
+    *,
+    split: str,
+    tau_a_s: list[float],
+    protocol: str,
+    views: str,
+    on_error: str = "",
+    places: Places | None = None,
 ) -> None:
     """Run the model of a run directory again and print its scores.
 
-    `on_error` is another setting of `source.on_error` than the run's; empty keeps that.
+    `on_error` is another setting of `source.on_error` than the run's; empty keeps that. `places` are those where its
+    data lie now.
 
     Raises:
         ConfigError: If options contradict each other.
@@ -62,11 +71,11 @@ def evaluate_directory(
     run = find_run(path)
     require_writable(run.predictions)
     if tau_a_s:
-        _print_horizons(evaluate_horizons(path, tau_a_s, on_error=on), run.horizons)
+        _print_horizons(evaluate_horizons(path, tau_a_s, on_error=on, places=places), run.horizons)
     elif split == "validation" and not protocol and not views:
-        print_scores(evaluate_run(path, on_error=on), source=run.report)
+        print_scores(evaluate_run(path, on_error=on, places=places), source=run.report)
     else:
-        _evaluate_variant(path, split, _other_protocol(path, protocol, views), on)
+        _evaluate_variant(path, split, _other_protocol(path, protocol, views), on, places)
 
 
 def _other_protocol(path: Path, kind: str, views: str) -> WindowProtocol | None:
@@ -87,8 +96,10 @@ def _other_protocol(path: Path, kind: str, views: str) -> WindowProtocol | None:
     return changed
 
 
-def _evaluate_variant(path: Path, split: str, protocol: WindowProtocol | None, on_error: OnError | None) -> None:
-    predictions, benchmark = predict_split(path, split=split, protocol=protocol, on_error=on_error)
+def _evaluate_variant(
+    path: Path, split: str, protocol: WindowProtocol | None, on_error: OnError | None, places: Places | None
+) -> None:
+    predictions, benchmark = predict_split(path, split=split, protocol=protocol, on_error=on_error, places=places)
     marks = [split] if protocol is None else [split, protocol.kind, protocol.views]
     out = RunDirectory(path).split_predictions("-".join(marks))
     predictions.save(out)

@@ -102,6 +102,8 @@ def print_scores(report: dict, *, source: Path | None = None) -> None:
         say(f"precision over many-shot classes: {', '.join(precisions)}", screen=screen)
     if "caveat" in report:
         say(f"note: {report['caveat']}", screen=screen)
+    for note in report.get("unchecked", []):
+        say(f"not checked: {note}", screen=screen)
     say(
         f"evaluated {report['num_evaluated']} of {report['num_asked']} segments asked for, "
         f"{report['num_from_prior']} of them from the class prior",

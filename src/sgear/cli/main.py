@@ -95,7 +95,15 @@ def evaluate(
         Path, typer.Argument(help="Run directory, or a file of predictions (then --dataset).", metavar="RUN|FILE")
     ],
     dataset: Annotated[str, typer.Option(help="Data set that a file of predictions belongs to, e.g. epic100.")] = "",
-    root: Annotated[Path | None, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the data set. Default: under SGEAR_DATA; of a run, where it says.")
+    ] = None,
+    video_root: Annotated[
+        list[Path] | None, typer.Option(help="Where the films of a run lie now; may be given again.")
+    ] = None,
+    feature_root: Annotated[
+        list[Path] | None, typer.Option(help="Folder around the stored features of a run; may be given again.")
+    ] = None,
     dataset_split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
     granularity: Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")] = "mid",
     split: Annotated[
@@ -111,18 +119,26 @@ def evaluate(
 ) -> None:
     """Print the scores of a run, evaluated again, or of a file of predictions."""
     from sgear.cli.evaluate import evaluate_directory, evaluate_file
+    from sgear.config.moved import Places
     from sgear.errors import ConfigError
 
-    if target.is_file():
-        if on_error:
-            raise ConfigError(f"--on-error goes with a run directory; {target} is a file of predictions")
-        if not dataset:
-            raise ConfigError(f"{target} is a file of predictions: name its data set, e.g. --dataset epic100")
-        evaluate_file(target, dataset=dataset, root=root, dataset_split=dataset_split, granularity=granularity, out=out)
-    else:
-        if dataset or out:
-            raise ConfigError(f"--dataset and --out go with a file of predictions; {target} is none")
-        evaluate_directory(target, split=split, tau_a_s=tau_a or [], protocol=protocol, views=views, on_error=on_error)
+    is_file = target.is_file()
+    of_file = {"--dataset": dataset, "--dataset-split": dataset_split != 1, "--granularity": granularity != "mid"}
+    of_run = {"--split": split != "validation", "--tau-a": tau_a, "--protocol": protocol, "--views": views}
+    of_run |= {"--on-error": on_error, "--video-root": video_root, "--feature-root": feature_root}
+    unread = [name for name, given in (of_run if is_file else of_file | {"--out": out}).items() if given]
+    if unread:
+        others = "a run directory" if is_file else "a file of predictions"
+        raise ConfigError(f"{' and '.join(unread)} only go with {others}, and {target} is none")
+    if not is_file:
+        places = Places(root=root, video_roots=tuple(video_root or ()), feature_roots=tuple(feature_root or ()))
+        evaluate_directory(
+            target, split=split, tau_a_s=tau_a or [], protocol=protocol, views=views, on_error=on_error, places=places
+        )
+        return
+    if not dataset:
+        raise ConfigError(f"{target} is a file of predictions: name its data set, e.g. --dataset epic100")
+    evaluate_file(target, dataset=dataset, root=root, dataset_split=dataset_split, granularity=granularity, out=out)
 
 
 @app.command()
@@ -238,11 +254,14 @@ def anticipate(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="One or more run directories.", metavar="RUN...")],
     out: Annotated[Path | None, typer.Option(help="HTML file to write. Default: report.html in the last run.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Where their data set lies now. Default: where the run says.")
+    ] = None,
 ) -> None:
     """Draw a self-contained HTML report of one run, or of several side by side."""
     from sgear.cli.report import run_report
 
-    run_report(runs, out)
+    run_report(runs, out, root=root)
 
 
 @app.command()

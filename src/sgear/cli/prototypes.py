@@ -120,7 +120,15 @@ def visual(
         str, typer.Option(help="Average stored features of this name instead of a run's; needs --dataset.")
     ] = "",
     dataset: Annotated[str, typer.Option(help="Data set of --features, e.g. salads50-tcn.")] = "",
-    root: _Root = "",
+    root: Annotated[
+        str, typer.Option(help="Folder of the data set. Default: under SGEAR_DATA; of RUN, where it says.")
+    ] = "",
+    video_root: Annotated[
+        list[Path] | None, typer.Option(help="Where the films of RUN lie now; may be given again.")
+    ] = None,
+    feature_root: Annotated[
+        list[Path] | None, typer.Option(help="Folder around the stored features of RUN; may be given again.")
+    ] = None,
     split: Annotated[
         int | None, typer.Option(help="Number of the official split of --dataset. Default: 1.", min=1)
     ] = None,
@@ -134,6 +142,7 @@ def visual(
 ) -> None:
     """Average the features of the training clips of each action."""
     from sgear.cli.screen import say
+    from sgear.config.moved import Places
     from sgear.config.schema import DatasetConfig
     from sgear.errors import ConfigError
     from sgear.pipeline import visual_prototypes, visual_prototypes_of_features
@@ -141,17 +150,21 @@ def visual(
     if (run is None) == (not features) or bool(features) != bool(dataset):
         raise ConfigError("give either RUN, a recognition run, or --features together with --dataset")
     given = {"--split": split, "--granularity": granularity, "--num-folds": num_folds, "--fold": fold}
-    unread = [name for name, value in {"--root": root or None, **given}.items() if value is not None]
+    unread = [name for name, value in given.items() if value is not None]
     if run is not None and unread:
         raise ConfigError(
             f"{' and '.join(unread)} would have no effect beside RUN: its data set, split and fold are those it was "
             "trained with; leave them out"
         )
+    if run is None and (video_root or feature_root):
+        raise ConfigError("--video-root and --feature-root would have no effect without RUN")
     if fold is not None and num_folds is None:
         raise ConfigError(f"--fold {fold} would have no effect without --num-folds; give both")
     limit = max_exemplars or None
     if run is not None:
-        prototypes = visual_prototypes(run, out, max_exemplars=limit, seed=seed)
+        roots = {"video_roots": tuple(video_root or ()), "feature_roots": tuple(feature_root or ())}
+        places = Places(root=Path(root) if root else None, **roots)
+        prototypes = visual_prototypes(run, out, max_exemplars=limit, seed=seed, places=places)
     else:
         asked = DatasetConfig(
             name=dataset,

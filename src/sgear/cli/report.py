@@ -10,6 +10,8 @@ from sgear.cli.runs import find_run
 from sgear.cli.screen import say
 from sgear.config.build import load_benchmark
 from sgear.config.compose import load_run_config
+from sgear.config.identity import require_same_data
+from sgear.config.moved import Places, at_places
 from sgear.datasets.benchmark import Benchmark
 from sgear.report import (
     Film,
@@ -27,20 +29,21 @@ from sgear.training.run import RunDirectory
 __all__ = ["collect", "collect_film", "run_report"]
 
 
-def collect(path: Path, benchmark: Benchmark) -> ReportRun:
-    """Read a run of a data set, with the language prototypes that its configuration names."""
-    config = load_run_config(RunDirectory(path).require().config)
+def collect(path: Path, benchmark: Benchmark, *, root: Path | None = None) -> ReportRun:
+    """Read a run of a data set, which may lie at `root` now, with the prototypes of language that it names."""
+    config = at_places(load_run_config(RunDirectory(path).require().config), Places(root=root))
     file = config.init.language_prototypes
     return collect_run(path, benchmark=benchmark, language_file=Path(file) if file else None)
 
 
-def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None) -> None:
+def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None, root: Path | None = None) -> None:
     """Write the report of one run, or of several side by side, and print its score table.
 
     Args:
         runs: Run directories; the last is the one the report is about.
         out: File to write. Default: `report.html` in the last run.
         film: A video with forecasts of the last run. Default: its predictions on one validation video.
+        root: Where their data set lies now. Default: where the last run says.
 
     Raises:
         SgearError: If a run is incomplete, runs must not be compared, or the page cannot be written there.
@@ -49,9 +52,12 @@ def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None) 
         find_run(path).require_evaluated()
     target = RunDirectory(runs[-1]).path / "report.html" if out is None else out
     require_page(target)
-    config = load_run_config(RunDirectory(runs[-1]).config)
+    last = RunDirectory(runs[-1])
+    config = at_places(load_run_config(last.config), Places(root=root))
     benchmark = load_benchmark(config.dataset)
-    aligned, benchmark = evaluated_runs(aligned_runs([collect(path, benchmark) for path in runs], benchmark), benchmark)
+    require_same_data(last, config, benchmark)
+    collected = [collect(path, benchmark, root=root) for path in runs]
+    aligned, benchmark = evaluated_runs(aligned_runs(collected, benchmark), benchmark)
     references = references_of(benchmark, aligned[-1].predictions, dataset=config.dataset.name)
     if film is None:
         film = film_of_predictions(benchmark, aligned[-1].predictions)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.config.facts import VideoFacts, learn_facts
 from sgear.config.footage import open_frames
 from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig
 from sgear.config.stored import read_features, readable_videos, require_in_memory, require_videos
@@ -49,12 +50,14 @@ class Asked:
         segments: All of them.
         views: Samples with something to see, one data set per view of the protocol.
         blind: Segments with nothing to see: they get the class prior.
+        facts: What is known of the videos that were looked at.
     """
 
     split: str
     segments: SegmentTable
     views: tuple[WindowDataset, ...]
     blind: SegmentTable
+    facts: VideoFacts = field(default_factory=VideoFacts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,8 +247,8 @@ def build_preprocessing(config: ExperimentConfig) -> Preprocessing:
 
 def _build_sources(
     config: ExperimentConfig, benchmark: Benchmark, video_ids: list[str]
-) -> tuple[Sequence[StepSource], Preprocessing, StoredFeatures | None]:
-    """Return one source per view; steps that show annotations are those of evaluation."""
+) -> tuple[Sequence[StepSource], Preprocessing, StoredFeatures | None, VideoFacts]:
+    """Return one source per view, and what is known of the videos; steps that show annotations are for evaluation."""
     source, preprocessing = config.source, build_preprocessing(config)
     if source.kind == "features" and config.protocol.views != "centre":
         raise ConfigError(
@@ -255,15 +258,19 @@ def _build_sources(
         case "features":
             table = open_stored_features(config)
             require_videos(table, video_ids, source.features, on_error=checked_on_error(source.on_error))
-            return [_feature_source(config, benchmark, table)], preprocessing, table
+            facts = learn_facts(config, benchmark, video_ids, features=table)
+            return [_feature_source(config, benchmark, table)], preprocessing, table, facts
         case "annotations":
-            return [_annotation_source(config, StepLabels(benchmark.timeline), video_ids)], preprocessing, None
+            labels = StepLabels(benchmark.timeline)
+            return [_annotation_source(config, labels, video_ids)], preprocessing, None, VideoFacts()
         case _:
             if config.dataset.name == "salads50-tcn":
                 raise ConfigError(_other_clock("source.kind=video"))
-            frames, transform = open_frames(config, video_ids, preprocessing), _clip_transform(config)
+            films: dict[str, Path] = {}
+            frames = open_frames(config, video_ids, preprocessing, found=films)
+            facts, transform = learn_facts(config, benchmark, video_ids, films=films), _clip_transform(config)
             views = VIEWS[config.protocol.views]
-            return [VideoSource(frames, transform, view) for view in views], preprocessing, None
+            return [VideoSource(frames, transform, view) for view in views], preprocessing, None, facts
 
 
 def _annotation_source(config: ExperimentConfig, labels: StepLabels, video_ids: list[str]) -> AnnotationSource:
@@ -289,8 +296,9 @@ def build_data(config: ExperimentConfig) -> Data:
         SgearError: If files are missing, damaged, or do not fit the configuration.
     """
     benchmark = load_benchmark(config.dataset)
-    sources, preprocessing, features = _build_sources(config, benchmark, benchmark.timeline.video_ids)
-    return _make_samples(config, benchmark, sources, preprocessing, features)
+    sources, preprocessing, features, facts = _build_sources(config, benchmark, benchmark.timeline.video_ids)
+    data = _make_samples(config, benchmark, sources, preprocessing, features)
+    return replace(data, asked=replace(data.asked, facts=facts))
 
 
 def build_asked(config: ExperimentConfig, split: str) -> tuple[Benchmark, Asked]:
@@ -310,9 +318,10 @@ def build_asked(config: ExperimentConfig, split: str) -> tuple[Benchmark, Asked]
         raise ConfigError(f"{benchmark.name} has no split {split!r}; choose {', '.join(splits)}")
     segments = splits[split]
     labels = StepLabels(benchmark.timeline)
-    sources, _, _ = _build_sources(config, benchmark, segments.video_ids)
+    sources, _, _, facts = _build_sources(config, benchmark, segments.video_ids)
     on_error = checked_on_error(config.source.on_error)
-    return benchmark, _make_asked(split, segments, build_protocol(config.protocol), labels, sources, on_error)
+    asked = _make_asked(split, segments, build_protocol(config.protocol), labels, sources, on_error)
+    return benchmark, replace(asked, facts=facts)
 
 
 def build_feature_data(config: ExperimentConfig, benchmark: Benchmark, table: StoredFeatures) -> Data:

@@ -14,11 +14,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sgear.config.effects import check_effects
+from sgear.config.moved import from_folder
 from sgear.config.recipes import families_text, list_experiments
 from sgear.config.schema import ExperimentConfig
 from sgear.config.unread import as_override
 from sgear.errors import ConfigError, RunError
 from sgear.files import require_regular_file
+from sgear.training.run import RunDirectory, read_json
 
 _CONF = "sgear.config.conf"
 _MAX_CONFIG_BYTES = 1_000_000
@@ -101,6 +103,9 @@ def save_config(config: ExperimentConfig, path: Path) -> None:
 def load_run_config(path: Path) -> ExperimentConfig:
     """Read a configuration written by `save_config`: values alone, nothing in it is looked up anywhere.
 
+    Relative paths count from the folder that the run was made in. Where nothing lies there any more, or that folder is
+    not known, they count from the present one.
+
     Raises:
         RunError: If it is damaged or of another version, or was not written by `save_config`.
     """
@@ -125,4 +130,8 @@ def load_run_config(path: Path) -> ExperimentConfig:
         ) from err
     if not isinstance(config, ExperimentConfig):
         raise RunError(f"{path}: holds no run configuration")
-    return config
+    data = RunDirectory(path.parent).data
+    known = read_json(data) if data.is_file() else {}
+    if not isinstance(known, dict) or not isinstance(folder := known.get("working_folder", ""), str):
+        raise RunError(f"{data}: damaged; copy it again, or delete it and name the folder of the data with --root")
+    return from_folder(config, Path(os.path.normpath(path.parent.resolve() / folder))) if folder else config

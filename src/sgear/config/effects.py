@@ -55,7 +55,7 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         if not config.model.encoder.map:
             add("model.encoder.map=false", "model.encoder", ("init_gain",))
     elif config.source.kind == "annotations":
-        add("source.kind=annotations", "source", (*_VIDEO_ONLY, *_STORED_ONLY))
+        add("source.kind=annotations", "source", (*_VIDEO_ONLY, *_STORED_ONLY, "check_clock"))
         add("source.kind=annotations", "dataset", ("video_roots",))
         add("source.kind=annotations", "protocol", ("views",))
     else:

@@ -10,7 +10,7 @@ from sgear.config.schema import DatasetConfig, ExperimentConfig
 from sgear.data.frames import CheckedLengths, FrameReader, PartialFrames, cache_frames, model_size
 from sgear.data.unreadable import SKIP_EFFECT, SKIP_HINT, checked_on_error
 from sgear.datasets.places import dataset_folder, film_places
-from sgear.datasets.registry import annotation_folder
+from sgear.datasets.registry import annotation_folder, stated_lengths
 from sgear.datasets.video_info import numbering_rates, read_video_info
 from sgear.errors import ConfigError, VideoError
 from sgear.models.pretrained import Preprocessing
@@ -36,13 +36,20 @@ def film_roots(config: DatasetConfig) -> tuple[Path, ...]:
     return roots
 
 
-def open_frames(config: ExperimentConfig, video_ids: Sequence[str], preprocessing: Preprocessing) -> FrameReader:
+def open_frames(
+    config: ExperimentConfig,
+    video_ids: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    found: dict[str, Path] | None = None,
+) -> FrameReader:
     """Find the film of each video and return what reads their frames at the size the model needs.
 
     Args:
         config: The experiment.
         video_ids: Videos that will be read.
         preprocessing: Size the model reads.
+        found: Takes the film of each video.
 
     Raises:
         ConfigError: If a setting is unknown or has no effect.
@@ -57,6 +64,8 @@ def open_frames(config: ExperimentConfig, video_ids: Sequence[str], preprocessin
     if source.frame_fps < 0:
         raise ConfigError(f"source.frame_fps={source.frame_fps:g} must be positive, or 0 for the rate of the data set")
     films, unreadable = _find(config, video_ids)
+    if found is not None:
+        found.update(films)
     pictures = [video_id for video_id, path in films.items() if needs_rate(path)]
     rates, durations_s = _rates(config, films, pictures)
     frames: FrameReader
@@ -109,12 +118,16 @@ def without_film(video_ids: Sequence[str], films: Container[str], roots: Sequenc
 def _rates(
     config: ExperimentConfig, films: Mapping[str, Path], pictures: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the rate of each film of pictures, and the length of those whose rate was not given but assumed."""
+    """Return the rate of each film of pictures, and the length of those of which it is known and to be checked."""
     given, dataset = config.source.frame_fps, config.dataset
     if not pictures and given:
         raise ConfigError(f"source.frame_fps={given:g} has no effect: all {len(films)} films are video files")
-    if not pictures or given:
-        return dict.fromkeys(pictures, given), {}
+    if not pictures:
+        return {}, {}
+    if given:
+        root = Path(dataset.root) if dataset.root else None
+        lengths_s = stated_lengths(dataset.name, root) if config.source.check_clock else {}
+        return dict.fromkeys(pictures, given), {name: lengths_s[name] for name in pictures if name in lengths_s}
     remedy = "set source.frame_fps to the frames per second of their numbering"
     return picture_rates(dataset, {video_id: films[video_id] for video_id in pictures}, remedy=remedy)
 

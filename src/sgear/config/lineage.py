@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig
 from sgear.config.stored import lineages_of_encoders
 from sgear.datasets.benchmark import Benchmark
+from sgear.datasets.registry import corpus_of, is_published
 from sgear.errors import ConfigError
 from sgear.features.table import StoredFeatures
-from sgear.lineage import Lineage, TrainingPart
+from sgear.lineage import FILM, TIMES, Lineage, TrainingPart
 from sgear.models.pretrained import read_lineage
 from sgear.models.strict import shorten
 from sgear.prototypes import VisualPrototypes
@@ -18,38 +22,31 @@ from sgear.segments import SegmentTable
 from sgear.training.run import RunDirectory
 
 Films = dict[str, tuple[str, ...]]
-"""Segments of each video, as `start-stop`; none where videos are never cut."""
+"""Segments of each video, as `start-stop`."""
+Contents = Mapping[str, Sequence[str]]
+"""What each video is known by; see `TrainingPart`."""
 
-_SAME_FILMS = {
-    "epic55": "epic-kitchens",
-    "epic100": "epic-kitchens",
-    "rulstm-ek55": "epic-kitchens",
-    "rulstm-ek100": "epic-kitchens",
-    "egtea": "egtea",
-    "rulstm-egtea": "egtea",
-    "salads50": "50salads",
-    "salads50-avt": "50salads",
-    "salads50-tcn": "50salads",
-}
-"""Data sets of the same films. Names of films in others are anybody's: equal names need not be the same film."""
 _WHOLE_VIDEOS = ("epic-kitchens", "50salads")
 """Corpora in which every split is by whole videos. EGTEA cuts its videos into clips, own data may."""
 
 
-def training_part(dataset: DatasetConfig, segments: SegmentTable) -> TrainingPart:
+def training_part(dataset: DatasetConfig, segments: SegmentTable, contents: Contents | None = None) -> TrainingPart:
     """Return the record of training segments.
 
     Args:
         dataset: The data set, with its split and fold.
         segments: What is learnt from.
+        contents: What videos are known by, those of other segments among them.
     """
+    films, corpus = _films(segments), corpus_of(dataset.name)
     return TrainingPart(
         dataset=dataset.name,
         split=dataset.split,
         num_folds=dataset.num_folds,
         fold=dataset.fold,
-        corpus=_corpus(dataset),
-        videos=_films(segments, _corpus(dataset)),
+        corpus=corpus,
+        videos=dict.fromkeys(films, ()) if corpus in _WHOLE_VIDEOS else films,
+        contents={video: (*(contents or {}).get(video, ()), _times(times)) for video, times in films.items()},
     )
 
 
@@ -79,36 +76,62 @@ def published_lineage(path: Path) -> Lineage:
 
 
 def lineage_of_training(
-    config: ExperimentConfig, benchmark: Benchmark, features: StoredFeatures | None = None
+    config: ExperimentConfig,
+    benchmark: Benchmark,
+    features: StoredFeatures | None = None,
+    contents: Contents | None = None,
 ) -> Lineage:
     """Return what the model of an experiment will have been learnt from, the encoders of its features included."""
-    own = Lineage(parts=(training_part(config.dataset, benchmark.train),))
-    return own.joined_with([*inherited_lineages(config.init).values(), *lineages_of_encoders(features).values()])
+    own = Lineage(parts=(training_part(config.dataset, benchmark.train, contents),))
+    return own.joined_with(_starts(config, features).values())
 
 
-def require_unseen(config: ExperimentConfig, benchmark: Benchmark, features: StoredFeatures | None = None) -> list[str]:
+def _starts(config: ExperimentConfig, features: StoredFeatures | None) -> dict[str, Lineage]:
+    starts = inherited_lineages(config.init) | lineages_of_encoders(features)
+    if weights := config.model.encoder.weights:
+        starts[f"model.encoder.weights={weights}"] = published_lineage(Path(weights))
+    return starts
+
+
+def require_unseen(
+    config: ExperimentConfig,
+    benchmark: Benchmark,
+    features: StoredFeatures | None = None,
+    contents: Contents | None = None,
+) -> list[str]:
     """Check that nothing a run starts from or reads was learnt from what the run is validated or tested on.
 
-    A video that the data set itself cuts between training and validation is judged by its segments.
+    Videos are one if they have the same content, whatever they are called. Where that is not known of both, the names
+    of published data sets decide; videos of other data sets are one if they share a name and the times of a segment. A
+    video that the data set itself cuts between training and validation is judged by its segments.
 
     Args:
         config: The experiment.
         benchmark: Its data.
         features: Its stored features, which the encoder of another run may have made.
+        contents: What its videos are known by.
 
     Returns:
-        One line per start that does not say what it was learnt from.
+        One line per start of which it is not known whether it was learnt from held-out videos.
 
     Raises:
         ConfigError: Gives both sides and the remedy.
         SgearError: If a start is missing or damaged.
     """
     notes: list[str] = []
-    for setting, lineage in (inherited_lineages(config.init) | lineages_of_encoders(features)).items():
+    ours = _Ours(config.dataset, benchmark, contents or {})
+    for setting, lineage in _starts(config, features).items():
         for part in lineage.parts:
-            if seen := _seen_by(part, config.dataset, benchmark):
+            seen = ours.compare(part)
+            if seen.names:
                 asked = training_part(config.dataset, benchmark.train)
                 raise ConfigError(_leak_text(setting, part, seen, asked))
+            if seen.unknown:
+                notes.append(
+                    f"from {setting}: {len(seen.unknown)} of the {len(part.videos)} videos of {part.name} that it was "
+                    f"learnt from, first {seen.unknown[0]!r}, cannot be told from those held out here by their "
+                    "content, so it cannot be checked that none of these was among them"
+                )
         notes += [
             f"from {setting}: {gap} does not say what it was learnt from, so it cannot be checked that no video held "
             "out here was among it"
@@ -117,13 +140,7 @@ def require_unseen(config: ExperimentConfig, benchmark: Benchmark, features: Sto
     return notes
 
 
-def _corpus(dataset: DatasetConfig) -> str:
-    return _SAME_FILMS.get(dataset.name, dataset.name)
-
-
-def _films(segments: SegmentTable, corpus: str) -> Films:
-    if corpus in _WHOLE_VIDEOS:
-        return dict.fromkeys(segments.video_ids, ())
+def _films(segments: SegmentTable) -> Films:
     films: dict[str, list[str]] = {}
     columns = (segments.column(name).tolist() for name in ("video_id", "start_s", "stop_s"))
     for video, start_s, stop_s in zip(*columns, strict=True):
@@ -132,47 +149,112 @@ def _films(segments: SegmentTable, corpus: str) -> Films:
     return {video: tuple(times) for video, times in films.items()}
 
 
-@dataclass(frozen=True)
+def _has_film(contents: Sequence[str]) -> bool:
+    return any(text.startswith(FILM) for text in contents)
+
+
+def _times(segments: Sequence[str]) -> str:
+    return f"{TIMES}{hashlib.sha256(' '.join(sorted(segments)).encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """What of the held-out data was learnt from: whole videos, and segments of videos that the split cuts."""
+    """What of the held-out data was learnt from: whole videos, and segments of videos that the split cuts.
+
+    `unknown` are videos that were learnt from and may be held out here.
+    """
 
     videos: tuple[str, ...]
     segments: tuple[str, ...]
+    unknown: tuple[str, ...]
     num_held_out: int
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.videos, *self.segments)
+
     def __str__(self) -> str:
-        names = [*self.videos, *self.segments]
         counts = [f"{len(self.videos)} of the {self.num_held_out} videos"] if self.videos else []
         counts += [f"{len(self.segments)} segments"] if self.segments else []
-        return f"{' and '.join(counts)} that this run is validated or tested on ({shorten(names)})"
+        return f"{' and '.join(counts)} that this run is validated or tested on ({shorten(list(self.names))})"
 
 
-def _seen_by(part: TrainingPart, dataset: DatasetConfig, benchmark: Benchmark) -> _Seen | None:
-    """Return what of the held-out data a part holds; None for nothing."""
-    corpus = _corpus(dataset)
-    if part.corpus != corpus:
-        return None
-    trained, held_out = _films(benchmark.train, corpus), _held_out_films(benchmark, corpus)
-    videos, cut = [], []
-    for video, segments in held_out.items():
-        learnt, ours = set(part.videos.get(video, ())), set(trained.get(video, ()))
+class _Ours:
+    """The videos of a data set, by name and by content."""
+
+    def __init__(self, dataset: DatasetConfig, benchmark: Benchmark, contents: Contents) -> None:
+        self._corpus = corpus_of(dataset.name)
+        self._is_published = is_published(dataset.name)
+        self._trained = _films(benchmark.train)
+        self._held_out: Films = {}
+        for table in (benchmark.validation, *benchmark.tests.values()):
+            for video, segments in _films(table).items():
+                self._held_out[video] = (*self._held_out.get(video, ()), *segments)
+        self._has_films = all(_has_film(contents.get(video, ())) for video in self._held_out)
+        self._known_by: dict[str, list[str]] = {}
+        for video, texts in contents.items():
+            for text in texts:
+                self._known_by.setdefault(text, []).append(video)
+
+    def compare(self, part: TrainingPart) -> _Seen:
+        """Return what a part holds of the held-out videos."""
+        videos: list[str] = []
+        cut: list[str] = []
+        unknown: list[str] = []
+        for name, learnt in part.videos.items():
+            same = self._same(name, part)
+            if not same and not self._is_another(name, part):
+                unknown.append(name)
+            for video in same:
+                called = "" if video == name else f", there called {name}"
+                if video in self._held_out and video not in self._trained:
+                    videos.append(f"{video}{called}")
+                elif video in self._held_out:
+                    cut += [f"{video} at {segment} s{called}" for segment in self._cut(video, set(learnt))]
+        return _Seen(
+            videos=tuple(dict.fromkeys(videos)),
+            segments=tuple(dict.fromkeys(cut)),
+            unknown=tuple(unknown),
+            num_held_out=len(self._held_out),
+        )
+
+    def _same(self, name: str, part: TrainingPart) -> list[str]:
+        """Return our videos that are a video of a part."""
+        texts = part.contents.get(name, ())
+        found = [self._known_by.get(text, []) for text in texts]
+        # Rows that several videos share, such as zeros, tell nothing.
+        tells = [text.startswith(FILM) or len(videos) == 1 for text, videos in zip(texts, found, strict=True)]
+        same = [video for videos in compress(found, tells) for video in videos]
+        trained, held_out = self._trained.get(name, ()), self._held_out.get(name, ())
+        if self._is_published and part.corpus == self._corpus:
+            same += [name] if trained or held_out else []
         # Own films may have one name by chance; then no segment is the same.
-        is_same_film = dataset.name in _SAME_FILMS or bool(learnt & (ours | set(segments)))
-        if video not in part.videos or not is_same_film:
-            continue
-        if video not in trained:
-            videos.append(video)
-        else:
-            cut += [f"{video} at {segment} s" for segment in segments if segment in learnt - ours]
-    return _Seen(tuple(videos), tuple(cut), len(held_out)) if videos or cut else None
+        elif {*part.videos[name], *texts} & {*trained, *held_out, _times(trained), _times(held_out)}:
+            same.append(name)
+        return list(dict.fromkeys(same))
+
+    def _is_another(self, name: str, part: TrainingPart) -> bool:
+        """Return whether a video of a part, which is none of ours by what is known, can be none of them."""
+        if self._is_published and is_published(part.dataset):
+            return part.corpus == self._corpus or name not in self._held_out
+        return self._has_films and _has_film(part.contents.get(name, ()))
+
+    def _cut(self, video: str, learnt: set[str]) -> list[str]:
+        """Return the held-out segments of a video that our split cuts which were learnt from."""
+        ours, held_out = set(self._trained[video]), self._held_out[video]
+        if not learnt:
+            return list(held_out)
+        others = learnt - ours
+        exact = [segment for segment in held_out if segment in others]
+        if self._is_published or exact:
+            return exact
+        return [segment for segment in held_out if any(_overlap(segment, other) for other in others)]
 
 
-def _held_out_films(benchmark: Benchmark, corpus: str) -> Films:
-    films: Films = {}
-    for table in (benchmark.validation, *benchmark.tests.values()):
-        for video, segments in _films(table, corpus).items():
-            films[video] = (*films.get(video, ()), *segments)
-    return films
+def _overlap(one: str, other: str) -> bool:
+    """Return whether two segments share more than the tenth of a second to which they are rounded."""
+    (begin_s, end_s), (first_s, last_s) = (map(float, segment.split("-")) for segment in (one, other))
+    return min(end_s, last_s) - max(begin_s, first_s) > 0.15
 
 
 def _leak_text(setting: str, part: TrainingPart, seen: _Seen, asked: TrainingPart) -> str:

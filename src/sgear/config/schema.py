@@ -99,6 +99,8 @@ class SourceConfig:
         contrast: Largest relative change of contrast in training (video).
         next_within_s: The loss term `next` asks each step for the action that starts within this many seconds.
         tau_a_jitter_s: Training lengthens tau_a by up to this many seconds.
+        check_clock: Refuse stored features, and pictures read at a rate that was given, that do not last as long as
+            their videos: they may show the future. false goes on, and the result is no benchmark number.
         confusion: Strength of class confusion of training rows, 0 is off; see `ClassConfusion` (features).
         on_error: `stop` ends the run at the first clip that cannot be read. `skip` goes on without it; the report
             then lists what was left out, and the result is no benchmark number.
@@ -122,6 +124,7 @@ class SourceConfig:
     contrast: float = 0.2
     tau_a_jitter_s: float = 0.0
     next_within_s: float = 0.0
+    check_clock: bool = True
     confusion: float = 0.0
     on_error: str = "stop"
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sgear.config.moved import feature_names
 from sgear.config.schema import SourceConfig
 from sgear.data.unreadable import SKIP_HINT, OnError, is_unreadable
 from sgear.errors import ConfigError, FeatureError
+from sgear.features.clock import TableOnDisk
 from sgear.features.lmdb import LmdbFeatures
 from sgear.features.lmdb_layout import LmdbLayout
 from sgear.features.multi import MultiFeatures, side_by_side
-from sgear.features.opening import find_features, is_stored, open_features
+from sgear.features.opening import find_features, open_features
 from sgear.features.store import FeatureStore
 from sgear.features.store_index import OF_RUN
 from sgear.features.table import FeatureTable, StoredFeatures
 from sgear.lineage import Lineage
 from sgear.predictions.skipped import Skipped, merge_skipped
 
-_JOINT = "+"
 _DEFAULTS = vars(SourceConfig())
 
 
@@ -36,9 +37,7 @@ def read_features(
         ConfigError: If nothing is named, a name comes twice, or a setting of LMDBs has no effect.
         FeatureError: If a name is found nowhere, or what is there is damaged.
     """
-    # A path may hold the joint, too, as `train+val` does.
-    is_path = is_stored(Path(source.features))
-    names = [source.features] if is_path else [name.strip() for name in source.features.split(_JOINT)]
+    names = feature_names(source.features)
     if not all(names) or len(set(names)) != len(names):
         raise ConfigError(
             f"source.features={source.features!r} must name features, or several kinds of them as in rgb+flow+obj"
@@ -104,9 +103,19 @@ def _is_there(table: StoredFeatures, video_id: str, on_error: OnError) -> bool:
         return False
 
 
+def tables_on_disk(table: StoredFeatures | None, name: str) -> dict[str, TableOnDisk]:
+    """Return the stores and LMDBs among features by name; those that belong to the data set itself are left out.
+
+    Args:
+        table: The features.
+        name: What a single kind is called.
+    """
+    parts = table.modalities if isinstance(table, MultiFeatures) else {name: table}
+    return {name: part for name, part in parts.items() if isinstance(part, FeatureStore | LmdbFeatures)}
+
+
 def _stores(table: StoredFeatures | None) -> list[FeatureStore]:
-    parts = table.modalities.values() if isinstance(table, MultiFeatures) else [table]
-    return [part for part in parts if isinstance(part, FeatureStore)]
+    return [part for part in tables_on_disk(table, "").values() if isinstance(part, FeatureStore)]
 
 
 def skipped_of_encoders(table: StoredFeatures | None) -> Skipped:
@@ -118,12 +127,19 @@ def skipped_of_encoders(table: StoredFeatures | None) -> Skipped:
 
 
 def lineages_of_encoders(table: StoredFeatures | None) -> dict[str, Lineage]:
-    """Return what the encoders of stored features were learnt from, by store; only those that are runs of ours."""
+    """Return what the encoders of stored features were learnt from, by store or LMDB; published encoders are left out.
+
+    Of features that were imported it is not known.
+    """
     found: dict[str, Lineage] = {}
-    for store in _stores(table):
-        made = store.description
-        if made.lineage or OF_RUN in made.encoder:
-            found[f"source.features={store.root}"] = Lineage.from_dict(made.lineage or None, name=made.encoder)
+    for part in tables_on_disk(table, "").values():
+        if isinstance(part, LmdbFeatures):
+            found[f"source.features={part.path}"] = Lineage(gaps=(f"the encoder of {part.path.name}",))
+            continue
+        made = part.description
+        # Published weights have a digest and no lineage; what was imported has neither.
+        if made.lineage or not made.weights or OF_RUN in made.encoder:
+            found[f"source.features={part.root}"] = Lineage.from_dict(made.lineage or None, name=made.encoder)
     return found
 
 

@@ -6,6 +6,7 @@ under `data`; the first candidate of a data set that holds its files is taken.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from sgear.datasets.rulstm import load_rulstm
 from sgear.datasets.salads50 import load_salads50
 from sgear.datasets.salads50_framewise import load_salads50_avt
 from sgear.datasets.salads50_raw import Granularity, load_salads50_raw
+from sgear.datasets.video_info import read_video_info
 from sgear.errors import AnnotationError, ConfigError
 
 _RULSTM_SOURCE = "github.com/fpv-iplab/rulstm, folder RULSTM/data"
@@ -107,6 +109,19 @@ _PLACES = {
     ),
 }
 _OWN = "csv"
+_FILMS_OF = {
+    "epic55": "epic-kitchens",
+    "epic100": "epic-kitchens",
+    "rulstm-ek55": "epic-kitchens",
+    "rulstm-ek100": "epic-kitchens",
+    "egtea": "egtea",
+    "rulstm-egtea": "egtea",
+    "salads50": "50salads",
+    "salads50-avt": "50salads",
+    "salads50-tcn": "50salads",
+}
+_OFFICIAL = {"rulstm-ek55": ("epic55", "epic100"), "rulstm-ek100": ("epic100",)}
+"""Data sets whose official annotations say how long the films last."""
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -171,6 +186,32 @@ def annotation_folder(name: str, root: Path | None = None) -> Path:
     if name not in _PLACES:
         raise ConfigError(f"data set {name!r} has no usual place; name its folder with dataset.root=FOLDER (or --root)")
     return _find(name, root)
+
+
+def corpus_of(name: str) -> str:
+    """Return the recordings that the names of videos belong to; data sets of one corpus share films."""
+    return _FILMS_OF.get(name, name)
+
+
+def is_published(name: str) -> bool:
+    """Return whether the films of a data set are published, so that their names say which they are."""
+    return name in _FILMS_OF
+
+
+def stated_lengths(name: str, root: Path | None = None) -> dict[str, float]:
+    """Return the length of films in seconds, as far as the annotations of a data set say it.
+
+    RULSTM's lists do not; where the official annotations lie under SGEAR_DATA, too, they are asked.
+
+    Raises:
+        AnnotationError: If a file is damaged, or that of the data set itself is not found.
+    """
+    lengths_s = {video_id: info.duration_s for video_id, info in read_video_info(annotation_folder(name, root)).items()}
+    for official in () if lengths_s else _OFFICIAL.get(name, ()):
+        with contextlib.suppress(AnnotationError):
+            folder = annotation_folder(official)
+            return {video_id: info.duration_s for video_id, info in read_video_info(folder).items()}
+    return lengths_s
 
 
 def _check_settings(name: str, split: int, granularity: str) -> None:

@@ -26,7 +26,9 @@ from sgear.features.store_writer import FeatureStoreWriter, shard_of
 from sgear.lineage import Lineage
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.colours import finish_clip, plain_colour
+from sgear.video.corpus import needs_rate
 from sgear.video.film import Film
+from sgear.video.identity import film_content
 from sgear.video.sizes import ReadingSize, open_for_model
 from sgear.video.transforms import VIEWS, ClipTransform, View
 
@@ -202,7 +204,8 @@ def extract(
                 if batch.is_last:
                     if not batch.failure:
                         times_s, features = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-                        writer.write(batch.video_id, times_s, features)
+                        path, film_s = videos[batch.video_id], films.lengths_s[batch.video_id]
+                        writer.write(batch.video_id, times_s, features, film=film_content(path), film_s=film_s)
                         result.done.append(batch.video_id)
                     rows.clear()
                     films.held.pop(batch.video_id).release()
@@ -253,6 +256,7 @@ class _Films:
     """Claims films and cuts them into batches.
 
     `held` are the claims not yet released, `passed` the videos that were finished or claimed by others meanwhile.
+    `lengths_s` are the lengths in seconds of the films that were opened; 0 of those made of pictures, which tell none.
     """
 
     def __init__(
@@ -269,6 +273,7 @@ class _Films:
     ) -> None:
         self.held: dict[str, Claim] = {}
         self.passed: list[str] = []
+        self.lengths_s: dict[str, float] = {}
         self._videos = videos
         self._writer = writer
         self._fps = fps
@@ -305,6 +310,7 @@ class _Films:
         with open_for_model(path, self._size, frame_fps=rate) as reader:
             if self._check is not None:
                 self._check(video_id, reader)
+            self.lengths_s[video_id] = 0.0 if needs_rate(path) else reader.end_s
             instants_s = np.arange(math.ceil((reader.end_s - TIME_TOLERANCE_S) * self._fps)) / self._fps
             for begin in range(0, len(instants_s), self._batch_size):
                 asked_s = instants_s[begin : begin + self._batch_size]

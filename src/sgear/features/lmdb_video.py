@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sgear.errors import FeatureError, FeatureWidthError
 from sgear.features.lmdb_dtype import require_dtype, rows_of
 from sgear.features.lmdb_handle import LmdbHandle, Transaction
-from sgear.features.lmdb_layout import LmdbLayout
+from sgear.features.lmdb_layout import RULSTM, LmdbLayout
 from sgear.features.table import row_not_finite
 from sgear.timing import TIME_TOLERANCE_S
 
@@ -60,6 +60,12 @@ class LmdbVideo:
     def last_s(self) -> float:
         """Time of the last frame that is there."""
         return self.last / self.layout.fps
+
+    @property
+    def period_s(self) -> float:
+        """Seconds from one row to the next: a frame, or as many as the layout was told that they lie apart."""
+        max_gap_s = self.layout.max_gap_s
+        return max_gap_s if max_gap_s > RULSTM.max_gap_s else 1 / self.layout.fps
 
     def read(
         self, timestamps_s: NDArray[np.float64], pool_s: float = 0.0

@@ -41,9 +41,17 @@ class MappedVideo(VideoFeatures):
 
     The writer refuses what is not finite. What a disk did to the rows since is looked for as they are read, so a window
     still touches the pages of its rows alone.
+
+    Args:
+        fingerprint: Digest of times and features.
+        film: What the film is known by that the rows were made of; empty where they were imported.
+        film_s: Length of that film in seconds by its own clock; 0 where it is not known.
     """
 
     features: NDArray[Any]
+    fingerprint: str = ""
+    film: str = ""
+    film_s: float = 0.0
 
     def __post_init__(self) -> None:
         check_times(self.times_s, self.features.shape, self.origin)
@@ -148,7 +156,9 @@ class FeatureStore:
         check_header(header, path, self.description)
         if header.fingerprint != self._fingerprints[video_id]:
             raise FeatureError(f"{path}: was written anew after the index; run 'sgear features inspect --reindex'")
-        video = MappedVideo(*map_video(path, header), str(path))
+        video = MappedVideo(
+            *map_video(path, header), str(path), fingerprint=header.fingerprint, film=header.film, film_s=header.film_s
+        )
         max_gap_s, fps = self.description.max_gap_s, self.description.fps
         if max_gap_s is None:
             # A single row has no distance to another.

@@ -42,6 +42,8 @@ class VideoHeader:
         last_s: Time of the last row.
         fingerprint: Digest of times and features.
         provenance: Digest of the description of the store that it was written for.
+        film: What the film is known by that the rows were made of; empty where they were imported.
+        film_s: Length of that film in seconds by its own clock; 0 where it is not known.
         features_at: Offset of the features in the file, in bytes.
         times_at: Offset of the times in the file, in bytes.
     """
@@ -56,6 +58,8 @@ class VideoHeader:
     provenance: str
     features_at: int
     times_at: int
+    film: str = ""
+    film_s: float = 0.0
 
 
 def check_video_id(video_id: str) -> None:
@@ -77,7 +81,16 @@ def fingerprint_of(times_s: NDArray[np.float64], features: NDArray) -> str:
     return digest.hexdigest()[:16]
 
 
-def write_video(path: Path, video_id: str, times_s: NDArray[np.float64], features: NDArray, *, provenance: str) -> None:
+def write_video(
+    path: Path,
+    video_id: str,
+    times_s: NDArray[np.float64],
+    features: NDArray,
+    *,
+    provenance: str,
+    film: str = "",
+    film_s: float = 0.0,
+) -> None:
     """Write one checked video; the file appears whole or not at all.
 
     Rows begin at a page of memory: one of 1,024 float32 numbers is then one page to load, not two.
@@ -92,6 +105,8 @@ def write_video(path: Path, video_id: str, times_s: NDArray[np.float64], feature
         "last_s": repr(float(times_s[-1])),
         "fingerprint": fingerprint_of(times_s, features),
         "provenance": provenance,
+        **({"film": film} if film else {}),
+        **({"film_s": repr(float(film_s))} if film_s else {}),
     }
     end = features.nbytes + times_s.nbytes
     header = {
@@ -164,6 +179,8 @@ def _parse(values: dict[str, Any], begin: int) -> tuple[VideoHeader, int]:
         provenance=told["provenance"],
         features_at=begin + features_at,
         times_at=begin + times_at,
+        film=told.get("film", ""),
+        film_s=float(told.get("film_s", 0.0)),
     )
     return header, begin + max(features_end, times_end)
 

@@ -110,13 +110,17 @@ class FeatureStoreWriter:
             return None
         return claim
 
-    def write(self, video_id: str, times_s: NDArray[np.float64], features: NDArray) -> None:
+    def write(
+        self, video_id: str, times_s: NDArray[np.float64], features: NDArray, *, film: str = "", film_s: float = 0.0
+    ) -> None:
         """Write one video.
 
         Args:
             video_id: The video.
             times_s: When each row was seen, in seconds, ascending [N].
             features: Values [N F].
+            film: See `VideoHeader`.
+            film_s: See `VideoHeader`.
 
         Raises:
             FeatureError: If shapes, times or width are wrong, or a value is not finite in the store's dtype.
@@ -137,7 +141,15 @@ class FeatureStoreWriter:
         path = video_file(self.root, video_id)
         for leftover in path.parent.glob(f".{path.name}.*.partial"):
             leftover.unlink(missing_ok=True)
-        write_video(path, video_id, times_s.astype(np.float64), stored, provenance=self.description.digest)
+        write_video(
+            path,
+            video_id,
+            times_s.astype(np.float64),
+            stored,
+            provenance=self.description.digest,
+            film=film,
+            film_s=film_s,
+        )
 
     def finish(self) -> FeatureStore:
         """Write the index of all finished videos, of this worker and of all others, and open the store.

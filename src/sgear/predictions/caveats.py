@@ -26,3 +26,11 @@ def caveats_of(protocol: Mapping[str, float | str], provenances: Iterable[Mappin
         parts = provenance.get("fusion", [])
         pending += [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
     return list(dict.fromkeys(found))
+
+
+def with_caveats(provenance: Mapping[str, Any], caveats: Iterable[str]) -> dict[str, Any]:
+    """Return a provenance that has more caveats, each once; without any it has no such entry."""
+    said = str(provenance.get(KEY, ""))
+    texts = [said, *(text for text in dict.fromkeys(caveats) if text not in said)]
+    joined = ". ".join(filter(None, texts))
+    return {**provenance, KEY: joined} if joined else dict(provenance)

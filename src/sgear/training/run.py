@@ -18,6 +18,7 @@ from sgear.training.processes import is_main_process
 _NAMES = {
     "checkpoints",
     "config.yaml",
+    "data.json",
     "horizons.json",
     "metrics.jsonl",
     "model",
@@ -36,9 +37,9 @@ _BEAT_S, _STALE_S = 30.0, 900.0
 class RunDirectory:
     """Paths inside one run.
 
-    `config.yaml` what was asked, `run.json` where it came from, `metrics.jsonl` the log, `checkpoints/` to resume,
-    `model/` the trained model, `predictions/` scores per split, `report.json` the numbers, `horizons.json` the numbers
-    at several anticipation times. `claim` says that this process writes the run, see `held`.
+    `config.yaml` what was asked, `data.json` of which data, `run.json` where it came from, `metrics.jsonl` the log,
+    `checkpoints/` to resume, `model/` the trained model, `predictions/` scores per split, `report.json` the numbers,
+    `horizons.json` the numbers at several anticipation times. `claim` says that this process writes the run, see `held`.
     """
 
     path: Path
@@ -48,6 +49,11 @@ class RunDirectory:
     def config(self) -> Path:
         """The resolved configuration."""
         return self.path / "config.yaml"
+
+    @property
+    def data(self) -> Path:
+        """The data that it was made on, by their content; see `sgear.config.identity`."""
+        return self.path / "data.json"
 
     @property
     def provenance(self) -> Path:

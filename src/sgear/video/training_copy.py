@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -26,10 +26,10 @@ from sgear.errors import VideoError
 from sgear.files import leftover_partials, partial_path, replace_durably
 from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
 from sgear.video.frames import damaged_frame_error
+from sgear.video.identity import COPY_FORMAT, SOURCE_KEY, copy_record, film_content
 from sgear.video.orientation import Orientation, orientation_of
 from sgear.video.wholeness import broken_structure, missing_end
 
-_FORMAT = "sgear-copy-2"
 # Without CABAC and the deblocking filter a copy is a fifth larger and decoded in half the time.
 _ENCODER = "libx264 veryfast fastdecode"
 # Numbers of ITU-T H.273, table 4.
@@ -100,12 +100,10 @@ def is_copy(copy: Path, source: Path, settings: CopySettings) -> bool:
     """
     if not copy.is_file():
         return False
-    try:
-        with av.open(str(copy), metadata_errors="ignore") as container:
-            return container.metadata.get("comment") == _origin(source, settings)
-    except (FFmpegError, ValueError):
-        # The index of an mp4 comes last, so a truncated copy does not open: it is made again.
-        return False
+    # The index of an mp4 comes last, so a truncated copy does not open: it is made again.
+    told = copy_record(copy)
+    told.pop(SOURCE_KEY, None)
+    return told == _origin(source, settings)
 
 
 def make_copy(
@@ -127,7 +125,7 @@ def make_copy(
         TakenOverError: If another worker removed what this one was writing.
         OSError: If the copy cannot be written.
     """
-    origin = _origin(source, settings)
+    origin = json.dumps(_origin(source, settings) | {SOURCE_KEY: film_content(source)}, sort_keys=True)
     if broken := broken_structure(source):
         raise VideoError(f"{source}: {broken}; fetch it again")
     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -375,10 +373,10 @@ def copy_fault(
     return None
 
 
-def _origin(source: Path, settings: CopySettings) -> str:
+def _origin(source: Path, settings: CopySettings) -> dict[str, Any]:
     try:
         stat = source.stat()
     except OSError as err:
         raise VideoError(f"{source}: no such video file ({err.strerror}); check the path and the data root") from err
     of_source = {"source_bytes": stat.st_size, "source_mtime_ns": stat.st_mtime_ns}
-    return json.dumps({"format": _FORMAT, "encoder": _ENCODER, **asdict(settings), **of_source}, sort_keys=True)
+    return {"format": COPY_FORMAT, "encoder": _ENCODER, **asdict(settings), **of_source}

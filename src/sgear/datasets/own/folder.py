@@ -134,6 +134,11 @@ def load_own(root: Path) -> Benchmark:
     Raises:
         AnnotationError: If a file is missing, or is not as it was written.
     """
+    if not root.is_dir():
+        raise AnnotationError(
+            f"{root}: no such folder of an imported csv. Name the folder where it lies now (dataset.root=FOLDER, or "
+            "--root), or import the csv with 'sgear data import'."
+        )
     summary_path, segments_path, taxonomy_path = (root / name for name in (SUMMARY, SEGMENTS, TAXONOMY))
     summary = _read_json(summary_path)
     if summary.get("format") != FORMAT:

@@ -108,9 +108,12 @@ def evaluate(
 ) -> None:
     """Print the scores of a run, evaluated again, or of a file of predictions."""
     from sgear.cli.evaluate import evaluate_directory, evaluate_file
-    from sgear.errors import ConfigError
+    from sgear.errors import ConfigError, PredictionError
+    from sgear.files import require_regular_file
 
-    if target.is_file():
+    # What is not there is taken for a file where it looks like one.
+    if not target.is_dir() and (target.exists() or dataset or target.suffix):
+        require_regular_file(target, PredictionError)
         if on_error:
             raise ConfigError(f"--on-error goes with a run directory; {target} is a file of predictions")
         if not dataset:
@@ -139,6 +142,8 @@ def fuse(
         typer.Option(help="Predictions of the same models on another split: find the weights there; once per model."),
     ] = None,
     metric: Annotated[str, typer.Option(help="What the search maximises: recall5, top1 or top5.")] = "recall5",
+    dataset: Annotated[str, typer.Option(help="Data set, where a file is of other code, e.g. epic100.")] = "",
+    root: Annotated[Path | None, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = None,
 ) -> None:
     """Fuse the predictions of several models on the same segments (late fusion)."""
     from sgear.cli.fuse import run_fuse
@@ -153,6 +158,8 @@ def fuse(
         parse_numbers(noun_weights, "--noun-weights"),
         search_on,
         metric=metric,
+        dataset=dataset or None,
+        root=root,
     )
 
 

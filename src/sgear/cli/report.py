@@ -8,7 +8,7 @@ from sgear.cli.comparison import print_comparison
 from sgear.cli.pages import require_page
 from sgear.cli.runs import find_run
 from sgear.cli.screen import say
-from sgear.config.build import load_benchmark
+from sgear.config.build import build_protocol, load_benchmark
 from sgear.config.compose import load_run_config
 from sgear.datasets.benchmark import Benchmark
 from sgear.report import (
@@ -22,7 +22,7 @@ from sgear.report import (
     references_of,
     write_report,
 )
-from sgear.training.run import RunDirectory
+from sgear.training.run import RunDirectory, require_one_protocol
 
 __all__ = ["collect", "collect_film", "run_report"]
 
@@ -31,7 +31,10 @@ def collect(path: Path, benchmark: Benchmark) -> ReportRun:
     """Read a run of a data set, with the language prototypes that its configuration names."""
     config = load_run_config(RunDirectory(path).require().config)
     file = config.init.language_prototypes
-    return collect_run(path, benchmark=benchmark, language_file=Path(file) if file else None)
+    run = collect_run(path, benchmark=benchmark, language_file=Path(file) if file else None)
+    stated = {"config.yaml": build_protocol(config.protocol).to_dict(), "the predictions": run.predictions.protocol}
+    require_one_protocol(path, stated)
+    return run
 
 
 def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None) -> None:

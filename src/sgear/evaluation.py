@@ -31,7 +31,7 @@ from sgear.taxonomy import Field, Taxonomy
 from sgear.timing import AnticipationProtocol, RecognitionProtocol, ViewMean, WindowProtocol
 from sgear.training.evaluate import Outputs, run_model
 from sgear.training.loop import make_accelerator
-from sgear.training.run import RunDirectory, read_json, write_json
+from sgear.training.run import RunDirectory, read_json, require_one_protocol, write_json
 
 
 def class_prior(segments: SegmentTable) -> torch.Tensor:
@@ -189,6 +189,8 @@ def predict_split(
     run = RunDirectory(path).require()
     trained = load_model(run.model)
     config = at_places(load_run_config(run.config), places or Places())
+    asked_for = build_protocol(config.protocol).to_dict()
+    require_one_protocol(path, {run.config.name: asked_for, "the model": trained.protocol.to_dict()})
     if protocol is not None:
         config = replace(config, protocol=replace(config.protocol, **protocol.to_dict()))
     if on_error is not None:

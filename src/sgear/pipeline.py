@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from sgear.config.build import build_data, load_benchmark, load_features
+from sgear.config.build import build_data, build_protocol, load_benchmark, load_features
 from sgear.config.compose import load_run_config, save_config
 from sgear.config.effects import flatten
 from sgear.config.facts import learn_facts
@@ -41,7 +41,7 @@ from sgear.training.evaluate import run_model
 from sgear.training.loop import fit, make_accelerator
 from sgear.training.processes import is_main_process
 from sgear.training.provenance import collect_provenance
-from sgear.training.run import RunDirectory, read_json, write_json
+from sgear.training.run import RunDirectory, read_json, require_one_protocol, write_json
 
 Say = Callable[[str], None]
 
@@ -260,6 +260,8 @@ def visual_prototypes(
     if config.protocol.kind != "recognition":
         raise RunError(f"{path}: trained for {config.protocol.kind}; visual prototypes need a recognition run")
     trained = load_model(run.model)
+    stated = build_protocol(config.protocol).to_dict()
+    require_one_protocol(path, {run.config.name: stated, "the model": trained.protocol.to_dict()})
     data = build_data(config)
     require_same_data(run, config, data.benchmark, data.asked.facts)
     taxonomy = data.benchmark.taxonomy

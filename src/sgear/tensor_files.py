@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sgear.errors import SgearError
+from sgear.files import require_regular_file
 
 _DTYPES = frozenset(
     (
@@ -39,10 +40,11 @@ def load_plain(path: Path, *, error: type[SgearError]) -> Any:
         error: Class of the error to raise.
 
     Raises:
-        SgearError: Of class `error`, if the file is damaged or of another kind, names anything but tensors and numbers,
-            or holds tensors without plain values of their own (sparse, quantised, complex, on no device, or larger
-            than their storage).
+        SgearError: Of class `error`, if the file is missing, damaged or of another kind, names anything but tensors and
+            numbers, or holds tensors without plain values of their own (sparse, quantised, complex, on no device, or
+            larger than their storage).
     """
+    require_regular_file(path, error)
     if path.suffix == ".npz":
         raise error(
             f"{path}: a .npz file, such as the JAX weights of Google's ViT, is not read; set "

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from epic_miniature import write_epic100
 
 from sgear.cli.compare import run_compare
 from sgear.cli.fuse import run_fuse
@@ -21,8 +22,6 @@ TAXONOMY = Taxonomy(
     verbs=("take", "cut", "put"), nouns=("knife", "onion"), action_pairs=((0, 0), (0, 1), (1, 1), (2, 0))
 )
 PROTOCOL = AnticipationProtocol(tau_a_s=1.0, tau_o_s=10.0, fps=1.0).to_dict()
-PAIRS = [(verb, noun) for verb in range(15) for noun in range(10)]
-HEAD = "narration_id,participant_id,video_id,start_timestamp,stop_timestamp"
 
 
 @pytest.fixture(autouse=True)
@@ -200,32 +199,9 @@ def test_what_must_not_be_compared_is_refused(two, tmp_path):
 # --- submissions ---------------------------------------------------------------------------------------------------
 
 
-def annotation_rows(prefix: str, pairs, *, labelled: bool) -> str:
-    head = HEAD + (",verb_class,noun_class" if labelled else "")
-    rows = [
-        f"{prefix}_{index},P01,{prefix},00:00:{index % 50 + 1:02d}.00,00:00:{index % 50 + 2:02d}.00"
-        + (f",{verb},{noun}" if labelled else "")
-        for index, (verb, noun) in enumerate(pairs)
-    ]
-    return "\n".join([head, *rows]) + "\n"
-
-
 @pytest.fixture(scope="module")
 def epic100(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("epic100")
-    for kind, size in (("verb", 97), ("noun", 300)):
-        rows = "".join(f"{index},{kind}-{index},['x'],c\n" for index in range(size))
-        (folder / f"EPIC_100_{kind}_classes.csv").write_text(f"id,key,instances,category\n{rows}")
-        (folder / f"EPIC_100_tail_{kind}s.csv").write_text(f"{kind}\n1\n")
-    files = {
-        "unseen_participant_ids_validation": "participant_id\nP02\n",
-        "train": annotation_rows("P01_01", PAIRS, labelled=True),
-        "validation": annotation_rows("P02_01", PAIRS[:20], labelled=True),
-        "test_timestamps": annotation_rows("P01_101", PAIRS[:6], labelled=False),
-    }
-    for name, text in files.items():
-        (folder / f"EPIC_100_{name}.csv").write_text(text)
-    return folder
+    return write_epic100(tmp_path_factory.mktemp("epic100"))
 
 
 def epic100_predictions(root: Path, path: Path, split: str = "test", **changes) -> Path:

@@ -140,7 +140,7 @@ def test_a_list_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "names.txt").write_bytes(b"\x80\x81\xff")
     with pytest.raises(PrototypeError, match="not a text file"):
         read_class_names(tmp_path / "names.txt")
-    with pytest.raises(PrototypeError, match="no such list"):
+    with pytest.raises(PrototypeError, match="no such file"):
         read_class_names(tmp_path / "absent.txt")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from report_run_files import write_run
 from sgear.cli.report import run_report
 from sgear.config.build import load_benchmark
 from sgear.config.compose import save_config
-from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig
+from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig, ProtocolConfig
 from sgear.datasets.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.errors import ConfigError, PredictionError, RunError, WriteError
 from sgear.prototypes import LanguagePrototypes
@@ -32,7 +33,7 @@ def _kitchen_run(path: Path, root: Path, *, tau_a_s: float = 1.0, language: bool
     dataset = DatasetConfig(name="kitchen", root=str(root))
     benchmark = load_benchmark(dataset)
     run = write_run(path, benchmark, predictions=make_predictions(benchmark, protocol={**PROTOCOL, "tau_a_s": tau_a_s}))
-    config = ExperimentConfig(name=path.name, dataset=dataset)
+    config = ExperimentConfig(name=path.name, dataset=dataset, protocol=ProtocolConfig(tau_a_s=tau_a_s))
     if language:
         file = path / "language.safetensors"
         num_actions = benchmark.taxonomy.num_actions
@@ -76,6 +77,18 @@ def test_runs_of_different_protocols_are_refused(tmp_path, kitchen_root):
     last = _kitchen_run(tmp_path / "last", kitchen_root, tau_a_s=2.0)
     with pytest.raises(PredictionError, match=r"first and last: .* different protocols"):
         run_report([first.path, last.path], tmp_path / "out.html")
+    assert not (tmp_path / "out.html").exists()
+
+
+def test_a_run_whose_parts_state_different_protocols_is_refused(tmp_path, kitchen_root):
+    run = _kitchen_run(tmp_path / "run", kitchen_root)
+    other = _kitchen_run(tmp_path / "other", kitchen_root, tau_a_s=2.0)
+    shutil.copy(other.config, run.config)
+    with pytest.raises(RunError, match=r"config\.yaml and the predictions state different protocols \(tau_a_s 2"):
+        run_report([run.path], tmp_path / "out.html")
+    shutil.copy(other.predictions, run.predictions)
+    with pytest.raises(RunError, match=r"the model and validation\.safetensors state different protocols \(tau_a_s 1"):
+        run_report([run.path], tmp_path / "out.html")
     assert not (tmp_path / "out.html").exists()
 
 

@@ -14,6 +14,8 @@ from rich.text import Text
 from sgear.cli.pages import require_page
 from sgear.cli.prediction_files import caveats, labels, load_predictions
 from sgear.cli.screen import open_screen, say
+from sgear.datasets.benchmark import Benchmark
+from sgear.datasets.registry import load_dataset
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare
@@ -57,11 +59,12 @@ def run_compare(
     if out is not None:
         require_page(out)
     names = labels([first, second])
-    one, other = load_predictions(first), load_predictions(second)
+    benchmark = None if dataset is None else load_dataset(dataset, root)
+    one, other = (load_predictions(path, benchmark=benchmark) for path in (first, second))
     subsets: Subsets = {}
-    if dataset is not None:
+    if benchmark is not None:
         one.check_comparable(other)
-        one, other, subsets = _evaluated_of(one, other, dataset, root)
+        one, other, subsets = _evaluated_of(one, other, benchmark)
     result = compare(one, other, subsets=subsets, num_resamples=num_resamples, seed=seed)
     if out is not None:
         from sgear.report.comparison_page import write_comparison
@@ -86,12 +89,9 @@ def run_compare(
 
 
 def _evaluated_of(
-    first: Predictions, second: Predictions, dataset: str, root: Path | None
+    first: Predictions, second: Predictions, benchmark: Benchmark
 ) -> tuple[Predictions, Predictions, Subsets]:
     """Return both tables in the order of the data set, with its subsets; only segments that count."""
-    from sgear.datasets.registry import load_dataset
-
-    benchmark = load_dataset(dataset, root)
     if first.taxonomy.digest != benchmark.taxonomy.digest:
         raise PredictionError(
             f"predictions of {first.taxonomy.num_actions} actions ({first.taxonomy.digest}), but {benchmark.name} has "

@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from sgear.cli.experiment import print_scores, print_skipped
+from sgear.cli.prediction_files import load_predictions
 from sgear.cli.runs import find_run
 from sgear.cli.screen import open_screen, say
 from sgear.config.build import build_protocol
@@ -19,7 +20,6 @@ from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, RunError
 from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict_split
 from sgear.files import require_writable
-from sgear.predictions import Predictions
 from sgear.predictions.skipped import skipped_of
 from sgear.timing import AnticipationProtocol, VJepaProtocol, WindowProtocol, protocol_from_dict
 from sgear.training.run import RunDirectory, write_json
@@ -37,7 +37,7 @@ def evaluate_file(
     if out is not None:
         require_writable(out)
     benchmark = load_dataset(dataset, root, split=dataset_split, granularity=granularity)
-    report = make_report(Predictions.load(file), benchmark)
+    report = make_report(load_predictions(file, benchmark=benchmark), benchmark)
     if out is not None:
         write_json(out, report)
     print_scores(report, source=file if out is None else out)

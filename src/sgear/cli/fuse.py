@@ -11,6 +11,7 @@ from rich.table import Table
 
 from sgear.cli.prediction_files import caveats, labels, load_predictions, predictions_path
 from sgear.cli.screen import open_screen, say
+from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError
 from sgear.files import require_writable
 from sgear.predictions import Predictions, score
@@ -32,6 +33,8 @@ def run_fuse(
     *,
     metric: str = "recall5",
     num_steps: int = 20,
+    dataset: str | None = None,
+    root: Path | None = None,
 ) -> None:
     """Fuse predictions, write the result, and print what each model and the result score.
 
@@ -46,12 +49,15 @@ def run_fuse(
             found there.
         metric: What the search maximises: `recall5`, `top1` or `top5`.
         num_steps: Steps per weight of the search.
+        dataset: Data set, which predictions of other code need.
+        root: Folder of its annotations. Default: under SGEAR_DATA.
 
     Raises:
         SgearError: If options contradict each other, or files do not belong together.
     """
     names = _check(files, weights, rule, out, verb_weights, noun_weights, search_on, metric, num_steps)
-    tables = [load_predictions(path) for path in files]
+    benchmark = None if dataset is None else load_dataset(dataset, root)
+    tables = [load_predictions(path, benchmark=benchmark) for path in files]
     fields: dict[Field, list[float]] = {}
     if verb_weights:
         fields["verb"] = verb_weights
@@ -61,7 +67,7 @@ def run_fuse(
     searches: dict[Field, WeightSearch] = {}
     used: dict[Field, Sequence[float]]
     if search_on:
-        held_out = [load_predictions(path) for path in search_on]
+        held_out = [load_predictions(path, benchmark=benchmark) for path in search_on]
         metric_name = cast(SearchMetric, metric)
         fused, found = fuse_with_search(
             tables, held_out, metric=metric_name, rule=rule_name, num_steps=num_steps, fields=FIELDS

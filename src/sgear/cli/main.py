@@ -120,9 +120,13 @@ def evaluate(
     """Print the scores of a run, evaluated again, or of a file of predictions."""
     from sgear.cli.evaluate import evaluate_directory, evaluate_file
     from sgear.config.moved import Places
-    from sgear.errors import ConfigError
+    from sgear.errors import ConfigError, PredictionError
+    from sgear.files import require_regular_file
 
-    is_file = target.is_file()
+    # What is not there is taken for a file where it looks like one.
+    is_file = not target.is_dir() and (target.exists() or bool(dataset) or bool(target.suffix))
+    if is_file:
+        require_regular_file(target, PredictionError)
     of_file = {"--dataset": dataset, "--dataset-split": dataset_split != 1, "--granularity": granularity != "mid"}
     of_run = {"--split": split != "validation", "--tau-a": tau_a, "--protocol": protocol, "--views": views}
     of_run |= {"--on-error": on_error, "--video-root": video_root, "--feature-root": feature_root}
@@ -158,6 +162,8 @@ def fuse(
         typer.Option(help="Predictions of the same models on another split: find the weights there; once per model."),
     ] = None,
     metric: Annotated[str, typer.Option(help="What the search maximises: recall5, top1 or top5.")] = "recall5",
+    dataset: Annotated[str, typer.Option(help="Data set, where a file is of other code, e.g. epic100.")] = "",
+    root: Annotated[Path | None, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = None,
 ) -> None:
     """Fuse the predictions of several models on the same segments (late fusion)."""
     from sgear.cli.fuse import run_fuse
@@ -172,6 +178,8 @@ def fuse(
         parse_numbers(noun_weights, "--noun-weights"),
         search_on,
         metric=metric,
+        dataset=dataset or None,
+        root=root,
     )
 
 

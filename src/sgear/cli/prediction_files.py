@@ -5,11 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from sgear.cli.runs import find_run
+from sgear.config.build import build_protocol
+from sgear.config.compose import load_run_config
 from sgear.config.recipes import recipe_of_run
+from sgear.datasets.benchmark import Benchmark
 from sgear.errors import PredictionError
+from sgear.files import require_regular_file
+from sgear.models.pretrained import read_protocol
 from sgear.predictions import Predictions
 from sgear.predictions.caveats import caveats_of
+from sgear.predictions.other_formats import PLAIN, kind_of
+from sgear.predictions.plain_file import read_plain
 from sgear.predictions.skipped import skipped_of, skipped_text
+from sgear.training.run import RunDirectory, require_one_protocol
 
 
 def predictions_path(path: Path, split: str = "validation") -> Path:
@@ -23,10 +31,11 @@ def predictions_path(path: Path, split: str = "validation") -> Path:
         PredictionError: If there is no such file.
         RunError: If a folder is not a run directory.
     """
-    if path.is_file():
-        return path
     if not path.exists() and recipe_of_run(path.name) is None:
         raise PredictionError(f"{path}: no such file or run directory; check the path")
+    if path.exists() and not path.is_dir():
+        require_regular_file(path, PredictionError)
+        return path
     run = find_run(path)
     file = run.split_predictions(split)
     if not file.is_file():
@@ -37,9 +46,40 @@ def predictions_path(path: Path, split: str = "validation") -> Path:
     return file
 
 
-def load_predictions(path: Path, split: str = "validation") -> Predictions:
-    """Read the predictions that a FILE argument means."""
-    return Predictions.load(predictions_path(path, split))
+def load_predictions(path: Path, split: str = "validation", *, benchmark: Benchmark | None = None) -> Predictions:
+    """Read the predictions that a FILE argument means: of a run, or of any code.
+
+    Args:
+        path: A file, or a run directory.
+        split: Split to take from a run directory.
+        benchmark: Data set, which predictions of other code need; see `read_plain`.
+
+    Raises:
+        SgearError: If there are none, or they are damaged, or of another protocol than their run.
+    """
+    file = predictions_path(path, split)
+    if path.is_dir():
+        return _of_run(find_run(path), file)
+    if benchmark is None or kind_of(file) not in PLAIN:
+        return Predictions.load(file)
+    tables = (benchmark.train, *benchmark.tests.values(), benchmark.validation)
+    targets = {
+        uid: int(action) for table in tables for uid, action in zip(table.uids, table.column("action_id"), strict=True)
+    }
+    return read_plain(file, taxonomy=benchmark.taxonomy, targets=targets)
+
+
+def _of_run(run: RunDirectory, file: Path) -> Predictions:
+    """Read predictions of a run, which state the protocol that its configuration and its model state."""
+    table = Predictions.load(file)
+    stated = {
+        run.config.name: build_protocol(load_run_config(run.config).protocol).to_dict(),
+        file.name: table.protocol,
+    }
+    if run.model.is_dir():
+        stated["the model"] = read_protocol(run.model)
+    require_one_protocol(run.path, stated)
+    return table
 
 
 def labels(paths: list[Path]) -> list[str]:

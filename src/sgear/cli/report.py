@@ -8,7 +8,7 @@ from sgear.cli.comparison import print_comparison
 from sgear.cli.pages import require_page
 from sgear.cli.runs import find_run
 from sgear.cli.screen import say
-from sgear.config.build import load_benchmark
+from sgear.config.build import build_protocol, load_benchmark
 from sgear.config.compose import load_run_config
 from sgear.config.identity import require_same_data
 from sgear.config.moved import Places, at_places
@@ -24,7 +24,7 @@ from sgear.report import (
     references_of,
     write_report,
 )
-from sgear.training.run import RunDirectory
+from sgear.training.run import RunDirectory, require_one_protocol
 
 __all__ = ["collect", "collect_film", "run_report"]
 
@@ -33,7 +33,10 @@ def collect(path: Path, benchmark: Benchmark, *, root: Path | None = None) -> Re
     """Read a run of a data set, which may lie at `root` now, with the prototypes of language that it names."""
     config = at_places(load_run_config(RunDirectory(path).require().config), Places(root=root))
     file = config.init.language_prototypes
-    return collect_run(path, benchmark=benchmark, language_file=Path(file) if file else None)
+    run = collect_run(path, benchmark=benchmark, language_file=Path(file) if file else None)
+    stated = {"config.yaml": build_protocol(config.protocol).to_dict(), "the predictions": run.predictions.protocol}
+    require_one_protocol(path, stated)
+    return run
 
 
 def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None, root: Path | None = None) -> None:

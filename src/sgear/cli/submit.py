@@ -13,7 +13,7 @@ from sgear.cli.screen import open_screen, say
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, PredictionError
-from sgear.files import require_writable
+from sgear.files import require_regular_file, require_writable
 from sgear.predictions import Predictions
 from sgear.predictions.challenge import CHALLENGES, MAX_SLS, SLS_NAMES, Challenge
 from sgear.predictions.submission import write_epic55, write_epic100, write_split
@@ -57,7 +57,7 @@ def run_submit(
     asked = _splits(challenge, benchmark, split)
     if split == "validation" and challenge.name == "epic55" and out.suffix != ".json":
         raise ConfigError(f"--out {out}: the validation split of epic55 is written to a .json; no server takes it")
-    tables = _tables(files, asked)
+    tables = _tables(files, asked, benchmark)
     for name, table in tables.items():
         if table.taxonomy.digest != benchmark.taxonomy.digest:
             raise PredictionError(
@@ -100,8 +100,8 @@ def run_check(file: Path, dataset: str, split: str = "test", *, root: Path | Non
         SgearError: If the data set or the split is unknown, or there is no such file.
     """
     challenge = _challenge(dataset)
-    if not file.exists():
-        raise PredictionError(f"{file}: no such file")
+    if not file.is_dir():
+        require_regular_file(file, PredictionError)
     benchmark = load_dataset(dataset, root)
     problems = _problems(file, challenge, _splits(challenge, benchmark, split), benchmark)
     screen = open_screen()
@@ -144,9 +144,13 @@ def _splits(challenge: Challenge, benchmark: Benchmark, split: str) -> dict[str,
     return {name: benchmark.tests[name] for name in wanted}
 
 
-def _tables(files: list[Path], asked: dict[str, SegmentTable]) -> dict[str, Predictions]:
+def _tables(files: list[Path], asked: dict[str, SegmentTable], benchmark: Benchmark) -> dict[str, Predictions]:
     """Return the predictions of each split, in the order of its segments."""
-    loaded = [load_predictions(path, split) for path in files for split in (asked if path.is_dir() else ("",))]
+    loaded = [
+        load_predictions(path, split, benchmark=benchmark)
+        for path in files
+        for split in (asked if path.is_dir() else ("",))
+    ]
     tables = {}
     for split, segments in asked.items():
         uids = set(segments.uids)

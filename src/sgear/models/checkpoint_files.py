@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from sgear.errors import RunError
-from sgear.files import require_regular_file
 from sgear.models.strict import shorten
 from sgear.tensor_files import load_plain
 
@@ -29,7 +28,6 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         RunError: If the file is missing, damaged, holds other objects than tensors and numbers, or no weights, or a
             weight is not finite.
     """
-    require_regular_file(path, RunError)
     stored = load_plain(path, error=RunError)
     inside = [stored[name] for name in _CONTAINERS if name in stored] if isinstance(stored, dict) else []
     weights = next((part for part in (*inside, stored) if _is_weights(part)), None)

@@ -185,6 +185,19 @@ def read_lineage(folder: Path) -> Lineage:
         raise RunError(f"{folder / DESCRIPTION_FILE}: damaged ({err!r}); copy it again or train the run again") from err
 
 
+def read_protocol(folder: Path) -> dict[str, float | str]:
+    """Return the protocol that a model written by `save_model` was trained under, without its weights.
+
+    Raises:
+        RunError: If there is no model, or its description is damaged.
+    """
+    description = _read_description(folder)
+    try:
+        return protocol_from_dict(description["protocol"]).to_dict()
+    except (KeyError, TypeError, ValueError) as err:
+        raise RunError(f"{folder / DESCRIPTION_FILE}: damaged ({err!r}); copy it again or train the run again") from err
+
+
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION_FILE
     if not path.is_file():

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sgear.timing import VJepaProtocol
+from sgear.predictions.table import UNSTATED
+from sgear.timing import RecognitionProtocol, VJepaProtocol
 
 KEY = "caveat"
 """Entry of the provenance of a model whose numbers need a warning; it travels through fusion."""
+
+_OF_PROTOCOL = {
+    VJepaProtocol.kind: VJepaProtocol.CAVEAT,
+    RecognitionProtocol.kind: "the model saw the action itself (recognition); these are no anticipation numbers",
+    str(UNSTATED["kind"]): "the file does not say what its model saw (no protocol), so nothing shows that these are "
+    "anticipation numbers",
+}
 
 
 def caveats_of(protocol: Mapping[str, float | str], provenances: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -18,7 +26,7 @@ def caveats_of(protocol: Mapping[str, float | str], provenances: Iterable[Mappin
         protocol: Protocol of the numbers.
         provenances: Where they come from, e.g. `Predictions.provenance`.
     """
-    found = [VJepaProtocol.CAVEAT] if protocol["kind"] == VJepaProtocol.kind else []
+    found = [_OF_PROTOCOL[kind]] if (kind := str(protocol["kind"])) in _OF_PROTOCOL else []
     pending = list(provenances)
     while pending:
         provenance = pending.pop(0)

@@ -20,7 +20,7 @@ from sgear.errors import PredictionError
 from sgear.predictions.challenge import EPIC55, EPIC100, MAX_SLS, NUM_ACTIONS, SLS_NAMES, Challenge
 from sgear.predictions.ordering import best_first, push_apart
 from sgear.predictions.skipped import skipped_of, skipped_text
-from sgear.predictions.table import Predictions
+from sgear.predictions.table import UNSTATED, Predictions
 from sgear.taxonomy import FIELDS, Field, Taxonomy
 from sgear.timing import AnticipationProtocol, protocol_from_dict
 
@@ -180,11 +180,12 @@ def _check_table(table: Predictions, split: str, challenge: Challenge) -> None:
             f"{split}: the {challenge.name} challenge has {challenge.num_verbs} verbs, {challenge.num_nouns} nouns and "
             f"at least {NUM_ACTIONS} actions; these predictions have {size[0]}, {size[1]} and {taxonomy.num_actions}"
         )
-    protocol = protocol_from_dict(table.protocol)
+    protocol = None if table.protocol == UNSTATED else protocol_from_dict(table.protocol)
     if not isinstance(protocol, AnticipationProtocol) or protocol.tau_a_s < challenge.min_tau_a_s - 1e-9:
+        stated = table.protocol if protocol else "a protocol that their file does not state (docs/submissions.md)"
         raise PredictionError(
             f"{split}: the challenge forbids any frame later than {challenge.min_tau_a_s:g} s before the action "
-            f"starts; these predictions were made under {table.protocol}"
+            f"starts; these predictions were made under {stated}"
         )
 
 

@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.errors import PredictionError
+from sgear.files import require_regular_file
 from sgear.predictions.challenge import Challenge
 
 MAX_BYTES = 1 << 30
@@ -87,6 +89,7 @@ def read_document(
         first is None where there is nothing to parse.
     """
     try:
+        require_regular_file(path, PredictionError)
         with path.open("rb") as file:
             is_zip = file.read(2) == _ZIP_MAGIC
         if is_zip:
@@ -97,8 +100,8 @@ def read_document(
             if path.suffix == ".zip":
                 problems.append(Problem(f"{path.name} is not a zip archive, whatever its name says"))
             data = None if size > max_bytes else path.read_bytes()
-    except FileNotFoundError:
-        return None, [Problem(f"{path}: no such file")]
+    except PredictionError as err:
+        return None, [Problem(str(err))]
     except OSError as err:
         return None, [Problem(f"{path}: cannot be read ({err.strerror or err})")]
     if data is None:

@@ -73,21 +73,26 @@ def read_submission(
         taxonomy=taxonomy,
         protocol=protocol,
         provenance={"submission": path.name, "challenge": challenge.name},
-        verb_logits=float32_in_order(_logits(path, scores.verb)),
-        noun_logits=float32_in_order(_logits(path, scores.noun)),
+        verb_logits=float32_in_order(logits_of(path, scores.verb)),
+        noun_logits=float32_in_order(logits_of(path, scores.noun)),
     )
 
 
-def _logits(path: Path, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def logits_of(where: Path | str, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return foreign scores as logits: without a negative one they are probabilities, else logits already.
+
+    Raises:
+        PredictionError: If a score is too large to be either; says `where`.
+    """
     if np.abs(scores).max(initial=0.0) > _MAX_LOGIT:
-        raise PredictionError(f"{path}: scores beyond {_MAX_LOGIT:g} are neither probabilities nor logits")
+        raise PredictionError(f"{where}: scores beyond {_MAX_LOGIT:g} are neither probabilities nor logits")
     return log_probabilities(scores) if (scores >= 0).all() else scores
 
 
 def _action_logits(
     path: Path, scores: NDArray[np.float64], action_ids: NDArray[np.int64], num_actions: int
 ) -> NDArray[np.float32]:
-    given = _logits(path, scores)
+    given = logits_of(path, scores)
     lowest = given.min(axis=1)
     num_others = num_actions - NUM_ACTIONS
     share = np.maximum(1.0 - scores.sum(axis=1), 0.0) / max(num_others, 1)

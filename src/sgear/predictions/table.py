@@ -20,6 +20,9 @@ from sgear.segments import UNKNOWN_ACTION
 from sgear.taxonomy import Field, Taxonomy
 from sgear.timing import protocol_from_dict
 
+UNSTATED: dict[str, float | str] = {"kind": "unstated"}
+"""Stands for the protocol in tables of other code that do not say what their model saw."""
+
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the softmax over the last axis."""
@@ -30,12 +33,21 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return probs
 
 
+def whole_protocol(protocol: dict[str, float | str]) -> dict[str, float | str]:
+    """Return a protocol with the values that an older file leaves out.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    return protocol if protocol == UNSTATED else protocol_from_dict(protocol).to_dict()
+
+
 def _without_views(protocol: Mapping[str, float | str]) -> dict[str, float | str]:
     return {name: value for name, value in protocol.items() if name not in ("views", "view_mean")}
 
 
-def _differences(first: Mapping[str, float | str], second: Mapping[str, float | str]) -> str:
-    """Return the settings in which two protocols differ, in words."""
+def protocol_differences(first: Mapping[str, float | str], second: Mapping[str, float | str]) -> str:
+    """Return the settings in which two protocols differ, in words; empty where they are the same."""
     names = [name for name in dict.fromkeys([*first, *second]) if first.get(name) != second.get(name)]
     return ", ".join(f"{name} {first.get(name, 'none')} and {second.get(name, 'none')}" for name in names)
 
@@ -49,7 +61,7 @@ class Predictions:
         logits: Action scores before softmax [M A], float32.
         targets: True action of each sample [M]; all -1 on a test split without labels.
         taxonomy: Vocabulary of the scores.
-        protocol: The protocol's `to_dict()`.
+        protocol: The protocol's `to_dict()`, or `UNSTATED`.
         provenance: Model name, run, commit, seed and the like; JSON values.
         verb_logits: Scores before softmax of a verb head [M V]. Default: verbs are summed action probabilities.
         noun_logits: The same of a noun head [M N].
@@ -101,7 +113,7 @@ class Predictions:
                     f"{len(bad)} samples have a {name} score that is not finite, first {self.uids[bad[0]]!r}"
                 )
         try:
-            protocol_from_dict(self.protocol)
+            whole_protocol(self.protocol)
         except ValueError as err:
             raise PredictionError(str(err)) from err
 
@@ -174,12 +186,14 @@ class Predictions:
         Raises:
             PredictionError: If protocol or vocabulary differ; gives both sides.
         """
-        ours, theirs = (protocol_from_dict(table.protocol).to_dict() for table in (self, other))
+        ours, theirs = whole_protocol(self.protocol), whole_protocol(other.protocol)
         if _without_views(ours) != _without_views(theirs):
-            raise PredictionError(
-                f"different protocols: {_differences(ours, theirs)}; train or evaluate both with "
-                "the same settings of protocol.*, and compare the files of one protocol"
+            remedy = (
+                "train or evaluate both with the same settings of protocol.*, and compare the files of one protocol"
             )
+            if UNSTATED in (ours, theirs):
+                remedy = "state the protocol in the file that has none (docs/submissions.md, section 6)"
+            raise PredictionError(f"different protocols: {protocol_differences(ours, theirs)}; {remedy}")
         if self.taxonomy.digest != other.taxonomy.digest:
             raise PredictionError(
                 f"different vocabularies: {self.taxonomy.num_actions} actions ({self.taxonomy.digest}) and "

@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from sgear.errors import AnnotationError, PredictionError
 from sgear.files import replacing
+from sgear.predictions.other_formats import kind_of, refusal
 from sgear.taxonomy import Taxonomy
 
 FORMAT = "sgear-predictions-2"
@@ -53,10 +54,12 @@ def read_table_file(path: Path) -> dict[str, Any]:
         The fields of `Predictions`, with the types that they must have; their values are not compared yet.
 
     Raises:
-        PredictionError: If the file is missing, damaged, or not a table of predictions.
+        PredictionError: If the file is missing, damaged, or not a table of predictions; names other formats.
     """
-    if not path.is_file():
-        raise PredictionError(f"{path}: no such predictions file; write one with 'sgear evaluate RUN'")
+    if not path.exists():
+        raise PredictionError(f"{path}: no such file; predictions are written by 'sgear evaluate RUN'")
+    if kind := kind_of(path):
+        raise PredictionError(refusal(path, kind))
     try:
         with safe_open(path, framework="numpy") as file:
             header = dict(file.metadata() or {})

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sgear.errors import AnnotationError, PrototypeError
-from sgear.files import write_whole
+from sgear.files import require_regular_file, write_whole
 from sgear.taxonomy import Taxonomy
 
 Kind = Literal["language", "visual"]
@@ -126,8 +126,9 @@ def _other_content(found: str, wanted: Kind) -> str:
 
 
 def _read_metadata(path: Path, kind: str) -> dict[str, str]:
-    if not path.is_file():
+    if not path.exists():
         raise PrototypeError(f"{path}: no such file; write it with 'sgear prototypes {kind}'")
+    require_regular_file(path, PrototypeError)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

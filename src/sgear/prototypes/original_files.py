@@ -23,8 +23,6 @@ def read_tensors(path: Path) -> dict[int, Tensor]:
     Raises:
         PrototypeError: If the file is missing, truncated, holds anything but that, or would execute code.
     """
-    if not path.is_file():
-        raise PrototypeError(f"{path}: no such file")
     stored = load_plain(path, error=PrototypeError)
     if not isinstance(stored, dict):
         raise PrototypeError(f"{path}: expected a dict from class id to tensor, got {type(stored).__name__}")

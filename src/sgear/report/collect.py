@@ -20,7 +20,7 @@ from sgear.predictions.evaluated import evaluated_part
 from sgear.prototypes import LanguagePrototypes
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Film, Reference, ReportRun
 from sgear.timing import VJepaProtocol
-from sgear.training.run import RunDirectory, read_json, read_log
+from sgear.training.run import RunDirectory, read_json, read_log, require_one_protocol
 
 _SCORE_TOLERANCE = 1e-6
 # The curve may have been computed on another device than the report, where a few segments near a tie differ.
@@ -79,6 +79,7 @@ def collect_run(path: Path, *, benchmark: Benchmark | None = None, language_file
         raise RunError(f"{run.predictions}: no predictions; write them with 'sgear evaluate {path}'")
     trained = load_model(run.model)
     predictions = Predictions.load(run.predictions)
+    require_one_protocol(path, {"the model": trained.protocol.to_dict(), run.predictions.name: predictions.protocol})
     report = read_json(run.report)
     counted = predictions
     if benchmark is not None:

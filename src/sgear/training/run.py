@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from sgear.claims import Claim, Claims
 from sgear.errors import RunError
 from sgear.files import require_regular_file, write_whole
+from sgear.predictions.table import protocol_differences, whole_protocol
 from sgear.training.processes import is_main_process
 
 _NAMES = {
@@ -175,6 +176,25 @@ class RunDirectory:
                     f"{path} is missing; train the run with 'sgear train', or write it with 'sgear evaluate'"
                 )
         return self
+
+
+def require_one_protocol(path: Path, stated: Mapping[str, dict[str, float | str]]) -> None:
+    """Raise unless all parts of a run state one protocol: they differ where files of two runs lie in one folder.
+
+    Args:
+        path: Run directory.
+        stated: Protocol by the name of the part that states it, two or more.
+
+    Raises:
+        RunError: Names two parts, and the settings in which they differ.
+    """
+    (first, ours), *others = ((part, whole_protocol(protocol)) for part, protocol in stated.items())
+    for part, theirs in others:
+        if found := protocol_differences(ours, theirs):
+            raise RunError(
+                f"{path}: {first} and {part} state different protocols ({found}), so they are not of one run; copy the "
+                "run again as a whole, or train it again"
+            )
 
 
 def write_json(path: Path, values: Any) -> None:

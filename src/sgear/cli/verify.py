@@ -20,7 +20,7 @@ from sgear.datasets.places import film_places
 from sgear.datasets.registry import annotation_folder, load_dataset
 from sgear.datasets.video_info import numbering_rates, read_video_info
 from sgear.errors import ConfigError, VideoError
-from sgear.video.corpus import PassedOver, counted, is_frame_folder, needs_rate, scan_films
+from sgear.video.corpus import PassedOver, composed, counted, is_frame_folder, needs_rate, scan_films
 from sgear.video.verify import FilmCheck, FilmToCheck, verify_films
 
 MOST_SHOWN = 20
@@ -138,12 +138,13 @@ def _films_of(dataset: DatasetChoice, video_ids: Sequence[str]) -> _Found:
     there = [root for root in dict.fromkeys(roots) if root.is_dir()]
     if not there:
         raise VideoError(f"{dataset.name}: none of {', '.join(map(str, roots))} exists; name folders by --video-root")
-    found, asked = _Found(), set(video_ids)
+    found, asked = _Found(), {composed(video_id): video_id for video_id in video_ids}
     for root in there:
-        for video_id, paths in scan_films(root, passed_over=found.passed_over).items():
+        for name, paths in scan_films(root, passed_over=found.passed_over).items():
+            video_id = asked.get(name, name)
             if video_id in found.film_of or video_id in found.doubled:
                 continue
-            if len(paths) > 1 and video_id in asked:
+            if len(paths) > 1 and name in asked:
                 found.doubled[video_id] = paths
             else:
                 found.film_of[video_id] = paths[0]

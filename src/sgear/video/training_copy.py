@@ -27,7 +27,7 @@ from sgear.files import leftover_partials, partial_path, replace_durably
 from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
 from sgear.video.frames import damaged_frame_error
 from sgear.video.orientation import Orientation, orientation_of
-from sgear.video.wholeness import broken_structure, missing_end
+from sgear.video.wholeness import missing_end
 
 _FORMAT = "sgear-copy-2"
 # Without CABAC and the deblocking filter a copy is a fifth larger and decoded in half the time.
@@ -128,8 +128,6 @@ def make_copy(
         OSError: If the copy cannot be written.
     """
     origin = _origin(source, settings)
-    if broken := broken_structure(source):
-        raise VideoError(f"{source}: {broken}; fetch it again")
     copy.parent.mkdir(parents=True, exist_ok=True)
     for leftover in leftover_partials(copy):
         leftover.unlink(missing_ok=True)

@@ -180,6 +180,7 @@ def _print_films(screen: Console, checks: Sequence[FilmCheck], found: _Found, *,
     lines = [f"{check.path}: {problem}" for check in wrong for problem in check.problems]
     lines += [f"video {name}: two films, {paths[0]} and {paths[1]}" for name, paths in found.doubled.items()]
     _print_list(screen, lines)
+    _print_list(screen, [f"{check.path}: {note}" for check in checks for note in check.notes], kind="note")
 
 
 def _print_rows(screen: Console, rows: RowCheck) -> None:
@@ -201,9 +202,9 @@ def _print_rows(screen: Console, rows: RowCheck) -> None:
         say(f"without rows, not checked: {named}{f' and {more:,} more' if more > 0 else ''}", screen=screen)
 
 
-def _print_list(screen: Console, lines: Sequence[str]) -> None:
+def _print_list(screen: Console, lines: Sequence[str], *, kind: str = "problem") -> None:
     for line in lines[:MOST_SHOWN]:
-        say(Text.assemble(("problem", "red"), f" {line}"), screen=screen)
+        say(Text.assemble((kind, "red" if kind == "problem" else "yellow"), f" {line}"), screen=screen)
     if len(lines) > MOST_SHOWN:
         say(f"... and {len(lines) - MOST_SHOWN:,} more; --json lists all", screen=screen)
 
@@ -215,6 +216,7 @@ def _to_dict(
         {
             "path": str(check.path),
             "problems": list(check.problems),
+            "notes": list(check.notes),
             "end_s": None if check.span is None else check.span.end_s,
             "decoded_frames": check.num_frames,
             "size": check.size,

@@ -7,6 +7,7 @@ random reading then lands in either. So the times of all packets are checked onc
 
 from __future__ import annotations
 
+import contextlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -77,12 +78,10 @@ def _indexed(stream: VideoStream) -> Float64[np.ndarray, "N 3"]:
 
 def _demuxed(container: InputContainer, stream: VideoStream) -> Float64[np.ndarray, "N 3"]:
     rows: list[_Row] = []
-    try:
+    # What cannot be read any more is the end of the film.
+    with contextlib.suppress(*END_OF_PACKETS):
         packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
         rows.extend((packet.pts, packet.dts, packet.is_keyframe) for packet in packets)
-    except END_OF_PACKETS:
-        # What cannot be read any more is the end of the film, and keeps the rows before it.
-        return _table(rows)
     return _table(rows)
 
 
@@ -92,7 +91,7 @@ def _table(rows: list[_Row]) -> Float64[np.ndarray, "N 3"]:
 
 
 def _fault_of_count(dts: NDArray[np.float64], num_stated: int) -> str | None:
-    """Return what is wrong with an avi, whose frames have numbers for times, so that a lost one moves all later ones."""
+    """Return what is wrong with an avi, whose frames are timed by their number: a lost one moves all later ones."""
     num_found = int(np.fmax.reduce(dts, initial=-1)) + 1
     if num_found == num_stated:
         return None
@@ -131,4 +130,5 @@ def _repetition(pts: NDArray[np.float64], unit_s: float) -> str | None:
     twice = ascending[1:][np.diff(ascending) == 0]
     if not len(twice):
         return None
-    return f"it has two frames at {(twice[0] - ascending[0]) * unit_s:.3f} s: {_JOINED}, or its times are damaged; {_REMEDY}"
+    instant_s = (twice[0] - ascending[0]) * unit_s
+    return f"it has two frames at {instant_s:.3f} s: {_JOINED}, or its times are damaged; {_REMEDY}"

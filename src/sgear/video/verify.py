@@ -12,6 +12,7 @@ from sgear.video.corpus import needs_rate
 from sgear.video.decoding import DecodedFrame, StreamDecoder
 from sgear.video.opening import open_film
 from sgear.video.span import FilmSpan
+from sgear.video.streams import unread_tracks
 from sgear.video.wholeness import missing_end, stated_length_s
 from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
 
@@ -38,6 +39,7 @@ class FilmCheck:
         num_frames: Number of frames that were decoded.
         size: Height and width in pixels, as displayed.
         num_bytes: Size of the file; 0 of a folder of pictures.
+        notes: What is worth knowing about it, but not wrong.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class FilmCheck:
     num_frames: int = 0
     size: tuple[int, int] | None = None
     num_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def verify_film(film: FilmToCheck, *, quick: bool, tell: Callable[[float], None] | None = None) -> FilmCheck:
@@ -172,6 +175,7 @@ def _verify_stream(
         seen.num_frames,
         (decoder.height, decoder.width),
         num_bytes,
+        tuple(filter(None, [unread_tracks(decoder.path)])),
     )
 
 

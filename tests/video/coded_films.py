@@ -52,16 +52,19 @@ def make_film(
     rotation: int = 0,
     noise: int = 0,
     held_s: float = 0.0,
+    first: int = 0,
 ) -> Path:
     """Write a film with one numbered picture for each time; the container follows the suffix.
 
     `noise` up to 40 makes its packets large, so that a decoder patches a damaged picture instead of refusing it.
-    `held_s` says how long the last frame is shown; then there may be no B-frames.
+    `held_s` says how long the last frame is shown; then there may be no B-frames. Numbers begin with `first`.
     """
     is_avi = path.suffix == ".avi"
     with av.open(str(path), "w") as container:
         params = f"keyint={gop}:min-keyint={gop}:scenecut=0:bframes={num_b}:b-adapt=0:{x264}".rstrip(":")
         options = {"x264-params": params} if codec == "libx264" else {"bf": str(num_b), "g": str(gop)}
+        if codec.startswith("libvpx"):
+            options |= {"deadline": "realtime", "cpu-used": "8"}
         stream = container.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = size
         stream.pix_fmt = pix_fmt
@@ -71,7 +74,7 @@ def make_film(
         if rotation:
             stream.set_display_rotation(rotation)
         packets: list[av.Packet] = []
-        for number, time_s in enumerate(pts_s):
+        for number, time_s in enumerate(pts_s, start=first):
             grain = np.random.default_rng(number).integers(-noise, noise + 1, (*size, 3))
             picture = (picture_of(number, *size) + grain).astype(np.uint8)
             image = av.VideoFrame.from_ndarray(picture, format="rgb24")

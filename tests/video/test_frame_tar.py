@@ -157,7 +157,7 @@ def test_what_is_no_archive_is_refused(tmp_path, content, complaint):
 
 
 def test_a_missing_archive_is_named(tmp_path):
-    with pytest.raises(VideoError, match="no such tar file"):
+    with pytest.raises(VideoError, match=r"film\.tar: no such file"):
         open_film(tmp_path / "film.tar", frame_fps=FPS)
 
 

@@ -204,7 +204,7 @@ def test_pictures_of_gigabytes_are_refused_before_memory_is_taken(tmp_path):
     for path, line in zip(paths, lines, strict=True):
         grown_mib, _, message = line.partition(" ")
         assert message.startswith(f"{path}: "), line
-        assert str(MAX_PIXELS) in message, line
+        assert str(MAX_PIXELS) in message or "a bare stream" in message, line
         assert int(grown_mib) < 200, line
 
 

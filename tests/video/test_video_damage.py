@@ -68,7 +68,7 @@ def _with_index_first(source: Path, out: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda path: path, "no such video file"),
+        (lambda path: path, "no such file"),
         (_empty, "empty"),
         (_text, "not a readable video"),
         (_silent_film, "no video stream"),
@@ -87,7 +87,7 @@ def test_text_under_its_own_name_is_not_a_film_of_a_terminal(tmp_path):
 
 
 def test_folder_is_not_a_film(tmp_path):
-    with pytest.raises(VideoError, match="no such video file"):
+    with pytest.raises(VideoError, match="is a folder"):
         VideoReader(tmp_path)
 
 

@@ -15,6 +15,7 @@ from sgear.errors import ConfigError, SgearError
 from sgear.video.corpus import needs_rate
 from sgear.video.opening import open_film
 from sgear.video.overlay import require_overlay_place, write_overlay
+from sgear.video.streams import unread_tracks
 from sgear.video.wholeness import missing_end
 
 
@@ -85,7 +86,7 @@ def run_anticipate(
         raise ConfigError(f"--frame-fps has no effect: {video} is no folder and no tar file of pictures")
     trained = load(model, device=place)
     if not is_of_pictures:
-        _warn_of_missing_end(video)
+        _warn_of_what_is_not_read(video)
     forecasts = []
     made = trained.anticipate(video, every_s=every_s, top_k=top_k, frame_fps=frame_fps, steps_ahead=steps_ahead)
     for forecast in made:
@@ -100,11 +101,16 @@ def run_anticipate(
         say(f"wrote {out}", screen=open_screen(stderr=True))
 
 
-def _warn_of_missing_end(video: Path) -> None:
-    """Say on standard error that a film is shorter than it should be: so is what is forecast of it."""
+def _warn_of_what_is_not_read(video: Path) -> None:
+    """Say on standard error that a film is shorter than it should be, as is what is forecast, or has other tracks."""
     with open_film(video) as film:
         end_s, period_s = film.end_s, 1 / film.fps
+    texts = []
     missing = missing_end(video, num_frames=None, end_s=end_s, period_s=period_s)
     if missing is not None:
-        text = f"warning: {video}: {missing}. The forecasts end at {end_s:.1f} s; 'sgear data verify' checks the film"
-        say(text, style="yellow", screen=open_screen(stderr=True))
+        texts.append(f"{missing}. The forecasts end at {end_s:.1f} s; 'sgear data verify' checks the film")
+    tracks = unread_tracks(video)
+    if tracks is not None:
+        texts.append(tracks)
+    for text in texts:
+        say(f"warning: {video}: {text}", style="yellow", screen=open_screen(stderr=True))

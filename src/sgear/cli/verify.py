@@ -20,7 +20,7 @@ from sgear.datasets.places import film_places
 from sgear.datasets.registry import annotation_folder, load_dataset
 from sgear.datasets.video_info import numbering_rates, read_video_info
 from sgear.errors import ConfigError, VideoError
-from sgear.video.corpus import PassedOver, counted, is_frame_folder, needs_rate, scan_films
+from sgear.video.corpus import PassedOver, composed, counted, is_frame_folder, needs_rate, scan_films
 from sgear.video.verify import FilmCheck, FilmToCheck, verify_films
 
 MOST_SHOWN = 20
@@ -138,12 +138,13 @@ def _films_of(dataset: DatasetChoice, video_ids: Sequence[str]) -> _Found:
     there = [root for root in dict.fromkeys(roots) if root.is_dir()]
     if not there:
         raise VideoError(f"{dataset.name}: none of {', '.join(map(str, roots))} exists; name folders by --video-root")
-    found, asked = _Found(), set(video_ids)
+    found, asked = _Found(), {composed(video_id): video_id for video_id in video_ids}
     for root in there:
-        for video_id, paths in scan_films(root, passed_over=found.passed_over).items():
+        for name, paths in scan_films(root, passed_over=found.passed_over).items():
+            video_id = asked.get(name, name)
             if video_id in found.film_of or video_id in found.doubled:
                 continue
-            if len(paths) > 1 and video_id in asked:
+            if len(paths) > 1 and name in asked:
                 found.doubled[video_id] = paths
             else:
                 found.film_of[video_id] = paths[0]
@@ -179,6 +180,7 @@ def _print_films(screen: Console, checks: Sequence[FilmCheck], found: _Found, *,
     lines = [f"{check.path}: {problem}" for check in wrong for problem in check.problems]
     lines += [f"video {name}: two films, {paths[0]} and {paths[1]}" for name, paths in found.doubled.items()]
     _print_list(screen, lines)
+    _print_list(screen, [f"{check.path}: {note}" for check in checks for note in check.notes], kind="note")
 
 
 def _print_rows(screen: Console, rows: RowCheck) -> None:
@@ -200,9 +202,9 @@ def _print_rows(screen: Console, rows: RowCheck) -> None:
         say(f"without rows, not checked: {named}{f' and {more:,} more' if more > 0 else ''}", screen=screen)
 
 
-def _print_list(screen: Console, lines: Sequence[str]) -> None:
+def _print_list(screen: Console, lines: Sequence[str], *, kind: str = "problem") -> None:
     for line in lines[:MOST_SHOWN]:
-        say(Text.assemble(("problem", "red"), f" {line}"), screen=screen)
+        say(Text.assemble((kind, "red" if kind == "problem" else "yellow"), f" {line}"), screen=screen)
     if len(lines) > MOST_SHOWN:
         say(f"... and {len(lines) - MOST_SHOWN:,} more; --json lists all", screen=screen)
 
@@ -214,6 +216,7 @@ def _to_dict(
         {
             "path": str(check.path),
             "problems": list(check.problems),
+            "notes": list(check.notes),
             "end_s": None if check.span is None else check.span.end_s,
             "decoded_frames": check.num_frames,
             "size": check.size,

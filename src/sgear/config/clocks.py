@@ -1,4 +1,4 @@
-"""How long videos last, and whether what is stored of them lasts as long: stored times that run fast show the future."""
+"""How long videos last, and whether what is stored of them lasts as long: times that run fast show the future."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class RunDirectory:
 
     `config.yaml` what was asked, `data.json` of which data, `run.json` where it came from, `metrics.jsonl` the log,
     `checkpoints/` to resume, `model/` the trained model, `predictions/` scores per split, `report.json` the numbers,
-    `horizons.json` the numbers at several anticipation times. `claim` says that this process writes the run, see `held`.
+    `horizons.json` the numbers at several anticipation times. `claim` says that this process writes it, see `held`.
     """
 
     path: Path

@@ -1,7 +1,7 @@
 """A video stream as a row of timed frames, some of which may be beyond repair.
 
-`packet_order` says which packets are missing, `frame_row` which frames are damaged; here the file is opened and played
-from any instant, and its times become seconds.
+`soundness` says whether its times are one clock, `frame_row` which frames are damaged; here the file is opened and
+played from any instant, and its times become seconds.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.frame_row import FrameRow, RowFrame
 from sgear.video.orientation import Orientation, orientation_of
-from sgear.video.packet_order import PacketOrder, StatedOrder, packet_order
 from sgear.video.pictures import MAX_PIXELS, require_bearable
+from sgear.video.soundness import require_sound
 from sgear.video.streams import END_OF_PACKETS, open_stream, stated_size
 
 # What ffmpeg, too, assumes of a film that does not say its rate, such as one of a single frame.
@@ -33,6 +33,8 @@ _UNSTATED_FPS = 25.0
 _IMPLAUSIBLE_FPS = 1000
 _NUM_COUNTED_FRAMES = 100
 _UNKNOWN_KEY_DISTANCE_S = 2.0
+# Elsewhere a seek is a guess, such as in MPEG program streams, where several frames may share one packet and one time.
+_SEEKABLE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "flv", "asf"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,26 +70,24 @@ class StreamDecoder:
         orientation: How the pictures are turned for display.
         container_name: What ffmpeg calls the container, such as `avi`.
         stream_idx: Place of the stream among all streams of the file.
-        num_out_of_turn: Number of frames left out, in readings up to the end, because their times run backwards.
 
     Raises:
-        VideoError: If the file is missing, empty, not a video, or no frame of it can be decoded.
+        VideoError: If the file is missing, empty, not a video, `require_sound` refuses it, or no frame of it can be
+            decoded.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._is_open = True
         self._container, self._stream = open_stream(path)
-        self._order: PacketOrder = StatedOrder()
         try:
             self.fps = self._stated_fps() or self._counted_fps() or _UNSTATED_FPS
             self.period_s = 1 / self.fps
             self._time_base = self._stream.time_base or 1 / self.fps
             self._read_header()
             self.is_timed = self.container_name != "avi"
-            self.num_out_of_turn = 0
             self._recovers_late = False
-            self._order = packet_order(path, self.container_name, self.stream_idx)
+            require_sound(path)
             self._zero: int = 0
             first = self._read_beginning()
             self.orientation = self._orientation_of(first)
@@ -187,7 +187,6 @@ class StreamDecoder:
         """Close the file; reading is then an error."""
         self._is_open = False
         self._container.close()
-        self._order.close()
 
     def require_open(self) -> None:
         """Raise a ValueError if the file was closed."""
@@ -240,8 +239,7 @@ class StreamDecoder:
 
     @property
     def _seeks(self) -> bool:
-        # In MPEG program streams several frames may share one packet and one time; after a seek the rest are guesses.
-        return self.is_timed and self.container_name != "mpeg" and not self._recovers_late
+        return self.container_name in _SEEKABLE and not self._recovers_late
 
     def _seconds(self, pts: int) -> float:
         return float((pts - self._zero) * self._time_base)
@@ -270,15 +268,8 @@ class StreamDecoder:
     def _decode(self, *, from_key: bool) -> Iterator[DecodedFrame]:
         period = max(1, round(self.period_s / self._time_base))
         row = FrameRow(is_timed=self.is_timed, begins_anywhere=from_key, period=period)
-        self._order.begin(at_start=not from_key)
         key_pts: int | None = None
         for order, packet in enumerate(self._packets(from_key)):
-            hole = self._order.hole_before(packet)
-            if hole is not None:
-                if hole.is_end:
-                    break
-                self._require_times(is_first=order == 0 and not from_key)
-                row.fail(order - 0.5, hole.lost)
             pts = packet.pts if self.is_timed else packet.dts
             if pts is not None and not packet.is_discard:
                 row.expect(pts, order)
@@ -298,10 +289,10 @@ class StreamDecoder:
                     # No picture stands for itself here: what is shown after a while is not all of what it should be.
                     self._recovers_late = True
                     return
-                row.show(image, order)
+                if not row.show(image, order):
+                    self._refuse_turn(image)
             yield from map(self._decoded, row.settled())
         yield from map(self._decoded, row.rest())
-        self.num_out_of_turn += row.num_out_of_turn
 
     def _decoded(self, frame: RowFrame) -> DecodedFrame:
         shown_s = 0.0
@@ -311,13 +302,11 @@ class StreamDecoder:
         # Encoders rarely know how long the last frame is shown; a container may say that it is held.
         return DecodedFrame(pts_s, pts_s + max(self.period_s, shown_s), frame.image)
 
-    def _require_times(self, *, is_first: bool) -> None:
-        """Refuse a film whose first frame is lost, where times are counted from that."""
-        if is_first and self.is_timed:
-            raise VideoError(
-                f"{self.path}: its beginning is damaged, and with it the first frame, from which all times are "
-                "counted; fetch it again"
-            )
+    def _refuse_turn(self, image: av.VideoFrame) -> NoReturn:
+        raise VideoError(
+            f"{self.path}: a frame comes out of turn at {self._seconds(image.pts or 0):.3f} s, so this file does not "
+            "say when its frames are shown; encode it into an mp4"
+        )
 
 
 def with_kept(decoder: StreamDecoder, fps: float) -> Iterator[tuple[DecodedFrame, bool]]:

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 
 HEADER, SEGMENT = 0x1A45DFA3, 0x18538067
 _CLUSTER, _BLOCK_GROUP = 0x1F43B675, 0xA0
-_SIMPLE_BLOCK, _BLOCK = 0xA3, 0xA1
 _PARENTS = frozenset({SEGMENT, _CLUSTER, _BLOCK_GROUP})
-_BLOCKS = frozenset({_SIMPLE_BLOCK, _BLOCK})
 _LONGEST_ID, _LONGEST_SIZE = 4, 8
 
 
@@ -46,16 +44,7 @@ def read_element(descriptor: int, at: int) -> Element | None:
     Raises:
         OSError: If the file cannot be read.
     """
-    return element_in(os.pread(descriptor, _LONGEST_ID + _LONGEST_SIZE, at), at)
-
-
-def element_in(head: bytes, at: int) -> Element | None:
-    """Return the element whose first bytes are `head`, or None if it is none.
-
-    Args:
-        head: Bytes of the file from `at` on.
-        at: Where they stand in the file.
-    """
+    head = os.pread(descriptor, _LONGEST_ID + _LONGEST_SIZE, at)
     length = _length(head, 0, _LONGEST_ID)
     size_length = _length(head, length, _LONGEST_SIZE) if length else 0
     if not size_length:
@@ -65,49 +54,6 @@ def element_in(head: bytes, at: int) -> Element | None:
     size = int.from_bytes(head[length : length + size_length], "big") & largest
     begin = at + length + size_length
     return Element(kind, begin, None if size == largest else begin + size)
-
-
-def block_end(descriptor: int, begin: int, num_bytes: int) -> int | None:
-    """Return where the block ends whose content begins at a byte; None where no block begins there.
-
-    Args:
-        descriptor: Open file.
-        begin: Where the content begins, as a demuxer gives it.
-        num_bytes: About how long it is: of all ways to read the bytes before it, the likeliest is taken.
-
-    Raises:
-        OSError: If the file cannot be read.
-    """
-    first = max(0, begin - 1 - _LONGEST_SIZE)
-    before = os.pread(descriptor, begin - first, first)
-    found: list[int] = []
-    for place in range(len(before) - 1):
-        element = element_in(before[place:], first + place)
-        if element is not None and element.kind in _BLOCKS and element.begin == begin and element.end is not None:
-            found.append(element.end)
-    return min(found, key=lambda end: abs(end - begin - num_bytes), default=None)
-
-
-def block_after(descriptor: int, at: int, begin: int) -> Element | None:
-    """Return the block whose content begins at a byte, or None if the elements from another byte on do not lead to it.
-
-    Args:
-        descriptor: Open file.
-        at: Where the first element begins.
-        begin: Where the content of the block begins.
-
-    Raises:
-        OSError: If the file cannot be read.
-    """
-    place: int | None = at
-    while place is not None and place < begin:
-        element = read_element(descriptor, place)
-        if element is None:
-            return None
-        if element.begin == begin:
-            return element if element.kind in _BLOCKS else None
-        place = element.following
-    return None
 
 
 def first_break(descriptor: int, begin: int, end: int, *, num_bytes: int) -> int | None:

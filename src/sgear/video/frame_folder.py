@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from sgear.errors import VideoError
+from sgear.files import require_regular_file
 from sgear.video.numbered_pictures import NumberedPictures
 
 
@@ -42,4 +43,6 @@ class FrameFolder(NumberedPictures):
     def _read(self, row: int) -> bytes:
         if not self._is_open:
             raise ValueError(f"{self.path}: this film was closed; open it again")
-        return (self.path / self._names[row]).read_bytes()
+        picture = self.path / self._names[row]
+        require_regular_file(picture, VideoError)
+        return picture.read_bytes()

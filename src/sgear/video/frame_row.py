@@ -8,7 +8,7 @@ the later picture it was predicted from.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import av
@@ -27,7 +27,7 @@ class RowFrame:
         image: The picture; None where it cannot be decoded.
     """
 
-    order: int | float
+    order: int
     pts: int
     image: av.VideoFrame | None
 
@@ -39,9 +39,6 @@ class FrameRow:
         is_timed: Whether the container says when frames are shown; else their numbers are their times.
         begins_anywhere: Whether the first packet may be any of the film, so that a frame without a time has none.
         period: Average distance of two frames in units of the stream's time base.
-
-    Attributes:
-        num_out_of_turn: Number of frames that were left out because their times run backwards, without any damage.
     """
 
     def __init__(self, *, is_timed: bool, begins_anywhere: bool, period: int) -> None:
@@ -49,12 +46,11 @@ class FrameRow:
         self._period = period
         self._is_certain = not begins_anywhere
         self._shortest = period
-        self._inside: dict[int, int | float] = {}
-        self._damage: list[int | float] = []
+        self._inside: dict[int, int] = {}
+        self._damage: list[int] = []
         self._held: list[RowFrame] = []
         self._latest: int | None = None
         self._newest = -1
-        self.num_out_of_turn = 0
 
     @property
     def is_untouched(self) -> bool:
@@ -65,30 +61,27 @@ class FrameRow:
         """Take note that a packet was sent to the decoder that should give a frame."""
         self._inside[pts] = self._newest = order
 
-    def fail(self, order: int | float, lost: Iterable[int] = ()) -> None:
-        """Take note of damage.
-
-        Args:
-            order: Where; with a half, between two packets.
-            lost: Times of frames whose packets never came.
-        """
+    def fail(self, order: int) -> None:
+        """Take note that the packet `order` is damaged."""
         self._damage.append(order)
         self._is_certain = False
-        self._inside.update(dict.fromkeys(lost, order))
 
-    def show(self, image: av.VideoFrame, order: int) -> None:
-        """Take in a picture that came out after the packet `order` was sent."""
+    def show(self, image: av.VideoFrame, order: int) -> bool:
+        """Take in a picture that came out after the packet `order` was sent.
+
+        Returns:
+            False if its time is not after that of the picture before, and no damage accounts for it.
+        """
         # In avi the pts are guesses that may run backwards; the decode times count the shown frames.
         stated = image.pts if self._is_timed else image.dts
         if not self._is_timed and stated is not None and self._latest is not None and stated <= self._latest:
             stated = None
         if stated is None and self._latest is None and not self._is_certain:
-            return
+            return True
         pts = stated if stated is not None else 0 if self._latest is None else self._latest + self._period
         # After damage a decoder may let go of a frame late, when its turn has passed and it counts as lost.
         if self._latest is not None and pts <= self._latest:
-            self.num_out_of_turn += not self._damage
-            return
+            return bool(self._damage)
         own = self._inside.pop(pts, order)
         self._held += self._lost(before=pts)
         if self._latest is not None:
@@ -104,6 +97,7 @@ class FrameRow:
         self._is_certain = self._is_certain or stated is not None
         is_damaged = not self._is_certain or any(failed <= own for failed in self._damage)
         self._held.append(RowFrame(own, pts, None if is_damaged else image))
+        return True
 
     def settled(self) -> Iterator[RowFrame]:
         """Give out the frames before which no packet is inside the decoder any more."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sgear.errors import VideoError
-from sgear.files import HoldsDescriptor
+from sgear.files import HoldsDescriptor, require_regular_file
 from sgear.video.numbered_pictures import NumberedPictures
 from sgear.video.tar_index import index_tar
 
@@ -34,9 +34,8 @@ class FrameTar(HoldsDescriptor, NumberedPictures):
         self, path: Path | str, *, size: tuple[int, int] | None = None, frame_fps: float | None = None
     ) -> None:
         file = Path(path)
+        require_regular_file(file, VideoError)
         try:
-            if not file.is_file():
-                raise VideoError(f"{file}: no such tar file; check the path and the data root")
             self._descriptor = os.open(file, os.O_RDONLY)
         except OSError as err:
             raise VideoError(

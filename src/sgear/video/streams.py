@@ -11,6 +11,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from sgear.errors import VideoError
+from sgear.files import require_regular_file
 from sgear.video.pictures import MAX_PIXELS, require_bearable
 
 # ffmpeg probes a file by decoding from it, so the limit must be known before anything is opened. A file may name
@@ -26,18 +27,16 @@ _PLAYLISTS = ("hls", "dash", "concat", "imf", "sdp")
 
 
 def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
-    """Open a file at its first real video stream, with one decoding thread.
+    """Open a file at the video track that players show, with one decoding thread.
+
+    It is the one marked as the default; of several of these, or where there is none, the one with most pixels; of equal
+    ones the first. Pictures that are attached, such as covers, are none.
 
     Raises:
         VideoError: If the file is missing, unreadable, empty or not a video.
     """
-    try:
-        num_bytes = path.stat().st_size if path.is_file() else None
-    except OSError as err:
-        raise _closed_to_us(path, err) from err
-    if num_bytes is None:
-        raise VideoError(f"{path}: no such video file; check the path and the data root")
-    if num_bytes == 0:
+    require_regular_file(path, VideoError)
+    if path.stat().st_size == 0:
         raise VideoError(f"{path}: the file is empty (0 bytes), its copy or download failed; fetch it again")
     try:
         container = _open(path, _OPEN_OPTIONS)
@@ -62,6 +61,22 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     is_unmarked = film.codec_context.name == "hevc"
     film.codec_context.options = {**_CODEC_OPTIONS, **({"err_detect": "explode"} if is_unmarked else {})}
     return container, film
+
+
+def unread_tracks(path: Path) -> str | None:
+    """Return which of several video tracks is read and which are not, to be mentioned once; None where there is one.
+
+    Raises:
+        VideoError: If the file is missing, unreadable, empty or not a video.
+    """
+    container, film = open_stream(path)
+    with container:
+        tracks = _real_tracks(container)
+        if len(tracks) == 1:
+            return None
+        sizes = [f"track {track.index} ({track.codec_context.width}x{track.codec_context.height})" for track in tracks]
+        read = sizes.pop(tracks.index(film))
+    return f"it has several video tracks: {read} is read, as ffmpeg and players choose, and not {', '.join(sizes)}"
 
 
 def stated_size(path: Path) -> tuple[int, int]:
@@ -100,11 +115,20 @@ def _film_stream(path: Path, container: InputContainer) -> VideoStream:
         )
     if name in _PLAYLISTS:
         raise VideoError(f"{path}: a list of other files ({name}), not a video; give the video itself")
-    # Covers of audio files are video streams to ffmpeg, and so is any text to its terminal player.
-    films = [film for film in container.streams.video if not film.disposition & Disposition.attached_pic]
+    films = _real_tracks(container)
     if not films or name == "tty":
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
         raise VideoError(f"{path}: no video stream (streams: {kinds}); give the file that holds the pictures")
-    if films[0].codec_context is None:
+    if any(film.codec_context is None for film in films):
         raise VideoError(f"{path}: how its pictures are coded is not known; it is damaged, or encode it otherwise")
-    return films[0]
+    # Players choose by the same rule: a small preview may come first.
+    return max(films, key=lambda film: (bool(film.disposition & Disposition.default), _num_pixels(film)))
+
+
+def _real_tracks(container: InputContainer) -> list[VideoStream]:
+    # Covers of audio files are video streams to ffmpeg, and so is any text to its terminal player.
+    return [film for film in container.streams.video if not film.disposition & Disposition.attached_pic]
+
+
+def _num_pixels(film: VideoStream) -> int:
+    return film.codec_context.height * film.codec_context.width

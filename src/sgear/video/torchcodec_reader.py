@@ -29,7 +29,6 @@ from sgear.video.decoding import StreamDecoder
 from sgear.video.film import Film
 from sgear.video.frames import FrameBatch, FrameConverter, checked_timestamps, damaged_frame_error
 from sgear.video.span import FilmSpan, check_played
-from sgear.video.wholeness import broken_structure
 
 if TYPE_CHECKING:
     from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports, reportPrivateImportUsage]
@@ -44,7 +43,7 @@ class TorchcodecReader(Film):
 
     It reads the whole file once when it is opened, without decoding it, for the times of all frames. One decoding
     thread; not for sharing between threads or processes. Containers in which torchcodec cannot find a frame by its
-    time (avi, MPEG streams) are refused, and so are mirrored films and Matroska files with a damaged structure.
+    time (avi, MPEG streams) are refused, and so are mirrored films.
 
     Args:
         path: File of any format that ffmpeg reads.
@@ -193,8 +192,6 @@ def _require_fit(film: StreamDecoder) -> None:
         reason = f"torchcodec gives other frames than those asked for in this container ({film.container_name})"
     elif film.orientation.is_mirrored:
         reason = "its pictures are mirrored for display, and torchcodec only turns them"
-    elif broken := broken_structure(film.path):
-        reason = f"{broken}, and torchcodec would show the frame before it"
     if reason is not None:
         raise VideoError(f"{film.path}: {reason}; read it with backend 'pyav'")
 

@@ -28,7 +28,7 @@ from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
 from sgear.video.frames import damaged_frame_error
 from sgear.video.identity import COPY_FORMAT, SOURCE_KEY, copy_record, film_content
 from sgear.video.orientation import Orientation, orientation_of
-from sgear.video.wholeness import broken_structure, missing_end
+from sgear.video.wholeness import missing_end
 
 # Without CABAC and the deblocking filter a copy is a fifth larger and decoded in half the time.
 _ENCODER = "libx264 veryfast fastdecode"
@@ -126,8 +126,6 @@ def make_copy(
         OSError: If the copy cannot be written.
     """
     origin = json.dumps(_origin(source, settings) | {SOURCE_KEY: film_content(source)}, sort_keys=True)
-    if broken := broken_structure(source):
-        raise VideoError(f"{source}: {broken}; fetch it again")
     copy.parent.mkdir(parents=True, exist_ok=True)
     for leftover in leftover_partials(copy):
         leftover.unlink(missing_ok=True)

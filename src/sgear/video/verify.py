@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sgear.errors import VideoError
-from sgear.video.corpus import counted, needs_rate
+from sgear.video.corpus import needs_rate
 from sgear.video.decoding import DecodedFrame, StreamDecoder
 from sgear.video.opening import open_film
 from sgear.video.span import FilmSpan
-from sgear.video.wholeness import broken_structure, missing_end, stated_length_s
+from sgear.video.streams import unread_tracks
+from sgear.video.wholeness import missing_end, stated_length_s
 from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
 
 _HEAD_S = _TAIL_S = 1.0
@@ -38,6 +39,7 @@ class FilmCheck:
         num_frames: Number of frames that were decoded.
         size: Height and width in pixels, as displayed.
         num_bytes: Size of the file; 0 of a folder of pictures.
+        notes: What is worth knowing about it, but not wrong.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class FilmCheck:
     num_frames: int = 0
     size: tuple[int, int] | None = None
     num_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def verify_film(film: FilmToCheck, *, quick: bool, tell: Callable[[float], None] | None = None) -> FilmCheck:
@@ -154,10 +157,7 @@ def _verify_stream(
     seen = _Pass(tell)
     for frame in _ends_of(decoder, seen) if quick else decoder.frames_from(0.0):
         seen.see(frame)
-    broken = broken_structure(decoder.path)
-    problems = [] if broken is None else [broken]
-    if decoder.num_out_of_turn:
-        problems.append(f"{counted(decoder.num_out_of_turn, 'frame')} passed over, as times run backwards there")
+    problems = []
     if decoder.first_pts_s > 2 * decoder.period_s and not seen.damaged_s:
         problems.append(f"its first picture comes at {decoder.first_pts_s:.3f} s: the beginning is missing")
     if seen.damaged_s:
@@ -175,6 +175,7 @@ def _verify_stream(
         seen.num_frames,
         (decoder.height, decoder.width),
         num_bytes,
+        tuple(filter(None, [unread_tracks(decoder.path)])),
     )
 
 

@@ -1,0 +1,82 @@
+"""What is no regular file is refused by every reader of films and pictures: a pipe would hang, a device never end."""
+
+import os
+import signal
+
+import pytest
+from coded_films import make_film, steady
+from numbered_files import make_folder
+
+from sgear.errors import VideoError
+from sgear.video import open_film
+from sgear.video.corpus import list_films, scan_films
+from sgear.video.training_copy import CopySettings, make_copy
+from sgear.video.transcode import plan_copies, transcode
+from sgear.video.verify import FilmToCheck, verify_film
+from sgear.video.wholeness import missing_end, stated_length_s
+
+
+@pytest.fixture(autouse=True)
+def no_hanging():
+    def stop(*args):
+        raise TimeoutError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def _pipe(path):
+    os.mkfifo(path)
+    return path
+
+
+def _device(path):
+    path.symlink_to("/dev/zero")
+    return path
+
+
+READERS = {
+    "open": lambda path: open_film(path, frame_fps=30.0),
+    "copy": lambda path: make_copy(path, path.parent / "copies" / "film.mp4", CopySettings(short_side=24)),
+    "length": stated_length_s,
+    "end": lambda path: missing_end(path, num_frames=1, end_s=1.0, period_s=0.1),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("make", [_pipe, _device])
+@pytest.mark.parametrize("name", ["film.mp4", "film.tar"])
+def test_a_pipe_or_device_is_no_film(tmp_path, make, name, reader):
+    with pytest.raises(VideoError, match=rf"{name}: is no regular file"):
+        READERS[reader](make(tmp_path / name))
+
+
+@pytest.mark.parametrize("make", [_pipe, _device])
+@pytest.mark.parametrize("name", ["film.mp4", "film.tar"])
+def test_checking_a_pipe_or_device_finds_that_it_is_no_film(tmp_path, make, name):
+    (problem,) = verify_film(FilmToCheck(make(tmp_path / name), 30.0), quick=False).problems
+    assert problem.startswith("is no regular file")
+
+
+def test_a_pipe_among_pictures_is_no_picture(tmp_path):
+    folder = make_folder(tmp_path / "film", range(1, 4))
+    (folder / "frame_0000000002.jpg").unlink()
+    _pipe(folder / "frame_0000000002.jpg")
+    with open_film(folder, frame_fps=10.0) as film, pytest.raises(VideoError, match="is no regular file"):
+        film.frames_played_at([0.1])
+
+
+def test_looking_for_films_does_not_hang_at_pipes_and_copying_names_them(tmp_path):
+    films = tmp_path / "films"
+    films.mkdir()
+    make_film(films / "whole.mp4", steady(5))
+    pipe = _pipe(films / "pipe.mp4")
+    _pipe(films / "pipe.tar")
+    assert len(scan_films(films)["pipe"]) == 2
+    assert list(list_films([pipe])) == ["pipe"]
+    done = transcode(plan_copies([films], tmp_path / "c"), tmp_path / "c", CopySettings(short_side=24), num_workers=1)
+    assert [path.name for path in done.done] == ["whole.mp4"]
+    assert "is no regular file" in done.failures[pipe]

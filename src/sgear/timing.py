@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 TIME_TOLERANCE_S = 1e-6
-LENGTH_TOLERANCE_S = 0.5
-"""Seconds by which a film may differ from what is stated of it; published pictures do by up to a quarter of one."""
 
 ShortHistory = Literal["mask", "repeat"]
 """What stands for steps before the video: nothing at all, or the first frame again and again."""

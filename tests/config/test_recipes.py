@@ -12,6 +12,7 @@ from tiny_recipes import WIDTHS, TinyRuns, configs, head_of
 
 from sgear.datasets.kitchen import KitchenConfig
 from sgear.datasets.kitchen.build import build_kitchen
+from sgear.datasets.registry import stated_lengths
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
 
@@ -31,7 +32,7 @@ def kitchen(tmp_path_factory) -> Path:
     )
     build_kitchen(root / "kitchen", small, num_processes=1)
     rng = np.random.default_rng(0)
-    stop_s = 200.0
+    lengths_s = stated_lengths("kitchen", root / "kitchen")
     for name, width in WIDTHS.items():
         writer = FeatureStoreWriter(
             root / "kitchen" / "features" / name,
@@ -39,7 +40,7 @@ def kitchen(tmp_path_factory) -> Path:
             width=width,
         )
         for path in sorted((root / "kitchen" / "videos").rglob("*.mp4")):
-            times_s = np.arange(0.0, stop_s, 0.25)
+            times_s = np.arange(0.0, lengths_s[path.stem], 0.25)
             writer.write(path.stem, times_s, rng.standard_normal((len(times_s), width)).astype(np.float32))
         writer.finish()
     return root / "kitchen"

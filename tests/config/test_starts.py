@@ -84,7 +84,7 @@ def test_prototypes_of_another_fold_are_refused_with_both_sides_and_the_remedy(r
         r"Make it on the training videos of this run \(dataset\.name=kitchen .*dataset\.fold=1\), or start without it"
     )
     with pytest.raises(ConfigError, match=message):
-        build_network(other, build_data(other))
+        train_run(other)
 
 
 def test_what_is_learnt_from_fewer_videos_may_start_the_whole_and_not_the_other_way_round(root, tmp_path):
@@ -106,7 +106,7 @@ def test_a_run_of_another_fold_is_refused(root, fold_run, key):
 
 def store_of(folder: Path, benchmark: Benchmark, **made) -> FeatureStore:
     """Write features of all videos."""
-    provenance = Provenance(weights="", preprocessing="", fps=4.0, **made)
+    provenance = Provenance(**{"weights": "0123", "preprocessing": "", "fps": 4.0, **made})
     writer = FeatureStoreWriter(folder, provenance, width=4)
     for video_id in {*benchmark.train.video_ids, *benchmark.validation.video_ids}:
         writer.write(video_id, np.arange(4) / 4, np.ones((4, 4), np.float32))
@@ -129,6 +129,9 @@ def test_features_that_a_run_extracted_are_held_against_what_the_run_was_learnt_
     assert "vit of run r does not say what it was learnt from" in note
     public = store_of(tmp_path / "public", load_benchmark(same), encoder="resnet50")
     assert require_unseen(ExperimentConfig(dataset=other), load_benchmark(other), public) == []
+    foreign = store_of(tmp_path / "foreign", load_benchmark(same), encoder="RULSTM rgb", weights="")
+    (note,) = require_unseen(ExperimentConfig(dataset=other), load_benchmark(other), foreign)
+    assert "the encoder of RULSTM rgb does not say what it was learnt from" in note
 
 
 def test_a_refused_start_leaves_no_run(root, fold_run):
@@ -180,12 +183,14 @@ def test_prototypes_without_a_record_are_let_through_with_a_note(root, tmp_path)
     assert note.startswith("from init.visual_prototypes=")
 
 
-def test_films_of_another_kitchen_are_other_films_whatever_they_are_called(root, tmp_path):
+def test_films_of_another_kitchen_are_not_taken_for_ours_by_their_names_nor_for_others_without_a_word(root, tmp_path):
     build_kitchen(tmp_path / "kitchen", replace(KITCHEN, seed=9), num_processes=1, with_films=False)
     other = kitchen(tmp_path, num_folds=2, fold=0)
     ours = kitchen(root, num_folds=2, fold=1)
     assert set(load_benchmark(other).train.video_ids) & set(load_benchmark(ours).validation.video_ids)
-    assert notes_of(ours, visual_prototypes=str(prototypes_of(other, tmp_path / "v.safetensors"))) == []
+    (note,) = notes_of(ours, visual_prototypes=str(prototypes_of(other, tmp_path / "v.safetensors")))
+    assert "2 of the 2 videos of kitchen, split 1, fold 0 of 2 that it was learnt from" in note
+    assert "cannot be told from those held out here by their content" in note
 
 
 def own_data(folder: Path, splits: dict[str, str]) -> DatasetConfig:

@@ -166,9 +166,10 @@ def test_evaluating_again_keeps_the_list_of_training(skipping_run, hurt, tmp_pat
 
 def test_a_run_that_was_trained_on_everything_can_be_evaluated_on_damaged_films(healthy_run, hurt, tmp_path):
     run = Path(shutil.copytree(healthy_run, tmp_path / "moved"))
-    config = (run / "config.yaml").read_text()
-    root = load_root(config)
-    (run / "config.yaml").write_text(config.replace(root, str(hurt[0])))
+    root = load_root((run / "config.yaml").read_text())
+    # As if the films had been damaged where they lie.
+    for name in ("config.yaml", "data.json"):
+        (run / name).write_text((run / name).read_text().replace(root, str(hurt[0])))
     with pytest.raises(VideoError, match=r"source\.on_error=skip"):
         predict_split(run)
     table, _ = predict_split(run, on_error="skip")

@@ -2,6 +2,7 @@
 
 import pickle
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,8 +142,11 @@ def test_readers_can_be_sent_to_other_processes(root, folder, reading):
 
 
 def test_a_given_rate_numbers_the_pictures(root, folder):
-    frames = read(experiment(root, folder, reading="films", frame_fps=5.0)).frames_played_at("P01_01", [1.0])
-    assert numbers_in(frames.frames) == [5]
+    wrong = experiment(root, folder, reading="films", frame_fps=5.0)
+    with pytest.raises(VideoError, match=r"last 4\.800 s.* says 2\.400 s.*source\.check_clock=false"):
+        read(wrong).frames_played_at("P01_01", [1.0])
+    accepted = replace(wrong, source=replace(wrong.source, check_clock=False))
+    assert numbers_in(read(accepted).frames_played_at("P01_01", [1.0]).frames) == [5]
 
 
 @pytest.mark.parametrize("reading", ["cache", "films"])

@@ -10,9 +10,13 @@ from rich.table import Table
 from sgear.cli.progress import progress_bar
 from sgear.cli.screen import open_screen, say
 from sgear.config.build import load_benchmark
+from sgear.config.clocks import faults_of, faults_text, films_at_hand, known_lengths, lengths_of_dataset
 from sgear.config.schema import DatasetConfig
+from sgear.data.verify import all_splits, annotated_videos
+from sgear.datasets.benchmark import Benchmark
 from sgear.errors import ConfigError
 from sgear.features import FeatureStore, LmdbLayout, open_features
+from sgear.features.clock import TableOnDisk
 from sgear.features.inspection import Coverage, Summary, VideoSummary, coverage, find_damage, summarise
 from sgear.features.store_index import DESCRIPTION_NAME, StoreDescription, write_index
 from sgear.timing import AnticipationProtocol
@@ -39,7 +43,7 @@ def inspect_features(
     """Print what is there, and whether a data set can be read from it.
 
     Returns:
-        Whether nothing is damaged and all segments can be read.
+        Whether nothing is damaged, all segments can be read, and the rows last as long as the videos.
     """
     if reindexes:
         write_index(path, StoreDescription.load(path))
@@ -71,7 +75,22 @@ def inspect_features(
     splits = {"train": benchmark.train, "validation": benchmark.validation, **benchmark.tests}
     found = {name: coverage(table, segments, protocol) for name, segments in splits.items()}
     _print_coverage(benchmark.name, found, protocol)
-    return not damaged and all(each.is_complete for each in found.values())
+    is_right = _print_clock(table, dataset, benchmark)
+    return not damaged and is_right and all(each.is_complete for each in found.values())
+
+
+def _print_clock(table: TableOnDisk, dataset: DatasetConfig, benchmark: Benchmark) -> bool:
+    """Say whether the rows last as long as the videos; return False where they do not."""
+    video_ids, stated_s = annotated_videos(all_splits(benchmark)), lengths_of_dataset(dataset)
+    films = films_at_hand(dataset, [video_id for video_id in video_ids if video_id not in stated_s])
+    faults, unknown = faults_of(table, benchmark, video_ids, known_lengths(stated_s, [table], films, video_ids))
+    if faults:
+        say(f"clock: {faults_text(faults)}")
+    elif unknown:
+        say(f"clock: unverified, how long {len(unknown)} of {len(video_ids)} videos last is not known")
+    else:
+        say("clock: the rows last as long as the videos")
+    return not faults
 
 
 def _print_summary(summary: Summary, *, lists_videos: bool) -> None:

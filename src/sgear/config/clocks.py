@@ -1,4 +1,4 @@
-"""How long videos last, and whether what is stored of them lasts as long: times that run fast show the future."""
+"""How long videos last, and whether what is stored of them lasts as long: a clock that runs fast shows the future."""
 
 from __future__ import annotations
 
@@ -111,18 +111,20 @@ def check_clocks(
             raise FeatureError(f"features {name!r}: {faults_text(faults)}")
         reason = str(max(faults, key=lambda fault: fault.apart_s)) if faults else ""
         if unknown and not reason:
-            reason = f"how long {len(unknown)} of {len(video_ids)} videos last is not known"
+            # Without their number: each split has another, and it is said once for all.
+            reason = "the lengths of videos are not known"
         caveats += [f"clock unverified: of features {name!r}, {reason}, {_UNCHECKED}"] if reason else []
     return caveats
 
 
-def given_rates(config: ExperimentConfig, films: Mapping[str, Path]) -> list[str]:
-    """Return what must be said with every number where pictures are read at a rate that somebody gave."""
-    rate, check = config.source.frame_fps, config.source.check_clock
-    pictures = {video_id for video_id, path in films.items() if needs_rate(path)} if rate else set()
-    if not pictures or (check and lengths_of_dataset(config.dataset).keys() >= pictures):
+def unchecked_pictures(config: ExperimentConfig, films: Mapping[str, Path]) -> list[str]:
+    """Return what must be said with every number where pictures are read at a rate that nothing confirms."""
+    source = config.source
+    pictures = {video_id for video_id, path in films.items() if needs_rate(path)} if source.kind == "video" else set()
+    if source.check_clock and (not source.frame_fps or lengths_of_dataset(config.dataset).keys() >= pictures):
         return []
-    return [f"clock unverified: of pictures read with source.frame_fps={rate:g}, {_UNCHECKED}"]
+    rate = f" at source.frame_fps={source.frame_fps:g}" if source.frame_fps else ""
+    return [f"clock unverified: of pictures read{rate}, {_UNCHECKED}"] if pictures else []
 
 
 def faults_text(faults: Sequence[ClockFault]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sgear.config.clocks import check_clocks, films_at_hand, given_rates, known_lengths, lengths_of_dataset
+from sgear.config.clocks import check_clocks, films_at_hand, known_lengths, lengths_of_dataset, unchecked_pictures
 from sgear.config.schema import ExperimentConfig
 from sgear.config.stored import tables_on_disk
 from sgear.data.verify import all_splits, annotated_videos
@@ -65,7 +65,7 @@ def learn_facts(
     films |= films_at_hand(config.dataset, [video_id for video_id in asked if video_id not in films])
     for video_id, path in films.items():
         contents[video_id] += [f"{FILM}{digits}"] if (digits := film_content(path)) else []
-    caveats = given_rates(config, films)
+    caveats = unchecked_pictures(config, films)
     if tables:
         lengths_s = known_lengths(stated_s, list(tables.values()), films, video_ids)
         caveats += check_clocks(config, benchmark, video_ids, tables, lengths_s)

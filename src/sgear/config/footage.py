@@ -125,11 +125,13 @@ def _rates(
     if not pictures:
         return {}, {}
     if given:
-        root = Path(dataset.root) if dataset.root else None
-        lengths_s = stated_lengths(dataset.name, root) if config.source.check_clock else {}
-        return dict.fromkeys(pictures, given), {name: lengths_s[name] for name in pictures if name in lengths_s}
-    remedy = "set source.frame_fps to the frames per second of their numbering"
-    return picture_rates(dataset, {video_id: films[video_id] for video_id in pictures}, remedy=remedy)
+        lengths_s = stated_lengths(dataset.name, Path(dataset.root) if dataset.root else None)
+        rates = dict.fromkeys(pictures, given)
+    else:
+        remedy = "set source.frame_fps to the frames per second of their numbering"
+        rates, lengths_s = picture_rates(dataset, {video_id: films[video_id] for video_id in pictures}, remedy=remedy)
+    is_checked = config.source.check_clock
+    return rates, {name: lengths_s[name] for name in pictures if is_checked and name in lengths_s}
 
 
 def picture_rates(

@@ -100,7 +100,7 @@ def _difference(
     for split in _SPLITS:
         before, now = record["segments"][split], _of_segments(getattr(benchmark, split))
         if before != now:
-            return f"its {now['number']:,} segments of {split} are not those {before['number']:,}"
+            return f"its segments of {split} are others ({now['number']:,} of them, not {before['number']:,})"
     if facts is None or record["places"] == _places(config):
         return ""
     kind = ROWS if config.source.kind == "features" else FILM

@@ -139,7 +139,8 @@ def lineages_of_encoders(table: StoredFeatures | None) -> dict[str, Lineage]:
         made = part.description
         # Published weights have a digest and no lineage; what was imported has neither.
         if made.lineage or not made.weights or OF_RUN in made.encoder:
-            found[f"source.features={part.root}"] = Lineage.from_dict(made.lineage or None, name=made.encoder)
+            name = made.encoder if OF_RUN in made.encoder else f"the encoder of {made.encoder}"
+            found[f"source.features={part.root}"] = Lineage.from_dict(made.lineage or None, name=name)
     return found
 
 

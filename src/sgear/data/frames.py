@@ -69,7 +69,8 @@ class CheckedLengths:
         first_s, last_s = self._frames.span_s(video_id)
         if video_id not in self._checked and video_id in self._duration_s:
             rate, stated_s = self._rates[video_id], self._duration_s[video_id]
-            require_stated_length(video_id, last_s + 1 / rate, stated_s, rate=rate, remedy="set source.frame_fps")
+            remedy = "set source.frame_fps (source.check_clock=false goes on, and the result says so)"
+            require_stated_length(video_id, last_s + 1 / rate, stated_s, rate=rate, remedy=remedy)
         self._checked.add(video_id)
         return first_s, last_s
 

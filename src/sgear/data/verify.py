@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.video_info import VideoInfo
+from sgear.datasets.video_info import LENGTH_TOLERANCE_S, VideoInfo
 from sgear.segments import SegmentTable
-from sgear.timing import LENGTH_TOLERANCE_S
 from sgear.video.span import FilmSpan
 
 

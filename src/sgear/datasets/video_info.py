@@ -14,10 +14,12 @@ from pathlib import Path
 
 from sgear.datasets.text_table import read_csv
 from sgear.errors import AnnotationError, VideoError
-from sgear.timing import LENGTH_TOLERANCE_S
 
 INFO_FILES = {"EPIC_100_video_info.csv": "video_id", "EPIC_video_info.csv": "video"}
 """File beside the annotations, and its column of video ids."""
+
+LENGTH_TOLERANCE_S = 0.5
+"""Seconds by which a film may differ from what the csv says; published pictures do by up to a quarter of one."""
 
 _REMEDY = "Get it from the annotations of EPIC-KITCHENS again."
 _EPIC = frozenset({"epic55", "epic100", "rulstm-ek55", "rulstm-ek100"})

@@ -68,14 +68,13 @@ class LmdbFeatures:
         return sorted(self._each_video())
 
     def __contains__(self, video_id: str) -> bool:
-        return video_id in self._videos or self._span(video_id) is not None
+        if video_id not in self._videos and (span := self._span(video_id)) is not None:
+            self._videos[video_id] = LmdbVideo(self._handle, self.layout, video_id, span, self._num_bytes)
+        return video_id in self._videos
 
     def __getitem__(self, video_id: str) -> LmdbVideo:
-        if video_id not in self._videos:
-            span = self._span(video_id)
-            if span is None:
-                raise missing_video_error(video_id, self.video_ids, f"{self._handle.file}: ")
-            self._videos[video_id] = LmdbVideo(self._handle, self.layout, video_id, span, self._num_bytes)
+        if video_id not in self:
+            raise missing_video_error(video_id, self.video_ids, f"{self._handle.file}: ")
         return self._videos[video_id]
 
     def standard_deviation(self, video_ids: Sequence[str]) -> NDArray[np.float32]:

@@ -6,7 +6,6 @@ the names and widths of the published ones; sizes of the networks are overridden
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tiny_recipes import WIDTHS, TinyRuns, configs, head_of
 

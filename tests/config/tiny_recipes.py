@@ -1,16 +1,20 @@
 """Recipes at tiny size: what makes their networks small, and runs of them in the order they depend on."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from sgear.config import compose_experiment, list_experiments
 from sgear.config.build import load_benchmark
 from sgear.config.recipes import command_for
 from sgear.config.schema import ExperimentConfig
+from sgear.features import FeatureStoreWriter, Provenance
 from sgear.models.counted import COUNTED_MODELS
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import LanguagePrototypes, encode_taxonomy
@@ -33,9 +37,9 @@ _VIT = [
 
 
 @cache
-def configs() -> dict[str, ExperimentConfig]:
-    """All recipes and ablations; first what others start from."""
-    names = [name for name in list_experiments() if name.split("/")[0] in FAMILIES]
+def configs(*families: str) -> dict[str, ExperimentConfig]:
+    """All recipes and ablations, or those of some data sets; first what others start from."""
+    names = [name for name in list_experiments() if name.split("/")[0] in (families or FAMILIES)]
     found = {name: compose_experiment([f"experiment={name}"]) for name in names}
     file_of_run = {config.name: name for name, config in found.items()}
 
@@ -83,8 +87,8 @@ class TinyRuns:
     settings: Callable[[str], list[str]]
     embed: Callable[[Taxonomy], LanguagePrototypes] = encode_taxonomy
 
-    def config(self, name: str) -> ExperimentConfig:
-        overrides = [*shrunk(name), *self.settings(name), f"output_root={self.out}"]
+    def config(self, name: str, *changes: str) -> ExperimentConfig:
+        overrides = [*shrunk(name), *self.settings(name), f"output_root={self.out}", *changes]
         return compose_experiment([f"experiment={name}", *overrides])
 
     def run(self, name: str) -> RunDirectory:
@@ -112,3 +116,21 @@ class TinyRuns:
             named = re.search(r"prototypes visual (\S+)", command_for(visual) or "")
             recognition = init.run or (named[1] if named else "")
             visual_prototypes(self.run(recipe_of_run(recognition)).path, visual)
+
+
+def write_features(folder: Path, video_ids: Iterable[str], *, width: int, stop_s: float, fps: float = 4.0) -> None:
+    """Write a store of random features."""
+    made_by = Provenance(encoder="random", weights="", preprocessing="none", fps=fps)
+    writer, rng = FeatureStoreWriter(folder, made_by, width=width), np.random.default_rng(0)
+    times_s = np.arange(0.0, stop_s, 1 / fps)
+    for video_id in video_ids:
+        writer.write(video_id, times_s, rng.standard_normal((len(times_s), width)).astype(np.float32))
+    writer.finish()
+
+
+def write_seconds(folder: Path, lengths_s: Mapping[str, int]) -> None:
+    """Write videos of one picture a second, each as grey as half its second: what is read says when it was shown."""
+    for video_id, length_s in lengths_s.items():
+        (folder / video_id).mkdir(parents=True)
+        for second in range(length_s):
+            Image.new("L", (40, 32), second // 2).save(folder / video_id / f"frame_{second:06d}.png")

@@ -347,7 +347,7 @@ def test_avt_asks_for_949_segments_of_19_classes_those_of_the_raw_annotations_am
     assert [sum(video_id in fold for video_id, *_ in asked) for fold in tested] == [199, 186, 191, 191, 182]
     of_raw = {(row.video_id, row.start_s, raw.taxonomy.action_names[row.action_id]) for row in raw.timeline}
     of_avt = {(row.video_id, row.start_s, avt.taxonomy.action_names[row.action_id]) for row in avt.timeline}
-    # Ingredients placed at once are segments of their own in the raw annotations; the frame-wise labels show one of them.
+    # Ingredients placed at once are segments of their own in the raw annotations; frame-wise labels show one of them.
     assert sum(name == "action end" for *_, name in of_avt - of_raw) == 50
     assert (len(of_avt - of_raw), len(of_raw - of_avt)) == (52, 13)
 

@@ -46,7 +46,7 @@ _SHARED = {
     "salads50-avt": _SALADS50,
     "salads50-tcn": _SALADS50,
 }
-_FOLDER_NAMES = dict.fromkeys(("salads50", "salads50-avt", "salads50-tcn"), "50salads")
+_FOLDER_NAMES = {"salads50": "50salads", "salads50-avt": "50salads", "salads50-tcn": "50salads"}
 
 
 def data_folder() -> Path:

@@ -22,6 +22,9 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 # These turn the order of what follows around, and with it what a reader believes to see.
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+# Soft hyphen, blanks and joiners of no width, marks of direction, invisible operators, byte order mark.
+_UNSEEN = _BIDI | frozenset("\u00ad\u061c\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff")
+
 
 def partial_path(path: Path) -> Path:
     """Return a name beside `path` for a file that is being written; workers on two machines never share one."""
@@ -72,12 +75,13 @@ class HoldsDescriptor:
         self.close()
 
 
-def require_regular_file(path: Path, error: type[SgearError] = SgearError) -> None:
+def require_regular_file(path: Path, error: type[SgearError] = SgearError, remedy: str = "") -> None:
     """Check that `path` is a plain file: to be asked before it is opened, since a pipe hangs and a device never ends.
 
     Args:
         path: File that a user named; links are followed.
         error: What to raise.
+        remedy: Sentence that says what to do. Default: one that goes with the reason.
 
     Raises:
         SgearError: Of the kind `error`, if there is no such file, or it is a folder, pipe, device or socket.
@@ -86,9 +90,11 @@ def require_regular_file(path: Path, error: type[SgearError] = SgearError) -> No
         mode = path.stat().st_mode
     except (OSError, ValueError) as err:
         reason = getattr(err, "strerror", None) or str(err)
-        raise error(f"{visible(str(path))}: {reason[:1].lower()}{reason[1:]}; check the name") from err
+        end = f". {remedy}" if remedy else "; check the name"
+        raise error(f"{visible(str(path))}: {reason[:1].lower()}{reason[1:]}{end}") from err
     if stat.S_ISDIR(mode):
-        raise error(f"{visible(str(path))}: is a folder, expected a file; name the file in it")
+        end = f". {remedy}" if remedy else "; name the file in it"
+        raise error(f"{visible(str(path))}: is a folder, expected a file{end}")
     if not stat.S_ISREG(mode):
         raise error(f"{visible(str(path))}: is no regular file (a pipe, device or socket); write its content to a file")
 
@@ -96,6 +102,17 @@ def require_regular_file(path: Path, error: type[SgearError] = SgearError) -> No
 def quoted(word: str | Path) -> str:
     """Return a path or name as it is typed on a command line: a message may then be copied."""
     return shlex.quote(str(word))
+
+
+def plain(text: str) -> str:
+    """Return `text` composed (Unicode NFC), every blank a space, without characters that cannot be seen.
+
+    Names that look equal are then equal. Joiners stay, since they change what is seen of Persian, Hindi and emoji.
+    """
+    if text.isascii():
+        return text
+    composed = unicodedata.normalize("NFC", text)
+    return "".join(" " if unicodedata.category(char) == "Zs" else char for char in composed if char not in _UNSEEN)
 
 
 def visible(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -58,7 +59,7 @@ class Taxonomy:
             ("action", self.action_names),
         ):
             if len(set(values)) != len(values):
-                twice = sorted({str(value) for value in values if values.count(value) > 1})
+                twice = sorted(str(value) for value, count in Counter(values).items() if count > 1)
                 raise AnnotationError(f"{kind} names must be unique, these repeat: {twice[:5]}")
         if len(self.action_names) != len(self.action_pairs):
             raise AnnotationError(f"{len(self.action_pairs)} actions but {len(self.action_names)} action names")
@@ -132,5 +133,6 @@ class Taxonomy:
         split = [[*text.split(" ", 1), text][:2] for text in texts]
         verbs = tuple(dict.fromkeys(verb for verb, _ in split))
         nouns = tuple(dict.fromkeys(noun for _, noun in split))
-        pairs = tuple((verbs.index(verb), nouns.index(noun)) for verb, noun in split)
+        verb_ids, noun_ids = ({name: idx for idx, name in enumerate(names)} for names in (verbs, nouns))
+        pairs = tuple((verb_ids[verb], noun_ids[noun]) for verb, noun in split)
         return cls(verbs=verbs, nouns=nouns, action_pairs=pairs, action_names=tuple(texts))

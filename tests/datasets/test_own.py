@@ -204,7 +204,7 @@ def test_verbs_and_nouns_that_read_alike_are_refused(csv):
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        (HEADER.replace("start", "begin"), "columns 'start' are missing. Add them to the header"),
+        (HEADER.replace("start", "onset"), "columns 'start' are missing. Add them to the header."),
         (
             HEADER.replace("start", "Start"),
             "columns 'start' are missing. Add them to the header; write 'Start' in small",
@@ -283,7 +283,7 @@ def test_names_that_differ_in_spelling_alone_are_pointed_out(csv, name):
     warning = found(check_own(write(csv, rows)), "warning")[-1]
     assert "'cup'" in warning
     assert f"'{name}'" in warning
-    assert "differ only by case, blanks or underscores" in warning
+    assert "differ only by case, blanks, underscores or forms of letters" in warning
 
 
 def test_classes_with_one_segment_and_classes_never_trained_are_pointed_out(csv):
@@ -420,7 +420,7 @@ def test_rows_within_their_films_pass_and_later_ones_are_named(csv, tmp_path):
     for name, duration_s in (("a", 6), ("sub/b", 5), ("c", 4.5)):
         make_film(videos / f"{name}.mp4", duration_s)
     result = check_own(write(csv), videos=videos)
-    assert only(result, "error").startswith("line 7, stop '5': the film c.mp4 ends at 4.500 s. Correct the times")
+    assert only(result, "error").startswith("line 7, stop '5': the video c.mp4 ends at 4.500 s. Correct the times")
     make_film(videos / "c.mp4", 5)
     assert check_own(write(csv), videos=videos).problems == ()
 
@@ -431,10 +431,10 @@ def test_missing_doubled_and_broken_films_are_named_once_each(csv, tmp_path):
     make_film(videos / "again" / "b.avi", 6)
     (videos / "c.mkv").write_bytes(b"no film at all")
     first, second, third = found(check_own(write(csv), videos=videos), "error")
-    assert first.startswith("line 2, video 'a': no such film in")
-    assert second.startswith("line 4, video 'b': two films have this name")
+    assert first.startswith("line 2, video 'a': no such video in")
+    assert second.startswith("line 4, video 'b': two videos have this name")
     assert third.startswith("line 6, video 'c': ")
-    assert third.endswith("Copy the film again.")
+    assert third.endswith("Copy the video again.")
 
 
 def test_a_missing_folder_of_films_is_an_error(csv, tmp_path):

@@ -1,3 +1,4 @@
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgear.datasets.text_table import TextTable, read_csv, read_rows, read_text, shown, wrong_separator
+from sgear.datasets.text_table import TextTable, parse_rows, read_csv, read_text, shown, wrong_separator
 from sgear.errors import AnnotationError
 
 CLEAN = b'uid,name,start\na,"salt, fine",1.5\nb,tap:hot,2\n'
@@ -97,14 +98,29 @@ def test_a_column_that_occurs_twice_is_refused(path):
 
 
 def test_a_missing_file_and_a_folder_say_so_with_the_remedy(tmp_path):
-    with pytest.raises(AnnotationError, match=r"no such file\. Look there"):
+    with pytest.raises(AnnotationError, match=r"no such file or directory\. Look there"):
         read_text(tmp_path / "none.csv", remedy="Look there.")
     with pytest.raises(AnnotationError, match=r"is a folder.*Look there"):
         read_text(tmp_path, remedy="Look there.")
 
 
 def test_rows_of_any_length_can_be_read_for_a_caller_that_judges_them(path):
-    assert read_rows(write(path, "a,b\n\n1\n"), remedy="") == ([["a", "b"], ["1"]], [1, 3])
+    assert parse_rows("a,b\n\n1\n", path) == ([["a", "b"], ["1"]], [1, 3])
+
+
+def test_rows_without_any_value_are_left_out_like_empty_lines(path):
+    assert parse_rows('a,b\n,\n1,\n" ",""\n,,,,\n', path) == ([["a", "b"], ["1", ""]], [1, 3])
+    table = read_csv(write(path, CLEAN + b",,\n,,\n"), ["uid"])
+    assert (table.frame["uid"].to_list(), table.lines.to_list()) == (["a", "b"], [2, 3])
+    with pytest.raises(AnnotationError, match="no row holds a value"):
+        read_csv(write(path, ",,\n,,\n"), ["uid"])
+
+
+def test_a_pipe_and_a_device_are_refused_and_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for file in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(AnnotationError, match="is no regular file"):
+            read_text(file, remedy="Look there.")
 
 
 @given(

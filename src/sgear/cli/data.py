@@ -55,13 +55,18 @@ def import_csv(
         float | None, typer.Option(help="Share of validation segments where the csv has no column split.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the splits.", min=0)] = 0,
-    videos: Annotated[Path | None, typer.Option(help="Folder of the films: check that rows lie within them.")] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos: check that rows lie within them.")] = None,
+    clip_to_video: Annotated[
+        float, typer.Option(help="Seconds that a row may stop after its video; it then stops at its end.", min=0)
+    ] = 0.0,
     check: Annotated[bool, typer.Option("--check", help="Write nothing.")] = False,
 ) -> None:
     """Make a data set of your own annotations, or say row by row what is wrong with them."""
     from sgear.cli.import_data import run_import
 
-    run_import(csv, out, validation_share=validation_share, seed=seed, videos=videos, check_only=check)
+    run_import(
+        csv, out, validation_share=validation_share, seed=seed, videos=videos, clip_s=clip_to_video, check_only=check
+    )
 
 
 @app.command()

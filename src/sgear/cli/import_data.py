@@ -25,6 +25,7 @@ def run_import(
     validation_share: float | None = None,
     seed: int = 0,
     videos: Path | None = None,
+    clip_s: float = 0.0,
     check_only: bool = False,
 ) -> ImportResult:
     """Check a csv, print what was found, and write the data set folder.
@@ -34,7 +35,8 @@ def run_import(
         out: Folder to write.
         validation_share: Share of validation segments where there is no column split.
         seed: Seed of the splits.
-        videos: Folder of the films, to check that each row lies within its film.
+        videos: Folder of the videos, to check that each row lies within its video.
+        clip_s: Stops up to so many seconds after the end of their video are moved to it.
         check_only: Write nothing; `out` is then not allowed.
 
     Raises:
@@ -46,9 +48,9 @@ def run_import(
     if validation_share is not None and not 0 < validation_share < 1:
         raise ConfigError(f"the validation share must be between 0 and 1, got {validation_share:g}")
     if out is None:
-        result = check_own(csv, validation_share=validation_share, seed=seed, videos=videos)
+        result = check_own(csv, validation_share=validation_share, seed=seed, videos=videos, clip_s=clip_s)
     else:
-        result = import_own(csv, out, validation_share=validation_share, seed=seed, videos=videos)
+        result = import_own(csv, out, validation_share=validation_share, seed=seed, videos=videos, clip_s=clip_s)
     screen = open_screen()
     _print_problems(screen, result.problems)
     if not result.is_accepted:

@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from sgear.errors import AnnotationError
+from sgear.files import require_regular_file
 
 # [0-9], not \d: that also takes the digits of other scripts, which no cast understands.
 _TIMESTAMP = r"^([0-9]{1,5}):([0-5][0-9]):([0-5][0-9])(?:\.([0-9]{1,30}))?$"
@@ -120,10 +121,7 @@ def read_text(path: Path, *, remedy: str) -> str:
     Raises:
         AnnotationError: If the file is missing, cannot be read, is empty or no UTF-8 text; ends with `remedy`.
     """
-    if path.is_dir():
-        raise AnnotationError(f"{path}: is a folder, expected a file. {remedy}")
-    if not path.is_file():
-        raise AnnotationError(f"{path}: no such file. {remedy}")
+    require_regular_file(path, AnnotationError, remedy)
     try:
         raw = path.read_bytes()
     except OSError as err:
@@ -148,23 +146,30 @@ def read_text(path: Path, *, remedy: str) -> str:
     return text
 
 
-def read_rows(path: Path, *, remedy: str) -> tuple[list[list[str]], list[int]]:
+def parse_rows(text: str, path: Path) -> tuple[list[list[str]], list[int]]:
     """Return the fields of each row of a csv file, blanks around them removed, and the line each row ends at.
 
-    Empty lines are left out. Rows may differ in length.
+    Empty lines are left out, and so are the rows without any value that spreadsheets write. Rows may differ in length.
+
+    Args:
+        text: The content of the file.
+        path: The file, for messages.
 
     Raises:
-        AnnotationError: If the file cannot be read as text, or a quote is not closed.
+        AnnotationError: If a quote is not closed, or there is no row.
     """
-    reader = csv.reader(io.StringIO(read_text(path, remedy=remedy), newline=""), skipinitialspace=True, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     rows, lines = [], []
     try:
         for row in reader:
-            if row:
-                rows.append([value.strip() for value in row])
+            values = [value.strip() for value in row]
+            if any(values):
+                rows.append(values)
                 lines.append(reader.line_num)
     except csv.Error as err:
         raise AnnotationError(f"{path}, line {reader.line_num}: not csv ({err}). Correct the line.") from err
+    if not rows:
+        raise AnnotationError(f"{path}: no row holds a value. Get the file again.")
     return rows, lines
 
 
@@ -196,12 +201,12 @@ def read_csv(
         AnnotationError: If the file is missing, no UTF-8, damaged, lacks a column, repeats one, or has a row of
             another length than the header.
     """
-    rows, lines = read_rows(path, remedy=remedy)
+    rows, lines = parse_rows(read_text(path, remedy=remedy), path)
     header = list(columns)
     if has_header:
         header = rows.pop(0)
         first_line = lines.pop(0)
-        twice = sorted({name for name in header if header.count(name) > 1 and name in (*columns, *optional)})
+        twice = sorted(name for name in {*columns, *optional} if header.count(name) > 1)
         missing = [name for name in columns if name not in header]
         if missing or twice:
             problem = f"columns {missing} are missing" if missing else f"columns {twice} occur twice"
@@ -218,6 +223,7 @@ def read_csv(
                 'a value needs double quotes around it: "a, b".'
             )
     wanted = [*columns, *(name for name in optional if name in header)] if has_header else header
-    data = {name: [row[header.index(name)] for row in rows] for name in wanted}
+    place = {name: header.index(name) for name in wanted}
+    data = {name: [row[place[name]] for row in rows] for name in wanted}
     frame = pl.DataFrame(data, schema=dict.fromkeys(wanted, pl.String))
     return TextTable(path, frame, pl.Series("line", lines, dtype=pl.Int64))

@@ -135,7 +135,7 @@ def _other_numbers(values: bytes) -> str | None:
     return None
 
 
-def _are_alike(one: NDArray[np.uint16], other: NDArray[np.uint16]) -> bool:
+def _are_alike(one: NDArray[np.integer], other: NDArray[np.integer]) -> bool:
     """Return whether the lowest four bits of two series of numbers take each value about as often."""
     shares = [np.bincount(numbers & 15, minlength=16) / len(numbers) for numbers in (one, other)]
     return bool(np.abs(shares[0] - shares[1]).sum() / 2 < _MOST_ALIKE)

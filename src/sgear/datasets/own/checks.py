@@ -6,11 +6,15 @@ a count and the first few names.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from sgear.datasets.own.problems import ProblemList, named
 from sgear.datasets.own.rows import OwnRow
+
+# Joiners are seen in some scripts only.
+_UNIMPORTANT = "_\u200c\u200d"
 
 
 def check_doubles(rows: Sequence[OwnRow], problems: ProblemList) -> None:
@@ -37,21 +41,22 @@ def check_doubles(rows: Sequence[OwnRow], problems: ProblemList) -> None:
 
 
 def check_names(rows: Sequence[OwnRow], style: Sequence[str], problems: ProblemList) -> None:
-    """Warn of names that differ only by case, blanks or underscores; refuse pairs that read alike."""
+    """Warn of names that differ only by case, blanks, underscores or forms of letters; refuse pairs that read alike."""
     for index, column in enumerate(style):
         variants: dict[str, dict[str, int]] = defaultdict(dict)
         for row in rows:
             if row.names:
                 name = row.names[index]
-                key = "".join(letter for letter in name.casefold() if not letter.isspace() and letter != "_")
+                letters = unicodedata.normalize("NFKC", name).casefold()
+                key = "".join(letter for letter in letters if not letter.isspace() and letter not in _UNIMPORTANT)
                 variants[key].setdefault(name, row.line)
         for lines in variants.values():
             if len(lines) > 1:
                 *_, last = lines.values()
-                text = (
-                    f"{named(sorted(lines))} differ only by case, blanks or underscores, and are classes of their own"
+                text = f"{named(sorted(lines))} differ only by case, blanks, underscores or forms of letters"
+                problems.warning(
+                    last, column, text, "They are classes of their own: write them alike if they mean the same"
                 )
-                problems.warning(last, column, text, "Write them alike if they mean the same")
     pair_of: dict[str, OwnRow] = {}
     for row in rows:
         first = pair_of.setdefault(" ".join(row.names), row)

@@ -95,20 +95,15 @@ def segments_text(table: OwnTable, taxonomy: Taxonomy) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["uid", *people, "video", "split", "start", "stop", *table.style, *WRITTEN_IDS])
-    ids_of = {names: _ids(names, taxonomy) for names in {row.names for row in table.rows}}
+    verb_ids, noun_ids = ({name: idx for idx, name in enumerate(names)} for names in (taxonomy.verbs, taxonomy.nouns))
+    unknown = (UNKNOWN_ACTION, UNKNOWN_ACTION)
     for row, uid in zip(table.rows, _uids(table.rows), strict=True):
         person = [row.participant] if table.has_participants else []
         names = row.names or ("",) * len(table.style)
-        ids = ids_of[row.names]
+        pair = (verb_ids[row.names[0]], noun_ids[row.names[-1]]) if row.names else unknown
+        ids = (*pair, taxonomy.action_of_pair.get(pair, UNKNOWN_ACTION))
         writer.writerow([uid, *person, row.video, row.split, repr(row.start_s), repr(row.stop_s), *names, *ids])
     return stream.getvalue()
-
-
-def _ids(names: tuple[str, ...], taxonomy: Taxonomy) -> tuple[int, int, int]:
-    if not names:
-        return UNKNOWN_ACTION, UNKNOWN_ACTION, UNKNOWN_ACTION
-    pair = taxonomy.verbs.index(names[0]), taxonomy.nouns.index(names[-1])
-    return *pair, taxonomy.action_of_pair[pair]
 
 
 def _uids(rows: Sequence[OwnRow]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sgear.datasets.own.checks import check_classes, check_doubles, check_names, check_splits, check_times
-from sgear.datasets.own.films import check_films
+from sgear.datasets.own.films import Clipped, check_films
 from sgear.datasets.own.folder import check_free, make_taxonomy, write_folder
 from sgear.datasets.own.problems import Problem, ProblemList
 from sgear.datasets.own.rows import SPLITS, OwnTable, read_own
@@ -39,6 +39,7 @@ class ImportResult:
         taxonomy: The classes; None where there are errors.
         has_participants: Whether the csv names participants.
         out: The folder that was written; None where nothing was.
+        clipped: The stops that were moved to the end of their video.
     """
 
     source: Path
@@ -48,6 +49,7 @@ class ImportResult:
     taxonomy: Taxonomy | None = None
     has_participants: bool = False
     out: Path | None = None
+    clipped: tuple[Clipped, ...] = ()
 
     @property
     def is_accepted(self) -> bool:
@@ -62,6 +64,7 @@ def check_own(
     seed: int = 0,
     tau_a_s: float = 1.0,
     videos: Path | None = None,
+    clip_s: float = 0.0,
 ) -> ImportResult:
     """Check every row of a csv of own annotations, and write nothing.
 
@@ -71,15 +74,16 @@ def check_own(
             Default: 0.2.
         seed: Seed of the splits.
         tau_a_s: Anticipation time in seconds by which early segments are noted.
-        videos: Folder of the films; opens each of them.
+        videos: Folder of the videos; opens each of them.
+        clip_s: Stops up to so many seconds after the end of their video are moved to it.
 
     Raises:
         AnnotationError: If the file cannot be read as csv at all.
-        ConfigError: If `validation_share` is given and there is a column `split`.
+        ConfigError: If `validation_share` is given and there is a column `split`, or `clip_s` without `videos`.
         VideoError: If there is no folder `videos`.
         ValueError: If a number is out of range.
     """
-    return _check(csv_path, validation_share, seed, tau_a_s, videos)[0]
+    return _check(csv_path, validation_share, seed, tau_a_s, videos, clip_s)[0]
 
 
 def import_own(
@@ -90,6 +94,7 @@ def import_own(
     seed: int = 0,
     tau_a_s: float = 1.0,
     videos: Path | None = None,
+    clip_s: float = 0.0,
 ) -> ImportResult:
     """Check a csv as `check_own` does and write the data set folder, unless there is an error.
 
@@ -100,6 +105,7 @@ def import_own(
         seed: See `check_own`.
         tau_a_s: See `check_own`.
         videos: See `check_own`.
+        clip_s: See `check_own`.
 
     Raises:
         AnnotationError: As `check_own`, or if there is something at `out`.
@@ -108,7 +114,7 @@ def import_own(
         ValueError: As `check_own`.
     """
     check_free(out)
-    result, table = _check(csv_path, validation_share, seed, tau_a_s, videos)
+    result, table = _check(csv_path, validation_share, seed, tau_a_s, videos, clip_s)
     if table is None or result.taxonomy is None:
         return result
     summary = {
@@ -116,6 +122,7 @@ def import_own(
         "split_rule": result.split_rule,
         "splits": {name: vars(counts) for name, counts in result.splits.items()},
         "classes": {field: len(result.taxonomy.names(field)) for field in ("verb", "noun", "action")},
+        "clipped": [vars(each) for each in result.clipped],
         "warnings": [str(problem) for problem in result.problems if problem.level == "warning"],
     }
     write_folder(table, result.taxonomy, summary, out)
@@ -123,13 +130,17 @@ def import_own(
 
 
 def _check(
-    csv_path: Path, validation_share: float | None, seed: int, tau_a_s: float, videos: Path | None
+    csv_path: Path, validation_share: float | None, seed: int, tau_a_s: float, videos: Path | None, clip_s: float
 ) -> tuple[ImportResult, OwnTable | None]:
     """Return what came out, and the rows with their splits where there is no error."""
     if validation_share is not None and not 0 < validation_share < 1:
         raise ValueError(f"validation_share must be between 0 and 1, got {validation_share}")
     if not tau_a_s > 0:
         raise ValueError(f"tau_a_s must be positive, got {tau_a_s}")
+    if not 0 <= clip_s < float("inf"):
+        raise ValueError(f"clip_s must be finite and not negative, got {clip_s}")
+    if clip_s and videos is None:
+        raise ConfigError("--clip-to-video has no effect without --videos: nothing says where the videos end")
     problems = ProblemList()
     table = read_own(csv_path, problems)
     if table is None:
@@ -139,10 +150,12 @@ def _check(
             f"validation_share={validation_share:g} has no effect: {csv_path} has a column split. "
             "Give one or the other."
         )
+    clipped: tuple[Clipped, ...] = ()
+    if videos is not None:
+        rows, clipped = check_films(table.rows, videos, problems, clip_s=clip_s)
+        table = replace(table, rows=rows)
     check_doubles(table.rows, problems)
     check_names(table.rows, table.style, problems)
-    if videos is not None:
-        check_films(table.rows, videos, problems)
     rule = "as the column split says"
     if not problems.num_errors and not table.has_splits:
         share = DEFAULT_VALIDATION_SHARE if validation_share is None else validation_share
@@ -154,7 +167,11 @@ def _check(
         check_classes(table.rows, problems)
         check_times(table.rows, tau_a_s, problems)
     result = ImportResult(
-        source=csv_path, problems=problems.sorted(), splits={}, has_participants=table.has_participants
+        source=csv_path,
+        problems=problems.sorted(),
+        splits={},
+        has_participants=table.has_participants,
+        clipped=clipped,
     )
     if problems.num_errors:
         return result, None

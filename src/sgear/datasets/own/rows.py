@@ -11,8 +11,10 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from sgear.datasets.own.formats import renames_of, require_csv
 from sgear.datasets.own.problems import ProblemList, named
-from sgear.datasets.text_table import read_rows, wrong_separator
+from sgear.datasets.text_table import parse_rows, read_text, wrong_separator
+from sgear.files import plain
 from sgear.video.corpus import FILM_ENDINGS
 
 TIME_COLUMNS = ("video", "start", "stop")
@@ -31,6 +33,7 @@ _SPLIT_HINTS = {
 }
 _LONGEST_NAME = 200
 _LATEST_S = 1e6
+_SHOWN = 40
 
 _SECONDS = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _CLOCK = re.compile(r"([0-9]{1,5}):([0-5][0-9]):([0-5][0-9])(\.[0-9]+)?")
@@ -87,9 +90,13 @@ def read_own(path: Path, problems: ProblemList) -> OwnTable | None:
         The rows without an error of their own, or None where the header is wrong.
 
     Raises:
-        AnnotationError: If the file is missing, empty, no UTF-8 text, or has a quote that is not closed.
+        AnnotationError: If the file is missing, empty, no UTF-8 text, of another format, or has a quote that is not
+            closed.
     """
-    rows, lines = read_rows(path, remedy="Check the path.")
+    text = read_text(path, remedy="Check the path.")
+    require_csv(path, text)
+    rows, lines = parse_rows(text, path)
+    _make_plain(rows, lines, problems)
     header, first_line = rows.pop(0), lines.pop(0)
     style = _check_header(header, first_line, problems)
     if style is None:
@@ -107,6 +114,31 @@ def read_own(path: Path, problems: ProblemList) -> OwnTable | None:
     return OwnTable(tuple(good), style, "participant" in header, "split" in header)
 
 
+def _make_plain(rows: list[list[str]], lines: list[int], problems: ProblemList) -> None:
+    """Write all values in one Unicode form, so that what looks equal is equal, and note in which columns that changed.
+
+    Args:
+        rows: The header and all rows; changed in place.
+        lines: Line of each.
+        problems: Takes a note for each column.
+    """
+    changed: dict[int, list[tuple[int, str]]] = {}
+    for row, line in zip(rows, lines, strict=True):
+        for place, value in enumerate(row):
+            if not value.isascii() and (same := plain(value).strip()) != value:
+                changed.setdefault(place, []).append((line, value))
+                row[place] = same
+    for place, values in sorted(changed.items()):
+        line, value = values[0]
+        column = rows[0][place] if place < len(rows[0]) else None
+        text = (
+            "values with characters that cannot be seen, or that are composed in another way than usual "
+            f"({len(values)}), first {value[:_SHOWN]!a}"
+        )
+        remedy = "They are taken as they look: composed (Unicode NFC), with plain blanks and without such characters"
+        problems.note(line, column, text, remedy)
+
+
 def _check_header(header: list[str], line: int, problems: ProblemList) -> tuple[str, ...] | None:
     """Return how labels are given, or None where the header is wrong."""
     missing = [name for name in TIME_COLUMNS if name not in header]
@@ -120,12 +152,15 @@ def _check_header(header: list[str], line: int, problems: ProblemList) -> tuple[
     has_both = "label" in header and ("verb" in header or "noun" in header)
     if style != "label":
         missing += [name for name in ("verb", "noun") if name not in header]
-    twice = sorted({name for name in header if name in known and header.count(name) > 1})
+    twice = sorted(name for name in known if header.count(name) > 1)
     unknown = [name for name in header if name not in known and name not in WRITTEN_IDS]
-    spelled = [name for name in unknown if name.casefold() in missing]
     if missing:
-        hint = f"; write {named(spelled)} in small letters" if spelled else ", or give 'label' instead of verb and noun"
-        problems.error(line, None, None, f"columns {named(missing)} are missing", f"Add them to the header{hint}")
+        spelled = [name for name in unknown if name.casefold() in missing]
+        hint = f"; write {named(spelled)} in small letters" if spelled else ""
+        if not spelled and {"verb", "noun"} & set(missing):
+            hint = ", or give 'label' instead of verb and noun"
+        remedy = renames_of(header, missing) or f"Add them to the header{hint}"
+        problems.error(line, None, None, f"columns {named(missing)} are missing", remedy)
     if has_both:
         text = "there is a column label and a column verb or noun"
         problems.error(line, None, None, text, "Keep label, or verb and noun")

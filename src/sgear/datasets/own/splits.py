@@ -6,11 +6,13 @@ share from the wanted one, plus the share of segments that are validated but who
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from sgear.datasets.own.problems import ProblemList
 from sgear.datasets.own.rows import OwnRow
@@ -19,6 +21,8 @@ from sgear.datasets.own.rows import OwnRow
 _MOST_GROUPS_TO_ENUMERATE = 12
 _NUM_RANDOM_ORDERS = 2000
 _CHUNK = 256
+# Bounds memory and time where there are very many classes or groups; fewer divisions are tried then.
+_MOST_CELLS = 10_000_000
 
 
 def split_rows(
@@ -66,45 +70,58 @@ def choose_groups(groups: Sequence[str], classes: Sequence[int], *, share: float
     """
     names = np.random.default_rng(seed).permutation(sorted(set(groups)))
     place = {name: index for index, name in enumerate(names.tolist())}
-    counts = np.zeros((len(names), max(classes) + 1), dtype=np.int64)
-    np.add.at(counts, ([place[group] for group in groups], list(classes)), 1)
+    groups_of: dict[int, set[int]] = defaultdict(set)
+    for group, label in zip(groups, classes, strict=True):
+        groups_of[label].add(place[group])
+    # Classes that occur in the same groups are counted together; of 100,000 classes few sets of groups are left.
+    counts = Counter(frozenset(groups_of[label]) for label in classes)
+    rows, columns = zip(*((row, column) for row, members in enumerate(counts) for column in members), strict=True)
+    members = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(counts), len(names)))
+    sizes = np.bincount([place[group] for group in groups])
+    chunk = max(1, min(_CHUNK, _MOST_CELLS // len(counts)))
     best_cost, best = np.inf, np.zeros(len(names), dtype=bool)
-    for masks in _divisions(counts.sum(axis=1), share, seed):
-        costs = division_costs(masks, counts, share)
+    for masks in _divisions(sizes, share, seed, chunk):
+        costs = division_costs(masks, sizes, members, np.array(list(counts.values())), share)
         if costs.min() < best_cost - 1e-12:
             best_cost, best = costs.min(), masks[costs.argmin()]
     return frozenset(names[best].tolist())
 
 
-def division_costs(masks: NDArray[np.bool_], counts: NDArray[np.int64], share: float) -> NDArray[np.float64]:
+def division_costs(
+    masks: NDArray[np.bool_], sizes: NDArray[np.int64], members: csr_array, counts: NDArray[np.int64], share: float
+) -> NDArray[np.float64]:
     """Return the cost of each division [S]: distance from the share, plus validated segments never trained.
 
     Args:
         masks: Whether each group is validated on [S G].
-        counts: Segments of each class in each group [G A].
+        sizes: Segments of each group [G].
+        members: For each set of groups that classes occur in, 1 for each group of the set [K G].
+        counts: Segments of the classes of each set [K].
         share: Wanted share of validation segments.
     """
-    total = counts.sum()
+    total = sizes.sum()
     # Products of floats are many times faster than those of integers, and as exact for counts.
-    validated = masks.astype(np.float64) @ counts.astype(np.float64)
-    untrained = np.where(validated == counts.sum(axis=0), validated, 0).sum(axis=1)
-    return np.abs(validated.sum(axis=1) / total - share) + untrained / total
+    num_validated = members @ masks.T.astype(np.float64)
+    is_untrained = np.equal(num_validated, np.diff(members.indptr)[:, None])
+    untrained = counts.astype(np.float64) @ is_untrained.astype(np.float64)
+    return np.abs(masks @ sizes.astype(np.float64) / total - share) + untrained / total
 
 
-def _divisions(sizes: NDArray[np.int64], share: float, seed: int) -> Iterator[NDArray[np.bool_]]:
-    """Yield divisions [S G] in chunks; none leaves a side empty."""
+def _divisions(sizes: NDArray[np.int64], share: float, seed: int, chunk: int) -> Iterator[NDArray[np.bool_]]:
+    """Yield divisions [S G], so many at once; none leaves a side empty."""
     num_groups = len(sizes)
     if num_groups <= _MOST_GROUPS_TO_ENUMERATE:
         codes = np.arange(1, 2**num_groups - 1)
         masks = (codes[:, None] >> np.arange(num_groups)) % 2 == 1
     else:
         rng = np.random.default_rng(seed)
-        orders = np.stack([rng.permutation(num_groups) for _ in range(_NUM_RANDOM_ORDERS)])
+        num_orders = max(1, min(_NUM_RANDOM_ORDERS, _MOST_CELLS // num_groups))
+        orders = np.stack([rng.permutation(num_groups) for _ in range(num_orders)])
         # The groups of each order up to the wanted share, and one less.
         reached = np.cumsum(sizes[orders], axis=1) >= share * sizes.sum()
         upper = np.clip(reached.argmax(axis=1) + 1, 1, num_groups - 1)
         lengths = np.concatenate([upper, np.maximum(upper - 1, 1)])
         ranks = np.tile(np.argsort(orders, axis=1), (2, 1))
         masks = ranks < lengths[:, None]
-    for first in range(0, len(masks), _CHUNK):
-        yield masks[first : first + _CHUNK]
+    for first in range(0, len(masks), chunk):
+        yield masks[first : first + chunk]

@@ -47,7 +47,7 @@ def root(real_data, tmp_path_factory) -> Path:
         lines = first_clips(real_data / "egtea" / f"{part}_split1.txt")
         (folder / "data" / f"{part}_split1.txt").write_text("".join(lines))
     for name in ("rgb", "flow"):
-        write_features(folder / "data" / "features" / name, VIDEOS, width=WIDTH, stop_s=LENGTH_S)
+        write_features(folder / "data" / "features" / name, dict.fromkeys(VIDEOS, LENGTH_S), width=WIDTH)
     write_seconds(folder / "data" / "videos", dict.fromkeys(VIDEOS, LENGTH_S))
     return folder
 

@@ -7,13 +7,11 @@ the names and widths of the published ones; sizes of the networks are overridden
 from pathlib import Path
 
 import pytest
-from tiny_recipes import WIDTHS, TinyRuns, configs, head_of
+from tiny_recipes import WIDTHS, TinyRuns, configs, head_of, write_features
 
 from sgear.datasets.kitchen import KitchenConfig
 from sgear.datasets.kitchen.build import build_kitchen
 from sgear.datasets.registry import stated_lengths
-from sgear.features.store_index import Provenance
-from sgear.features.store_writer import FeatureStoreWriter
 
 STORED_SALADS = ("salads50/spatialcnn", "salads50/accelerometer", "salads50/fused", "salads50/ablation")
 
@@ -30,18 +28,8 @@ def kitchen(tmp_path_factory) -> Path:
         width=64,
     )
     build_kitchen(root / "kitchen", small, num_processes=1)
-    rng = np.random.default_rng(0)
-    lengths_s = stated_lengths("kitchen", root / "kitchen")
     for name, width in WIDTHS.items():
-        writer = FeatureStoreWriter(
-            root / "kitchen" / "features" / name,
-            Provenance(encoder="random", weights="", preprocessing="none", fps=4.0),
-            width=width,
-        )
-        for path in sorted((root / "kitchen" / "videos").rglob("*.mp4")):
-            times_s = np.arange(0.0, lengths_s[path.stem], 0.25)
-            writer.write(path.stem, times_s, rng.standard_normal((len(times_s), width)).astype(np.float32))
-        writer.finish()
+        write_features(root / "kitchen" / "features" / name, stated_lengths("kitchen", root / "kitchen"), width=width)
     return root / "kitchen"
 
 

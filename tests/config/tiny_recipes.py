@@ -1,7 +1,7 @@
 """Recipes at tiny size: what makes their networks small, and runs of them in the order they depend on."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -118,12 +118,12 @@ class TinyRuns:
             visual_prototypes(self.run(recipe_of_run(recognition)).path, visual)
 
 
-def write_features(folder: Path, video_ids: Iterable[str], *, width: int, stop_s: float, fps: float = 4.0) -> None:
-    """Write a store of random features."""
+def write_features(folder: Path, lengths_s: Mapping[str, float], *, width: int, fps: float = 4.0) -> None:
+    """Write a store of random features of videos as long as given."""
     made_by = Provenance(encoder="random", weights="", preprocessing="none", fps=fps)
     writer, rng = FeatureStoreWriter(folder, made_by, width=width), np.random.default_rng(0)
-    times_s = np.arange(0.0, stop_s, 1 / fps)
-    for video_id in video_ids:
+    for video_id, length_s in lengths_s.items():
+        times_s = np.arange(0.0, length_s, 1 / fps)
         writer.write(video_id, times_s, rng.standard_normal((len(times_s), width)).astype(np.float32))
     writer.finish()
 

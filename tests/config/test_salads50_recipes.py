@@ -12,6 +12,7 @@ from tiny_recipes import TinyRuns, configs, write_seconds
 
 from sgear.config import compose_experiment
 from sgear.config.build import build_data, load_benchmark
+from sgear.config.published import read_class_order
 from sgear.config.schema import DatasetConfig
 from sgear.errors import AnnotationError, ConfigError
 from sgear.prototypes.class_names import read_class_names
@@ -111,9 +112,11 @@ def test_stored_features_have_a_clock_of_their_own(chosen, root):
 
 
 @pytest.mark.data
-def test_the_encodings_of_the_release_are_those_of_all_19_classes(root):
+def test_encodings_and_checkpoints_of_the_releases_have_the_19_classes_in_the_same_order(root):
     taxonomy = load_benchmark(DatasetConfig(name="salads50-avt", root=str(root / "data"))).taxonomy
-    assert names_without_action(read_class_names(root / "data" / "mapping.txt"), taxonomy) == []
+    mapping = root / "data" / "mapping.txt"
+    assert names_without_action(read_class_names(mapping), taxonomy) == []
+    assert read_class_order(str(mapping), taxonomy, num_stored=19) == tuple(range(19))
 
 
 @pytest.mark.parametrize("name", ALL)

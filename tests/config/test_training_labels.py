@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import torch
 from numpy.typing import NDArray
+from tiny_recipes import write_features
 
 from sgear.config import build, compose_experiment
 from sgear.config.build import Data, build_data, build_feature_data, load_benchmark
@@ -19,8 +20,8 @@ from sgear.config.schema import ExperimentConfig
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.datasets.own import import_own
-from sgear.features import FeatureStoreWriter, FeatureTable, Provenance, VideoFeatures
-from sgear.pipeline import train_run
+from sgear.features import FeatureTable, VideoFeatures
+from sgear.pipeline import train_run, visual_prototypes
 from sgear.predictions import Predictions
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
@@ -38,6 +39,31 @@ SPLITS = [
 CUT = {"egtea", "rulstm-egtea"}
 """Data sets whose splits cut inside videos."""
 WIDTH = 6
+_TINY = [
+    "source.features=random",
+    f"model.encoder.feature_dim={WIDTH}",
+    "model.width=16",
+    "model.decoder.width=16",
+    "model.decoder.num_layers=1",
+    "model.decoder.num_heads=2",
+    "optim.epochs=2",
+    "optim.warmup_epochs=0",
+    "runtime.precision=fp32",
+    "runtime.num_workers=0",
+]
+COUNTED = ["experiment=egtea/last_action", "dataset.name=csv"]
+MODELS = {
+    "avt": [
+        "experiment=own/avt_features",
+        *_TINY,
+        "objective.past=1.0",
+        "objective.next=1.0",
+        "source.next_within_s=20",
+    ],
+    "recognition": ["experiment=own/recognition_features", *_TINY],
+    "last_action": COUNTED,
+    "frequency": [*COUNTED, "model.name=frequency"],
+}
 
 
 def relabelled(table: SegmentTable, is_held_out: pl.Expr) -> SegmentTable:
@@ -136,11 +162,7 @@ def own_data(folder: Path, *, held_out: tuple[str, ...] = ("cut", "mix", "eat"))
     folder.mkdir()
     (folder / "own.csv").write_text("\n".join(rows) + "\n")
     assert import_own(folder / "own.csv", folder / "data").is_accepted
-    made = Provenance(encoder="random", weights="", preprocessing="none", fps=2.0)
-    writer = FeatureStoreWriter(folder / "data" / "features" / "random", made, width=WIDTH)
-    for seed, video in enumerate(("a", "b", "c")):
-        writer.write(video, np.arange(130) / 2, np.random.default_rng(seed).standard_normal((130, WIDTH), np.float32))
-    writer.finish()
+    write_features(folder / "data" / "features" / "random", ("a", "b", "c"), width=WIDTH, stop_s=65.0)
     return folder / "data"
 
 
@@ -149,44 +171,24 @@ def test_no_label_of_a_held_out_row_reaches_training(monkeypatch, tmp_path):
     assert_no_label_of_a_held_out_segment_reaches_training(monkeypatch, config, is_cut=True)
 
 
-OTHER_LABELS = ("mix", "eat", "cut")
-TINY_AVT = [
-    "experiment=own/avt_features",
-    "source.features=random",
-    f"model.encoder.feature_dim={WIDTH}",
-    "model.width=16",
-    "model.decoder.width=16",
-    "model.decoder.num_layers=1",
-    "model.decoder.num_heads=2",
-    "objective.past=1.0",
-    "objective.next=1.0",
-    "source.next_within_s=20",
-    "optim.epochs=2",
-    "optim.warmup_epochs=0",
-    "runtime.precision=fp32",
-    "runtime.num_workers=0",
-]
-COUNTED = ["experiment=egtea/last_action", "dataset.name=csv"]
-
-
-@pytest.mark.parametrize(
-    "settings", [TINY_AVT, COUNTED, [*COUNTED, "model.name=frequency"]], ids=["avt", "last_action", "frequency"]
-)
-def test_a_run_gives_the_same_model_whatever_held_out_rows_are_called(tmp_path, settings):
-    runs = []
-    for name, held_out in (("right", ("cut", "mix", "eat")), ("other", OTHER_LABELS)):
-        root = own_data(tmp_path / name, held_out=held_out)
-        chosen = [f"dataset.root={root}", f"output_root={tmp_path / name}", "runtime.device=cpu"]
-        runs.append(train_run(compose_experiment([*settings, *chosen])))
-    models = [
+@pytest.mark.parametrize("name", MODELS)
+def test_a_run_gives_the_same_model_whatever_held_out_rows_are_called(name, tmp_path):
+    runs, prototypes = [], []
+    for folder, held_out in (("right", ("cut", "mix", "eat")), ("other", ("mix", "eat", "cut"))):
+        root = own_data(tmp_path / folder, held_out=held_out)
+        chosen = [f"dataset.root={root}", f"output_root={tmp_path / folder}", "runtime.device=cpu"]
+        runs.append(train_run(compose_experiment([*MODELS[name], *chosen])))
+        if name == "recognition":
+            prototypes.append(visual_prototypes(runs[-1].path, tmp_path / folder / "visual.safetensors"))
+    files = [
         {path.name: path.read_bytes() for path in run.model.iterdir() if "lineage" not in path.name} for run in runs
     ]
-    assert models[0] == models[1]
+    assert files[0] == files[1]
+    assert not prototypes or torch.equal(prototypes[0].vectors, prototypes[1].vectors)
     tables = [Predictions.load(run.predictions) for run in runs]
     assert not np.array_equal(tables[0].targets, tables[1].targets)
-    if settings[0] == TINY_AVT[0]:
-        # A model reads no label where it is evaluated; the last annotated action is an oracle of the past.
-        assert np.array_equal(tables[0].logits, tables[1].logits)
+    # A model reads no label where it is evaluated; the last annotated action is an oracle of the past.
+    assert name == "last_action" or np.array_equal(tables[0].logits, tables[1].logits)
 
 
 def test_frame_classifier_and_class_confusion_learn_from_training_rows_alone():

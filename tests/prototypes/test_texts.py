@@ -160,10 +160,11 @@ def test_the_real_lists_hold_every_class(real_data):
         ("salads50", "low", {"cut tomato prep": "cut tomato", "cut tomato post": "cut tomato"}),
     ],
 )
-def test_real_vocabularies_become_plain_words(real_data, monkeypatch, name, granularity, texts):
+def test_real_vocabularies_become_plain_words(request, real_data, monkeypatch, name, granularity, texts):
     from sgear.datasets.registry import load_dataset
 
-    monkeypatch.setenv("SGEAR_DATA", str(real_data))
+    folder = request.getfixturevalue("salads") if name == "salads50" else real_data
+    monkeypatch.setenv("SGEAR_DATA", str(folder))
     benchmark = load_dataset(name, granularity=granularity)
     made = dict(
         zip(

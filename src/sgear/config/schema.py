@@ -19,7 +19,7 @@ class DatasetConfig:
             (`data` where that is not set).
         video_roots: Folders in which films are looked for by name, in this order, at any depth. Empty: the usual places
             of the data set; see `sgear.datasets.places.film_places`.
-        split: Split number (salads50, salads50-tcn, egtea).
+        split: Split number (egtea, rulstm-egtea, salads50, salads50-avt, salads50-tcn).
         granularity: Level of the labels: `low`, `mid`, `eval` or `abstract` (salads50).
         num_folds: At least 2: split the *training* participants into folds and validate on the fold number `fold`,
             so that settings and fusion weights are chosen on people that were not trained on. 0: the official split.

@@ -133,7 +133,8 @@ def evaluate(
     unread = [name for name, given in (of_run if is_file else of_file | {"--out": out}).items() if given]
     if unread:
         others = "a run directory" if is_file else "a file of predictions"
-        raise ConfigError(f"{' and '.join(unread)} only go with {others}, and {target} is none")
+        verb = "goes" if len(unread) == 1 else "go"
+        raise ConfigError(f"{' and '.join(unread)} {verb} with {others}, and {target} is none")
     if not is_file:
         places = Places(root=root, video_roots=tuple(video_root or ()), feature_roots=tuple(feature_root or ()))
         evaluate_directory(

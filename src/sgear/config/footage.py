@@ -32,7 +32,9 @@ def film_roots(config: DatasetConfig) -> tuple[Path, ...]:
     roots = tuple(map(Path, config.video_roots))
     for root in roots:
         if not root.is_dir():
-            raise VideoError(f"dataset.video_roots: {root}: no such folder of videos. Check the path.")
+            raise VideoError(
+                f"dataset.video_roots: {root}: no such folder of videos. Check the path (of a run: --video-root)."
+            )
     return roots
 
 
@@ -96,7 +98,7 @@ def _find(config: ExperimentConfig, video_ids: Sequence[str]) -> tuple[dict[str,
     films = find_films(
         video_ids,
         roots,
-        remedy="name other folders in dataset.video_roots",
+        remedy="name other folders in dataset.video_roots (of a run: --video-root)",
         remedy_for_some="" if skips else f"set source.on_error=skip, which {SKIP_EFFECT}",
         allows_missing=skips,
     )

@@ -237,7 +237,7 @@ def _find(name: str, root: Path | None) -> Path:
         )
     else:
         tried = [root, *(root / inner for inner in place.inner)]
-        remedy = "name the folder that holds it"
+        remedy = "name the folder that holds it with --root (sgear train: dataset.root=)"
     return _first(tried, place.holds, what=name, source=place.source, remedy=remedy)
 
 

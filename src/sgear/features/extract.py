@@ -60,7 +60,7 @@ class FrameEncoder:
         precision: Arithmetic of the network, e.g. `float32`.
         device: Where the network runs.
         skipped: Why segments were left out when the network was trained, by split and uid.
-        lineage: What the network was learnt from; None where that is no run, but published weights.
+        lineage: What the network was learnt from; None of published weights.
     """
 
     encode: Callable[[Tensor], Tensor]

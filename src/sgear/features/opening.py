@@ -56,5 +56,5 @@ def find_features(name: str, roots: Sequence[Path]) -> Path:
             return place
     raise FeatureError(
         f"features {name!r} were not found: no feature store or LMDB at {', '.join(map(str, places))}; give the path, "
-        "or the folder around it in source.feature_roots"
+        "or the folder around it in source.feature_roots (of a run: --feature-root)"
     )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sgear.errors import ConfigError, RunError
 from sgear.features.extract import FrameEncoder
 from sgear.features.store_index import OF_RUN
+from sgear.lineage import Lineage
 from sgear.models.encoders import TimmEncoder
 from sgear.models.pretrained import load_model
 from sgear.models.vit_weights import load_checkpoint, load_vit_weights, published_network
@@ -97,6 +98,8 @@ def timm_frame_encoder(
         crop_margin=max(0.0, 1 / data["crop_pct"] - 1),
         precision=precision,
         device=device,
+        # A checkpoint at hand may be anybody's, and learnt from anything.
+        lineage=None if weights is None else Lineage(gaps=(f"weights {weights.name}",)),
     )
 
 

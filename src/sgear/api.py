@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sgear.datasets.benchmark import Benchmark
     from sgear.models import AnticipationModel, ModelConfig
     from sgear.predictions import Predictions
-    from sgear.predictions.fusion import Space
+    from sgear.predictions.fusion import Rule
     from sgear.training.run import RunDirectory
 
 _NAMES = {"recall@5": "recall5", "top-1": "top1", "top-5": "top5", "class-mean top-1": "class_mean_top1"}
@@ -189,38 +189,37 @@ def evaluate(
     Args:
         target: Run directory, which is evaluated again; or predictions, in memory or in a file.
         dataset: Data set that the predictions belong to, e.g. `epic100`.
-        root: Folder of its annotations. Default: under SGEAR_DATA.
+        root: Folder of the data set, for a run where it lies now. Default: under SGEAR_DATA; for a run, where it was.
         split: Number of the official split, where it has several.
         granularity: Level of the labels (salads50).
 
     Raises:
         SgearError: If files are missing or damaged, or predictions do not hold each segment exactly once.
     """
-    from sgear.evaluation import evaluate_run, make_report  # noqa: PLC0415
+    from sgear.config.moved import Places  # noqa: PLC0415
+    from sgear.evaluation import evaluate_run, make_report, read_predictions  # noqa: PLC0415
     from sgear.predictions import Predictions  # noqa: PLC0415
 
-    if isinstance(target, Predictions):
-        table = target
-    elif Path(target).is_dir():
-        if dataset or root:
-            raise PredictionError(f"{target}: a run knows its data set; leave out dataset and root")
-        return Scores(evaluate_run(Path(target)))
-    else:
-        table = Predictions.load(Path(target))
+    if not isinstance(target, Predictions) and Path(target).is_dir():
+        if dataset:
+            raise PredictionError(f"{target}: a run knows its data set; leave out dataset")
+        return Scores(evaluate_run(Path(target), places=Places(root=None if root is None else Path(root))))
     if not dataset:
         raise PredictionError("name the data set of the predictions, e.g. dataset='epic100'")
-    return Scores(make_report(table, load_dataset(dataset, root, split=split, granularity=granularity)))
+    benchmark = load_dataset(dataset, root, split=split, granularity=granularity)
+    table = target if isinstance(target, Predictions) else read_predictions(Path(target), benchmark)
+    return Scores(make_report(table, benchmark))
 
 
 def fuse(
-    predictions: Sequence[Predictions | Path | str], weights: Sequence[float] | None = None, *, space: Space = "probs"
+    predictions: Sequence[Predictions | Path | str], weights: Sequence[float] | None = None, *, rule: Rule = "probs"
 ) -> Predictions:
     """Fuse the predictions of several models on the same segments.
 
     Args:
         predictions: In memory or in files, one per model.
         weights: One per model. Default: equal.
-        space: Where scores are added: `probs`, `logits` or `ranks`.
+        rule: What is averaged: `probs`, `logits`, `ranks`, or `avt`, the published rule; see `late_fuse`.
 
     Raises:
         PredictionError: If they do not belong together.
@@ -229,4 +228,4 @@ def fuse(
     from sgear.predictions.fusion import late_fuse  # noqa: PLC0415
 
     tables = [each if isinstance(each, Predictions) else Predictions.load(Path(each)) for each in predictions]
-    return late_fuse(tables, weights or [1.0] * len(tables), space=space)
+    return late_fuse(tables, weights or [1.0] * len(tables), rule=rule)

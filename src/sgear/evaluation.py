@@ -25,6 +25,8 @@ from sgear.predictions import Predictions, score
 from sgear.predictions.caveats import caveats_of, with_caveats
 from sgear.predictions.evaluated import evaluated_part
 from sgear.predictions.horizons import score_horizons
+from sgear.predictions.other_formats import PLAIN, kind_of
+from sgear.predictions.plain_file import read_plain
 from sgear.predictions.skipped import KEY, merge_skipped, skipped_of, with_skipped
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Field, Taxonomy
@@ -163,6 +165,25 @@ def make_report(predictions: Predictions, benchmark: Benchmark) -> dict:
     if unchecked := table.provenance.get("unchecked"):
         report |= {"unchecked": unchecked}
     return report | {"scores": score(table, subsets=subsets, many_shot=benchmark.many_shot_ids)}
+
+
+def read_predictions(file: Path, benchmark: Benchmark | None = None) -> Predictions:
+    """Read a file of predictions of this package, or with the data set at hand, of any other code.
+
+    Args:
+        file: See `Predictions.load` and `read_plain`.
+        benchmark: Data set that predictions of other code belong to.
+
+    Raises:
+        PredictionError: If there is no such file, it is damaged, or of a format that is not read.
+    """
+    if benchmark is None or kind_of(file) not in PLAIN:
+        return Predictions.load(file)
+    tables = (benchmark.train, *benchmark.tests.values(), benchmark.validation)
+    targets = {
+        uid: int(action) for table in tables for uid, action in zip(table.uids, table.column("action_id"), strict=True)
+    }
+    return read_plain(file, taxonomy=benchmark.taxonomy, targets=targets)
 
 
 def predict_split(

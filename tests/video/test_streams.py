@@ -40,13 +40,20 @@ MODELS = {
     "sgear cumulative": {"temporal_context": TemporalContextConfig(num_blocks=1)},
     "sgear causal": {"temporal_context": TemporalContextConfig(num_blocks=1, mode="causal")},
     "sgear released": {"prototype_attention": PrototypeAttentionConfig(mode="released", num_heads=2)},
+    "sgear original": {
+        "prototype_attention": PrototypeAttentionConfig(mode="original", num_heads=2, toeplitz=False),
+        "temporal_context": TemporalContextConfig(num_blocks=1, mode="original"),
+    },
     "avt longer than its window": {"name": "avt", "max_steps": 7},
 }
 ENDLESS = {"avt", "sgear without TCA", "sgear decay"}
 
 
-def make_trained(kind: str, protocol: AnticipationProtocol | RecognitionProtocol = PROTOCOL) -> TrainedModel:
+def make_trained(kind: str, protocol: AnticipationProtocol | RecognitionProtocol | None = None) -> TrainedModel:
     torch.manual_seed(0)
+    if protocol is None:
+        # The released code has no steps that are absent.
+        protocol = replace(PROTOCOL, short_history="repeat") if kind == "sgear original" else PROTOCOL
     parts = {"width": 32, "max_steps": PROTOCOL.num_steps, "encoder": ENCODER, "head": HeadConfig(temperature=1.0)}
     decoder = DecoderConfig(width=32, num_layers=1, num_heads=2, init_std=0.3)
     config = ModelConfig(**parts | {"decoder": decoder} | MODELS[kind])

@@ -10,12 +10,11 @@ from sgear.config.compose import load_run_config
 from sgear.config.recipes import recipe_of_run
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import PredictionError
+from sgear.evaluation import read_predictions
 from sgear.files import require_regular_file
 from sgear.models.pretrained import read_protocol
 from sgear.predictions import Predictions
 from sgear.predictions.caveats import caveats_of
-from sgear.predictions.other_formats import PLAIN, kind_of
-from sgear.predictions.plain_file import read_plain
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.training.run import RunDirectory, require_one_protocol
 
@@ -60,13 +59,7 @@ def load_predictions(path: Path, split: str = "validation", *, benchmark: Benchm
     file = predictions_path(path, split)
     if path.is_dir():
         return _of_run(find_run(path), file)
-    if benchmark is None or kind_of(file) not in PLAIN:
-        return Predictions.load(file)
-    tables = (benchmark.train, *benchmark.tests.values(), benchmark.validation)
-    targets = {
-        uid: int(action) for table in tables for uid, action in zip(table.uids, table.column("action_id"), strict=True)
-    }
-    return read_plain(file, taxonomy=benchmark.taxonomy, targets=targets)
+    return read_predictions(file, benchmark)
 
 
 def _of_run(run: RunDirectory, file: Path) -> Predictions:

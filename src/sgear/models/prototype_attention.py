@@ -262,6 +262,11 @@ class OriginalPrototypeAttention(ReleasedPrototypeAttention):
         super().__init__(replace(config, toeplitz=True), width=width, num_actions=num_actions, max_steps=max_steps)
         self.register_buffer("released_ids", torch.arange(num_actions))
 
+    @property
+    def streams_endlessly(self) -> bool:
+        """Never: a step reads the whole clip."""
+        return False
+
     def forward(
         self,
         frames: Float[Tensor, "B T D"],

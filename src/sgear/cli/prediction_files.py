@@ -7,6 +7,7 @@ from pathlib import Path
 from sgear.cli.runs import find_run
 from sgear.config.recipes import recipe_of_run
 from sgear.errors import PredictionError
+from sgear.files import quoted
 from sgear.predictions import Predictions
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import skipped_of, skipped_text
@@ -31,8 +32,8 @@ def predictions_path(path: Path, split: str = "validation") -> Path:
     file = run.split_predictions(split)
     if not file.is_file():
         raise PredictionError(
-            f"{path}: the run has no predictions of the {split} split; make them with "
-            f"'sgear evaluate {path} --split {split}'"
+            f"{path}: the run has no predictions of the {split} split; make them with: "
+            f"sgear evaluate {quoted(path)} --split {quoted(split)}"
         )
     return file
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import torch
 from whole_command import run_here
 
 from sgear.cli.anticipate import run_anticipate
+from sgear.config.unread import hydra_override
 from sgear.errors import ConfigError
 
 TINY = [
@@ -49,8 +51,8 @@ def installed(*arguments: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("commands")
-    common = [f"dataset.root={root / 'kitchen'}", f"output_root={root}", *TINY]
+    root = tmp_path_factory.mktemp("commands") / "my data (1)"
+    common = [hydra_override("dataset.root", root / "kitchen"), hydra_override("output_root", root), *TINY]
     installed("data", "kitchen", root / "kitchen", "--train-videos", "1", "--validation-videos", "2")
     installed("train", "experiment=kitchen/recognition", *common)
     installed("prototypes", "visual", root / "kitchen-recognition", "--out", root / "kitchen-visual.safetensors")
@@ -58,7 +60,7 @@ def trained(tmp_path_factory) -> Path:
         *("prototypes", "language", "--dataset", "kitchen", "--root", root / "kitchen"),
         *("--out", root / "kitchen-language.safetensors"),
     )
-    installed("train", "experiment=kitchen/sgear", *common)
+    (root / "printed.txt").write_text(installed("train", "experiment=kitchen/sgear", *common))
     return root
 
 
@@ -198,9 +200,12 @@ def test_a_film_whose_end_is_missing_is_forecast_with_a_warning(trained: Path, t
     assert 0 < len(lines) < len(whole.stdout.splitlines())
 
 
-def test_two_runs_are_reported_side_by_side(trained: Path, tmp_path: Path):
+def test_the_run_is_reported_by_the_command_that_its_training_printed(trained: Path, tmp_path: Path):
     out = tmp_path / "report.html"
-    sgear("report", trained / "kitchen-sgear", "--out", out)
+    printed = (trained / "printed.txt").read_text().splitlines()[-1].partition("draw it with: ")[2]
+    program, *words = shlex.split(printed)
+    assert (program, words) == ("sgear", ["report", str(trained / "kitchen-sgear")])
+    sgear(*words, "--out", out)
     page = out.read_text()
     assert "http" not in page
     assert "Bayes ceiling" in page

@@ -19,7 +19,7 @@ from sgear.data.unreadable import OnError, checked_on_error
 from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, RunError
 from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict_split
-from sgear.files import require_writable
+from sgear.files import quoted, require_writable
 from sgear.predictions.skipped import skipped_of
 from sgear.timing import AnticipationProtocol, VJepaProtocol, WindowProtocol, protocol_from_dict
 from sgear.training.run import RunDirectory, write_json
@@ -112,7 +112,7 @@ def _evaluate_variant(
         say(f"{len(predictions)} segments of {split}, which has no labels")
         print_skipped(predictions.provenance, source=out)
     else:
-        say(f"{len(predictions)} segments of {split}, which has no labels; next: sgear submit {out}")
+        say(f"{len(predictions)} segments of {split}, which has no labels; next: sgear submit {quoted(out)}")
     say(f"predictions: {out}")
 
 

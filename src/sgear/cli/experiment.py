@@ -15,6 +15,7 @@ from sgear.config.recipes import families_text, purpose
 from sgear.config.schema import ExperimentConfig
 from sgear.config.settings import settings_text
 from sgear.errors import ConfigError
+from sgear.files import quoted
 from sgear.importing import import_weights
 from sgear.pipeline import silent, train_run
 from sgear.predictions.skipped import skipped_of, skipped_text
@@ -64,13 +65,13 @@ def train_experiment(overrides: list[str]) -> None:
         raise
     if is_main_process():
         print_scores(read_json(run.report), source=run.report)
-        say(f"run directory: {run.path}; draw it with: sgear report {run.path}")
+        say(f"run directory: {run.path}; draw it with: sgear report {quoted(run.path)}")
 
 
 def import_experiment(file: Path, overrides: list[str], class_names: str) -> None:
     """Make a run directory from published weights and print what was loaded."""
     run = import_weights(_compose(overrides), file, class_names=class_names, say=say)
-    say(f"run directory: {run.path}; next: sgear evaluate {run.path}")
+    say(f"run directory: {run.path}; next: sgear evaluate {quoted(run.path)}")
 
 
 def print_scores(report: dict, *, source: Path | None = None) -> None:

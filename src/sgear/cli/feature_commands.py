@@ -15,6 +15,7 @@ from sgear.cli.corpus_films import CorpusFilms, films_in, films_of_dataset
 from sgear.cli.progress import progress_bar
 from sgear.cli.screen import say
 from sgear.config.schema import DatasetConfig
+from sgear.config.unread import as_override
 from sgear.errors import ConfigError, FeatureError
 from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, LmdbLayout, open_features
 from sgear.features.extract import EXTRACTED_VIEWS, FrameEncoder, extract
@@ -202,5 +203,5 @@ def _print_store(store: FeatureStore) -> None:
     rows = int(store.index["rows"].sum())
     say(
         f"{store.root}: {len(store.video_ids)} videos, {rows} rows of width {store.width}; train on it with "
-        f"source.kind=features source.features={store.root} model.encoder.feature_dim={store.width}"
+        f"source.kind=features {as_override('source.features', store.root)} model.encoder.feature_dim={store.width}"
     )

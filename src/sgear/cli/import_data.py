@@ -59,8 +59,8 @@ def run_import(
         raise typer.Exit(2)
     _print_summary(screen, result)
     if result.out is not None:
-        place = as_override("dataset.root", result.out)
-        say(f"Written to {result.out}. Train with: sgear train experiment=own/avt {place}", screen=screen)
+        command = f"sgear train experiment=own/avt {as_override('dataset.root', result.out)}"
+        say(f"Written to {result.out}. Train with: {command}", screen=screen)
     else:
         say("The file can be imported; nothing was written.", screen=screen)
     return result

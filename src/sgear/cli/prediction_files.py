@@ -11,7 +11,7 @@ from sgear.config.recipes import recipe_of_run
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import PredictionError
 from sgear.evaluation import read_predictions
-from sgear.files import require_regular_file
+from sgear.files import quoted, require_regular_file
 from sgear.models.pretrained import read_protocol
 from sgear.predictions import Predictions
 from sgear.predictions.caveats import caveats_of
@@ -39,8 +39,8 @@ def predictions_path(path: Path, split: str = "validation") -> Path:
     file = run.split_predictions(split)
     if not file.is_file():
         raise PredictionError(
-            f"{path}: the run has no predictions of the {split} split; make them with "
-            f"'sgear evaluate {path} --split {split}'"
+            f"{path}: the run has no predictions of the {split} split; make them with: "
+            f"sgear evaluate {quoted(path)} --split {quoted(split)}"
         )
     return file
 

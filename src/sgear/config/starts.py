@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from sgear.config.recipes import command_for, training_command
 from sgear.config.schema import DatasetConfig, ExperimentConfig
 from sgear.errors import ConfigError
+from sgear.files import quoted
 from sgear.models.encoders import FEATURES
 from sgear.models.hub import require_published_weights
 from sgear.training.run import RunDirectory
@@ -67,16 +67,16 @@ def _visual_command(config: ExperimentConfig) -> str:
         recognition = RunDirectory(Path(config.output_root) / Path(named[1]).name)
         run, command = str(recognition.path), training_command(recognition.path, dataset=config.dataset)
         first = f"{command}; then: " if command and not recognition.model.is_dir() else ""
-    return f"{first}sgear prototypes visual {shlex.quote(run or 'RECOGNITION_RUN')} --out {shlex.quote(file)}"
+    return f"{first}sgear prototypes visual {quoted(run or 'RECOGNITION_RUN')} --out {quoted(file)}"
 
 
 def _language_command(config: ExperimentConfig) -> str:
     """Return the command of the recipe, which names the encoder, for this place and folder of data."""
     file, dataset = config.init.language_prototypes, config.dataset
-    command = command_for(Path(file)) or f"sgear prototypes language --dataset {dataset.name} --out FILE"
-    command = re.sub(r"--out \S+", lambda _: f"--out {shlex.quote(file)}", command)
+    command = command_for(Path(file)) or f"sgear prototypes language --dataset {quoted(dataset.name)} --out FILE"
+    command = re.sub(r"--out \S+", lambda _: f"--out {quoted(file)}", command)
     if dataset.granularity != DatasetConfig().granularity and "--granularity" not in command:
-        command += f" --granularity {dataset.granularity}"
+        command += f" --granularity {quoted(dataset.granularity)}"
     if dataset.root:
-        command = re.sub(r" --root \S+", "", command) + f" --root {shlex.quote(dataset.root)}"
+        command = re.sub(r" --root \S+", "", command) + f" --root {quoted(dataset.root)}"
     return command

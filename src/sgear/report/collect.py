@@ -12,6 +12,7 @@ from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.kitchen.ceiling import bayes_ceiling, bayes_scores, recall_ranking
 from sgear.datasets.kitchen.world import TAU_A_S
 from sgear.errors import RunError
+from sgear.files import quoted
 from sgear.metrics import class_mean_recall, marginalize, top_k_accuracy
 from sgear.models.pretrained import load_model
 from sgear.models.prototype_bank import PrototypeBank
@@ -76,7 +77,7 @@ def collect_run(path: Path, *, benchmark: Benchmark | None = None, language_file
     """
     run = RunDirectory(path).require()
     if not run.predictions.is_file():
-        raise RunError(f"{run.predictions}: no predictions; write them with 'sgear evaluate {path}'")
+        raise RunError(f"{run.predictions}: no predictions; write them with: sgear evaluate {quoted(path)}")
     trained = load_model(run.model)
     predictions = Predictions.load(run.predictions)
     require_one_protocol(path, {"the model": trained.protocol.to_dict(), run.predictions.name: predictions.protocol})

@@ -20,6 +20,7 @@ from sgear.datasets.kitchen.recipes import LAW_VERSION
 from sgear.datasets.kitchen.render import render_film
 from sgear.datasets.kitchen.world import LOOK_VERSION, KitchenConfig, KitchenFilm, KitchenWorld, make_world
 from sgear.errors import ConfigError
+from sgear.files import quoted
 
 RECORD_NAME = "kitchen.json"
 
@@ -80,7 +81,7 @@ def read_config(root: Path) -> KitchenConfig:
     """
     path = root / RECORD_NAME
     if not path.is_file():
-        raise ConfigError(f"{root}: no kitchen there; make one with 'sgear data kitchen {root}'")
+        raise ConfigError(f"{root}: no kitchen there; make one with: sgear data kitchen {quoted(root)}")
     try:
         record = json.loads(path.read_text())
         return KitchenConfig(**record["config"])

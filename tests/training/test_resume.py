@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
+from sgear.training.checkpoints import list_checkpoints
 
 CONFIG = KitchenConfig(
     num_train_videos=6, num_validation_videos=2, num_participants=4, num_unseen_participants=1, actions_per_video=20
@@ -48,9 +49,15 @@ def whole_run(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("num_steps_before_kill", [8, 27])
 def test_sigkill_and_resume_give_the_same_bits(whole_run: Path, tmp_path: Path, num_steps_before_kill: int):
     process = start(whole_run, f"output_root={tmp_path}")
-    log = tmp_path / "smoke-kitchen" / "metrics.jsonl"
+    run = tmp_path / "smoke-kitchen"
+    log = run / "metrics.jsonl"
+
+    def is_there() -> bool:
+        has_steps = log.is_file() and log.read_text().count("\n") >= num_steps_before_kill
+        return has_steps and bool(list_checkpoints(run / "checkpoints"))
+
     deadline_s = time.monotonic() + TIMEOUT_S
-    while not (log.is_file() and log.read_text().count("\n") >= num_steps_before_kill):
+    while not is_there():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline_s, "training did not get that far"
         time.sleep(0.005)

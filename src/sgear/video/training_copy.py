@@ -23,7 +23,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from sgear.errors import VideoError
-from sgear.files import leftover_partials, partial_path, replace_durably
+from sgear.files import leftover_partials, partial_path, replace_durably, require_unchanged, state_of
 from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
 from sgear.video.frames import damaged_frame_error
 from sgear.video.orientation import Orientation, orientation_of
@@ -127,7 +127,7 @@ def make_copy(
         TakenOverError: If another worker removed what this one was writing.
         OSError: If the copy cannot be written.
     """
-    origin = _origin(source, settings)
+    origin, before = _origin(source, settings), state_of(source)
     if broken := broken_structure(source):
         raise VideoError(f"{source}: {broken}; fetch it again")
     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -159,6 +159,7 @@ def make_copy(
             raise VideoError(
                 f"{source}: its copy {fault}, so it was removed; please report this with the film's format"
             )
+        require_unchanged(source, before, VideoError)
         num_bytes = os.path.getsize(partial)
         replace_durably(partial, copy)
     except (VideoError, FileNotFoundError) as err:

@@ -115,6 +115,30 @@ def plain(text: str) -> str:
     return "".join(" " if unicodedata.category(char) == "Zs" else char for char in composed if char not in _UNSEEN)
 
 
+def state_of(path: Path) -> tuple[int, int]:
+    """Return bytes and time of change (ns) of a file or folder; zeros where there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+def require_unchanged(path: Path, before: tuple[int, int], error: type[SgearError]) -> None:
+    """Check that a file is still the one that it was, so that what was read of it is of one file.
+
+    Args:
+        path: File or folder.
+        before: What `state_of` said of it at the beginning.
+        error: What to raise.
+
+    Raises:
+        SgearError: Of the kind `error`, if it changed or was replaced.
+    """
+    if state_of(path) != before:
+        raise error(f"{visible(str(path))}: was changed or replaced while it was in use; start again with the new file")
+
+
 def visible(text: str) -> str:
     """Return `text` with control characters written out as Python does, so that they never act on a terminal."""
     return "".join(

@@ -41,6 +41,7 @@ from sgear.training.evaluate import run_model
 from sgear.training.loop import fit, make_accelerator
 from sgear.training.processes import is_main_process
 from sgear.training.provenance import collect_provenance
+from sgear.training.ranks import others_answer
 from sgear.training.run import RunDirectory, read_json, require_one_protocol, write_json
 
 Say = Callable[[str], None]
@@ -117,7 +118,7 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     Raises:
         SgearError: If data, settings or a run to start from are wrong; nothing is left half-written then.
     """
-    with open_run(config) as run:
+    with open_run(config) as run, others_answer():
         _train(run, config, say)
     return run
 

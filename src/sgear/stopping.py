@@ -49,6 +49,8 @@ def listening() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        # What was asked of this block is not asked of a later one in the same process.
+        _Asked.number = 0
 
 
 @contextmanager

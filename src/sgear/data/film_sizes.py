@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from sgear.files import partial_path
+from sgear.files import partial_path, state_of
 from sgear.video.opening import open_film
 
 _Entry = list[int]
@@ -53,7 +53,8 @@ class FilmSizes:
         Raises:
             VideoError: If there is no such film, or it cannot be opened.
         """
-        state = _state(film)
+        # Zeros where there is no such film, which is for `open_film` to say.
+        state = list(state_of(film))
         entry = self._entries.get(video_id)
         if entry is None or entry[:2] != state:
             with open_film(film, frame_fps=frame_fps) as opened:
@@ -70,14 +71,6 @@ class FilmSizes:
             partial.replace(self.path)
         finally:
             partial.unlink(missing_ok=True)
-
-
-def _state(film: Path) -> list[int]:
-    """Return bytes and time of change; zeros where there is no such film, which is for `open_film` to say."""
-    if not film.exists():
-        return [0, 0]
-    stat = film.stat()
-    return [stat.st_size, stat.st_mtime_ns]
 
 
 def _load(path: Path) -> dict[str, _Entry]:

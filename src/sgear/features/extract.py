@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.claims import Claim
-from sgear.errors import FeatureError, SgearError
+from sgear.errors import FeatureError, SgearError, VideoError
 from sgear.features.prefetch import prefetched
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter, shard_of
+from sgear.files import require_unchanged, state_of
 from sgear.lineage import Lineage
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.colours import finish_clip, plain_colour
@@ -307,6 +308,7 @@ class _Films:
 
     def _film(self, video_id: str, path: Path) -> Generator[_Batch, None, None]:
         rate = self._frame_fps.get(video_id) if isinstance(self._frame_fps, Mapping) else self._frame_fps
+        before = state_of(path)
         with open_for_model(path, self._size, frame_fps=rate) as reader:
             if self._check is not None:
                 self._check(video_id, reader)
@@ -319,12 +321,15 @@ class _Films:
                 times_s = np.maximum(asked_s, seen.pts_s)
                 is_kept = np.append(np.diff(times_s) > 0, True)
                 frames = seen.frames[torch.from_numpy(is_kept)]
+                is_last = begin + self._batch_size >= len(instants_s)
+                if is_last:
+                    require_unchanged(path, before, VideoError)
                 yield _Batch(
                     video_id,
                     times_s[is_kept],
                     [self._transform.evaluate(frames, view) for view in self._views],
                     len(asked_s) / len(instants_s),
-                    is_last=begin + self._batch_size >= len(instants_s),
+                    is_last=is_last,
                 )
 
 

@@ -48,6 +48,7 @@ class RuntimeConfig:
         num_workers: Loader processes in training and evaluation, at most one per core; 0 reads in the main process.
         checkpoint_every: Steps between two checkpoints; 0 saves at the end of each epoch only.
         evaluate_every: Epochs between two evaluations on the validation set; 0 evaluates at the end only.
+        timeout_s: Seconds after which a process of several gives up waiting for another one.
         resume: Go on from the newest checkpoint of the run directory.
     """
 
@@ -56,4 +57,5 @@ class RuntimeConfig:
     num_workers: int = 0
     checkpoint_every: int = 0
     evaluate_every: int = 0
+    timeout_s: float = 1800.0
     resume: bool = False

@@ -10,11 +10,12 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -101,7 +102,10 @@ def make_accelerator(runtime: RuntimeConfig, *, accumulate: int = 1) -> Accelera
         mixed_precision="bf16" if runtime.precision == "bf16" else "no",
         gradient_accumulation_steps=accumulate,
         # Recognition without prototype parts leaves the bank without gradients, which several processes refuse.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            InitProcessGroupKwargs(timeout=timedelta(seconds=runtime.timeout_s)),
+        ],
     )
 
 

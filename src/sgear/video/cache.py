@@ -21,6 +21,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from sgear.errors import VideoError
+from sgear.files import require_unchanged
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.corpus import needs_rate
 from sgear.video.frames import FrameBatch, checked_timestamps, damaged_frame_error
@@ -301,6 +302,7 @@ def _cache_video(job: _Job) -> str | None:
     partial = root / f".{video_id}.{os.getpid()}.partial"
     try:
         times = _write_pixels(film, partial, height, width)
+        require_unchanged(source, (origin.source_bytes, origin.source_mtime_ns), VideoError)
         partial.replace(pixels_path)
         partial.write_text(json.dumps({"origin": asdict(origin), **times}), encoding="utf-8")
         partial.replace(times_path)

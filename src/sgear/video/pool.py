@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import VideoError
+from sgear.files import require_unchanged, state_of
 from sgear.video.film import Film
 from sgear.video.frames import FrameBatch
 from sgear.video.opening import Backend, open_film
@@ -63,6 +64,8 @@ class FilmPool:
         self._max_open = max_open
         self._films: OrderedDict[str, Film] = OrderedDict()
         self._process_id = os.getpid()
+        # Loader workers open films again in each epoch; all of them are to see what was there at the beginning.
+        self._states = {video_id: state_of(Path(path)) for video_id, path in paths.items()}
         # Small facts that are costly to find outlive the open film.
         self._sizes: dict[str, Size] = {}
         self._spans_s: dict[str, tuple[float, float]] = {}
@@ -121,9 +124,12 @@ class FilmPool:
 
         Raises:
             ValueError: If an instant is negative or not finite.
-            VideoError: If there is no such video, it cannot be read, or nothing is played at an instant.
+            VideoError: If there is no such video, it cannot be read, nothing is played at an instant, or its file is
+                no longer that of which this pool was made.
         """
-        return self.film(video_id).frames_played_at(timestamps_s)
+        batch = self.film(video_id).frames_played_at(timestamps_s)
+        require_unchanged(Path(self._paths[video_id]), self._states[video_id], VideoError)
+        return batch
 
     def film(self, video_id: str) -> Film:
         """Return the film, opened; it may be closed by the pool as soon as another film is asked for.

@@ -23,7 +23,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from sgear.errors import VideoError
-from sgear.files import leftover_partials, partial_path, replace_durably
+from sgear.files import leftover_partials, partial_path, replace_durably, require_unchanged, state_of
 from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
 from sgear.video.frames import damaged_frame_error
 from sgear.video.identity import COPY_FORMAT, SOURCE_KEY, copy_record, film_content
@@ -125,6 +125,7 @@ def make_copy(
         TakenOverError: If another worker removed what this one was writing.
         OSError: If the copy cannot be written.
     """
+    before = state_of(source)
     origin = json.dumps(_origin(source, settings) | {SOURCE_KEY: film_content(source)}, sort_keys=True)
     copy.parent.mkdir(parents=True, exist_ok=True)
     for leftover in leftover_partials(copy):
@@ -155,6 +156,7 @@ def make_copy(
             raise VideoError(
                 f"{source}: its copy {fault}, so it was removed; please report this with the film's format"
             )
+        require_unchanged(source, before, VideoError)
         num_bytes = os.path.getsize(partial)
         replace_durably(partial, copy)
     except (VideoError, FileNotFoundError) as err:

@@ -45,7 +45,8 @@ TINY_TRANSFORMER = [
     "model.decoder.num_heads=2",
 ]
 RECIPES = {
-    "avt_tsn": TINY_TRANSFORMER,
+    # AVT's decoder reads features as they are: the model is as wide.
+    "avt_tsn": [*TINY_TRANSFORMER, f"model.width={WIDTH}"],
     "tsn": [
         *TINY_TRANSFORMER,
         "model.prototype_attention.num_heads=2",

@@ -109,6 +109,7 @@ def avt(golden: Path, tmp_path_factory) -> Peer:
         "dataset.name=csv",
         "protocol.tau_o_s=9",
         "model.width=16",
+        "model.encoder.map=true",
         "model.encoder.feature_dim=24",
         "model.decoder.width=32",
         "model.decoder.num_layers=2",

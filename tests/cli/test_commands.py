@@ -68,7 +68,16 @@ def test_a_run_leaves_its_config_log_model_predictions_and_report(trained: Path)
     run = trained / "kitchen-sgear"
     names = {path.name for path in run.iterdir()}
     assert names == {
-        *("config.yaml", "run.json", "metrics.jsonl", "checkpoints", "model", "predictions", "report.json"),
+        *(
+            "config.yaml",
+            "data.json",
+            "run.json",
+            "metrics.jsonl",
+            "checkpoints",
+            "model",
+            "predictions",
+            "report.json",
+        ),
         "tensorboard",
     }
     report = json.loads((run / "report.json").read_text())
@@ -168,7 +177,7 @@ def test_a_folder_of_pictures_is_forecast_at_the_rate_of_its_numbering(trained: 
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"device": "tpu"}, "--device must be auto, cpu or cuda"),
+        ({"device": "tpu"}, "device must be auto, cpu or cuda"),
         ({"device": "cuda"}, "torch finds no GPU"),
         ({"frame_fps": 10.0}, "--frame-fps has no effect"),
     ],

@@ -76,7 +76,7 @@ def test_an_error_that_is_no_users_keeps_its_traceback(place: Path, monkeypatch)
         raise OSError("a library says so")
 
     monkeypatch.chdir(place)
-    monkeypatch.setattr(Path, "is_file", fails)
+    monkeypatch.setattr("sgear.cli.compare.load_predictions", fails)
     monkeypatch.setattr(sys, "argv", ["sgear", "compare", "p0.safetensors", "p1.safetensors"])
     with pytest.raises(OSError, match="a library says so"):
         main()

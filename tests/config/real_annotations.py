@@ -57,10 +57,9 @@ def recipes_on(
         patch.setenv("SGEAR_DATA", str(annotations))
         benchmark = _cut(load_dataset(name), list(videos))
         patch.setenv("SGEAR_DATA", str(out))
-        for folder in annotations.iterdir():
-            # What a run notes of its data, such as the digests of the annotation files, is read from the real ones.
-            if folder.is_dir() and not (out / folder.name).exists():
-                (out / folder.name).symlink_to(folder)
+        # What a run notes of its data, such as the digests of the annotation files, is read from the real ones.
+        for folder in ("epic-kitchens-100-annotations", "epic-kitchens-55-annotations", "rulstm"):
+            (out / folder).symlink_to(annotations / folder)
         patch.setattr("sgear.config.build.load_dataset", lambda *args, **settings: benchmark)
         for feature, width in WIDTHS.items():
             _write_features(out / name / "features" / feature, videos, width)

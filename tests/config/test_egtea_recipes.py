@@ -60,6 +60,8 @@ def settings(root: Path, name: str) -> list[str]:
     if config.source.kind == "features":
         kinds = config.source.features.count("+") + 1
         chosen.append(f"model.encoder.feature_dim={kinds * WIDTH}")
+        if not config.model.encoder.map:
+            chosen.append(f"model.width={kinds * WIDTH}")
         if config.model.name == "rulstm":
             chosen.append(f"model.rulstm.modalities={[WIDTH] * kinds}")
     return chosen

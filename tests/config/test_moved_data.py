@@ -243,7 +243,7 @@ def test_every_setting_that_names_a_place_counts_from_the_folder_of_the_training
 
 def test_damaged_records_are_refused_with_what_to_do(moved):
     run = RunDirectory(moved / "runs" / "run")
-    for text, message in (("[]", "damaged"), ("{}", "damaged"), ("{", "not valid JSON")):
+    for text, message in (("[]", "damaged"), ("{}", "damaged"), ("{", "damaged")):
         run.data.write_text(text)
         with pytest.raises(RunError, match=rf"data\.json: .*{message}"):
             evaluate_run(run.path, places=Places(root=moved / "B"))

@@ -162,7 +162,7 @@ def own_data(folder: Path, *, held_out: tuple[str, ...] = ("cut", "mix", "eat"))
     folder.mkdir()
     (folder / "own.csv").write_text("\n".join(rows) + "\n")
     assert import_own(folder / "own.csv", folder / "data").is_accepted
-    write_features(folder / "data" / "features" / "random", ("a", "b", "c"), width=WIDTH, stop_s=65.0)
+    write_features(folder / "data" / "features" / "random", dict.fromkeys("abc", 65.0), width=WIDTH)
     return folder / "data"
 
 

@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from sgear.cli.features import app
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
+from sgear.datasets.registry import stated_lengths
 from sgear.errors import ConfigError, FeatureError, RunError, SgearError, VideoError
 from sgear.features import FeatureStore, LmdbFeatures, LmdbLayout
 from sgear.lineage import Lineage
@@ -224,8 +225,10 @@ def test_films_come_from_folders_or_from_a_data_set(films, pictured, tmp_path):
 def test_coverage_of_a_data_set_decides_the_exit_code(tmp_path):
     config = KitchenConfig(num_train_videos=1, num_validation_videos=2, num_participants=3, num_unseen_participants=1)
     benchmark = build_kitchen(tmp_path / "kitchen", config, num_processes=1, with_films=False)
-    times_s = np.arange(4000) / 4
-    rows = {video_id: (times_s, random_rows(4000)) for video_id in benchmark.timeline.video_ids}
+    rows = {}
+    for video_id, length_s in stated_lengths("kitchen", tmp_path / "kitchen").items():
+        times_s = np.arange(0.0, length_s, 0.25)
+        rows[video_id] = (times_s, random_rows(len(times_s)))
     complete = make_store(tmp_path / "complete", rows)
     asked = ("--dataset", "kitchen", "--root", tmp_path / "kitchen")
     assert "videos missing: " not in sgear("inspect", complete.root, *asked)

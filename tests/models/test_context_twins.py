@@ -168,5 +168,5 @@ def test_a_clip_longer_than_the_context_was_built_for_is_refused(mode):
 
 
 def test_an_unknown_mode_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match="cumulative, decay or causal"):
+    with pytest.raises(ConfigError, match="cumulative, decay, causal or original"):
         make_context("sideways")

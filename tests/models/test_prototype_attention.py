@@ -137,7 +137,7 @@ def test_the_gradient_reaches_the_prototypes_where_it_is_let_through(mode, detac
         ({"num_prototypes": 6}, "6 prototypes.*5 actions"),
         ({"num_prototypes": 2, "top_k": 3}, "2 prototypes.*top 3"),
         ({"mode": "released", "top_k": 6}, "top 6.*5 actions"),
-        ({"mode": "printed"}, "paper or released"),
+        ({"mode": "printed"}, "paper, released or original"),
     ],
 )
 def test_prototypes_that_cannot_be_asked_are_refused(settings, message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -116,13 +116,20 @@ class RunDirectory:
             return
         # Beside the folder: there it outlives the folder of a run that is deleted while it is written.
         claims, name = Claims(self.path.parent, stale_s=_STALE_S), f".{self.name}"
+        made = [folder for folder in self.path.parents if not folder.exists()]
         claim = claims.take(name)
         if claim is None:
             raise RunError(
                 f"{self.path}: is written by {claims.holder(name)} now; wait for its end, or choose another name=..."
             )
-        with claim.kept_fresh(_BEAT_S):
-            yield replace(self, claim=claim)
+        try:
+            with claim.kept_fresh(_BEAT_S):
+                yield replace(self, claim=claim)
+        finally:
+            # Where nothing was written, not even an empty folder is left.
+            with suppress(OSError):
+                for folder in made:
+                    folder.rmdir()
 
     def require_held(self) -> None:
         """Check that no other process took this run over.

@@ -33,7 +33,7 @@ class ObjectiveConfig:
         past_sem: Semantic loss of the features behind the past actions.
         past_mean: Over which steps `past` and `past_sem` are averaged: `labelled` ones, or `all` that exist, where a
             step without label counts 0, as in AVT and the released S-GEAR. At equal weights `labelled` is heavier
-            where little is labelled: 1.4 times on EPIC-KITCHENS, 1.15 times on 50 Salads, 2.9 times on EGTEA Gaze+.
+            where little is labelled: 1.4 times on EPIC-KITCHENS, 1.05 times on 50 Salads, 2.9 times on EGTEA Gaze+.
         reg: Distance of the anticipated feature to its prototype.
         label_smoothing: Label smoothing of all terms that classify.
         mixup: Parameter alpha of mixup on stored features in training; 0 is off.

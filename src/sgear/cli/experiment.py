@@ -17,6 +17,7 @@ from sgear.config.settings import settings_text
 from sgear.errors import ConfigError
 from sgear.importing import import_weights
 from sgear.pipeline import silent, train_run
+from sgear.predictions.caveats import UNCHECKED
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.report.scores import percent
 from sgear.taxonomy import FIELDS
@@ -93,7 +94,7 @@ def print_scores(report: dict, *, source: Path | None = None) -> None:
         say(f"precision over many-shot classes: {', '.join(precisions)}", screen=screen)
     if "caveat" in report:
         say(f"note: {report['caveat']}", screen=screen)
-    for note in report.get("unchecked", []):
+    for note in report.get(UNCHECKED, []):
         say(f"not checked: {note}", screen=screen)
     say(
         f"evaluated {report['num_evaluated']} of {report['num_asked']} segments asked for, "

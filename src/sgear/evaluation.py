@@ -22,7 +22,7 @@ from sgear.models import AnticipationModel
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
 from sgear.predictions import Predictions, score
-from sgear.predictions.caveats import caveats_of, with_caveats
+from sgear.predictions.caveats import UNCHECKED, caveats_of, unchecked_of, with_caveats
 from sgear.predictions.evaluated import evaluated_part
 from sgear.predictions.horizons import score_horizons
 from sgear.predictions.other_formats import PLAIN, kind_of
@@ -162,8 +162,8 @@ def make_report(predictions: Predictions, benchmark: Benchmark) -> dict:
         report |= {"num_unreadable": table.provenance.get("num_unreadable", 0), KEY: skipped}
     if caveats:
         report |= {"caveat": ". ".join(caveats)}
-    if unchecked := table.provenance.get("unchecked"):
-        report |= {"unchecked": unchecked}
+    if unchecked := unchecked_of([table.provenance]):
+        report |= {UNCHECKED: unchecked}
     return report | {"scores": score(table, subsets=subsets, many_shot=benchmark.many_shot_ids)}
 
 

@@ -30,7 +30,7 @@ from sgear.models import AnticipationModel
 from sgear.models.counted import CountedActions
 from sgear.models.pretrained import WEIGHTS_FILE, TrainedModel, load_model, save_model
 from sgear.predictions import score
-from sgear.predictions.caveats import with_caveats
+from sgear.predictions.caveats import UNCHECKED, with_caveats
 from sgear.predictions.skipped import Skipped, merge_skipped, skipped_of, with_skipped
 from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means, class_means_of_features
 from sgear.prototypes.encoders import digest_of_file
@@ -149,7 +149,7 @@ def _train(run: RunDirectory, config: ExperimentConfig, say: Say) -> None:
     oracle = [ORACLE_CAVEAT] if config.model.name == "last_action" else []
     provenance = with_caveats(provenance, [*oracle, *data.asked.facts.caveats])
     if unchecked:
-        provenance["unchecked"] = unchecked
+        provenance[UNCHECKED] = unchecked
     if is_main_process():
         _write_settings(run, config, provenance)
         write_json(run.data, data_record(config, data.benchmark, data.asked.facts, run))

@@ -146,6 +146,15 @@ def test_what_was_learnt_from_held_out_films_under_other_names_is_refused(kitche
     assert notes_of(ours, learnt_from(training, tmp_path / "t", known), ours_known) == []
 
 
+def test_a_film_that_is_trained_on_and_held_out_under_two_names_is_refused(kitchen):
+    dataset = DatasetConfig(name="kitchen", root=str(kitchen))
+    benchmark, films = load_benchmark(dataset), films_of(kitchen)
+    trained, held_out = benchmark.train.video_ids[0], benchmark.validation.video_ids[0]
+    twins = contents_of(dataset, {**films, held_out: films[trained]})
+    with pytest.raises(ConfigError, match=rf"1 videos that are held out are films .*\({held_out} is {trained}\)"):
+        require_unseen(ExperimentConfig(dataset=dataset), benchmark, contents=twins)
+
+
 def test_a_held_out_segment_of_a_film_that_a_data_set_cuts_is_known_in_another_data_set_too(tmp_path):
     def cut(folder: Path, video: str, splits: Sequence[tuple[str, float, float]]) -> DatasetConfig:
         folder.mkdir()

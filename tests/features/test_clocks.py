@@ -102,7 +102,7 @@ def test_a_wrong_rate_is_refused_with_both_lengths_the_right_rate_and_the_remedy
     with pytest.raises(FeatureError, match=message):
         facts_of(config_of(dataset, "fast"))
     (caveat,) = facts_of(config_of(dataset, "fast", check_clock=False)).caveats
-    assert caveat.startswith("clock unverified: of features 'fast', those of")
+    assert caveat.startswith("clock unverified: of features 'fast', rows do not last as long as the videos, so it")
 
 
 def test_every_command_that_reads_features_asks_for_the_clock(kitchen):

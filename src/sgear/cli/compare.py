@@ -16,7 +16,7 @@ from sgear.cli.prediction_files import caveats, labels, load_predictions
 from sgear.cli.screen import open_screen, say
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.registry import load_dataset
-from sgear.errors import PredictionError
+from sgear.errors import ConfigError, PredictionError
 from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare
 from sgear.predictions.evaluated import evaluated_part
@@ -58,6 +58,8 @@ def run_compare(
         raise PredictionError(f"the number of resamples must be at least 1, got {num_resamples}")
     if out is not None:
         require_page(out)
+    if root is not None and dataset is None:
+        raise ConfigError("--root says where the data set of --dataset lies; give it, too")
     names = labels([first, second])
     benchmark = None if dataset is None else load_dataset(dataset, root)
     one, other = (load_predictions(path, benchmark=benchmark) for path in (first, second))

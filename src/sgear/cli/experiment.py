@@ -18,6 +18,7 @@ from sgear.errors import ConfigError
 from sgear.files import quoted
 from sgear.importing import import_weights
 from sgear.pipeline import silent, train_run
+from sgear.predictions.caveats import UNCHECKED
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.report.scores import percent
 from sgear.stopping import Stopped
@@ -103,7 +104,7 @@ def print_scores(report: dict, *, source: Path | None = None) -> None:
         say(f"precision over many-shot classes: {', '.join(precisions)}", screen=screen)
     if "caveat" in report:
         say(f"note: {report['caveat']}", screen=screen)
-    for note in report.get("unchecked", []):
+    for note in report.get(UNCHECKED, []):
         say(f"not checked: {note}", screen=screen)
     say(
         f"evaluated {report['num_evaluated']} of {report['num_asked']} segments asked for, "

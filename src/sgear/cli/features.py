@@ -25,7 +25,10 @@ _RULSTM_KEY = "{video}_frame_{number:010d}.jpg"
 
 def _chosen(name: str, root: str, *, split: int = 1, video_roots: Sequence[str] = ()) -> DatasetConfig | None:
     from sgear.config.schema import DatasetConfig
+    from sgear.errors import ConfigError
 
+    if root and not name:
+        raise ConfigError("--root says where the data set of --dataset lies; give it, too")
     return DatasetConfig(name=name, root=root, split=split, video_roots=list(video_roots)) if name else None
 
 

@@ -15,6 +15,7 @@ from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, PredictionError
 from sgear.files import require_regular_file, require_writable
 from sgear.predictions import Predictions
+from sgear.predictions.caveats import caveats_of
 from sgear.predictions.challenge import CHALLENGES, MAX_SLS, SLS_NAMES, Challenge
 from sgear.predictions.submission import write_epic55, write_epic100, write_split
 from sgear.predictions.submission_check import check_submission
@@ -64,6 +65,8 @@ def run_submit(
                 f"the predictions of {name} have another vocabulary ({table.taxonomy.num_actions} actions) than "
                 f"{dataset} ({benchmark.taxonomy.num_actions} actions)"
             )
+        for warning in caveats_of(table.protocol, [table.provenance]):
+            say(f"warning: {name}: {warning}", style="yellow")
     counts: dict[Field, np.ndarray] = {
         name: np.bincount(
             benchmark.train.column(f"{name}_id")[benchmark.train.column(f"{name}_id") >= 0],

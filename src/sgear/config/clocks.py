@@ -109,11 +109,9 @@ def check_clocks(
         faults, unknown = faults_of(table, benchmark, video_ids, lengths_s)
         if faults and config.source.check_clock:
             raise FeatureError(f"features {name!r}: {faults_text(faults)}")
-        reason = str(max(faults, key=lambda fault: fault.apart_s)) if faults else ""
-        if unknown and not reason:
-            # Without their number: each split has another, and it is said once for all.
-            reason = "the lengths of videos are not known"
-        caveats += [f"clock unverified: of features {name!r}, {reason}, {_UNCHECKED}"] if reason else []
+        # Without any number: each split has another, and it is said once for all.
+        reason = "rows do not last as long as the videos" if faults else "the lengths of videos are not known"
+        caveats += [f"clock unverified: of features {name!r}, {reason}, {_UNCHECKED}"] if faults or unknown else []
     return caveats
 
 

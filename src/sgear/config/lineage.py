@@ -115,11 +115,16 @@ def require_unseen(
         One line per start of which it is not known whether it was learnt from held-out videos.
 
     Raises:
-        ConfigError: Gives both sides and the remedy.
+        ConfigError: Gives both sides and the remedy; also if a film is trained on and held out under two names.
         SgearError: If a start is missing or damaged.
     """
     notes: list[str] = []
     ours = _Ours(config.dataset, benchmark, contents or {})
+    if twins := ours.twins():
+        raise ConfigError(
+            f"{len(twins)} videos that are held out are films of the training split under another name "
+            f"({shorten(twins)}); take one of each out, or put both into one split"
+        )
     for setting, lineage in _starts(config, features).items():
         for part in lineage.parts:
             seen = ours.compare(part)
@@ -195,6 +200,17 @@ class _Ours:
         for video, texts in contents.items():
             for text in texts:
                 self._known_by.setdefault(text, []).append(video)
+
+    def twins(self) -> list[str]:
+        """Return the held-out videos whose film is one of our training videos, too, under another name."""
+        films = [videos for text, videos in self._known_by.items() if text.startswith(FILM) and len(videos) > 1]
+        return [
+            f"{one} is {other}"
+            for videos in films
+            for one in videos
+            for other in videos
+            if one in self._held_out and one not in self._trained and other in self._trained
+        ]
 
     def compare(self, part: TrainingPart) -> _Seen:
         """Return what a part holds of the held-out videos."""

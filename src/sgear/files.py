@@ -141,6 +141,8 @@ def require_unchanged(path: Path, before: tuple[int, int], error: type[SgearErro
 
 def visible(text: str) -> str:
     """Return `text` with control characters written out as Python does, so that they never act on a terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         char.encode("unicode_escape").decode("ascii")
         if (char not in "\n\t" and unicodedata.category(char) in {"Cc", "Cs"}) or char in _BIDI

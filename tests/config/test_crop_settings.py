@@ -40,6 +40,7 @@ def compose(kitchen: Path, *overrides: str):
         ("epic100/vit_recognition", 384, (384, 425), 388),
         ("epic100/avt_vit", 224, (248, 280), 248),
         ("epic55/vit", 384, (384, 428), 388),
+        ("epic55/vit_recognition", 224, (248, 280), 248),
         ("egtea/vit", 224, (248, 280), 248),
         ("salads50/vit", 224, (248, 280), 248),
     ],

@@ -146,6 +146,18 @@ def test_frames_of_epic_kitchens_counted_at_another_rate_are_refused(real_data, 
     message = rf"29\.97'.* 30 a second, end at [\d.]+ s, but the video lasts {longest_s:.3f} s, which 29\.97 a second"
     with pytest.raises(FeatureError, match=rf"{message} would give.*source\.lmdb_fps"):
         facts(29.97, 30.0)
+    for said, is_right in ((4.0, True), (4.08, False)):
+        rows = {
+            video_id: np.arange(int(4 * lengths_s[video_id]) - 3, int(4 * lengths_s[video_id]))
+            for video_id in video_ids
+        }
+        store = make_store(tmp_path / f"at{said}", {name: (each / said, random_rows(3)) for name, each in rows.items()})
+        config = config_of(DatasetConfig(name=name), str(store.root))
+        if is_right:
+            assert learn_facts(config, benchmark, video_ids, features=store).caveats == ()
+        else:
+            with pytest.raises(FeatureError, match=rf"lasts {longest_s:.3f} s, which (4|3\.999\d*|4\.000\d*) a second"):
+                learn_facts(config, benchmark, video_ids, features=store)
 
 
 @pytest.mark.data

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from sgear.anticipator import Forecast, choose_device, load
-from sgear.cli.screen import open_screen, say
+from sgear.cli.screen import open_screen, say, write_out
 from sgear.errors import ConfigError, SgearError
+from sgear.files import visible
 from sgear.video.corpus import needs_rate
 from sgear.video.opening import open_film
 from sgear.video.overlay import require_overlay_place, write_overlay
@@ -45,7 +45,7 @@ def _ahead_table(video: Path, forecasts: list[Forecast]) -> Table:
 
 def _cell(guess: tuple[str, float]) -> Text:
     name, probability = guess
-    return Text.assemble(name, (f" {100 * probability:.0f}%", "dim"))
+    return Text.assemble(visible(name), (f" {100 * probability:.0f}%", "dim"))
 
 
 def run_anticipate(
@@ -92,8 +92,7 @@ def run_anticipate(
     for forecast in made:
         forecasts.append(forecast)
         if as_json:
-            sys.stdout.write(json.dumps({"video": video.name, **forecast.to_dict()}) + "\n")
-            sys.stdout.flush()
+            write_out(json.dumps({"video": video.name, **forecast.to_dict()}) + "\n")
     if not as_json:
         open_screen().print(_table(video, forecasts, top_k))
     if out is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from sgear.cli.pages import require_page
 from sgear.cli.prediction_files import caveats, labels, load_predictions
-from sgear.cli.screen import open_screen, say
+from sgear.cli.screen import open_screen, say, write_out
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, PredictionError
@@ -83,7 +82,7 @@ def run_compare(
             **({KEY: skipped} if any(skipped) else {}),
             **result.to_dict(),
         }
-        sys.stdout.write(json.dumps(document) + "\n")
+        write_out(json.dumps(document) + "\n")
         return
     _print(names, one, result, _warnings(names, one, other))
     if out is not None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from omegaconf import OmegaConf
 from rich import box
 from rich.table import Table
 
-from sgear.cli.screen import open_screen, say
+from sgear.cli.screen import open_screen, say, write_out
 from sgear.config import compose_experiment, list_experiments
 from sgear.config.recipes import families_text, purpose
 from sgear.config.schema import ExperimentConfig
@@ -51,7 +50,7 @@ def print_settings(overrides: list[str]) -> None:
 
 def show_experiment(overrides: list[str]) -> None:
     """Print the resolved settings as YAML, to be read by people and programs."""
-    sys.stdout.write(OmegaConf.to_yaml(OmegaConf.structured(_compose(overrides))))
+    write_out(OmegaConf.to_yaml(OmegaConf.structured(_compose(overrides))))
 
 
 def train_experiment(overrides: list[str]) -> None:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from sgear.cli.corpus_films import CorpusFilms, films_in, films_of_dataset
 from sgear.cli.progress import progress_bar
-from sgear.cli.screen import say
+from sgear.cli.screen import open_screen, say
 from sgear.config.schema import DatasetConfig
 from sgear.config.unread import as_override
 from sgear.errors import ConfigError, FeatureError
@@ -43,7 +43,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 @contextmanager
 def _share_bar(text: str) -> Iterator[Progress]:
     columns = (TextColumn(text), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
+    with Progress(*columns, console=open_screen()) as bar:
         yield bar
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -297,6 +298,10 @@ def main() -> None:
     # Must stand before torch is loaded. Threads that wait for each other actively lose five times where another
     # process takes one of the cores (docs/decisions/003).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for word in sys.argv[1:]:
+        # A mistake is shown with the words as they are, before any of our code sees them.
+        if any(unicodedata.category(char) == "Cc" and char not in "\n\t" for char in word):
+            _refuse(f"{word}: holds a control character; type it without, or rename the file")
     try:
         with listening():
             app()

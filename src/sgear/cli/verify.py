@@ -169,7 +169,7 @@ def _print_films(screen: Console, checks: Sequence[FilmCheck], found: _Found, *,
     wrong = [check for check in checks if check.problems]
     table = Table(show_header=False)
     table.add_row("films", f"{len(checks):,}")
-    table.add_row("length", clock_text(sum(check.span.end_s for check in checks if check.span is not None)))
+    table.add_row("length", clock_text(sum((check.span.end_s for check in checks if check.span is not None), 0.0)))
     table.add_row("bytes", bytes_text(sum(check.num_bytes for check in checks)))
     decoded = "first and last second decoded" if quick else "all decoded"
     table.add_row("frames", f"{sum(check.num_frames for check in checks):,} ({decoded})")

@@ -104,8 +104,14 @@ def _npz(path: Path) -> dict[str, Any]:
             raise PredictionError(f"holds an array of {largest} bytes, more than {MAX_BYTES}; save scores as float32")
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             parts = _named({name: arrays[name] for name in arrays.files})
-    except (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, NotImplementedError) as err:
-        raise PredictionError(f"not a whole .npz of plain arrays ({err}); nothing in it was executed. {HOW}") from err
+    except PredictionError:
+        raise
+    except Exception as err:
+        # Bytes that are no such file make zip and numpy raise errors of every kind.
+        reason = " ".join(str(err).split())[:160]
+        raise PredictionError(
+            f"not a whole .npz of plain arrays ({reason}); nothing in it was executed. {HOW}"
+        ) from err
     uids = np.atleast_1d(parts["uids"])
     if uids.dtype.kind not in "USiu":
         raise PredictionError(f"uids must be text, got {uids.dtype}; save numpy.array(uids, dtype=str)")

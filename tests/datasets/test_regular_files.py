@@ -62,9 +62,8 @@ def replace_each(root: Path, make: Callable[[Path], None], read: Callable[[], ob
         with at_once():
             try:
                 read()
-            except SgearError as err:
+            except SgearError:
                 refused.append(path.name)
-                assert "Traceback" not in str(err)
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         kept.rename(path)
     return refused

@@ -26,7 +26,7 @@ def read_class_names(path: Path) -> dict[int, str]:
     Raises:
         PrototypeError: If the file is missing or empty, a line has no id, or an id or a name repeats.
     """
-    require_regular_file(path, PrototypeError)
+    require_regular_file(path, PrototypeError, "Expected a list of class names.")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as err:

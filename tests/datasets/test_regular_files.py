@@ -53,7 +53,7 @@ def at_once():
 
 
 def replace_each(root: Path, make: Callable[[Path], None], read: Callable[[], object]) -> list[str]:
-    """Put something else in the place of each file below a folder in turn, and return the files that are then refused."""
+    """Put something else in the place of each file below a folder in turn, and return those that are refused then."""
     refused = []
     for path in sorted(each for each in root.rglob("*") if each.is_file()):
         kept = path.with_name(f"{path.name}.kept")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -53,6 +53,7 @@ def make_film(
     noise: int = 0,
     held_s: float = 0.0,
     first: int = 0,
+    picture: Callable[[int, int, int], NDArray[np.uint8]] = picture_of,
 ) -> Path:
     """Write a film with one numbered picture for each time; the container follows the suffix.
 
@@ -76,8 +77,8 @@ def make_film(
         packets: list[av.Packet] = []
         for number, time_s in enumerate(pts_s, start=first):
             grain = np.random.default_rng(number).integers(-noise, noise + 1, (*size, 3))
-            picture = (picture_of(number, *size) + grain).astype(np.uint8)
-            image = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            pixels = (picture(number, *size) + grain).astype(np.uint8)
+            image = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             image.pts, image.time_base = round(time_s / time_base), time_base
             packets += stream.encode(image)
         packets += stream.encode()

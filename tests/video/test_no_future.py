@@ -1,0 +1,305 @@
+"""Whatever reads the steps, nothing later than tau_a before the action reaches a model.
+
+Pictures are evenly grey and grow brighter from frame to frame; rows of features hold the same number. So every value
+that a model receives tells which is the latest frame that went into it, through crops, mirroring and averages.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from coded_films import make_film
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from sgear.data import AnticipationDataset, FeatureSource, StepLabels, VideoSource
+from sgear.data.loading import make_loader, whole_batches
+from sgear.features import FeatureStoreWriter, FeatureTable, VideoFeatures
+from sgear.features.extract import FrameEncoder, extract
+from sgear.features.lmdb import LmdbFeatures
+from sgear.features.multi import side_by_side
+from sgear.losses import Objective, ObjectiveConfig
+from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
+from sgear.models.pretrained import Preprocessing, TrainedModel
+from sgear.segments import SegmentTable
+from sgear.streaming.anticipate import anticipate_video
+from sgear.taxonomy import Taxonomy
+from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, VJepaProtocol
+from sgear.training.config import RuntimeConfig
+from sgear.training.evaluate import run_model
+from sgear.training.loop import make_accelerator
+from sgear.training.step import TrainStep
+from sgear.video.cache import build_frame_cache
+from sgear.video.pool import FilmPool
+from sgear.video.training_copy import CopySettings, make_copy
+from sgear.video.transforms import VIEWS, ClipTransform
+
+NUM_FRAMES = 60
+DARKEST, STEP = 10, 4
+# Colours lose up to two levels on the way through a codec; a neighbour would be at least two levels too bright.
+TOO_DARK, TOO_BRIGHT = -2.3, 1.3
+SIZE = (16, 24)
+TRANSFORM = ClipTransform(
+    *SIZE, (0.0,) * 3, (1.0,) * 3, crop_margin=0.1, scale_jitter=(0.0, 0.4), flip=True, brightness=0.0, contrast=0.0
+)
+SEEN = Preprocessing(kind="video", height=16, width=24, mean=(0.0,) * 3, std=(1.0,) * 3, crop_margin=0.1)
+TAXONOMY = Taxonomy.from_labels(["cut onion", "peel onion"])
+FILMS = ("film", "copy", "folder", "tar", "cache")
+FEATURES = ("table", "store", "lmdb", "several")
+# These give the newest frame, the others the newest of those they keep.
+ALL_FRAMES = ("film", "copy", "folder", "tar", "table")
+
+
+def grey_of(idx):
+    return DARKEST + STEP * idx
+
+
+@dataclass(frozen=True)
+class World:
+    """A recording in every form in which it may be stored: sources of steps, films, and when each frame began."""
+
+    sources: dict[str, FilmPool | object]
+    paths: dict[str, Path]
+    times_s: dict[str, tuple[NDArray[np.float64], ...]]
+
+    def newest(self, kind: str, instants_s: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the value of the newest frame at each instant, of each column of the features [T F]."""
+        counts = [(times_s[:, None] <= instants_s + TIME_TOLERANCE_S).sum(axis=0) for times_s in self.times_s[kind]]
+        return grey_of(np.stack(counts, axis=1) - 1)
+
+
+def _picture(idx: int, height: int = 24, width: int = 40) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), grey_of(idx), np.uint8)
+
+
+def _jpeg(idx: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(_picture(idx)).save(buffer, "JPEG", quality=98)
+    return buffer.getvalue()
+
+
+def _numbered(root: Path) -> tuple[Path, Path]:
+    folder, archive = root / "folder", root / "film.tar"
+    folder.mkdir()
+    with tarfile.open(archive, "w") as tar:
+        for idx in range(NUM_FRAMES):
+            content = _jpeg(idx)
+            (folder / f"frame_{idx + 1:010d}.jpg").write_bytes(content)
+            member = tarfile.TarInfo(f"frame_{idx + 1:010d}.jpg")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return folder, archive
+
+
+def _store(path: Path, root: Path, fps: float):
+    encoder = FrameEncoder(
+        encode=lambda frames: 255 * frames.mean(dim=(1, 2, 3))[:, None],
+        name="grey",
+        weights="none",
+        width=1,
+        image_height=SIZE[0],
+        image_width=SIZE[1],
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+        crop_margin=0.1,
+        reading_margin=0.4,
+    )
+    writer = FeatureStoreWriter(root, encoder.provenance(fps=fps, views="three-crop-flip"), width=1)
+    extract(encoder, {"v": path}, writer, fps=fps, views="three-crop-flip")
+    return writer.finish()
+
+
+def _lmdb(path: Path) -> tuple[LmdbFeatures, NDArray[np.float64]]:
+    numbers = range(1, 10 * NUM_FRAMES, 10)
+    with lmdb.open(str(path), map_size=1 << 22, lock=False) as environment, environment.begin(write=True) as writing:
+        for idx, number in enumerate(numbers):
+            writing.put(f"v_frame_{number:010d}.jpg".encode(), np.array([grey_of(idx)], np.float32).tobytes())
+    # Frame n counts as seen at n / 30 s.
+    return LmdbFeatures(path), np.array(numbers) / 30
+
+
+@pytest.fixture(scope="module", params=["mp4-7", "mkv-3"])
+def world(request, tmp_path_factory) -> World:
+    suffix, _, seed = request.param.partition("-")
+    rng = np.random.default_rng(int(seed))
+    root = tmp_path_factory.mktemp("world")
+    uneven_s = np.concatenate([[0.0], np.cumsum(rng.choice([17, 33, 100, 400], NUM_FRAMES - 1))]) / 1000
+    film = make_film(
+        root / f"film.{suffix}", uneven_s.tolist(), num_b=2, picture=_picture, size=(24, 40), x264="qp=1", gop=11
+    )
+    make_copy(film, root / "copy.mp4", CopySettings(short_side=16, crf=1, gop=5))
+    folder, archive = _numbered(root)
+    rate = float(rng.choice([2.0, 7.0, 29.97, 59.94]))
+    size = (20, 34)
+    cache = build_frame_cache(
+        {"v": film}, root / "cache", height=size[0], width=size[1], fps=float(rng.choice([3.0, 11.0])), num_processes=1
+    )
+    row_s = np.sort(rng.uniform(0, 20, NUM_FRAMES))
+    rows = np.array([[grey_of(idx)] for idx in range(NUM_FRAMES)], np.float32)
+    table = FeatureTable({"v": VideoFeatures(row_s, rows, "table")})
+    store = _store(film, root / "store", float(rng.choice([1.7, 4.0, 12.5])))
+    database, database_s = _lmdb(root / "lmdb")
+    paths = {"film": film, "copy": root / "copy.mp4", "folder": folder, "tar": archive}
+    rates = {"folder": rate, "tar": rate}
+    pools = {kind: FilmPool({"v": path}, size=size, frame_fps=rates.get(kind)) for kind, path in paths.items()}
+    several = side_by_side({"a": store, "b": table})
+    even_s = np.arange(NUM_FRAMES) / rate
+    times_s = dict.fromkeys(("film", "copy", "cache", "store"), (uneven_s,))
+    times_s |= {"folder": (even_s,), "tar": (even_s,), "table": (row_s,), "lmdb": (database_s,)}
+    times_s["several"] = (uneven_s, row_s)
+    tables = {"table": table, "store": store, "lmdb": database, "several": several}
+    return World({**pools, "cache": cache, **tables}, paths, times_s)
+
+
+def _segments(starts_s: list[float]) -> SegmentTable:
+    actions = [idx % 2 for idx in range(len(starts_s))]
+    frame = pl.DataFrame(
+        {
+            "uid": [f"v_{idx}" for idx in range(len(starts_s))],
+            "participant_id": ["P01"] * len(starts_s),
+            "video_id": ["v"] * len(starts_s),
+            "start_s": starts_s,
+            "stop_s": [start_s + 0.5 for start_s in starts_s],
+            "verb_id": TAXONOMY.verb_of_action[actions],
+            "noun_id": TAXONOMY.noun_of_action[actions],
+            "action_id": actions,
+        }
+    )
+    return SegmentTable(frame, TAXONOMY, origin="test")
+
+
+def _model(kind: str, num_steps: int):
+    torch.manual_seed(0)
+    encoder = (
+        EncoderConfig(feature_dim=2 if kind == "several" else 1)
+        if kind in FEATURES
+        else EncoderConfig(
+            name="vit_tiny_patch16_224",
+            image_height=16,
+            image_width=24,
+            embed_dim=8,
+            depth=1,
+            num_heads=2,
+            patch_size=8,
+        )
+    )
+    decoder = DecoderConfig(width=8, num_layers=1, num_heads=2)
+    config = ModelConfig(name="avt", width=8, max_steps=num_steps, encoder=encoder, decoder=decoder)
+    return config, build_model(config, num_actions=TAXONOMY.num_actions)
+
+
+def _noted(model) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Keep each clip and mask that a model reads from now on."""
+    clips: list[tuple[torch.Tensor, torch.Tensor]] = []
+    model.register_forward_pre_hook(lambda module, inputs: clips.append((inputs[0].clone(), inputs[1].clone())))
+    return clips
+
+
+def _greys(clips: list[tuple[torch.Tensor, torch.Tensor]], kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features of each step of each clip or the brightest value of its picture [M T F], and what exists."""
+    clip = torch.cat([clip for clip, _ in clips])
+    exists = torch.cat([exists for _, exists in clips])
+    assert (clip[~exists] == 0).all()
+    return (clip if kind in FEATURES else 255 * clip.flatten(2).amax(dim=-1, keepdim=True)).numpy(), exists.numpy()
+
+
+@st.composite
+def _protocols(draw):
+    fps = draw(st.sampled_from([1.0, 3.0, 4.0, 29.97]))
+    kind = draw(st.sampled_from([AnticipationProtocol, AnticipationProtocol, VJepaProtocol]))
+    protocol = kind(
+        tau_a_s=draw(st.floats(0.01, 2.0)),
+        tau_o_s=draw(st.integers(1, 5)) / fps,
+        fps=fps,
+        short_history=draw(st.sampled_from(["mask", "repeat"])),
+    )
+    if isinstance(protocol, AnticipationProtocol) and draw(st.booleans()):
+        return protocol.at_tau_a(draw(st.floats(0.01, 3.0)))
+    return protocol
+
+
+@pytest.mark.parametrize("kind", [*FILMS, *FEATURES])
+def test_nothing_later_than_tau_a_before_the_action_reaches_a_model(world, kind):
+    first_s = max(times_s[0] for times_s in world.times_s[kind])
+    last_s = min(times_s[-1] for times_s in world.times_s[kind])
+
+    @given(protocol=_protocols(), data=st.data())
+    @settings(max_examples=10, phases=[Phase.generate])
+    def law(protocol, data):
+        # Instants on a frame are where rounding counts.
+        instants = st.sampled_from(world.times_s[kind][-1].tolist()) | st.floats(0.0, last_s)
+        nows_s = [t_s for t_s in data.draw(st.lists(instants, min_size=1, max_size=3)) if first_s < t_s <= last_s]
+        ahead_s = protocol.tau_a_s - (0.5 if isinstance(protocol, VJepaProtocol) else 0.0)
+        starts_s = [now_s + ahead_s for now_s in nows_s if now_s + ahead_s >= 0]
+        if not starts_s:
+            return
+        table = _segments(starts_s)
+        limits_s = np.array([protocol.anchor_s(s.start_s, s.stop_s) - protocol.tau_a_s for s in table])
+        view = data.draw(st.sampled_from(VIEWS["three-crop-flip"]))
+        pool_s = data.draw(st.sampled_from([0.0, 0.7]))
+        is_training = data.draw(st.booleans())
+        samples = AnticipationDataset(
+            table,
+            protocol,
+            StepLabels(table),
+            FeatureSource(world.sources[kind], pool_s=pool_s)
+            if kind in FEATURES
+            else VideoSource(world.sources[kind], TRANSFORM, view),
+            seed=data.draw(st.integers(0, 9)) if is_training else None,
+            tau_a_jitter_s=data.draw(st.sampled_from([0.0, 1.5])) if is_training else 0.0,
+        )
+        _, model = _model(kind, protocol.num_steps)
+        clips = _noted(model)
+        if is_training:
+            step = TrainStep(model, Objective(ObjectiveConfig())).train()
+            for batch in whole_batches(make_loader(samples, batch_size=2, num_workers=0)):
+                step(batch)
+        else:
+            run_model(model, samples, make_accelerator(RuntimeConfig(device="cpu")), batch_size=2)
+        greys, exists = _greys(clips, kind)
+        assert exists.any(axis=1).all()
+        for limit_s, seen, are_there in zip(limits_s, greys, exists, strict=True):
+            steps_s = limit_s - np.arange(protocol.num_steps)[::-1] / protocol.fps
+            if protocol.short_history == "repeat":
+                steps_s = np.maximum(steps_s, samples.source.first_s("v"))
+            off = (seen - world.newest(kind, steps_s))[are_there]
+            assert (off < TOO_BRIGHT).all(), off
+            if kind in ALL_FRAMES and not is_training and not pool_s:
+                assert (off > TOO_DARK).all(), off
+
+    law()
+
+
+@pytest.mark.parametrize("kind", ["film", "copy", "folder", "tar"])
+def test_nothing_later_than_now_reaches_a_model_that_forecasts_a_film(world, kind):
+    protocol = AnticipationProtocol(tau_a_s=0.9, tau_o_s=1.2, fps=5.0)
+    config, model = _model(kind, protocol.num_steps)
+    trained = TrainedModel(
+        model=model.eval(),
+        config=config,
+        taxonomy=TAXONOMY,
+        protocol=protocol,
+        preprocessing=SEEN,
+        log_prior=torch.zeros(TAXONOMY.num_actions),
+    )
+    times_s, clips = world.times_s[kind][0], _noted(model)
+    rate = 1 / times_s[1] if kind in ("folder", "tar") else None
+    # The last of one row of forecasts falls on a frame.
+    for every_s in (times_s[-1] / 12, 0.617):
+        clips.clear()
+        forecasts = list(anticipate_video(trained, world.paths[kind], every_s=float(every_s), frame_fps=rate))
+        greys, exists = _greys(clips, kind)
+        for forecast, seen, are_there in zip(forecasts, greys, exists, strict=True):
+            steps_s = forecast.now_s - np.arange(protocol.num_steps)[::-1] / protocol.fps
+            off = (seen - world.newest(kind, steps_s))[are_there]
+            assert ((off > TOO_DARK) & (off < TOO_BRIGHT)).all(), off

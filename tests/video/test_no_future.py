@@ -21,7 +21,6 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from sgear.streaming.anticipate import anticipate_video
 
 from sgear.data import AnticipationDataset, FeatureSource, StepLabels, VideoSource
 from sgear.data.loading import make_loader, whole_batches
@@ -33,6 +32,7 @@ from sgear.losses import Objective, ObjectiveConfig
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
 from sgear.models.pretrained import Preprocessing, TrainedModel
 from sgear.segments import SegmentTable
+from sgear.streaming.anticipate import anticipate_video
 from sgear.taxonomy import Taxonomy
 from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, VJepaProtocol
 from sgear.training.config import RuntimeConfig

@@ -189,7 +189,7 @@ REFUSED: dict[str, tuple[Callable[..., object], str]] = {
     "bare.npz": (lambda path, uids, scores: np.savez(path, logits=scores), "expected uids and scores.*; got logits"),
     "objects.npz": (
         lambda path, uids, scores: np.savez(path, uids=np.array(uids, dtype=object), scores=scores, allow_pickle=True),
-        r"no whole \.npz of plain arrays .*nothing in it was executed",
+        r"not a whole \.npz of plain arrays .*nothing in it was executed",
     ),
     "cut.npz": (lambda path, uids, scores: (as_npz(path, uids, scores), os.truncate(path, 900)), "zip archive"),
     "tensors.pth": (

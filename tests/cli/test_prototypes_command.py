@@ -77,7 +77,7 @@ def write_run(path: Path, root: Path, benchmark: Benchmark, *, name: str = "sgea
         model=build_model(model_config, num_actions=benchmark.taxonomy.num_actions),
         config=model_config,
         taxonomy=benchmark.taxonomy,
-        protocol=RecognitionProtocol(num_steps=2, jitter=1.0),
+        protocol=RecognitionProtocol(num_steps=2),
         preprocessing=Preprocessing(kind="features"),
         log_prior=torch.zeros(benchmark.taxonomy.num_actions),
     )

@@ -12,13 +12,13 @@ import pytest
 
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.own import check_own, import_own, load_own
-from sgear.datasets.registry import load_dataset
+from sgear.datasets.registry import load_dataset, stated_lengths
 from sgear.datasets.salads50 import load_salads50
 from sgear.errors import FeatureError, SgearError
 from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, Provenance, open_features
 from sgear.features.imports import read_arrays
 from sgear.features.store_index import write_index
-from sgear.prototypes.class_names import read_class_list
+from sgear.prototypes.class_names import read_class_names
 
 
 def pipe(path: Path) -> None:
@@ -78,7 +78,7 @@ def test_single_files(tmp_path, make):
         "a.mat": read_arrays,
         "rgb.lmdb": open_features,
         "data.mdb": lambda path: LmdbFeatures(path.parent) if make is not folder else open_features(path),
-        "classes.txt": read_class_list,
+        "classes.txt": read_class_names,
     }
     for name, read in readers.items():
         make(tmp_path / name)
@@ -102,7 +102,9 @@ def test_files_of_a_kitchen(tmp_path, make):
     )
     build_kitchen(tmp_path / "kitchen", config, num_processes=1, with_films=False)
     root = tmp_path / "kitchen" / "annotations"
-    refused = replace_each(root, make, lambda: load_dataset("kitchen", root))
+    refused = replace_each(
+        root, make, lambda: (load_dataset("kitchen", root), stated_lengths("kitchen", tmp_path / "kitchen"))
+    )
     assert {"EPIC_100_train.csv", "EPIC_100_validation.csv", "EPIC_100_verb_classes.csv"} <= set(refused)
     assert {path.name for path in root.iterdir()} - set(refused) == set()
 
@@ -125,14 +127,14 @@ def test_files_of_50_salads(real_data, tmp_path, make):
     root = tmp_path / "50salads"
     shutil.copytree(real_data / "50salads" / "splits", root / "splits")
     shutil.copy(real_data / "50salads" / "mid_level_actions.txt", root)
-    refused = replace_each(root, make, lambda: load_salads50(root))
+    refused = replace_each(root, make, lambda: load_salads50(root, split=1))
     assert {"train.txt", "mid_level_actions.txt"} <= set(refused)
     first = (root / "splits" / "split_1" / "train.txt").read_text().split()[0]
     features = root / "spatialcnn_mid" / "split_1"
     features.mkdir(parents=True)
     make(features / f"{first}.npz")
     with at_once(), pytest.raises(FeatureError, match=r"is no regular file|is a folder"):
-        load_salads50(root)
+        load_salads50(root, split=1)
 
 
 @pytest.mark.parametrize("make", KINDS)

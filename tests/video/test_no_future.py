@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from sgear.anticipator import Anticipator
 from sgear.data import AnticipationDataset, FeatureSource, StepLabels, VideoSource
 from sgear.data.loading import make_loader, whole_batches
 from sgear.features import FeatureStoreWriter, FeatureTable, VideoFeatures
@@ -32,7 +33,6 @@ from sgear.losses import Objective, ObjectiveConfig
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
 from sgear.models.pretrained import Preprocessing, TrainedModel
 from sgear.segments import SegmentTable
-from sgear.streaming.anticipate import anticipate_video
 from sgear.taxonomy import Taxonomy
 from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, VJepaProtocol
 from sgear.training.config import RuntimeConfig
@@ -297,7 +297,7 @@ def test_nothing_later_than_now_reaches_a_model_that_forecasts_a_film(world, kin
     # The last of one row of forecasts falls on a frame.
     for every_s in (times_s[-1] / 12, 0.617):
         clips.clear()
-        forecasts = list(anticipate_video(trained, world.paths[kind], every_s=float(every_s), frame_fps=rate))
+        forecasts = list(Anticipator(trained).anticipate(world.paths[kind], every_s=float(every_s), frame_fps=rate))
         greys, exists = _greys(clips, kind)
         for forecast, seen, are_there in zip(forecasts, greys, exists, strict=True):
             steps_s = forecast.now_s - np.arange(protocol.num_steps)[::-1] / protocol.fps

@@ -307,7 +307,8 @@ def main() -> None:
             app()
     except Stopped as stop:
         if is_main_process():
-            typer.secho(f"{stop}; go on with: {shlex.join([*launcher(), *(stop.command or sys.argv[1:])])}", err=True)
+            command = shlex.join([*launcher(), *(stop.command or sys.argv[1:])])
+            typer.secho(f"{stop}; go on with: {visible(command)}", err=True)
         sys.exit(stop.exit_code)
     except SgearError as err:
         _refuse(str(err))

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from sgear.errors import SgearError, WriteError
 
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
 # What file systems without hard links say: FAT, some network disks.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 # These turn the order of what follows around, and with it what a reader believes to see.
@@ -28,7 +28,7 @@ _UNSEEN = _BIDI | frozenset("\u00ad\u061c\u180e\u200b\u200e\u200f\u2060\u2061\u2
 
 def partial_path(path: Path) -> Path:
     """Return a name beside `path` for a file that is being written; workers on two machines never share one."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{_PARTIAL}")
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
 
 
 def leftover_partials(path: Path) -> list[Path]:
@@ -36,8 +36,8 @@ def leftover_partials(path: Path) -> list[Path]:
     begin = f".{path.name}."
     if not path.parent.is_dir():
         return []
-    names = [name for name in os.listdir(path.parent) if name.startswith(begin) and name.endswith(_PARTIAL)]
-    return [path.parent / name for name in names if "." not in name[len(begin) : -len(_PARTIAL)]]
+    names = [name for name in os.listdir(path.parent) if name.startswith(begin) and name.endswith(PARTIAL)]
+    return [path.parent / name for name in names if "." not in name[len(begin) : -len(PARTIAL)]]
 
 
 def create_exclusively(path: Path, text: str) -> None:

@@ -81,6 +81,8 @@ def _prepare(run: RunDirectory, config: ExperimentConfig, *, trains: bool) -> No
         raise RunError(f"{run.path}: a run of this name exists; {go_on}choose another name=..., or delete the folder")
     if config.runtime.resume:
         _check_resumable(run, config)
+        if is_main_process():
+            run.remove_partials()
     elif run.path.exists() and is_main_process():
         run.clear()
 

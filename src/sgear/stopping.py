@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_GRACE_S = 20
 
 
 class Stopped(BaseException):
@@ -55,10 +56,18 @@ def listening() -> Iterator[None]:
 
 @contextmanager
 def delayed(*, is_delayed: bool = True) -> Iterator[None]:
-    """Let a first signal wait within a block, which calls `raise_if_asked` between its steps."""
+    """Let a first signal wait within a block, which calls `raise_if_asked` between its steps.
+
+    Raises:
+        Stopped: In place of an error after a signal, which may be of a helper that was told to end, too.
+    """
     outer, _Asked.is_delayed = _Asked.is_delayed, is_delayed
     try:
         yield
+    except Exception as err:
+        if _Asked.number:
+            raise Stopped(_Asked.number) from err
+        raise
     finally:
         _Asked.is_delayed = outer
 
@@ -78,9 +87,13 @@ def raise_if_asked() -> None:
         raise Stopped(_Asked.number)
 
 
-def ignore_in_worker(worker: int) -> None:
-    """Leave Ctrl-C, which reaches all processes of a terminal, to the process that a loader's worker serves."""
+def serve_to_the_end(worker: int) -> None:
+    """Let a loader's worker leave signals to the process that it serves, which ends it when its step is done.
+
+    Ctrl-C reaches all processes of a terminal, and batch systems send SIGTERM to all of a job.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_GRACE_S))
 
 
 def _answer(number: int, frame: FrameType | None) -> None:

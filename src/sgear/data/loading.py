@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sgear.data.batch import Batch, Sample, collate
 from sgear.data.dataset import WindowDataset
 from sgear.errors import SgearError
-from sgear.stopping import ignore_in_worker
+from sgear.stopping import serve_to_the_end
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def make_loader(
         sampler=sampler,
         collate_fn=_collate,
         num_workers=min(num_workers, _num_cores()),
-        worker_init_fn=ignore_in_worker,
+        worker_init_fn=serve_to_the_end,
         generator=generator,
     )
 

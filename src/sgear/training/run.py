@@ -12,7 +12,7 @@ from typing import Any
 
 from sgear.claims import Claim, Claims
 from sgear.errors import RunError
-from sgear.files import require_regular_file, write_whole
+from sgear.files import PARTIAL, require_regular_file, write_whole
 from sgear.predictions.table import protocol_differences, whole_protocol
 from sgear.training.processes import is_main_process
 
@@ -142,6 +142,11 @@ class RunDirectory:
                 f"{self.path}: another process goes on with this run, as this one gave no sign of life for "
                 f"{_STALE_S / 60:g} minutes; nothing more is written from here"
             )
+
+    def remove_partials(self) -> None:
+        """Remove what processes that were killed left half-written; for the process that holds the run."""
+        for path in self.path.rglob(f".*{PARTIAL}"):
+            path.unlink()
 
     def clear(self) -> None:
         """Remove what a run left that died before its first checkpoint.

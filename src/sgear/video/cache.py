@@ -8,11 +8,10 @@ so a video that has it is complete; it also says of which source file and which 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,15 +19,19 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from sgear.claims import Claims
 from sgear.errors import VideoError
-from sgear.files import require_unchanged
+from sgear.files import leftover_partials, replacing, require_unchanged, write_whole
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.corpus import needs_rate
 from sgear.video.frames import FrameBatch, checked_timestamps, damaged_frame_error
 from sgear.video.kept_frames import KeptFrames, open_kept
 from sgear.video.span import FilmSpan, check_played
+from sgear.workers import LostWorker, run_jobs
 
 _FORMAT_VERSION = 2
+# A process shows that it is alive far more often than others would take it for dead.
+_BEAT_S, _STALE_S, _WAIT_S = 30.0, 900.0, 0.2
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
@@ -271,47 +274,47 @@ def _rate_of(frame_fps: float | Mapping[str, float] | None, video_id: str) -> fl
 
 
 def _run(jobs: list[_Job], num_processes: int) -> Iterator[tuple[str, str | None]]:
-    if num_processes == 1 or len(jobs) < 2:
-        for job in jobs:
-            yield job[0], _cache_video(job)
+    if not jobs:
         return
-    # Forked copies of ffmpeg's threads and handles break, so workers start clean.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(num_processes, len(jobs)), mp_context=context) as pool:
-        futures = {pool.submit(_cache_video, job): job[0] for job in jobs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with closing(run_jobs(_cache_video, jobs, num_workers=min(num_processes, len(jobs)))) as outcomes:
+        for idx, outcome in outcomes:
+            yield jobs[idx][0], f"{jobs[idx][1]}: {outcome}" if isinstance(outcome, LostWorker) else outcome
 
 
-def _cache_video(job: _Job) -> str | None:
+def _cache_video(job: _Job, tell: Callable[[float], None]) -> str | None:
     """Cache one video unless it is there; return the message of a film that cannot be read."""
     video_id, source, root, height, width, fps, frame_fps = job
     times_path, pixels_path = _times_path(root, video_id), _pixels_path(root, video_id)
     try:
         origin = _Origin.of(source, height, width, fps, frame_fps)
-        if _is_cached(times_path, pixels_path, origin):
-            return None
-        film = open_kept(source, height=height, width=width, fps=fps, frame_fps=frame_fps)
+        while not _is_cached(times_path, pixels_path, origin):
+            claim = Claims(root, stale_s=_STALE_S).take(video_id)
+            if claim is None:
+                # Another process of this run, or another run, makes it.
+                time.sleep(_WAIT_S)
+                continue
+            with claim.kept_fresh(_BEAT_S):
+                _decode(job, origin, times_path, pixels_path)
     except VideoError as err:
         return str(err)
-    # Old times must not meet new pixels if this process is stopped between the two renames.
-    times_path.unlink(missing_ok=True)
-    partial = root / f".{video_id}.{os.getpid()}.partial"
+    return None
+
+
+def _decode(job: _Job, origin: _Origin, times_path: Path, pixels_path: Path) -> None:
+    _, source, _, height, width, fps, frame_fps = job
+    film = open_kept(source, height=height, width=width, fps=fps, frame_fps=frame_fps)
     try:
-        times = _write_pixels(film, partial, height, width)
-        require_unchanged(source, (origin.source_bytes, origin.source_mtime_ns), VideoError)
-        partial.replace(pixels_path)
-        partial.write_text(json.dumps({"origin": asdict(origin), **times}), encoding="utf-8")
-        partial.replace(times_path)
-    except VideoError as err:
-        return str(err)
+        for path in (pixels_path, times_path):
+            for leftover in leftover_partials(path):
+                leftover.unlink()
+        # Old times must not meet new pixels if this process is stopped between the two.
+        times_path.unlink(missing_ok=True)
+        with replacing(pixels_path) as partial:
+            times = _write_pixels(film, partial, height, width)
+            require_unchanged(source, (origin.source_bytes, origin.source_mtime_ns), VideoError)
+        write_whole(times_path, json.dumps({"origin": asdict(origin), **times}).encode())
     finally:
         film.close()
-        partial.unlink(missing_ok=True)
-    return None
 
 
 def _is_cached(times_path: Path, pixels_path: Path, origin: _Origin) -> bool:

@@ -82,7 +82,7 @@ def test_a_cell_is_as_wide_as_what_is_printed_of_it(capsys):
 
 
 def test_no_other_code_writes_to_the_terminal():
-    """All goes through `sgear.cli.screen` but what `main` says at the end, through the same check, and a cursor shown."""
+    """All goes through `sgear.cli.screen`, but for what `main` says at the end through the same check, and a cursor."""
     ours = Path(sgear.__file__).parent
     found = []
     for path in sorted(ours.rglob("*.py")):

@@ -318,7 +318,8 @@ def wear_out(world: World, folder: Path, source: Sequence[str], num_clips: int) 
     early, late = seen[1], seen[-1]
     hold(late[1] <= 1.05 * early[1] + 8, f"memory grew: {seen}")
     hold(late[2] <= early[2] + 2, f"descriptors grew: {seen}")
-    return f"{num_clips} clips: {early[1]} MiB and {early[2]} descriptors after epoch {early[0]}, {late[1]} and {late[2]} after {late[0]}"
+    after = f"{early[1]} MiB and {early[2]} descriptors after epoch {early[0]}"
+    return f"{num_clips} clips: {after}, {late[1]} and {late[2]} after {late[0]}"
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ def takes_tensors(function: Callable[P, R]) -> Callable[P, R]:
 
 def _as_array(value: Any) -> Any:
     """Return a tensor as an array, half precision as float32, and anything else as it is."""
-    # Told by its methods: scoring a file of predictions shall not have to load torch for this.
+    # Known by its methods, so that metrics of arrays need no torch.
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = (value.float() if value.is_floating_point() and value.itemsize < 4 else value).numpy()

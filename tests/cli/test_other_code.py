@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import random
 import re
 import signal
 import zipfile
@@ -21,6 +22,7 @@ from sgear.cli.compare import run_compare
 from sgear.cli.evaluate import evaluate_file
 from sgear.cli.fuse import run_fuse
 from sgear.cli.prediction_files import load_predictions
+from sgear.datasets.epic100 import load_epic100
 from sgear.datasets.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.datasets.registry import load_dataset
 from sgear.errors import PredictionError, RunError, SgearError
@@ -121,6 +123,19 @@ def test_probabilities_become_logits_and_heads_are_read(benchmark_, scores, tmp_
     assert found.protocol == PROTOCOL
 
 
+@pytest.mark.data
+def test_scores_of_real_segments_come_through_unchanged(real_data, draw_golden_scores, tmp_path):
+    root = real_data / "epic-kitchens-100-annotations"
+    benchmark = load_epic100(root, train_name="EPIC_100_train_rebuilt.csv")
+    table = draw_golden_scores(benchmark, 0, PROTOCOL)
+    heads = {"verb_scores": table.verb_logits, "noun_scores": table.noun_logits}
+    as_npz(tmp_path / "p.npz", table.uids, table.logits, **heads, protocol=json.dumps(PROTOCOL))
+    found = load_predictions(tmp_path / "p.npz", benchmark=benchmark)
+    for name in ("logits", "verb_logits", "noun_logits", "targets"):
+        assert np.array_equal(getattr(found, name), getattr(table, name)), name
+    assert (found.uids, found.protocol) == (table.uids, table.protocol)
+
+
 def test_every_command_reads_the_same_file(root, benchmark_, scores, table, tmp_path):
     as_npz(tmp_path / "p.npz", benchmark_.validation.uids, scores, protocol=json.dumps(PROTOCOL))
     where, out = ("--dataset", "kitchen", "--root", root), tmp_path / "fused.safetensors"
@@ -218,11 +233,15 @@ REFUSED: dict[str, tuple[Callable[..., object], str]] = {
     "flat.npz": (lambda path, uids, scores: as_npz(path, uids, scores[:, 0]), "must be numbers"),
     "nan.npz": (lambda path, uids, scores: as_npz(path, uids, scores * np.nan), "not finite"),
     "huge.npz": (lambda path, uids, scores: as_npz(path, uids, scores.astype(float) * 1e35), "scores beyond 1e"),
-    "odd.npz": (lambda path, uids, scores: as_npz(path, uids, scores, protocol="tau_a=1"), "protocol is not JSON"),
+    "odd.npz": (
+        lambda path, uids, scores: as_npz(path, uids, scores, protocol="tau_a=1"),
+        "protocol must be an object",
+    ),
     "kind.npz": (
         lambda path, uids, scores: as_npz(path, uids, scores, protocol='{"kind": "x"}'),
         "unknown protocol kind",
     ),
+    "list.npz": (lambda path, uids, scores: as_npz(path, uids, scores, protocol='{"kind": []}'), "protocol must be an"),
     "noise.bin": (lambda path, uids, scores: path.write_bytes(bytes(range(256))), "damaged predictions file"),
 }
 
@@ -236,6 +255,29 @@ def test_any_other_file_is_refused_by_name_and_says_what_to_do(name, benchmark_,
     assert "\n" not in str(caught.value)
     with pytest.raises(PredictionError, match=name):
         Predictions.load(tmp_path / name)
+
+
+def as_packed_npz(path: Path, uids, scores) -> None:
+    np.savez_compressed(path, uids=np.array(uids, dtype=str), scores=scores, protocol=json.dumps(PROTOCOL))
+
+
+@pytest.mark.parametrize("write", [as_npz, as_packed_npz, as_json, as_json_of_rows, as_csv])
+def test_any_changed_bytes_are_read_or_refused_in_one_line(write, benchmark_, scores, tmp_path):
+    file, rng = tmp_path / "p.bin", random.Random(0)
+    whole = tmp_path / ("p.npz" if write in (as_npz, as_packed_npz) else "p.txt")
+    write(whole, benchmark_.validation.uids[:3], scores[:3])
+    refused = []
+    for number in range(200):
+        content = bytearray(whole.read_bytes())
+        for _ in range(rng.randint(1, 4)):
+            content[rng.randrange(len(content))] = rng.choice([rng.randrange(256), *b',"{}[]-'])
+        file.write_bytes(content[: rng.randint(1, len(content))] if number % 3 == 0 else content)
+        try:
+            load_predictions(file, benchmark=benchmark_)
+        except SgearError as err:
+            refused.append(str(err))
+    assert len(refused) > 60
+    assert not any("\n" in text or len(text) > 700 for text in refused)
 
 
 @pytest.mark.data
@@ -310,20 +352,17 @@ def epic100(tmp_path_factory) -> Path:
     return write_epic100(tmp_path_factory.mktemp("epic100"))
 
 
-@pytest.mark.parametrize("kind", ["missing", "pipe", "device", "folder"])
+@pytest.mark.parametrize("kind", ["missing", "pipe", "device"])
 def test_what_is_no_regular_file_is_refused_at_once_by_every_command(kind, commands_on, tmp_path):
-    file = {"device": Path("/dev/zero"), "folder": tmp_path / "folder"}.get(kind, tmp_path / f"{kind}.npz")
+    file = Path("/dev/zero") if kind == "device" else tmp_path / f"{kind}.npz"
     if kind == "pipe":
         os.mkfifo(file)
-    if kind == "folder":
-        file.mkdir()
     for words in commands_on(file):
-        with within(20):
+        with within(60):
             done = run_here(*words, columns=400)
         assert done.returncode == 2, words
         assert "Traceback" not in done.stderr
-        reason = "folder|directory|no test" if kind == "folder" else "no such|no regular file|no run directory"
-        assert re.search(reason, done.stdout + done.stderr), (words, done.stderr)
+        assert re.search("no such|no regular file", done.stdout + done.stderr), (words, done.stderr)
     assert not (tmp_path / "out").exists()
 
 

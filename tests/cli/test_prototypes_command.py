@@ -85,7 +85,7 @@ def write_run(path: Path, root: Path, benchmark: Benchmark, *, name: str = "sgea
     config = ExperimentConfig(
         name=path.name,
         dataset=DatasetConfig(name="kitchen", root=str(root)),
-        protocol=ProtocolConfig(kind=kind, num_steps=2),
+        protocol=ProtocolConfig(kind=kind, num_steps=2, jitter=0.0),
         source=SourceConfig(kind="features", features="oracle"),
         model=model_config,
     )

@@ -48,7 +48,8 @@ def _kind_of_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except Exception:
+        # A damaged directory makes zipfile raise errors of every kind.
         return "zip"
     endings = {".npy": "npz", "data.pkl": "pth", ".json": "submission"}
     return next((kind for ending, kind in endings.items() if any(name.endswith(ending) for name in names)), "zip")

@@ -23,6 +23,7 @@ from sgear.predictions.other_formats import HOW, PLAIN, READ_BACK, kind_of, refu
 from sgear.predictions.submission_json import MAX_BYTES, JsonObject, read_document
 from sgear.predictions.submission_read import logits_of
 from sgear.predictions.table import UNSTATED, Predictions
+from sgear.predictions.table_file import checked_protocol
 from sgear.taxonomy import Taxonomy
 
 _ARRAYS = ("uids", "scores", "verb_scores", "noun_scores", "protocol")
@@ -86,13 +87,11 @@ def _named(found: Mapping[str, Any]) -> dict[str, Any]:
         raise PredictionError(f"expected {wanted}; got {', '.join(found)[:200] or 'nothing'}. {HOW}")
     parts = dict(found)
     if "protocol" in parts:
-        text = parts["protocol"]
+        stated = parts["protocol"]
         try:
-            parts["protocol"] = json.loads(str(text)) if not isinstance(text, dict) else dict(text)
-        except ValueError as err:
-            raise PredictionError(f"protocol is not JSON ({err})") from err
-        if not isinstance(parts["protocol"], dict):
-            raise PredictionError("protocol must be an object, such as the protocol of a report.json")
+            parts["protocol"] = checked_protocol(stated if isinstance(stated, dict) else json.loads(str(stated)))
+        except (ValueError, RecursionError) as err:
+            raise PredictionError(f"protocol must be an object such as that of a report.json, in JSON ({err})") from err
     return parts
 
 
@@ -104,8 +103,14 @@ def _npz(path: Path) -> dict[str, Any]:
             raise PredictionError(f"holds an array of {largest} bytes, more than {MAX_BYTES}; save scores as float32")
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             parts = _named({name: arrays[name] for name in arrays.files})
-    except (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, NotImplementedError) as err:
-        raise PredictionError(f"not a whole .npz of plain arrays ({err}); nothing in it was executed. {HOW}") from err
+    except PredictionError:
+        raise
+    except Exception as err:
+        # Bytes that are no such file make zip and numpy raise errors of every kind.
+        reason = " ".join(str(err).split())[:160]
+        raise PredictionError(
+            f"not a whole .npz of plain arrays ({reason}); nothing in it was executed. {HOW}"
+        ) from err
     uids = np.atleast_1d(parts["uids"])
     if uids.dtype.kind not in "USiu":
         raise PredictionError(f"uids must be text, got {uids.dtype}; save numpy.array(uids, dtype=str)")

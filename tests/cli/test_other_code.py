@@ -22,6 +22,7 @@ from sgear.cli.compare import run_compare
 from sgear.cli.evaluate import evaluate_file
 from sgear.cli.fuse import run_fuse
 from sgear.cli.prediction_files import load_predictions
+from sgear.datasets.epic100 import load_epic100
 from sgear.datasets.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.datasets.registry import load_dataset
 from sgear.errors import PredictionError, RunError, SgearError
@@ -122,6 +123,19 @@ def test_probabilities_become_logits_and_heads_are_read(benchmark_, scores, tmp_
     assert found.protocol == PROTOCOL
 
 
+@pytest.mark.data
+def test_scores_of_real_segments_come_through_unchanged(real_data, draw_golden_scores, tmp_path):
+    root = real_data / "epic-kitchens-100-annotations"
+    benchmark = load_epic100(root, train_name="EPIC_100_train_rebuilt.csv")
+    table = draw_golden_scores(benchmark, 0, PROTOCOL)
+    heads = {"verb_scores": table.verb_logits, "noun_scores": table.noun_logits}
+    as_npz(tmp_path / "p.npz", table.uids, table.logits, **heads, protocol=json.dumps(PROTOCOL))
+    found = load_predictions(tmp_path / "p.npz", benchmark=benchmark)
+    for name in ("logits", "verb_logits", "noun_logits", "targets"):
+        assert np.array_equal(getattr(found, name), getattr(table, name)), name
+    assert (found.uids, found.protocol) == (table.uids, table.protocol)
+
+
 def test_every_command_reads_the_same_file(root, benchmark_, scores, table, tmp_path):
     as_npz(tmp_path / "p.npz", benchmark_.validation.uids, scores, protocol=json.dumps(PROTOCOL))
     where, out = ("--dataset", "kitchen", "--root", root), tmp_path / "fused.safetensors"
@@ -219,11 +233,15 @@ REFUSED: dict[str, tuple[Callable[..., object], str]] = {
     "flat.npz": (lambda path, uids, scores: as_npz(path, uids, scores[:, 0]), "must be numbers"),
     "nan.npz": (lambda path, uids, scores: as_npz(path, uids, scores * np.nan), "not finite"),
     "huge.npz": (lambda path, uids, scores: as_npz(path, uids, scores.astype(float) * 1e35), "scores beyond 1e"),
-    "odd.npz": (lambda path, uids, scores: as_npz(path, uids, scores, protocol="tau_a=1"), "protocol is not JSON"),
+    "odd.npz": (
+        lambda path, uids, scores: as_npz(path, uids, scores, protocol="tau_a=1"),
+        "protocol must be an object",
+    ),
     "kind.npz": (
         lambda path, uids, scores: as_npz(path, uids, scores, protocol='{"kind": "x"}'),
         "unknown protocol kind",
     ),
+    "list.npz": (lambda path, uids, scores: as_npz(path, uids, scores, protocol='{"kind": []}'), "protocol must be an"),
     "noise.bin": (lambda path, uids, scores: path.write_bytes(bytes(range(256))), "damaged predictions file"),
 }
 

@@ -23,6 +23,7 @@ from sgear.predictions.other_formats import HOW, PLAIN, READ_BACK, kind_of, refu
 from sgear.predictions.submission_json import MAX_BYTES, JsonObject, read_document
 from sgear.predictions.submission_read import logits_of
 from sgear.predictions.table import UNSTATED, Predictions
+from sgear.predictions.table_file import checked_protocol
 from sgear.taxonomy import Taxonomy
 
 _ARRAYS = ("uids", "scores", "verb_scores", "noun_scores", "protocol")
@@ -86,13 +87,11 @@ def _named(found: Mapping[str, Any]) -> dict[str, Any]:
         raise PredictionError(f"expected {wanted}; got {', '.join(found)[:200] or 'nothing'}. {HOW}")
     parts = dict(found)
     if "protocol" in parts:
-        text = parts["protocol"]
+        stated = parts["protocol"]
         try:
-            parts["protocol"] = json.loads(str(text)) if not isinstance(text, dict) else dict(text)
-        except ValueError as err:
-            raise PredictionError(f"protocol is not JSON ({err})") from err
-        if not isinstance(parts["protocol"], dict):
-            raise PredictionError("protocol must be an object, such as the protocol of a report.json")
+            parts["protocol"] = checked_protocol(stated if isinstance(stated, dict) else json.loads(str(stated)))
+        except (ValueError, RecursionError) as err:
+            raise PredictionError(f"protocol must be an object such as that of a report.json, in JSON ({err})") from err
     return parts
 
 

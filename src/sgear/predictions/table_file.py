@@ -72,7 +72,7 @@ def read_table_file(path: Path) -> dict[str, Any]:
             **tensors,
             "uids": tuple(_strings(texts["uids"], "uids")),
             "taxonomy": _taxonomy(texts["taxonomy"]),
-            "protocol": _protocol(texts["protocol"]),
+            "protocol": checked_protocol(texts["protocol"]),
             "provenance": _is(texts["provenance"], dict, "provenance"),
         }
     except (SafetensorError, OSError, ValueError, RecursionError, AnnotationError) as err:
@@ -145,7 +145,12 @@ def _taxonomy(value: Any) -> Taxonomy:
     return Taxonomy.from_dict(parts)
 
 
-def _protocol(value: Any) -> dict[str, float | str]:
+def checked_protocol(value: Any) -> dict[str, float | str]:
+    """Return what a file states as its protocol.
+
+    Raises:
+        ValueError: If it is no object of numbers and texts.
+    """
     for name, item in _is(value, dict, "protocol").items():
         if isinstance(item, bool) or not isinstance(item, int | float | str):
             raise ValueError(f"{name} of the protocol should be a number or a text, not {type(item).__name__}")

@@ -110,7 +110,7 @@ def test_an_absent_feature_file_is_named(real_data: Path, tmp_path: Path):
     done = sgear(
         "train", "experiment=salads50/spatialcnn_avt", f"output_root={tmp_path / 'runs'}", f"dataset.root={root}"
     )
-    assert_refused(done, ".npz", "no such feature file")
+    assert_refused(done, ".npz", "no such file")
     assert not (tmp_path / "runs").exists()
 
 

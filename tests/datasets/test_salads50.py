@@ -65,7 +65,7 @@ def test_the_accelerometer_has_the_same_segments(root):
 
 def test_a_missing_feature_file_is_named(root):
     (root / "spatialcnn_mid" / "split_1" / "rgb-02-1.npz").unlink()
-    with pytest.raises(FeatureError, match=r"rgb-02-1\.npz: no such feature file"):
+    with pytest.raises(FeatureError, match=r"rgb-02-1\.npz: no such file"):
         load_salads50(root, split=1)
 
 

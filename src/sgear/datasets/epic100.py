@@ -116,7 +116,7 @@ def _tail_ids(annotations: Path, kind: str, num_classes: int) -> frozenset[int]:
 
 def _tests(annotations: Path, taxonomy: Taxonomy) -> dict[str, SegmentTable]:
     path = _find(annotations, "EPIC_100_test_timestamps.csv")
-    if not path.is_file():
+    if not path.exists():
         return {}
     table = _read(path, TIME_COLUMNS)
     rows = timed_rows(table, uid_column=_UID, is_uid_number=False)

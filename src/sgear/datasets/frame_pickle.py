@@ -20,6 +20,7 @@ import polars as pl
 
 from sgear.datasets.text_table import TextTable
 from sgear.errors import AnnotationError
+from sgear.files import require_regular_file
 
 _TABLES = ("pandas.core.frame.DataFrame", "pandas.DataFrame")
 _MANAGERS = ("pandas.core.internals.managers.BlockManager", "pandas.core.internals.BlockManager")
@@ -120,8 +121,7 @@ def read_epic_pickle(path: Path, columns: Sequence[str]) -> TextTable:
     Source:
         Layouts: `BlockManager.__getstate__` of pandas up to 1.2, `_unpickle_block` since 1.5, and what lies between.
     """
-    if not path.is_file():
-        raise AnnotationError(f"{path}: no such file. Check the path, or use the csv file of the same table.")
+    require_regular_file(path, AnnotationError, "Check the path, or use the csv file of the same table.")
     try:
         with path.open("rb") as stream:
             table = _Reader(stream, path).load()

@@ -16,8 +16,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgear.datasets.benchmark import Benchmark
+from sgear.datasets.text_table import read_text
 from sgear.errors import AnnotationError, FeatureError
 from sgear.features import FeatureTable, VideoFeatures
+from sgear.files import require_regular_file
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 
@@ -47,24 +49,19 @@ def read_lines(path: Path) -> list[str]:
     """Return the non-empty lines of a text file.
 
     Raises:
-        AnnotationError: If it is missing or empty.
+        AnnotationError: If it is missing, empty or no text.
     """
-    if not path.is_file():
-        raise AnnotationError(f"{path}: no such file; point SGEAR_DATA to a folder that holds 50salads/")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
-        raise AnnotationError(f"{path}: the file is empty")
-    return lines
+    text = read_text(path, remedy="Point SGEAR_DATA to a folder that holds 50salads/.")
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _read_arrays(path: Path, names: tuple[str, ...]) -> list[NDArray]:
-    if not path.is_file():
-        raise FeatureError(f"{path}: no such feature file; copy it there or leave its video out of the split")
+    require_regular_file(path, FeatureError, "Copy it there or leave its video out of the split.")
     try:
         # numpy leaves a file that it opened itself open where it is no archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return [file[name] for name in names]
-    except (KeyError, ValueError, OSError, EOFError, BadZipFile) as err:
+    except (KeyError, ValueError, OSError, EOFError, BadZipFile, MemoryError) as err:
         raise FeatureError(f"{path}: cannot read arrays {list(names)} ({err}); copy the file again") from err
 
 

@@ -43,7 +43,7 @@ def read_video_info(folder: Path) -> dict[str, VideoInfo]:
     """
     for file_name, id_column in INFO_FILES.items():
         path = folder / file_name
-        if not path.is_file():
+        if not path.exists():
             continue
         table = read_csv(path, [id_column, "duration", "fps"], remedy=_REMEDY)
         durations, rates = table.numbers("duration"), table.numbers("fps")

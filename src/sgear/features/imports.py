@@ -22,6 +22,7 @@ from sgear.features.lmdb_layout import LmdbLayout
 from sgear.features.store import FeatureStore
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
+from sgear.files import require_regular_file
 from sgear.video.corpus import FILM_ENDINGS
 
 ARRAY_SUFFIXES = (".mat", ".npz", ".npy")
@@ -29,6 +30,8 @@ ORIENTATIONS = ("auto", "rows", "columns")
 _FEATURE_KEYS = ("features", "A")
 _LABEL_KEYS = ("labels", "Y")
 _CHUNK_ROWS = 4096
+# A header may claim more rows than there is memory for.
+_DAMAGE = (*(MatReadError, ValueError, TypeError, KeyError, OSError, EOFError, BadZipFile, IndexError, MemoryError),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +88,7 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
     Raises:
         FeatureError: If the file is missing or damaged, or holds pickled objects.
     """
-    if not path.is_file():
-        raise FeatureError(f"{path}: no such feature file; check the path")
+    require_regular_file(path, FeatureError)
     try:
         if path.suffix.lower() == ".mat":
             with path.open("rb") as stream:
@@ -97,7 +99,7 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
             return {"features": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except NotImplementedError as err:
         raise FeatureError(f"{path}: a .mat file of version 7.3 cannot be read; save it with -v7 or as .npz") from err
-    except (MatReadError, ValueError, TypeError, KeyError, OSError, EOFError, BadZipFile, IndexError) as err:
+    except _DAMAGE as err:
         raise FeatureError(
             f"{path}: cannot be read as {path.suffix} without executing anything in it ({err}); it is damaged, or a "
             "pickle: save plain arrays"

@@ -97,7 +97,7 @@ def rows_of(values: Sequence[bytes | memoryview], dtype: str, origin: str) -> ND
 def _loaded(value: bytes | memoryview, origin: str) -> NDArray[np.float32]:
     try:
         row = np.load(io.BytesIO(value), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as err:
+    except (ValueError, EOFError, OSError, MemoryError) as err:
         raise FeatureError(
             f"{origin}: a value is no whole npy array of numbers, and nothing else is read ({err}); export it again"
         ) from err

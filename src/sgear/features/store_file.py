@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import FeatureError
-from sgear.files import partial_path
+from sgear.files import partial_path, require_regular_file
 
 SUFFIX = ".safetensors"
 VIDEO_FORMAT = "sgear-features-1"
@@ -120,6 +120,7 @@ def read_header(path: Path) -> VideoHeader:
     Raises:
         FeatureError: If the file is missing, truncated, or not one of a feature store.
     """
+    require_regular_file(path, FeatureError)
     try:
         num_bytes = path.stat().st_size
         with path.open("rb") as file:

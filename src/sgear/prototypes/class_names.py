@@ -10,6 +10,7 @@ import csv
 from pathlib import Path
 
 from sgear.errors import PrototypeError
+from sgear.files import require_regular_file
 from sgear.prototypes.texts import name_key
 
 
@@ -25,8 +26,7 @@ def read_class_names(path: Path) -> dict[int, str]:
     Raises:
         PrototypeError: If the file is missing or empty, a line has no id, or an id or a name repeats.
     """
-    if not path.is_file():
-        raise PrototypeError(f"{path}: no such list of class names")
+    require_regular_file(path, PrototypeError, "Expected a list of class names.")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as err:

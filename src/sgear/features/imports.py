@@ -30,6 +30,8 @@ ORIENTATIONS = ("auto", "rows", "columns")
 _FEATURE_KEYS = ("features", "A")
 _LABEL_KEYS = ("labels", "Y")
 _CHUNK_ROWS = 4096
+# A header may claim more rows than there is memory for.
+_DAMAGE = (*(MatReadError, ValueError, TypeError, KeyError, OSError, EOFError, BadZipFile, IndexError, MemoryError),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,17 +99,7 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
             return {"features": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except NotImplementedError as err:
         raise FeatureError(f"{path}: a .mat file of version 7.3 cannot be read; save it with -v7 or as .npz") from err
-    except (
-        MatReadError,
-        ValueError,
-        TypeError,
-        KeyError,
-        OSError,
-        EOFError,
-        BadZipFile,
-        IndexError,
-        MemoryError,
-    ) as err:
+    except _DAMAGE as err:
         raise FeatureError(
             f"{path}: cannot be read as {path.suffix} without executing anything in it ({err}); it is damaged, or a "
             "pickle: save plain arrays"

@@ -28,6 +28,7 @@ from sgear.video.frames import FrameConverter
 from sgear.video.orientation import orientation_of
 from sgear.video.overlay import draw_forecast
 from sgear.video.sizes import ReadingSize, open_for_model
+from sgear.video.span import opening_s
 from sgear.video.transforms import ClipTransform
 
 _WINDOWS_PER_BATCH = 16
@@ -174,7 +175,7 @@ class Anticipator:
                 seconds after it, fps being that of the model's protocol.
 
         Yields:
-            One forecast at 0, every_s, 2 every_s, ... seconds, as long as the last frame is shown.
+            One forecast at 0, every_s, 2 every_s, ... seconds, from the first frame until the last has been shown.
 
         Raises:
             RunError: If the model reads stored features, was trained for recognition, or is to look several steps
@@ -190,20 +191,22 @@ class Anticipator:
         if steps_ahead > 1 and not isinstance(self.model, StepwiseModel):
             raise RunError("this model predicts one step; to look further ahead, choose a run of S-GEAR or AVT")
         with open_for_model(video, self._reading_size(), frame_fps=frame_fps) as reader:
+            first_s = opening_s(reader)
             nows_s = np.arange(0.0, reader.end_s - TIME_TOLERANCE_S, every_s)
+            nows_s = nows_s[observable(nows_s, first_s)]
             seen = _SeenFrames(reader, transform)
-            for first in range(0, len(nows_s), _WINDOWS_PER_BATCH):
-                chunk_s = nows_s[first : first + _WINDOWS_PER_BATCH]
+            for begin in range(0, len(nows_s), _WINDOWS_PER_BATCH):
+                chunk_s = nows_s[begin : begin + _WINDOWS_PER_BATCH]
                 # The window that ends at `now` is the window before an action that would start at now + tau_a.
                 # Rounding to microseconds lets windows share the frames they have in common.
                 windows_s = np.stack([protocol.timestamps(now_s + protocol.tau_a_s).round(6) for now_s in chunk_s])
                 if protocol.short_history == "repeat":
-                    windows_s = np.maximum(windows_s, 0.0)
-                mask = observable(windows_s)
-                seen.load(np.maximum(windows_s[mask], 0.0))
+                    windows_s = np.maximum(windows_s, first_s)
+                mask = observable(windows_s, first_s)
+                seen.load(np.maximum(windows_s[mask], first_s))
                 clips = torch.zeros(*windows_s.shape, 3, transform.height, transform.width, dtype=torch.uint8)
                 for row, (window_s, real) in enumerate(zip(windows_s, mask, strict=True)):
-                    clips[row, torch.from_numpy(real)] = seen.clip(np.maximum(window_s[real], 0.0))
+                    clips[row, torch.from_numpy(real)] = seen.clip(np.maximum(window_s[real], first_s))
                 logits = self._run(clips, torch.from_numpy(mask), steps_ahead)
                 for now_s, (top, *later) in zip(chunk_s, self._most_likely(logits, top_k), strict=True):
                     following = tuple(

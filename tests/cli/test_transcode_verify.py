@@ -1,5 +1,6 @@
 import io
 import json
+import unicodedata
 from fractions import Fraction
 from pathlib import Path
 
@@ -132,6 +133,20 @@ def test_verify_takes_the_film_of_the_first_root_and_names_doubles(films, datase
     assert [film["path"] for film in told["films"]] == [str(tmp_path / "first" / "P01_01.mp4")]
     assert list(told["doubled"]) == ["P01_02"]
     assert not told["is_right"]
+
+
+def test_verify_finds_films_however_their_accents_are_spelled(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "pré") for form in ("NFC", "NFD"))
+    for in_table, on_disk in ((composed, decomposed), (decomposed, composed)):
+        root = tmp_path / f"{in_table == composed}"
+        (root / "films").mkdir(parents=True)
+        write_film(root / "films" / f"{on_disk}.mp4", 30)
+        rows = ["video,start,stop,verb,noun,split", f"{in_table},0.5,1.5,take,cup,train"]
+        (root / "own.csv").write_text("\n".join([*rows, f"{in_table},2,2.9,put,cup,validation"]) + "\n")
+        import_own(root / "own.csv", root / "own", videos=root / "films")
+        options = ("--dataset", "csv", "--root", root / "own", "--video-root", root / "films", "--json")
+        told = json.loads(run("verify", *options).stdout)
+        assert told["is_right"], told
 
 
 def test_verify_refuses_what_it_could_not_use(films, dataset, tmp_path):

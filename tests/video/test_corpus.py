@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -269,3 +270,27 @@ def test_a_scan_counts_what_it_passes_over_by_ending_and_counts_no_picture_of_a_
 def test_nothing_passed_over_is_no_text():
     assert str(PassedOver()) == ""
     assert str(PassedOver(num_picture_films=1)) == "1 film made of pictures"
+
+
+@pytest.mark.parametrize(("asked", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("kind", ["file", "folder", "tar"])
+def test_a_name_is_found_however_its_accents_are_spelled(tmp_path, asked, stored, kind):
+    asked, stored = (unicodedata.normalize(form, "pré_01") for form in (asked, stored))
+    make = {
+        "file": lambda: touch(tmp_path / f"{stored}.mp4"),
+        "folder": lambda: pictures(tmp_path / stored),
+        "tar": lambda: tar_of(tmp_path / f"{stored}.tar", "frame_1.jpg"),
+    }
+    film = make[kind]()
+    assert find_films([asked], [tmp_path]) == {asked: film}
+    assert scan_films(tmp_path, [asked]) == {asked: [film]}
+    assert list_films([tmp_path]) == {unicodedata.normalize("NFC", "pré_01"): film}
+
+
+def test_two_spellings_of_one_name_are_two_films_of_one_video(tmp_path):
+    for form in ("NFC", "NFD"):
+        touch(tmp_path / f"{unicodedata.normalize(form, 'pré')}.mp4")
+    if len(os.listdir(tmp_path)) < 2:
+        pytest.skip("this file system takes both for one name")
+    with pytest.raises(VideoError, match="are both of video"):
+        find_films(["pré"], [tmp_path])

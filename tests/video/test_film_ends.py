@@ -1,5 +1,7 @@
 """A film ends when its last frame has been shown, by one rule for reading, checking and copying."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from coded_films import make_film, numbers_in, steady
@@ -8,7 +10,7 @@ from numbered_files import make_folder
 from sgear.errors import VideoError
 from sgear.video.cache import build_frame_cache
 from sgear.video.opening import open_film
-from sgear.video.span import SLACK_S, FilmSpan
+from sgear.video.span import SLACK_S, FilmSpan, check_played
 from sgear.video.training_copy import CopySettings, make_copy
 from sgear.video.verify import FilmToCheck, verify_film
 
@@ -53,6 +55,11 @@ def test_a_film_of_rare_frames_ends_as_soon_after_its_last_as_any_other(tmp_path
         assert film.frames_played_at([last_s + period_s]).pts_s.tolist() == [last_s]
         with pytest.raises(VideoError, match="nothing is played"):
             film.frames_played_at([last_s + period_s + SLACK_S + 0.01])
+
+
+def test_nothing_is_played_before_the_first_frame():
+    with pytest.raises(VideoError, match=r"nothing is played at t = 0\.020 s, the first intact frame is at 0\.033 s"):
+        check_played(Path("film.ts"), 0.02, 0.033, None)
 
 
 def test_pictures_end_one_period_after_the_last(tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from coded_films import make_film
+from coded_films import make_film, overwrite_packet, steady
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from PIL import Image
 from sgear.anticipator import Anticipator
 from sgear.data import AnticipationDataset, FeatureSource, StepLabels, VideoSource
 from sgear.data.loading import make_loader, whole_batches
+from sgear.errors import VideoError
 from sgear.features import FeatureStoreWriter, FeatureTable, VideoFeatures
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.lmdb import LmdbFeatures
@@ -39,6 +40,7 @@ from sgear.training.config import RuntimeConfig
 from sgear.training.evaluate import run_model
 from sgear.training.loop import make_accelerator
 from sgear.training.step import TrainStep
+from sgear.video import open_film
 from sgear.video.cache import build_frame_cache
 from sgear.video.pool import FilmPool
 from sgear.video.training_copy import CopySettings, make_copy
@@ -280,9 +282,10 @@ def test_nothing_later_than_tau_a_before_the_action_reaches_a_model(world, kind)
     law()
 
 
-@pytest.mark.parametrize("kind", ["film", "copy", "folder", "tar"])
-def test_nothing_later_than_now_reaches_a_model_that_forecasts_a_film(world, kind):
-    protocol = AnticipationProtocol(tau_a_s=0.9, tau_o_s=1.2, fps=5.0)
+def _anticipator(
+    kind: str, protocol: AnticipationProtocol
+) -> tuple[Anticipator, list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Return a model of films, and the clips that it reads from now on."""
     config, model = _model(kind, protocol.num_steps)
     trained = TrainedModel(
         model=model.eval(),
@@ -292,14 +295,40 @@ def test_nothing_later_than_now_reaches_a_model_that_forecasts_a_film(world, kin
         preprocessing=SEEN,
         log_prior=torch.zeros(TAXONOMY.num_actions),
     )
-    times_s, clips = world.times_s[kind][0], _noted(model)
+    return Anticipator(trained), _noted(model)
+
+
+@pytest.mark.parametrize("kind", ["film", "copy", "folder", "tar"])
+def test_nothing_later_than_now_reaches_a_model_that_forecasts_a_film(world, kind):
+    protocol = AnticipationProtocol(tau_a_s=0.9, tau_o_s=1.2, fps=5.0)
+    anticipator, clips = _anticipator(kind, protocol)
+    times_s = world.times_s[kind][0]
     rate = 1 / times_s[1] if kind in ("folder", "tar") else None
     # The last of one row of forecasts falls on a frame.
     for every_s in (times_s[-1] / 12, 0.617):
         clips.clear()
-        forecasts = list(Anticipator(trained).anticipate(world.paths[kind], every_s=float(every_s), frame_fps=rate))
+        forecasts = list(anticipator.anticipate(world.paths[kind], every_s=float(every_s), frame_fps=rate))
         greys, exists = _greys(clips, kind)
         for forecast, seen, are_there in zip(forecasts, greys, exists, strict=True):
             steps_s = forecast.now_s - np.arange(protocol.num_steps)[::-1] / protocol.fps
             off = (seen - world.newest(kind, steps_s))[are_there]
             assert ((off > TOO_DARK) & (off < TOO_BRIGHT)).all(), off
+
+
+def test_a_film_that_lacks_its_first_frames_shows_none_before_its_time(tmp_path):
+    coding = {"gop": 1, "size": (24, 40), "x264": "qp=1"}
+    path = make_film(tmp_path / "film.mp4", steady(50, 90), rate=90, picture=_picture, **coding)
+    for packet_idx in range(3):
+        overwrite_packet(path, path, packet_idx)
+    with open_film(path) as film:
+        first_s = film.first_pts_s
+        assert first_s == pytest.approx(3 / 90)
+        with pytest.raises(VideoError, match="cannot be decoded"):
+            film.frames_played_at([0.02])
+        assert next(film.iterate())[1] == first_s
+    protocol = AnticipationProtocol(tau_a_s=0.9, tau_o_s=1.2, fps=5.0)
+    anticipator, clips = _anticipator("film", protocol)
+    forecasts = list(anticipator.anticipate(path, every_s=0.02))
+    assert forecasts[0].now_s == pytest.approx(0.04)
+    assert _greys(clips, "film")[1][0].tolist() == [False] * (protocol.num_steps - 1) + [True]
+    assert _store(path, tmp_path / "store", 50.0)["v"].first_s == pytest.approx(0.04)

@@ -25,12 +25,13 @@ from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter, shard_of
 from sgear.files import require_unchanged, state_of
 from sgear.lineage import Lineage
-from sgear.timing import TIME_TOLERANCE_S
+from sgear.timing import TIME_TOLERANCE_S, observable
 from sgear.video.colours import finish_clip, plain_colour
 from sgear.video.corpus import needs_rate
 from sgear.video.film import Film
 from sgear.video.identity import film_content
 from sgear.video.sizes import ReadingSize, open_for_model
+from sgear.video.span import opening_s
 from sgear.video.transforms import VIEWS, ClipTransform, View
 
 _PLACES = {"left": 0.0, "centre": 0.5, "right": 1.0}
@@ -314,19 +315,18 @@ class _Films:
                 self._check(video_id, reader)
             self.lengths_s[video_id] = 0.0 if needs_rate(path) else reader.end_s
             instants_s = np.arange(math.ceil((reader.end_s - TIME_TOLERANCE_S) * self._fps)) / self._fps
+            is_there = observable(instants_s, opening_s(reader))
+            # Where none is, reading the first says why.
+            instants_s = instants_s[is_there | ~is_there.any()]
             for begin in range(0, len(instants_s), self._batch_size):
                 asked_s = instants_s[begin : begin + self._batch_size]
-                seen = reader.frames_played_at(asked_s)
-                # A first frame that comes late is shown for the instants before it, too. It is kept once.
-                times_s = np.maximum(asked_s, seen.pts_s)
-                is_kept = np.append(np.diff(times_s) > 0, True)
-                frames = seen.frames[torch.from_numpy(is_kept)]
+                frames = reader.frames_played_at(asked_s).frames
                 is_last = begin + self._batch_size >= len(instants_s)
                 if is_last:
                     require_unchanged(path, before, VideoError)
                 yield _Batch(
                     video_id,
-                    times_s[is_kept],
+                    asked_s,
                     [self._transform.evaluate(frames, view) for view in self._views],
                     len(asked_s) / len(instants_s),
                     is_last=is_last,

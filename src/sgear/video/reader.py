@@ -25,7 +25,7 @@ from sgear.video.frames import (
     checked_timestamps,
     damaged_frame_error,
 )
-from sgear.video.span import FilmSpan, check_played
+from sgear.video.span import FilmSpan, check_played, opening_s
 
 __all__ = ["FrameBatch", "VideoReader"]
 
@@ -109,8 +109,6 @@ class VideoReader(Film):
     def frames_played_at(self, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
         """Return for each instant the frame with the largest pts at or before it.
 
-        The only exception is a film whose first frame comes just after 0: it is given for the instants before it, too.
-
         Args:
             timestamps_s: Instants in seconds [T], in any order, repeats allowed.
 
@@ -152,7 +150,7 @@ class VideoReader(Film):
         self._decoder.require_open()
         checked_timestamps(np.array([start_s]), self.path)
         with VideoReader(self.path, size=(self._converter.height, self._converter.width)) as film:
-            frame: DecodedFrame | None = film._play(start_s)
+            frame: DecodedFrame | None = film._play(max(start_s, opening_s(film)))
             while frame is not None:
                 if frame.image is None:
                     raise damaged_frame_error(self.path, max(start_s, frame.pts_s), frame.pts_s)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sgear.errors import VideoError
+from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.film import Film
 
 SLACK_S = 0.05
-"""By how much both ends are generous, in seconds: annotations are rounded, and so are times in containers."""
+"""By how much the end of a film is generous, in seconds: annotations are rounded, and so are times in containers."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,17 @@ class FilmSpan:
         return t_s > self.end_s + SLACK_S
 
 
+def opening_s(film: Film) -> float:
+    """Return from when on a film is gone through, in seconds.
+
+    That is its first intact frame if that comes just after 0. Of a film that lacks more of its beginning it is 0, where
+    nothing can be read.
+    """
+    return film.first_pts_s if film.first_pts_s <= SLACK_S else 0.0
+
+
 def check_played(path: Path, t_s: float, first_s: float, span: FilmSpan | None) -> None:
-    """Hold an instant against both ends of a film.
+    """Check an instant against both ends of a film.
 
     Args:
         path: File that the message names.
@@ -50,7 +60,7 @@ def check_played(path: Path, t_s: float, first_s: float, span: FilmSpan | None) 
     Raises:
         VideoError: If nothing is played at `t_s`.
     """
-    if t_s < first_s - SLACK_S:
+    if t_s < first_s - TIME_TOLERANCE_S:
         raise VideoError(
             f"{path}: nothing is played at t = {t_s:.3f} s, the first intact frame is at {first_s:.3f} s; "
             "the beginning of this file is missing or was cut between key frames: fetch or encode it again"

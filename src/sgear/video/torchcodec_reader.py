@@ -28,7 +28,7 @@ from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.decoding import StreamDecoder
 from sgear.video.film import Film
 from sgear.video.frames import FrameBatch, FrameConverter, checked_timestamps, damaged_frame_error
-from sgear.video.span import FilmSpan, check_played
+from sgear.video.span import FilmSpan, check_played, opening_s
 
 if TYPE_CHECKING:
     from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports, reportPrivateImportUsage]
@@ -159,7 +159,7 @@ class TorchcodecReader(Film):
         """
         checked_timestamps(np.array([start_s]), self.path)
         with TorchcodecReader(self.path, size=self._size) as film:
-            for row in range(film._row_at(start_s), len(film._times_s)):
+            for row in range(film._row_at(max(start_s, opening_s(film))), len(film._times_s)):
                 pts_s = float(film._times_s[row])
                 yield torch.from_numpy(film._picture(row, max(start_s, pts_s))).permute(2, 0, 1), pts_s
 

@@ -287,6 +287,13 @@ def test_a_name_is_found_however_its_accents_are_spelled(tmp_path, asked, stored
     assert list_films([tmp_path]) == {unicodedata.normalize("NFC", "pré_01"): film}
 
 
+@pytest.mark.parametrize("stored", ["my\u00a0cup_01", "my \u200bcup_01", " my cup_01"])
+def test_a_name_with_characters_that_cannot_be_seen_is_found_as_a_csv_spells_it(tmp_path, stored):
+    film = touch(tmp_path / f"{stored}.mp4")
+    assert find_films(["my cup_01"], [tmp_path]) == {"my cup_01": film}
+    assert find_films([stored], [tmp_path]) == {stored: film}
+
+
 def test_two_spellings_of_one_name_are_two_films_of_one_video(tmp_path):
     for form in ("NFC", "NFD"):
         touch(tmp_path / f"{unicodedata.normalize(form, 'pré')}.mp4")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import tarfile
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Container, Generator, Iterator, Sequence
 from contextlib import closing
@@ -19,6 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from sgear.errors import VideoError
+from sgear.files import plain
 
 FILM_ENDINGS = (
     *(".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".3gp", ".wmv", ".flv"),
@@ -68,7 +68,8 @@ def counted(number: int, thing: str) -> str:
 
 def composed(name: str) -> str:
     """Return a name in the one form in which names that look equal are equal."""
-    return unicodedata.normalize("NFC", name)
+    # As names in a csv are read, which strips them, too.
+    return plain(name).strip()
 
 
 def scan_films(

@@ -181,6 +181,26 @@ def test_the_form_of_the_release_reads_whole_clips_alone(gpt2):
         model.step(clip[:, 0])
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["model.max_steps=16"], r"max_steps=15 and protocol\.short_history=repeat, now 16 and repeat"),
+        (["protocol.short_history=mask"], r"max_steps=15 and protocol\.short_history=repeat, now 15 and mask"),
+        (["protocol.tau_o_s=10"], r"max_steps=10 and"),
+    ],
+)
+def test_clips_that_the_form_of_the_release_cannot_read_are_refused_before_anything_runs(changes, message):
+    fitting = ["model.max_steps=15", "protocol.short_history=repeat", "model.prototype_attention.mode=original"]
+    compose_experiment(["experiment=epic100/tsn", *fitting])
+    with pytest.raises(ConfigError, match=rf"model\.prototype_attention\.mode=original .*{message}"):
+        compose_experiment(["experiment=epic100/tsn", *fitting, *changes])
+
+
+def test_there_are_as_many_prototypes_as_steps():
+    with pytest.raises(ConfigError, match="the top 4, but there are 3 actions"):
+        build_model(ON_FEATURES, num_actions=3)
+
+
 def test_weights_are_found_beside_something_else_of_their_name(gpt2, tmp_path):
     stored = released_weights(gpt2, feature_dim=FEATURE_DIM)
     wrapped = {f"module.{name}": tensor for name, tensor in stored.items()}

@@ -75,12 +75,30 @@ def _add_prototype_keys(dead: dict[str, str], config: ExperimentConfig) -> None:
             dead.update({f"model.head.{name}": reason for name in _SIMILARITY})
 
 
+def _check_original(config: ExperimentConfig) -> None:
+    """Raise if a part in the form of the released code would meet clips that it cannot read."""
+    model, protocol = config.model, config.protocol
+    has_context = model.temporal_context.num_blocks > 0 and model.temporal_context.mode == "original"
+    has_attention = model.prototype_attention.enabled and model.prototype_attention.mode == "original"
+    if model.name != "sgear" or not (has_context or has_attention):
+        return
+    is_recognition = protocol.kind == "recognition"
+    num_steps = protocol.num_steps if is_recognition else round(protocol.tau_o_s * protocol.fps)
+    if num_steps != model.max_steps or not (is_recognition or protocol.short_history == "repeat"):
+        part = "temporal_context" if has_context else "prototype_attention"
+        raise ConfigError(
+            f"model.{part}.mode=original reads clips of one length without absent steps; set model.max_steps="
+            f"{num_steps} and protocol.short_history=repeat, now {model.max_steps} and {protocol.short_history}"
+        )
+
+
 def check_sgear(config: ExperimentConfig) -> None:
     """Raise if two settings exclude each other, or a classifier is never trained.
 
     Raises:
         ConfigError: Gives both sides.
     """
+    _check_original(config)
     if config.model.encoder.pretrained and config.model.encoder.weights:
         raise ConfigError(
             f"model.encoder.pretrained=true has no effect with model.encoder.weights={config.model.encoder.weights}; "

@@ -251,7 +251,7 @@ class OriginalBlock(CumulativeBlock):
         """See `TemporalContextBlock.read_clip`."""
         require_whole_clip(normed.shape[1], len(self.step_weights), exists)
         read = super().read_clip(normed, exists)
-        # As a row of numbers: those of one head of all frames, where those of all heads of one frame should lie.
+        # Frames and heads are swapped before the reshape, where heads and tokens should be.
         return rearrange(read.transpose(1, 2).reshape(normed.shape), "B T N (h d) -> B T h N d", d=self.head_dim)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, "_ T"]) -> Tensor:

@@ -248,6 +248,9 @@ class OriginalPrototypeAttention(ReleasedPrototypeAttention):
         num_actions: Number of prototypes A.
         max_steps: Number of steps of every clip, and of prototypes asked.
 
+    Raises:
+        ConfigError: If there are fewer actions than steps.
+
     Attributes:
         released_ids: Class of the released vocabulary for each action [A]. Ranks follow these ids, but for the least
             alike of the prototypes asked, which is last: so torch selects on a GPU without sorting.
@@ -259,7 +262,8 @@ class OriginalPrototypeAttention(ReleasedPrototypeAttention):
     released_ids: Tensor
 
     def __init__(self, config: PrototypeAttentionConfig, *, width: int, num_actions: int, max_steps: int) -> None:
-        super().__init__(replace(config, toeplitz=True), width=width, num_actions=num_actions, max_steps=max_steps)
+        whole = replace(config, toeplitz=True, top_k=max_steps)
+        super().__init__(whole, width=width, num_actions=num_actions, max_steps=max_steps)
         self.register_buffer("released_ids", torch.arange(num_actions))
 
     @property
@@ -290,7 +294,7 @@ class OriginalPrototypeAttention(ReleasedPrototypeAttention):
         waves = torch.cat([weights[:3].cos(), weights[3:6].sin(), weights[6:9].cos(), weights[9:].sin()])
         gate = self.blend_gate.sigmoid()
         read = (gate * shares + (1 - gate) * waves).to(chosen.dtype) @ chosen
-        # Heads were never put beside the numbers of one step again: the rows are cut anew from what lies in a row.
+        # Reshaped from heads, steps, numbers to steps, numbers, without a swap of heads and steps before.
         return self.out(read.reshape(informed.shape))
 
     def extend(

@@ -73,9 +73,9 @@ class SGear(StepwiseModel):
         tokens = self.encoder(hide_absent(clip, exists))
         if not self.config.encoder.standardise:
             return tokens
-        # The released code takes one mean and one deviation of all numbers, and subtracts those of the bank alone.
-        numbers = self.bank.visual.detach()
-        return (tokens - numbers.mean()) / numbers.std()
+        # As in the released code, the features' own mean and deviation are not removed first.
+        prototypes = self.bank.visual.detach()
+        return (tokens - prototypes.mean()) / prototypes.std()
 
     def observe_step(
         self, frame: Tensor, state: ObserverState | None = None, exists: Bool[Tensor, " B"] | None = None

@@ -69,9 +69,9 @@ class Scores(Mapping[str, float]):
 
 def list_models() -> list[str]:
     """Return the names that `create_model` and `model.name` take."""
-    from sgear.models.factory import MODELS  # noqa: PLC0415
+    from sgear.models import list_models as names  # noqa: PLC0415
 
-    return sorted(MODELS)
+    return names()
 
 
 def list_datasets() -> list[str]:

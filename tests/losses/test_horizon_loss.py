@@ -6,7 +6,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from sgear.errors import ConfigError
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.models.outputs import AnticipationOutput
+from sgear.models.base import AnticipationOutput
 
 ALONE = ObjectiveConfig(cls=0.0, past=0.0, feat=0.0, horizons=1.0)
 NUM_STEPS, NUM_HORIZONS, NUM_ACTIONS = 5, 3, 4

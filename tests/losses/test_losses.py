@@ -10,8 +10,8 @@ from sgear.losses import Objective, ObjectiveConfig
 from sgear.losses.classification import classification_loss
 from sgear.losses.feature import feature_loss
 from sgear.losses.semantic import regularization_loss, semantic_loss
+from sgear.models.base import AnticipationOutput
 from sgear.models.heads import cosine_similarity
-from sgear.models.outputs import AnticipationOutput
 from sgear.prototypes.relations import cosine_relations
 
 NUM_ACTIONS, NUM_VERBS, NUM_NOUNS, WIDTH = 5, 2, 4, 4

@@ -13,7 +13,7 @@ from sgear.config.build import build_protocol, load_benchmark
 from sgear.data import StepLabels
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.losses.mixup import make_mix
-from sgear.models.outputs import AnticipationOutput
+from sgear.models.base import AnticipationOutput
 from sgear.timing import observable
 
 NUM_ACTIONS, WIDTH, CLIPS, STEPS = 5, 4, 3, 4

@@ -34,7 +34,7 @@ from sgear.datasets.salads50 import load_salads50
 from sgear.errors import ConfigError
 from sgear.features import FeatureTable, StoredFeatures
 from sgear.features.corruption import ClassConfusion
-from sgear.models.encoders import frame_size, frame_statistics
+from sgear.models.encoders import frame_input
 from sgear.models.pretrained import Preprocessing
 from sgear.segments import SegmentTable
 from sgear.timing import RecognitionProtocol, WindowProtocol, protocol_from_dict
@@ -196,16 +196,14 @@ def _feature_source(config: ExperimentConfig, benchmark: Benchmark, table: Store
 
 def _clip_transform(config: ExperimentConfig) -> ClipTransform:
     source, encoder = config.source, config.model.encoder
-    height, width = frame_size(encoder)
-    mean, std = frame_statistics(encoder.name)
+    read = frame_input(encoder)
     if len(source.scale_jitter) not in (0, 2):
         raise ConfigError(f"source.scale_jitter must be empty or two margins, got {list(source.scale_jitter)}")
     try:
         return ClipTransform(
-            height,
-            width,
-            mean,
-            std,
+            *read.size,
+            read.mean,
+            read.std,
             crop_margin=source.crop_margin,
             scale_jitter=(source.scale_jitter[0], source.scale_jitter[1]) if source.scale_jitter else None,
             flip=source.flip,
@@ -230,14 +228,15 @@ def build_preprocessing(config: ExperimentConfig) -> Preprocessing:
             return Preprocessing(kind="annotations")
         case "video":
             transform = _clip_transform(config)
-            mean, std = frame_statistics(encoder.name)
-            height, width = frame_size(encoder)
+            read = frame_input(encoder)
             return Preprocessing(
                 kind="video",
-                height=height,
-                width=width,
-                mean=mean,
-                std=std,
+                height=read.size[0],
+                width=read.size[1],
+                mean=read.mean,
+                std=read.std,
+                frames_per_step=read.frames_per_step,
+                step_frames_s=read.step_frames_s,
                 crop_margin=source.crop_margin,
                 reading_margin=transform.reading_margin,
             )

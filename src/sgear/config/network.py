@@ -19,7 +19,7 @@ from sgear.models import AnticipationModel, build_model
 from sgear.models.avt import Avt
 from sgear.models.blocks import freeze_blocks
 from sgear.models.branches import copy_branches
-from sgear.models.encoders import FeatureEncoder, TimmEncoder
+from sgear.models.encoders import FeatureEncoder, VideoEncoder
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
 from sgear.models.sgear import SGear
@@ -50,7 +50,7 @@ def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationMod
     # Before the statistics of the features at hand, which no published checkpoint holds.
     if config.init.weights:
         notes += start_from_weights(model, config.init, config.model, taxonomy)
-    if isinstance(model, SGear | Avt) and isinstance(model.encoder, TimmEncoder):
+    if isinstance(model, SGear | Avt) and isinstance(model.encoder, VideoEncoder):
         notes += model.encoder.loaded
     if data.features is not None and isinstance(model, SGear | Avt) and isinstance(model.encoder, FeatureEncoder):
         on_error = checked_on_error(config.source.on_error)

@@ -13,7 +13,7 @@ from sgear.losses.classification import classification_loss
 from sgear.losses.feature import feature_loss
 from sgear.losses.mixup import Labels, Mix, pair_labels
 from sgear.losses.semantic import regularization_loss, semantic_loss
-from sgear.models.outputs import AnticipationOutput
+from sgear.models.base import AnticipationOutput
 from sgear.segments import UNKNOWN_ACTION
 
 

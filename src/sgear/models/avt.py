@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sgear.models.base import AnticipationOutput, register_model
 from sgear.models.causal_decoder import CausalDecoder
-from sgear.models.config import ModelConfig
+from sgear.models.config import DecoderConfig, EncoderConfig, HeadConfig
 from sgear.models.encoders import build_encoder
 from sgear.models.heads import ActionClassifier, Classified, build_field_classifiers
-from sgear.models.outputs import AnticipationOutput
 from sgear.models.past import features_for_past
 from sgear.models.stepwise import ObserverState, StepwiseModel
 from sgear.models.window import hide_absent
 
 
+@dataclass(frozen=True, kw_only=True)
+class AvtConfig:
+    """AVT.
+
+    Args:
+        name: `avt`.
+        width: Feature width D between encoder, decoder and head.
+        max_steps: Longest clip T that the model can read.
+        encoder: Encoder of frames, clips or stored features.
+        decoder: Causal decoder.
+        head: Classifier; its prototype parts are not used.
+    """
+
+    name: str = "avt"
+    width: int = 768
+    max_steps: int = 16
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+
+
+@register_model("avt")
 class Avt(StepwiseModel):
     """Anticipate with the predicted feature alone.
 
     Args:
-        config: Sizes; the prototype parts are not used.
+        config: Sizes.
         num_actions: Number of action classes A.
         num_verbs: Number of verbs V (`head.verb_noun`).
         num_nouns: Number of nouns N (`head.verb_noun`).
@@ -28,9 +52,12 @@ class Avt(StepwiseModel):
         Girdhar and Grauman, Anticipative Video Transformer, ICCV 2021 (arXiv:2106.02036).
     """
 
-    def __init__(self, config: ModelConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
-        super().__init__()
-        self.config = config
+    Config = AvtConfig
+    sources = ("video", "features")
+    config: AvtConfig
+
+    def __init__(self, config: AvtConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
+        super().__init__(config, num_actions=num_actions)
         self.encoder = build_encoder(config.encoder, width=config.width, num_actions=num_actions)
         self.decoder = CausalDecoder(config.decoder, feature_dim=config.width, max_steps=config.max_steps)
         self.classifier = ActionClassifier(config.width, num_actions, config.head.dropout)

@@ -32,8 +32,9 @@ def copy_branches(model: Rulstm, trained: Sequence[TrainedModel], taxonomy: Taxo
     for index, (branch, source) in enumerate(zip(model.branches, trained, strict=True)):
         if not isinstance(source.model, Rulstm) or len(source.model.branches) != 1:
             raise RunError(
-                f"init.branches[{index}] is a {source.config.name} model with modalities "
-                f"{source.config.rulstm.modalities}; a RULSTM run of one modality was expected"
+                f"init.branches[{index}] is a {source.config.name} model"
+                + (f" with modalities {source.model.widths}" if isinstance(source.model, Rulstm) else "")
+                + "; a RULSTM run of one modality was expected"
             )
         if source.taxonomy.digest != taxonomy.digest:
             raise RunError(
@@ -45,6 +46,6 @@ def copy_branches(model: Rulstm, trained: Sequence[TrainedModel], taxonomy: Taxo
         except RuntimeError as err:
             raise RunError(
                 f"init.branches[{index}] reads features of width {source.model.widths[0]} with hidden_dim "
-                f"{source.config.rulstm.hidden_dim}, this model's branch {model.widths[index]} with "
+                f"{source.model.config.rulstm.hidden_dim}, this model's branch {model.widths[index]} with "
                 f"{model.config.rulstm.hidden_dim}; order the runs as model.rulstm.modalities"
             ) from err

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sgear.errors import ConfigError
+from sgear.models.base import AnticipationModel, build_model, without_starts
 from sgear.models.config import ModelConfig
-from sgear.models.factory import AnticipationModel, build_model
 
 # GPT-2 of transformers multiplies from the right.
 _TRANSPOSED = re.compile(r".*\.(c_attn|c_proj|c_fc)\.weight")
@@ -69,10 +69,7 @@ class Conversion:
 def build_bare(config: ModelConfig, stored: Mapping[str, Tensor], *, num_actions: int) -> AnticipationModel:
     """Build a model without fetching or reading other weights, with as many verbs and nouns as the checkpoint has."""
     num_verbs, num_nouns = (len(stored.get(f"classifiers.{field}.bias", [0])) for field in ("verb", "noun"))
-    encoder = replace(config.encoder, pretrained=False, weights="")
-    return build_model(
-        replace(config, encoder=encoder), num_actions=num_actions, num_verbs=num_verbs, num_nouns=num_nouns
-    )
+    return build_model(without_starts(config), num_actions=num_actions, num_verbs=num_verbs, num_nouns=num_nouns)
 
 
 def _in_order(tensor: Tensor, class_order: Sequence[int]) -> Tensor:

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from sgear.errors import ConfigError
-from sgear.models.config import ModelConfig
-from sgear.models.outputs import AnticipationOutput
+from sgear.models.base import AnticipationModel, AnticipationOutput, register_model
+from sgear.models.config import CountsConfig
 
 COUNTED_MODELS = ("last_action", "frequency")
 
 
-class CountedActions(nn.Module):
+@dataclass(frozen=True, kw_only=True)
+class CountedConfig:
+    """A counted baseline: `frequency`, or `last_action`, which alone reads `counts`."""
+
+    name: str = "frequency"
+    max_steps: int = 16
+    counts: CountsConfig = field(default_factory=CountsConfig)
+
+
+@register_model("last_action")
+@register_model("frequency")
+class CountedActions(AnticipationModel):
     """Look up the scores of the next action in a table: one row (`frequency`), or one for each last action.
 
     Args:
@@ -28,11 +40,14 @@ class CountedActions(nn.Module):
 
     log_probs: Tensor
 
-    def __init__(self, config: ModelConfig, *, num_actions: int) -> None:
-        super().__init__()
+    Config = CountedConfig
+    sources = ("annotations",)
+    config: CountedConfig
+
+    def __init__(self, config: CountedConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
+        super().__init__(config, num_actions=num_actions)
         if not config.counts.smoothing > 0:
             raise ConfigError(f"model.counts.smoothing must be positive, got {config.counts.smoothing}")
-        self.config = config
         num_rows = num_actions + 1 if config.name == "last_action" else 1
         self.register_buffer("log_probs", torch.full((num_rows, num_actions), -math.log(num_actions)))
 

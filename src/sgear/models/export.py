@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from sgear.models.outputs import AnticipationOutput
+from sgear.models.base import AnticipationOutput
 
 
 class _NamedScores(nn.Module):

@@ -7,9 +7,9 @@ learnt from are saved beside them, and loading is strict.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from jaxtyping import Float
 from safetensors import SafetensorError
@@ -19,17 +19,8 @@ from torch import Tensor
 from sgear.errors import RunError
 from sgear.files import replacing, write_whole
 from sgear.lineage import UNKNOWN, Lineage
-from sgear.models.config import (
-    CountsConfig,
-    DecoderConfig,
-    EncoderConfig,
-    HeadConfig,
-    ModelConfig,
-    PrototypeAttentionConfig,
-    RulstmConfig,
-    TemporalContextConfig,
-)
-from sgear.models.factory import AnticipationModel, build_model
+from sgear.models.base import AnticipationModel, build_model, model_class, narrowed, without_starts
+from sgear.models.config import ModelConfig
 from sgear.models.strict import describe_mismatch
 from sgear.taxonomy import Taxonomy
 from sgear.timing import RecognitionProtocol, WindowProtocol, protocol_from_dict
@@ -52,6 +43,8 @@ class Preprocessing:
         crop_margin: Share by which the picture is larger than the crop that the model reads (video).
         reading_margin: The same of the pictures that are read from the film: they leave room for the widest crop of
             training. At least `crop_margin` (video).
+        frames_per_step: Number F of frames that the encoder reads at each step (video).
+        step_frames_s: Seconds between two of these frames (video).
         pool_s: Features are averaged over this many seconds per step (features).
     """
 
@@ -62,6 +55,8 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     crop_margin: float = 0.0
     reading_margin: float = 0.0
+    frames_per_step: int = 1
+    step_frames_s: float = 0.0
     pool_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -84,7 +79,7 @@ class TrainedModel:
     """
 
     model: AnticipationModel
-    config: ModelConfig
+    config: Any
     taxonomy: Taxonomy
     protocol: WindowProtocol | RecognitionProtocol
     preprocessing: Preprocessing
@@ -92,18 +87,30 @@ class TrainedModel:
     lineage: Lineage = UNKNOWN
 
 
-def model_config_from_dict(values: dict) -> ModelConfig:
-    """Rebuild a `ModelConfig` from nested dicts."""
-    parts = {
-        "encoder": EncoderConfig,
-        "temporal_context": TemporalContextConfig,
-        "prototype_attention": PrototypeAttentionConfig,
-        "decoder": DecoderConfig,
-        "head": HeadConfig,
-        "rulstm": RulstmConfig,
-        "counts": CountsConfig,
-    }
-    return ModelConfig(**{name: parts[name](**value) if name in parts else value for name, value in values.items()})
+def model_config_from_dict(values: dict[str, Any]) -> Any:
+    """Rebuild the `Config` of a model from nested dicts.
+
+    Descriptions written before each model had a `Config` of its own hold the settings of all models; those that the
+    model does not read are left out.
+
+    Raises:
+        ConfigError: If no model has that name.
+        TypeError: If a setting is unknown.
+    """
+    kind = model_class(values["name"]).Config
+    names = {item.name for item in fields(kind)}
+    foreign = {item.name for item in fields(ModelConfig)} - names
+    return _from_dict(kind, {name: value for name, value in values.items() if name not in foreign})
+
+
+def _from_dict(kind: type, values: dict[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    return kind(
+        **{
+            name: _from_dict(hints[name], value) if is_dataclass(hints.get(name)) else value
+            for name, value in values.items()
+        }
+    )
 
 
 def save_model(trained: TrainedModel, folder: Path) -> None:
@@ -115,7 +122,7 @@ def save_model(trained: TrainedModel, folder: Path) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.model.state_dict().items()}
     description = {
         "format": FORMAT,
-        "config": asdict(trained.config),
+        "config": asdict(narrowed(trained.config, type(trained.model))),
         "taxonomy": trained.taxonomy.to_dict(),
         "protocol": trained.protocol.to_dict(),
         "preprocessing": asdict(trained.preprocessing),
@@ -144,9 +151,8 @@ def load_model(folder: Path) -> TrainedModel:
         protocol = protocol_from_dict(description["protocol"])
         log_prior = tensors.pop("log_prior")
         # The saved weights replace any published ones, so nothing else is read or downloaded here.
-        encoder = replace(config.encoder, pretrained=False, weights="")
         model = build_model(
-            replace(config, encoder=encoder),
+            without_starts(config),
             num_actions=taxonomy.num_actions,
             num_verbs=len(taxonomy.verbs),
             num_nouns=len(taxonomy.nouns),

@@ -6,14 +6,16 @@ features reads. Unlike AVT and S-GEAR it answers a whole range of horizons from 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError
-from sgear.models.config import ModelConfig, RulstmConfig
+from sgear.models.base import AnticipationModel, AnticipationOutput, register_model
+from sgear.models.config import EncoderConfig, RulstmConfig
 from sgear.models.encoders import FEATURES
-from sgear.models.outputs import AnticipationOutput
 from sgear.models.rulstm_branch import BranchStates, RulstmBranch
 from sgear.models.window import check_num_steps, hide_absent
 
@@ -74,7 +76,25 @@ class ModalityAttention(nn.Module):
         return self.layers(torch.cat(parts, dim=-1)).softmax(dim=-1)
 
 
-class Rulstm(nn.Module):
+@dataclass(frozen=True, kw_only=True)
+class RulstmModelConfig:
+    """RULSTM.
+
+    Args:
+        name: `rulstm`.
+        max_steps: Longest clip T that the model can read.
+        encoder: Of the stored features, `feature_dim` is read.
+        rulstm: Modalities, horizons and sizes.
+    """
+
+    name: str = "rulstm"
+    max_steps: int = 16
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    rulstm: RulstmConfig = field(default_factory=RulstmConfig)
+
+
+@register_model("rulstm")
+class Rulstm(AnticipationModel):
     """Rolling-unrolling LSTMs over one or several modalities.
 
     Args:
@@ -89,8 +109,12 @@ class Rulstm(nn.Module):
         release repeats its first frame (protocol.short_history=repeat); by default those steps do not exist here.
     """
 
-    def __init__(self, config: ModelConfig, *, num_actions: int) -> None:
-        super().__init__()
+    Config = RulstmModelConfig
+    sources = ("features",)
+    config: RulstmModelConfig
+
+    def __init__(self, config: RulstmModelConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
+        super().__init__(config, num_actions=num_actions)
         settings = config.rulstm
         if config.encoder.name != FEATURES:
             raise ConfigError(f"model.name=rulstm reads stored features, not pixels of {config.encoder.name!r}")
@@ -100,7 +124,6 @@ class Rulstm(nn.Module):
                 f"model.encoder.feature_dim={config.encoder.feature_dim}; list the width of each modality in the order "
                 "of the features"
             )
-        self.config = config
         self.widths = tuple(settings.modalities)
         self.max_steps = config.max_steps
         self.steps_ahead = steps_until_action(settings, settings.tau_a_s)

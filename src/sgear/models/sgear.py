@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sgear.models.base import AnticipationOutput, register_model
 from sgear.models.causal_decoder import CausalDecoder
-from sgear.models.config import ModelConfig
+from sgear.models.config import (
+    DecoderConfig,
+    EncoderConfig,
+    HeadConfig,
+    PrototypeAttentionConfig,
+    TemporalContextConfig,
+)
 from sgear.models.encoders import build_encoder
 from sgear.models.heads import ActionClassifier, Classified, PrototypeMix, build_field_classifiers, cosine_similarity
-from sgear.models.outputs import AnticipationOutput
 from sgear.models.past import features_for_past
 from sgear.models.prototype_attention import build_prototype_attention
 from sgear.models.prototype_bank import PrototypeBank
@@ -19,6 +27,32 @@ from sgear.models.temporal_context import TemporalContextAggregator
 from sgear.models.window import hide_absent
 
 
+@dataclass(frozen=True, kw_only=True)
+class SGearConfig:
+    """S-GEAR.
+
+    Args:
+        name: `sgear`.
+        width: Feature width D between encoder, decoder and head.
+        max_steps: Longest clip T that the model can read.
+        encoder: Encoder of frames, clips or stored features.
+        temporal_context: TCA.
+        prototype_attention: PA.
+        decoder: Causal decoder.
+        head: Classifier.
+    """
+
+    name: str = "sgear"
+    width: int = 768
+    max_steps: int = 16
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    temporal_context: TemporalContextConfig = field(default_factory=TemporalContextConfig)
+    prototype_attention: PrototypeAttentionConfig = field(default_factory=PrototypeAttentionConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+
+
+@register_model("sgear")
 class SGear(StepwiseModel):
     """Semantically guided anticipation.
 
@@ -33,9 +67,12 @@ class SGear(StepwiseModel):
         (arXiv:2407.02309).
     """
 
-    def __init__(self, config: ModelConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
-        super().__init__()
-        self.config = config
+    Config = SGearConfig
+    sources = ("video", "features")
+    config: SGearConfig
+
+    def __init__(self, config: SGearConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
+        super().__init__(config, num_actions=num_actions)
         width, max_steps, asking = config.width, config.max_steps, config.prototype_attention
         self.encoder = build_encoder(config.encoder, width=width, num_actions=num_actions)
         self.temporal_context = TemporalContextAggregator(config.temporal_context, width=width, max_steps=max_steps)

@@ -7,13 +7,14 @@ observed one, which asks the decoder for the action after the next, and so on.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from sgear.models.base import AnticipationModel
 from sgear.models.causal_decoder import CausalDecoder, DecoderWindow
 from sgear.models.heads import Classified, FieldClassifiers
 from sgear.models.prototype_attention import SeenFrames
@@ -82,7 +83,7 @@ class RollOut:
     noun_logits: Float[Tensor, "B S N"] | None = None
 
 
-class StepwiseModel(nn.Module, ABC):
+class StepwiseModel(AnticipationModel):
     """A model that reads frames into features, and features with a causal decoder."""
 
     decoder: CausalDecoder

@@ -1,4 +1,4 @@
-"""Frame encoders: a timm ViT for pixels, or a linear map for stored features. Both return tokens per frame."""
+"""A timm ViT as the encoder of single frames."""
 
 from __future__ import annotations
 
@@ -6,96 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError
-from sgear.features.recogniser import LinearRecogniser
 from sgear.models.config import EncoderConfig
+from sgear.models.encoders.base import FrameInput, VideoEncoder
 from sgear.models.loading import Loading
 from sgear.models.vit_weights import load_vit_weights, published_network
 from sgear.torchvision_guard import import_timm
-
-FEATURES = "features"
-
-
-class FrameRecogniser(nn.Module):
-    """A frozen `LinearRecogniser`: posteriors of the actions and of "no action". Its numbers travel with the weights.
-
-    Standardised features are limited to 6 standard deviations: a sensor that strikes out would decide alone.
-    """
-
-    mean: Tensor
-    scale: Tensor
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, feature_dim: int, num_actions: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(feature_dim))
-        self.register_buffer("scale", torch.ones(feature_dim))
-        self.register_buffer("weight", torch.zeros(num_actions + 1, feature_dim))
-        self.register_buffer("bias", torch.zeros(num_actions + 1))
-
-    def set_fitted(self, fitted: LinearRecogniser) -> None:
-        """Take over what was fitted."""
-        for name in ("mean", "scale", "weight", "bias"):
-            getattr(self, name).copy_(torch.from_numpy(getattr(fitted, name)))
-
-    def forward(self, clip: Float[Tensor, "B T F"]) -> Float[Tensor, "B T K"]:
-        """Return posteriors of A + 1 classes."""
-        standard = ((clip - self.mean) / self.scale).clamp(-6.0, 6.0)
-        return F.linear(standard, self.weight, self.bias).softmax(dim=-1)
-
-
-class FeatureEncoder(nn.Module):
-    """Map stored features [B T F] to one token per step [B T 1 D].
-
-    In training, noise and dropout act on the features; `feature_scale` holds the standard deviation of each feature
-    over the training set, so that one number sets the noise of all. With `recogniser`, the map reads the posteriors
-    of a frozen frame recogniser. Without `map`, features that are D wide pass as they are.
-
-    Raises:
-        ConfigError: If the width of the features is not set, or there is no map where one is needed.
-    """
-
-    feature_scale: Tensor
-
-    def __init__(self, config: EncoderConfig, *, width: int, num_actions: int) -> None:
-        super().__init__()
-        if config.feature_dim < 1:
-            raise ConfigError("model.encoder.feature_dim must be set to the width of the stored features")
-        self.noise = config.feature_noise
-        self.dropout = nn.Dropout(config.feature_dropout)
-        self.feature_dim = config.feature_dim
-        self.recogniser = FrameRecogniser(config.feature_dim, num_actions) if config.recogniser else None
-        num_read = num_actions + 1 if config.recogniser else config.feature_dim
-        if not config.map and num_read != width:
-            raise ConfigError(
-                f"model.encoder.map=false hands on {num_read} numbers per step as they are, but model.width={width}; "
-                f"set model.width={num_read}, or model.encoder.map=true"
-            )
-        self.project = nn.Identity() if not config.map else nn.Linear(num_read, width, bias=False)
-        if isinstance(self.project, nn.Linear):
-            with torch.no_grad():
-                self.project.weight.mul_(config.init_gain)
-        self.register_buffer("feature_scale", torch.ones(config.feature_dim))
-
-    def forward(self, clip: Float[Tensor, "B T F"]) -> Float[Tensor, "B T 1 D"]:
-        """Return one token per step."""
-        if clip.ndim != 3 or clip.shape[-1] != self.feature_dim:
-            raise ConfigError(
-                f"this model reads features of width {self.feature_dim}, got a clip of shape "
-                f"{tuple(clip.shape)}; check source.features and model.encoder.feature_dim"
-            )
-        if self.training and self.noise > 0:
-            clip = clip + self.noise * self.feature_scale * torch.randn_like(clip)
-        clip = self.dropout(clip)
-        if self.recogniser is not None:
-            clip = self.recogniser(clip)
-        return self.project(clip)[:, :, None]
 
 
 def frame_statistics(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -127,7 +47,7 @@ def frame_size(config: EncoderConfig) -> tuple[int, int]:
     return published.input_size[-2], published.input_size[-1]
 
 
-class TimmEncoder(nn.Module):
+class TimmEncoder(VideoEncoder):
     """A timm ViT on each frame [B T 3 H W], with a linear map where its width is not D.
 
     A ViT without class token gets its pooled feature in the place of one.
@@ -140,16 +60,13 @@ class TimmEncoder(nn.Module):
         config: Name, sizes, and where the weights come from.
         width: Width D of the tokens returned.
 
-    Attributes:
-        loaded: What was loaded into the ViT, missing and unexpected, in words; empty where it starts at random.
-
     Raises:
         ConfigError: If timm knows no such model, it is no plain ViT, or its published weights cannot be had.
         RunError: If the file of `config.weights`, or what timm publishes, does not fit.
     """
 
     def __init__(self, config: EncoderConfig, *, width: int) -> None:
-        super().__init__()
+        super().__init__(config, width=width)
         sizes = {name: getattr(config, name) for name in ("embed_dim", "depth", "num_heads", "patch_size")}
         overrides: dict[str, Any] = {name: value for name, value in sizes.items() if value}
         if config.image_height or config.image_width:
@@ -164,6 +81,12 @@ class TimmEncoder(nn.Module):
         self.project = nn.Linear(self.vit.num_features, width) if has_map else nn.Identity()
         unknown = [f"encoder.project.{name}" for name in self.project.state_dict()]
         self.loaded = loading.inside("encoder.vit", missing=unknown).lines(source) if loading else []
+
+    @classmethod
+    def frame_input(cls, config: EncoderConfig) -> FrameInput:
+        """See `VideoEncoder.frame_input`."""
+        mean, std = frame_statistics(config.name)
+        return FrameInput(size=frame_size(config), mean=mean, std=std)
 
     def forward(self, clip: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B T N D"]:
         """Return all tokens of each frame, class token first.
@@ -204,10 +127,3 @@ def _build_vit(config: EncoderConfig, overrides: dict[str, Any]) -> tuple[Any, L
             "patches, such as vit_base_patch16_384 (naflexvit_* and networks of convolutions have none)"
         )
     return vit, loading
-
-
-def build_encoder(config: EncoderConfig, *, width: int, num_actions: int) -> FeatureEncoder | TimmEncoder:
-    """Build the encoder that `config.name` asks for."""
-    if config.name == FEATURES:
-        return FeatureEncoder(config, width=width, num_actions=num_actions)
-    return TimmEncoder(config, width=width)

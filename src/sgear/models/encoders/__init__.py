@@ -1,0 +1,43 @@
+"""Encoders: stored features, a timm ViT on frames, and registered ones on frames or clips."""
+
+from __future__ import annotations
+
+from sgear.models.config import EncoderConfig
+from sgear.models.encoders.base import FrameInput, VideoEncoder, register_encoder, registered_encoder
+from sgear.models.encoders.features import FEATURES, FeatureEncoder, FrameRecogniser
+from sgear.models.encoders.timm import TimmEncoder, frame_size, frame_statistics
+
+__all__ = [
+    "FEATURES",
+    "FeatureEncoder",
+    "FrameInput",
+    "FrameRecogniser",
+    "TimmEncoder",
+    "VideoEncoder",
+    "build_encoder",
+    "frame_input",
+    "frame_size",
+    "frame_statistics",
+    "register_encoder",
+]
+
+
+def _video_encoder(name: str) -> type[VideoEncoder]:
+    # Names that nobody registered are timm's.
+    return registered_encoder(name) or TimmEncoder
+
+
+def frame_input(config: EncoderConfig) -> FrameInput:
+    """Return what the video encoder of `config` reads at each step.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+    return _video_encoder(config.name).frame_input(config)
+
+
+def build_encoder(config: EncoderConfig, *, width: int, num_actions: int) -> FeatureEncoder | VideoEncoder:
+    """Build the encoder that `config.name` asks for."""
+    if config.name == FEATURES:
+        return FeatureEncoder(config, width=width, num_actions=num_actions)
+    return _video_encoder(config.name)(config, width=width)

@@ -27,7 +27,7 @@ test-all: $(STAMP)  ## Run the slow tests too
 	$(BIN)/python -m pytest -n 2
 
 # Sums in another order end in other last digits: tests that compare numbers must pass with each of these kernels.
-NUMERIC := tests/models tests/losses tests/metrics tests/baselines tests/prototypes tests/predictions tests/features tests/training tests/test_importing.py
+NUMERIC := tests/models tests/losses tests/metrics tests/prototypes tests/predictions tests/features tests/training tests/test_importing.py
 test-processors: $(STAMP)  ## Run the tests that compare numbers as older and newer processors would, and with 2 threads
 	for isa in default:SSE41 avx2:AVX2 avx512:AVX512_CORE; do \
 	  echo "ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=$${isa#*:}"; \

@@ -11,21 +11,23 @@ import argparse
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sgear.baselines import MarkovBaseline, PooledRegression, frequency_logits
 from sgear.config import compose_experiment
 from sgear.config.build import build_data, build_feature_data, dataset_root, load_benchmark
 from sgear.config.schema import DatasetConfig
-from sgear.data.dataset import AnticipationDataset
+from sgear.data import WindowDataset, collate
+from sgear.data.batch import Sample
 from sgear.datasets.folds import participant_folds
 from sgear.datasets.salads50 import read_lines
 from sgear.metrics.accuracy import top_k_accuracy
 from sgear.metrics.compare import PairedTest, paired_test
+from sgear.models import Baseline, RegressionConfig, build_model
 from sgear.pipeline import train_run
 from sgear.predictions import Predictions, late_fuse
 from sgear.prototypes.original import import_original_encodings
@@ -36,8 +38,8 @@ CHOICES_OF_C = (0.001, 0.003, 0.01, 0.1)
 NUM_FOLDS = 4
 # Share of the camera in late fusion, chosen on training videos: research/salads50_cv.py --fusion, research/LOG.md.
 CAMERA_SHARE = 0.6
-# The baselines see what the known marks saw: the last 60 s, one step per second.
-LAST_MINUTE = ["protocol.tau_o_s=60", "protocol.fps=1", "source.pool_s=1", "source.tau_a_jitter_s=0"]
+# Features and their width, as baselines take them.
+FEATURES = {"camera": ("spatialcnn", 128), "accelerometer": ("accelerometer", 30)}
 MODELS = {
     ("AVT head", "camera"): "salads50/spatialcnn_avt",
     ("S-GEAR", "camera"): "salads50/spatialcnn",
@@ -58,27 +60,27 @@ def language_prototypes(out: Path) -> None:
         import_original_encodings(encodings, names, taxonomy).save(path)
 
 
-def trained(out: Path, experiment: str, split: int, seed: int) -> Predictions:
+def trained(out: Path, experiment: str, split: int, seed: int, *overrides: str) -> Predictions:
     """Train one model, or take the finished run, and return its predictions."""
-    name = f"{experiment.replace('/', '-')}-split{split}-seed{seed}"
+    name = "-".join([experiment, *overrides, f"split{split}-seed{seed}"]).replace("/", "-")
     run = RunDirectory(out / name)
     if not run.report.is_file():
         shutil.rmtree(run.path, ignore_errors=True)
-        settings = [f"experiment={experiment}", f"name={name}", f"output_root={out}", f"seed={seed}"]
+        settings = [f"experiment={experiment}", f"name={name!r}", *overrides, f"output_root={out}", f"seed={seed}"]
         train_run(compose_experiment([*settings, f"dataset.split={split}", "runtime.device=cpu"]))
         shutil.rmtree(run.checkpoints, ignore_errors=True)
     return Predictions.load(run.predictions)
 
 
-def last_minute(split: int, features: str) -> list[str]:
-    """Return the settings under which baselines read features."""
-    experiment = f"experiment=salads50/{features}_avt"
-    return [experiment, f"dataset.split={split}", "source.confusion=0", *LAST_MINUTE]
+def reads(features: str) -> list[str]:
+    """Return the settings of a baseline that reads features."""
+    name, width = FEATURES[features]
+    return [f"source.features={name}", f"model.encoder.feature_dim={width}"]
 
 
 def choose_c(split: int, features: str) -> float:
     """Return the C of the pooled regression that is best on held-out training participants."""
-    config = compose_experiment(last_minute(split, features))
+    config = compose_experiment(["experiment=salads50/pooled", f"dataset.split={split}", *reads(features)])
     data = build_data(config)
     assert data.features is not None
     hits = np.zeros(len(CHOICES_OF_C))
@@ -86,39 +88,29 @@ def choose_c(split: int, features: str) -> float:
         part = build_feature_data(config, fold, data.features)
         targets = part.validation.segments.column("action_id")
         for index, c in enumerate(CHOICES_OF_C):
-            model = PooledRegression(inverse_regularization=c).fit(_anticipation(part.train))
-            logits = model.logits(_anticipation(part.validation))
+            regression = RegressionConfig(inverse_regularization=c)
+            model = build_model(replace(config.model, regression=regression), num_actions=fold.taxonomy.num_actions)
+            assert isinstance(model, Baseline)
+            model.learn(iter_samples(part.train), fold.train)
+            clips = collate(list(iter_samples(part.validation)))
+            logits = model(clips["clip"], clips["exists"]).logits.numpy()
             hits[index] += top_k_accuracy(logits, targets, k=1) * len(targets)
     return CHOICES_OF_C[int(hits.argmax())]
 
 
-def _anticipation(dataset: object) -> AnticipationDataset:
-    assert isinstance(dataset, AnticipationDataset)
-    return dataset
+def iter_samples(dataset: WindowDataset) -> Iterator[Sample]:
+    """Yield all samples of a data set."""
+    return (dataset[index] for index in range(len(dataset)))
 
 
-def baselines(split: int, features: str) -> Iterator[tuple[str, Predictions]]:
+def baselines(out: Path, split: int, features: str) -> Iterator[tuple[str, Predictions]]:
     """Yield the predictions of each baseline on a split."""
-    data = build_data(compose_experiment(last_minute(split, features)))
-    train, validation = _anticipation(data.train), _anticipation(data.validation)
-    c = choose_c(split, features)
-    logits: dict[str, NDArray[np.float32]] = {
-        "frequency": frequency_logits(data.benchmark.train, len(validation)),
-        "Markov on the recognised past": MarkovBaseline().fit(train, data.benchmark.train).logits(validation),
-        "pooled logistic regression": PooledRegression(inverse_regularization=c).fit(train).logits(validation),
-    }
-    for name, values in logits.items():
-        yield (
-            name,
-            Predictions(
-                uids=tuple(validation.segments.uids),
-                logits=values,
-                targets=validation.segments.column("action_id"),
-                taxonomy=data.benchmark.taxonomy,
-                protocol=validation.protocol.to_dict(),
-                provenance={"model": name, "c": c},
-            ),
-        )
+    # The class frequencies see the last minute too, so that all baselines are asked about the same instances.
+    minute = ["model.name=frequency", "protocol.tau_o_s=60", "protocol.fps=1"]
+    yield "frequency", trained(out, "salads50/last_action", split, 0, *minute)
+    yield "Markov on the recognised past", trained(out, "salads50/last_recognised", split, 0, *reads(features))
+    c = f"model.regression.inverse_regularization={choose_c(split, features)}"
+    yield "pooled logistic regression", trained(out, "salads50/pooled", split, 0, *reads(features), c)
 
 
 def marks(row: Row, k: int) -> NDArray[np.float64]:
@@ -246,10 +238,10 @@ def main() -> None:
     language_prototypes(args.out)
     rows: dict[tuple[str, str], Row] = {}
     for split in SPLITS:
-        for features, label in (("spatialcnn", "camera"), ("accelerometer", "accelerometer")):
-            for name, predictions in baselines(split, features):
-                if name != "frequency" or features == "spatialcnn":
-                    rows.setdefault((name, label), {})[split, 0] = predictions
+        for features in FEATURES:
+            for name, predictions in baselines(args.out, split, features):
+                if name != "frequency" or features == "camera":
+                    rows.setdefault((name, features), {})[split, 0] = predictions
         print(f"baselines of split {split} done after {time.monotonic() - began:.0f} s", flush=True)
     total, done = len(MODELS) * len(SEEDS) * len(SPLITS), 0
     for seed in SEEDS:

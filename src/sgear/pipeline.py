@@ -26,8 +26,7 @@ from sgear.errors import ConfigError, RunError
 from sgear.evaluation import class_prior, make_report, predict
 from sgear.files import require_writable
 from sgear.lineage import Lineage
-from sgear.models import AnticipationModel
-from sgear.models.counted import CountedActions
+from sgear.models import AnticipationModel, Baseline
 from sgear.models.pretrained import WEIGHTS_FILE, TrainedModel, load_model, save_model
 from sgear.predictions import score
 from sgear.predictions.caveats import UNCHECKED, with_caveats
@@ -36,9 +35,8 @@ from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means, cl
 from sgear.prototypes.encoders import digest_of_file
 from sgear.segments import UNKNOWN_ACTION
 from sgear.training.checkpoints import list_checkpoints
-from sgear.training.counting import ORACLE_CAVEAT, fit_by_counting
 from sgear.training.evaluate import run_model
-from sgear.training.loop import fit, make_accelerator
+from sgear.training.loop import fit, learn_at_once, make_accelerator
 from sgear.training.processes import is_main_process
 from sgear.training.provenance import collect_provenance
 from sgear.training.ranks import others_answer
@@ -148,7 +146,7 @@ def _train(run: RunDirectory, config: ExperimentConfig, say: Say) -> None:
     objective = build_objective(config, data)
     log_prior = class_prior(data.benchmark.train)
     provenance = collect_provenance() | {"name": config.name, "model": config.model.name, "seed": config.seed}
-    oracle = [ORACLE_CAVEAT] if config.model.name == "last_action" else []
+    oracle = [model.caveat] if isinstance(model, Baseline) and model.caveat else []
     provenance = with_caveats(provenance, [*oracle, *data.asked.facts.caveats])
     if unchecked:
         provenance[UNCHECKED] = unchecked
@@ -170,8 +168,8 @@ def _train(run: RunDirectory, config: ExperimentConfig, say: Say) -> None:
         numbers = score(table)["overall"]["action"]
         return {name: value for name, value in numbers.items() if not name.startswith("num_")}
 
-    if isinstance(model, CountedActions):
-        result = fit_by_counting(model, data.benchmark.train, runtime=config.runtime, run=run)
+    if isinstance(model, Baseline):
+        result = learn_at_once(model, data.train, data.benchmark.train, runtime=config.runtime, run=run)
     else:
         result = fit(
             model,

@@ -15,7 +15,7 @@ from sgear.config.build import load_benchmark
 from sgear.config.recipes import command_for
 from sgear.config.schema import ExperimentConfig
 from sgear.features import FeatureStoreWriter, Provenance
-from sgear.models.counted import COUNTED_MODELS
+from sgear.models import Baseline, model_class
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import LanguagePrototypes, encode_taxonomy
 from sgear.taxonomy import Taxonomy
@@ -64,7 +64,7 @@ def shrunk(name: str) -> list[str]:
     """What makes the network of a recipe tiny and its training one epoch; everything else is the recipe's."""
     config = configs()[name]
     overrides = ["optim.batch_size=32", "runtime.device=cpu", "runtime.num_workers=0"]
-    if config.model.name in COUNTED_MODELS:
+    if issubclass(model_class(config.model.name), Baseline):
         return overrides
     overrides += ["optim.epochs=1", "optim.warmup_epochs=0"]
     if config.model.name == "rulstm":

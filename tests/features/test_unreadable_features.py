@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 from feature_examples import LEAF, MADE_BY, PAGE, make_lmdb, overwrite, pages_of
 
-from sgear.baselines import FrequencyBaseline, predict_baseline
 from sgear.config import compose_experiment
 from sgear.config.build import build_data, load_benchmark
 from sgear.config.network import build_network, build_objective
 from sgear.config.schema import DatasetConfig, ExperimentConfig
-from sgear.data import AnticipationDataset
 from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.kitchen.table import load_kitchen_features
 from sgear.errors import ConfigError, FeatureError, FeatureWidthError, RunError
 from sgear.features import FeatureStoreWriter
+from sgear.models import ModelConfig
 from sgear.models.encoders import FeatureEncoder
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import VisualPrototypes
@@ -276,18 +275,12 @@ def test_prototypes_of_a_run_with_skipped_clips_say_so(root, partial_store, benc
     assert int(made.num_exemplars.sum()) == len(benchmark.train) - len(lost)
 
 
-def test_baselines_refuse_samples_that_skip(root, partial_store, benchmark, tmp_path):
-    data = build_data(experiment(root, tmp_path, "partial", "source.on_error=skip"))
-    assert isinstance(data.train, AnticipationDataset)
-    assert isinstance(data.validation, AnticipationDataset)
-    with pytest.raises(ConfigError, match="skip none"):
-        predict_baseline(
-            FrequencyBaseline(),
-            train=data.train,
-            seen=data.validation,
-            blind=data.asked.blind,
-            all_train=benchmark.train,
-        )
+def test_a_baseline_learns_without_what_cannot_be_read_and_says_so(root, partial_store, benchmark, tmp_path):
+    config = experiment(root, tmp_path, "partial", "source.on_error=skip")
+    model = ModelConfig(name="pooled", max_steps=config.model.max_steps, encoder=config.model.encoder)
+    report = read_json(train_run(replace(config, model=model)).report)
+    assert report["is_benchmark"] is False
+    assert set(benchmark.train.of_video(partial_store).uids) <= set(report["skipped"]["train"])
 
 
 def test_a_resumed_run_may_change_on_error_and_nothing_else_of_its_source(root, tmp_path):

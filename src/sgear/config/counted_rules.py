@@ -7,15 +7,17 @@ from dataclasses import fields
 from sgear.config.schema import ExperimentConfig, InitConfig
 from sgear.errors import ConfigError
 from sgear.losses import ObjectiveConfig
+from sgear.models.base import model_class
+from sgear.models.baselines import Baseline
 from sgear.models.config import (
     CountsConfig,
     DecoderConfig,
     EncoderConfig,
     HeadConfig,
     PrototypeAttentionConfig,
+    RegressionConfig,
     TemporalContextConfig,
 )
-from sgear.models.counted import COUNTED_MODELS
 from sgear.training.config import OptimConfig
 
 _UNREAD = {
@@ -31,30 +33,37 @@ _UNREAD = {
 
 
 def dead_counted_keys(config: ExperimentConfig) -> dict[str, str]:
-    """Return key -> reason for every key that a counted baseline leaves unread; its own keys under other models."""
+    """Return key -> reason for every key that a baseline leaves unread; its own keys under other models."""
     name = config.model.name
-    own = [f"model.counts.{item.name}" for item in fields(CountsConfig)]
-    dead = {} if name == "last_action" else dict.fromkeys(own, f"model.name={name}")
-    if name not in COUNTED_MODELS:
+    kind = model_class(name)
+    read = {item.name for item in fields(kind.Config)}
+    own = {"counts": CountsConfig, "regression": RegressionConfig}
+    keys = [f"model.{part}.{item.name}" for part, cls in own.items() if part not in read for item in fields(cls)]
+    dead = dict.fromkeys(keys, f"model.name={name}")
+    if not issubclass(kind, Baseline):
         return dead
-    for prefix, kind in _UNREAD.items():
-        unread = (f"{prefix}.{item.name}" for item in fields(kind) if f"{prefix}.{item.name}" != "optim.batch_size")
-        dead |= dict.fromkeys(unread, f"model.name={name}")
-    unread = ("model.width", "source.tau_a_jitter_s", "source.next_within_s", "source.on_error")
-    return dead | dict.fromkeys(unread, f"model.name={name}")
+    for prefix, cls in _UNREAD.items():
+        dead |= dict.fromkeys((f"{prefix}.{item.name}" for item in fields(cls)), f"model.name={name}")
+    dead |= dict.fromkeys(("model.width", "source.tau_a_jitter_s", "source.next_within_s"), f"model.name={name}")
+    if "annotations" in kind.sources:
+        dead["source.on_error"] = f"model.name={name}"
+    else:
+        del dead["model.encoder.feature_dim"]
+    del dead["optim.batch_size"]
+    return dead
 
 
 def check_counted(config: ExperimentConfig) -> None:
-    """Raise if steps and model do not belong together, or nothing is anticipated.
+    """Raise if steps and model do not belong together, or a baseline is asked to recognize.
 
     Raises:
         ConfigError: Gives both sides.
     """
-    is_counted = config.model.name in COUNTED_MODELS
-    if is_counted != (config.source.kind == "annotations"):
+    kind = model_class(config.model.name)
+    if config.source.kind not in kind.sources:
         raise ConfigError(
-            f"model.name={config.model.name} and source.kind={config.source.kind} do not belong together: "
-            f"{' and '.join(COUNTED_MODELS)} read source.kind=annotations, and no other model does"
+            f"model.name={config.model.name} and source.kind={config.source.kind} do not belong together: this model "
+            f"reads source.kind={' or '.join(kind.sources)}"
         )
-    if is_counted and config.protocol.kind == "recognition":
+    if issubclass(kind, Baseline) and config.protocol.kind == "recognition":
         raise ConfigError(f"model.name={config.model.name} anticipates; protocol.kind=recognition shows it the action")

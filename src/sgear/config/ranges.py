@@ -68,6 +68,7 @@ _RANGES: dict[Range, tuple[str, ...]] = {
         *("optim.lr", "source.cache_fps", "source.lmdb_fps", "model.head.temperature"),
         *("model.temporal_context.lifetime_steps", "model.encoder.init_gain", "model.decoder.init_std"),
         *("model.rulstm.step_s", "model.counts.smoothing", "runtime.timeout_s"),
+        "model.regression.inverse_regularization",
     ),
     _SHARE: ("optim.final_lr_share", "protocol.jitter", "source.crop_margin"),
     Range(0, 1, has_low=False): ("model.prototype_attention.share",),

@@ -9,6 +9,7 @@ from sgear.models.base import (
     model_class,
     register_model,
 )
+from sgear.models.baselines import Baseline, Frequency, LastAction, LastRecognised, PooledRegression
 from sgear.models.config import (
     CountsConfig,
     DecoderConfig,
@@ -16,10 +17,10 @@ from sgear.models.config import (
     HeadConfig,
     ModelConfig,
     PrototypeAttentionConfig,
+    RegressionConfig,
     RulstmConfig,
     TemporalContextConfig,
 )
-from sgear.models.counted import CountedActions, CountedConfig
 from sgear.models.encoders.base import FrameInput, VideoEncoder, register_encoder
 from sgear.models.rulstm import Rulstm, RulstmModelConfig
 from sgear.models.sgear import SGear, SGearConfig
@@ -29,15 +30,19 @@ __all__ = [
     "AnticipationOutput",
     "Avt",
     "AvtConfig",
-    "CountedActions",
-    "CountedConfig",
+    "Baseline",
     "CountsConfig",
     "DecoderConfig",
     "EncoderConfig",
     "FrameInput",
+    "Frequency",
     "HeadConfig",
+    "LastAction",
+    "LastRecognised",
     "ModelConfig",
+    "PooledRegression",
     "PrototypeAttentionConfig",
+    "RegressionConfig",
     "Rulstm",
     "RulstmConfig",
     "RulstmModelConfig",

@@ -193,7 +193,7 @@ class RulstmConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CountsConfig:
-    """What follows what (`name: last_action` only).
+    """What follows what (`name: last_action` and `last_recognised` only).
 
     Args:
         smoothing: Counts added to each row of transitions, in proportion to the class frequencies, above 0: an action
@@ -204,13 +204,24 @@ class CountsConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegressionConfig:
+    """Logistic regression (`name: last_recognised` and `pooled` only).
+
+    Args:
+        inverse_regularization: The C of scikit-learn, above 0.
+    """
+
+    inverse_regularization: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """A whole model.
 
     Args:
-        name: `sgear`, `avt`, `rulstm`, or a counted baseline: `last_action` (what follows the last annotated action)
-            or `frequency`. AVT and RULSTM have no prototypes, RULSTM has no decoder: settings that a model does not
-            read are refused.
+        name: `sgear`, `avt`, `rulstm`, or a baseline: `frequency`, `last_action` and `last_recognised` (what follows
+            the last action, as annotated or as recognized), `pooled` (logistic regression on pooled features). AVT and
+            RULSTM have no prototypes, RULSTM has no decoder: settings that a model does not read are refused.
         width: Feature width D between encoder, decoder and head.
         max_steps: Longest clip T that the model can read.
         encoder: Frame encoder.
@@ -219,7 +230,8 @@ class ModelConfig:
         decoder: Causal decoder.
         head: Classifier.
         rulstm: RULSTM.
-        counts: Counted baselines.
+        counts: Baselines that count.
+        regression: Baselines on features.
     """
 
     name: str = "sgear"
@@ -232,3 +244,4 @@ class ModelConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     rulstm: RulstmConfig = field(default_factory=RulstmConfig)
     counts: CountsConfig = field(default_factory=CountsConfig)
+    regression: RegressionConfig = field(default_factory=RegressionConfig)

@@ -29,10 +29,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Sampler
 
 from sgear.data import WindowDataset
+from sgear.data.batch import Sample
 from sgear.data.loading import make_loader, whole_batches
 from sgear.errors import ConfigError, RunError
 from sgear.losses import Objective
-from sgear.models import AnticipationModel
+from sgear.models import AnticipationModel, Baseline
+from sgear.segments import SegmentTable
 from sgear.stopping import delayed, is_asked, raise_if_asked
 from sgear.training.checkpoints import CheckpointWriter, Progress, TrainingState, load_newest_checkpoint
 from sgear.training.config import OptimConfig, RuntimeConfig
@@ -107,6 +109,39 @@ def make_accelerator(runtime: RuntimeConfig, *, accumulate: int = 1) -> Accelera
             InitProcessGroupKwargs(timeout=timedelta(seconds=runtime.timeout_s)),
         ],
     )
+
+
+def learn_at_once(
+    model: Baseline, train: WindowDataset, segments: SegmentTable, *, runtime: RuntimeConfig, run: RunDirectory
+) -> FitResult:
+    """Train a baseline, which takes no step; the log stays empty.
+
+    Args:
+        model: Receives.
+        train: Training samples.
+        segments: All training segments.
+        runtime: Machine.
+        run: Where the log goes.
+
+    Raises:
+        SgearError: If a clip cannot be read and `train` stops at errors, or no clip can be read.
+    """
+    skipped = SkippedClips(train.segments.uids)
+
+    def readable() -> Iterator[Sample]:
+        for index in range(len(train)):
+            sample = train[index]
+            if sample["unreadable"]:
+                skipped.add_one(index, sample["unreadable"])
+            else:
+                yield sample
+        skipped.require_some_read(what="training clips")
+
+    accelerator = make_accelerator(runtime)
+    model.learn(readable(), segments)
+    run.metrics.write_text("", encoding="utf-8")
+    reasons = skipped.gathered()
+    return FitResult(model=model.to(accelerator.device).eval(), accelerator=accelerator, skipped=reasons)
 
 
 def fit(

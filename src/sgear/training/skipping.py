@@ -28,7 +28,11 @@ class SkippedClips:
             return
         for row, reason in zip(batch["row"].tolist(), batch["unreadable"], strict=True):
             if reason:
-                self._reasons.setdefault(self._uids[int(row)], reason)
+                self.add_one(int(row), reason)
+
+    def add_one(self, row: int, reason: str) -> None:
+        """Take up one clip that cannot be read."""
+        self._reasons.setdefault(self._uids[row], reason)
 
     def gathered(self) -> dict[str, str]:
         """Return the reasons by uid, in the order of the uids; to be called in all processes at once."""

@@ -1,14 +1,12 @@
-"""Counted baselines through the pipeline of every other model: trained, evaluated, compared, fused, reported."""
+"""Baselines through the pipeline of every other model: trained, evaluated, compared, fused, reported."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
-from sgear.baselines import MarkovBaseline, annotated_samples, frequency_logits, predict_baseline
 from sgear.cli.fuse import run_fuse
 from sgear.cli.main import app
 from sgear.config import compose_experiment
@@ -18,14 +16,13 @@ from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError
 from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
-from sgear.models.counted import CountedActions
+from sgear.models import LastAction
 from sgear.models.pretrained import load_model
 from sgear.pipeline import train_run
 from sgear.predictions import Predictions
-from sgear.timing import AnticipationProtocol, protocol_from_dict
-from sgear.training.counting import ORACLE_CAVEAT
 from sgear.training.run import RunDirectory, read_json
 
+ORACLE_CAVEAT = LastAction.caveat
 KITCHEN = KitchenConfig(
     num_train_videos=6, num_validation_videos=2, num_participants=4, num_unseen_participants=1, actions_per_video=12
 )
@@ -33,7 +30,7 @@ KITCHEN = KitchenConfig(
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("counted")
+    folder = tmp_path_factory.mktemp("baselines")
     build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_films=False)
     return folder
 
@@ -54,59 +51,12 @@ def frequency(root: Path) -> RunDirectory:
     return train(root, "frequency", *settings)
 
 
-def by_hand(root: Path, baseline: MarkovBaseline, protocol: AnticipationProtocol) -> Predictions:
-    config = compose_experiment(["experiment=kitchen/last_action", f"dataset.root={root / 'kitchen'}"])
-    benchmark = load_benchmark(config.dataset)
-    labels = StepLabels(benchmark.timeline)
-    train_samples, _ = annotated_samples(benchmark.train, protocol, labels)
-    seen, blind = annotated_samples(benchmark.validation, protocol, labels)
-    table = predict_baseline(baseline, train=train_samples, seen=seen, blind=blind, all_train=benchmark.train)
-    return table.aligned_to(tuple(benchmark.validation.uids))
-
-
-def test_the_last_action_model_says_what_the_baseline_says_by_hand(root, last_action):
-    stored = Predictions.load(last_action.predictions)
-    protocol = protocol_from_dict(stored.protocol)
-    assert isinstance(protocol, AnticipationProtocol)
-    expected = by_hand(root, MarkovBaseline(past="annotated"), protocol)
-    assert stored.uids == expected.uids
-    np.testing.assert_allclose(stored.logits, expected.logits, rtol=1e-5, atol=1e-5)
-    assert not np.array_equal(stored.logits[1], stored.logits[2])
-
-
-def test_smoothing_is_a_setting(root):
-    settings = ["experiment=kitchen/last_action", "model.counts.smoothing=20", "protocol.tau_o_s=3"]
-    stored = Predictions.load(train(root, "smooth", *settings).predictions)
-    protocol = AnticipationProtocol(tau_a_s=1.0, tau_o_s=3.0, fps=1.0)
-    expected = by_hand(root, MarkovBaseline(past="annotated", smoothing=20.0), protocol)
-    np.testing.assert_allclose(stored.logits, expected.logits, rtol=1e-5, atol=1e-5)
-
-
-def test_frequency_says_the_class_frequencies_everywhere(root, frequency):
-    stored = Predictions.load(frequency.predictions)
-    config = compose_experiment(["experiment=kitchen/last_action", f"dataset.root={root / 'kitchen'}"])
-    expected = frequency_logits(load_benchmark(config.dataset).train, len(stored))
-    np.testing.assert_allclose(stored.logits, expected, rtol=0, atol=0.05)
-    assert np.ptp(stored.logits[:, 0]) < 0.05
-
-
 def test_the_files_are_those_of_every_run_and_evaluating_again_gives_the_same(last_action):
     names = {path.name for path in last_action.path.iterdir()}
     assert names >= {"config.yaml", "run.json", "metrics.jsonl", "model", "predictions", "report.json"}
     before, report = Predictions.load(last_action.predictions), read_json(last_action.report)
     assert evaluate_run(last_action.path) == report
     assert np.array_equal(Predictions.load(last_action.predictions).logits, before.logits)
-
-
-@torch.no_grad()
-def test_save_and_load_give_the_same_bits(last_action):
-    model = load_model(last_action.model).model
-    numbers = torch.tensor([[[0.0], [3.0]], [[1.0], [0.0]]])
-    exists = torch.tensor([[False, True], [True, True]])
-    assert isinstance(model, CountedActions)
-    output = model(numbers, exists)
-    assert torch.equal(output.logits, torch.stack([model.log_probs[3], model.log_probs[0]]))
-    assert torch.equal(output.next_logits[1, 0], model.log_probs[1])
 
 
 def test_the_report_and_the_commands_say_that_the_past_was_annotated(root, last_action, frequency):
@@ -132,6 +82,17 @@ def test_horizons_of_the_last_action_grow_harder_with_time(last_action):
     curve = evaluate_horizons(last_action.path, [1.0, 8.0])
     near, far = (curve["scores"][name]["action"]["top5"] for name in ("1", "8"))
     assert near > far
+
+
+@pytest.mark.parametrize(("name", "least"), [("last_recognised", 30), ("pooled", 40)])
+def test_a_baseline_on_features_is_trained_saved_loaded_and_evaluated(root, name, least):
+    features = ["source.kind=features", "source.features=oracle", "model.encoder.feature_dim=64", "model.max_steps=6"]
+    run = train(root, name, "experiment=kitchen/last_action", f"model.name={name}", *features)
+    before, report = Predictions.load(run.predictions), read_json(run.report)
+    assert report["is_benchmark"] is True
+    assert report["scores"]["overall"]["action"]["top5"] > least / 100
+    assert evaluate_run(run.path) == report
+    assert np.array_equal(Predictions.load(run.predictions).logits, before.logits)
 
 
 def own_data(root: Path) -> list[str]:
@@ -214,7 +175,6 @@ def test_actions_that_nothing_can_be_seen_before_are_counted(tmp_path):
         smoothing = ["model.counts.smoothing=1e-6"] if name == "last_action" else []
         run = train_run(compose_experiment([*shared, f"model.name={name}", f"name={name}", *smoothing]))
         model = load_model(run.model).model
-        assert isinstance(model, CountedActions)
         probs[name] = model.log_probs.exp().numpy()
     x, y = 0, 1
     # Row 0 is the start of a video, row x + 1 what follows x.

@@ -129,7 +129,8 @@ def test_an_action_without_training_counts_falls_back_to_the_class_frequencies()
 def test_more_smoothing_moves_the_scores_towards_the_class_frequencies():
     asked = samples(table_of({"c": [(0, 5, 0), (5, 10, 1)]}), annotated=True)
     frequency = probs(learned("frequency", TRAIN), asked)
-    distance = [np.abs(probs(learned("last_action", TRAIN, smoothing=s), asked) - frequency).sum() for s in (0.1, 1.0, 9.0)]
+    models = [learned("last_action", TRAIN, smoothing=smoothing) for smoothing in (0.1, 1.0, 9.0)]
+    distance = [np.abs(probs(model, asked) - frequency).sum() for model in models]
     assert distance == sorted(distance, reverse=True)
     table = transition_probs(TRAIN, smoothing=1e9)
     assert table == pytest.approx(np.tile(frequency[0], (4, 1)), abs=1e-6)

@@ -29,7 +29,7 @@ from sgear.errors import VideoError
 from sgear.features import FeatureStoreWriter, FeatureTable, VideoFeatures
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.lmdb import LmdbFeatures
-from sgear.features.multi import side_by_side
+from sgear.features import side_by_side
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
 from sgear.models.pretrained import Preprocessing, TrainedModel

@@ -26,10 +26,9 @@ from sgear.anticipator import Anticipator
 from sgear.data import AnticipationDataset, FeatureSource, StepLabels, VideoSource
 from sgear.data.loading import make_loader, whole_batches
 from sgear.errors import VideoError
-from sgear.features import FeatureStoreWriter, FeatureTable, VideoFeatures
+from sgear.features import FeatureStoreWriter, FeatureTable, VideoFeatures, side_by_side
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.lmdb import LmdbFeatures
-from sgear.features import side_by_side
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
 from sgear.models.pretrained import Preprocessing, TrainedModel

@@ -15,7 +15,7 @@ from sgear.features import FeatureStoreWriter
 from sgear.features.extract import FrameEncoder, extract
 from sgear.models.frame_features import timm_frame_encoder
 from sgear.torchvision_guard import import_timm
-from sgear.video.film import Film
+from sgear.video.base import Film
 from sgear.video.opening import open_film
 
 

@@ -40,7 +40,7 @@ from sgear.training.evaluate import run_model
 from sgear.training.loop import make_accelerator
 from sgear.training.step import TrainStep
 from sgear.video import open_film
-from sgear.video.cache import build_frame_cache
+from sgear.video.frame_cache import build_frame_cache
 from sgear.video.pool import FilmPool
 from sgear.video.training_copy import CopySettings, make_copy
 from sgear.video.transforms import VIEWS, ClipTransform

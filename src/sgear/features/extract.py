@@ -26,9 +26,9 @@ from sgear.files import require_unchanged, state_of
 from sgear.lineage import Lineage
 from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S, observable
+from sgear.video.base import Film
 from sgear.video.colours import finish_clip, plain_colour
-from sgear.video.corpus import needs_rate
-from sgear.video.film import Film
+from sgear.video.find import needs_rate
 from sgear.video.identity import film_content
 from sgear.video.sizes import ReadingSize, open_for_model
 from sgear.video.span import opening_s

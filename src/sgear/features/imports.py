@@ -23,7 +23,7 @@ from sgear.features.store import FeatureStore
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
 from sgear.files import require_regular_file
-from sgear.video.corpus import FILM_ENDINGS
+from sgear.video.find import FILM_ENDINGS
 
 ARRAY_SUFFIXES = (".mat", ".npz", ".npy")
 ORIENTATIONS = ("auto", "rows", "columns")

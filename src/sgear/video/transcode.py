@@ -17,7 +17,7 @@ from typing import Literal
 from sgear.errors import SgearError, VideoError
 from sgear.files import leftover_partials
 from sgear.locks import FileLock
-from sgear.video.corpus import FILM_ENDINGS, PassedOver, needs_rate, scan_films
+from sgear.video.find import FILM_ENDINGS, PassedOver, needs_rate, scan_films
 from sgear.video.training_copy import CopySettings, is_copy, make_copy
 from sgear.video.wholeness import stated_length_s
 from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs

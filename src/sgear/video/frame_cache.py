@@ -23,7 +23,7 @@ from sgear.errors import VideoError
 from sgear.files import leftover_partials, replacing, require_unchanged, write_whole
 from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.corpus import needs_rate
+from sgear.video.find import needs_rate
 from sgear.video.frames import FrameBatch, checked_timestamps, damaged_frame_error
 from sgear.video.kept_frames import KeptFrames, open_kept
 from sgear.video.span import FilmSpan, check_played

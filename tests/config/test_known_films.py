@@ -29,7 +29,7 @@ from sgear.pipeline import train_run
 from sgear.prototypes import class_means
 from sgear.segments import SegmentTable
 from sgear.torchvision_guard import import_timm
-from sgear.video.corpus import list_films
+from sgear.video.find import list_films
 from sgear.video.identity import film_content
 from sgear.video.training_copy import CopySettings, make_copy
 

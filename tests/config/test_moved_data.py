@@ -26,7 +26,7 @@ from sgear.evaluation import evaluate_run, predict_split
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.training.run import RunDirectory, write_json
-from sgear.video.corpus import list_films
+from sgear.video.find import list_films
 from sgear.video.training_copy import CopySettings, make_copy
 
 ROWS = {"v1": 61, "v2": 62, "v3": 63}

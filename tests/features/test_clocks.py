@@ -27,9 +27,9 @@ from sgear.datasets.registry import stated_lengths
 from sgear.errors import ConfigError, FeatureError
 from sgear.evaluation import evaluate_run
 from sgear.features import FeatureStore, FeatureStoreWriter
-from sgear.features.clock import LENGTH_TOLERANCE_S, clock_faults
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays
+from sgear.features.inspection import LENGTH_TOLERANCE_S, clock_faults
 from sgear.pipeline import train_run
 
 KITCHEN = KitchenConfig(

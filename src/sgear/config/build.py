@@ -33,7 +33,7 @@ from sgear.datasets.registry import load_dataset
 from sgear.datasets.salads50 import load_salads50
 from sgear.errors import ConfigError
 from sgear.features import FeatureTable, StoredFeatures
-from sgear.features.corruption import ClassConfusion
+from sgear.features.frame_classes import ClassConfusion
 from sgear.models.encoders import frame_size, frame_statistics
 from sgear.models.pretrained import Preprocessing
 from sgear.segments import SegmentTable

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sgear.datasets.kitchen import KitchenConfig, make_world, world_benchmark, write_annotations
 from sgear.datasets.registry import dataset_names, load_dataset
 from sgear.errors import AnnotationError, ConfigError
+from sgear.kitchen import KitchenConfig, make_world, world_benchmark, write_annotations
 
 EGTEA = {
     "verb_idx.txt": "Open 1\n",

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from sgear.anticipator import Forecast
 from sgear.cli.comparison import print_comparison
-from sgear.datasets.kitchen import KitchenConfig, bayes_ceiling, bayes_scores, make_world, world_benchmark
 from sgear.errors import PrototypeError, RunError
+from sgear.kitchen import KitchenConfig, bayes_ceiling, bayes_scores, make_world, world_benchmark
 from sgear.metrics import class_mean_recall, top_k_accuracy
 from sgear.predictions import Predictions
 from sgear.prototypes import LanguagePrototypes

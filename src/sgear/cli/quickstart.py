@@ -19,7 +19,7 @@ from sgear.config.build import load_benchmark
 from sgear.config.schema import DatasetConfig
 from sgear.config.unread import hydra_override
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.kitchen import KitchenConfig, film_path, make_world
+from sgear.kitchen import KitchenConfig, film_path, make_world
 from sgear.models.pretrained import load_model
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import encode_taxonomy

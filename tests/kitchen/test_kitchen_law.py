@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgear.datasets.kitchen.grammar import Act, AnyOrder, Either, Node, Seq
-from sgear.datasets.kitchen.law import KitchenLaw, kitchen_law
-from sgear.datasets.kitchen.recipes import recipes
+from sgear.kitchen.grammar import Act, AnyOrder, Either, Node, Seq
+from sgear.kitchen.law import KitchenLaw, kitchen_law
+from sgear.kitchen.recipes import recipes
 
 PREFIX_LENGTH = 5
 Prefixes = dict[tuple[tuple[str, str], ...], float]

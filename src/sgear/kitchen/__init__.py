@@ -4,19 +4,19 @@ Its films are real H.264 files with annotations in the format of EPIC-KITCHENS-1
 and so the best possible anticipation, the Bayes ceiling, is known exactly.
 """
 
-from sgear.datasets.kitchen.annotations import world_benchmark, write_annotations
-from sgear.datasets.kitchen.build import build_kitchen, film_path
-from sgear.datasets.kitchen.ceiling import (
+from sgear.kitchen.annotations import world_benchmark, write_annotations
+from sgear.kitchen.build import build_kitchen, film_path
+from sgear.kitchen.ceiling import (
     KitchenScores,
     bayes_ceiling,
     bayes_scores,
     frequency_baseline,
     recall_ranking,
 )
-from sgear.datasets.kitchen.features import step_features
-from sgear.datasets.kitchen.law import KitchenLaw, kitchen_law
-from sgear.datasets.kitchen.render import FilmRenderer, render_film
-from sgear.datasets.kitchen.world import KitchenConfig, KitchenFilm, KitchenSegment, KitchenWorld, make_world
+from sgear.kitchen.features import step_features
+from sgear.kitchen.law import KitchenLaw, kitchen_law
+from sgear.kitchen.render import FilmRenderer, render_film
+from sgear.kitchen.world import KitchenConfig, KitchenFilm, KitchenSegment, KitchenWorld, make_world
 
 __all__ = [
     "FilmRenderer",

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.kitchen import (
+from sgear.errors import AnnotationError
+from sgear.kitchen import (
     KitchenConfig,
     bayes_ceiling,
     bayes_scores,
@@ -17,7 +18,6 @@ from sgear.datasets.kitchen import (
     recall_ranking,
     world_benchmark,
 )
-from sgear.errors import AnnotationError
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 

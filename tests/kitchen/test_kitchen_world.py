@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from sgear.datasets.epic100 import load_epic100
-from sgear.datasets.kitchen import KitchenConfig, make_world, step_features, world_benchmark, write_annotations
-from sgear.datasets.kitchen.world import MIN_VISIBLE_S, TAU_A_S
 from sgear.errors import ConfigError
+from sgear.kitchen import KitchenConfig, make_world, step_features, world_benchmark, write_annotations
+from sgear.kitchen.world import MIN_VISIBLE_S, TAU_A_S
 
 SMALL = KitchenConfig(num_train_videos=3, num_validation_videos=2, num_participants=3, num_unseen_participants=1)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.datasets.kitchen.law import kitchen_law
 from sgear.errors import AnnotationError
+from sgear.kitchen.law import kitchen_law
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 

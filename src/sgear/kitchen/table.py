@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sgear.datasets.kitchen.build import read_config
-from sgear.datasets.kitchen.features import step_features
-from sgear.datasets.kitchen.world import make_world
 from sgear.features import FeatureTable, VideoFeatures
+from sgear.kitchen.build import read_config
+from sgear.kitchen.features import step_features
+from sgear.kitchen.world import make_world
 
 
 def load_kitchen_features(root: Path) -> FeatureTable:

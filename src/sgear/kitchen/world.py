@@ -15,9 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from sgear.datasets.kitchen.law import kitchen_law
-from sgear.datasets.kitchen.recipes import LAW_VERSION
 from sgear.errors import ConfigError
+from sgear.kitchen.law import kitchen_law
+from sgear.kitchen.recipes import LAW_VERSION
 
 TAU_A_S = 1.0
 """Anticipation time the films are made for, in seconds."""

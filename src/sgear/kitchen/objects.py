@@ -6,7 +6,7 @@ and juice are cartons, pot, pan and bowl are open vessels.
 
 from __future__ import annotations
 
-from sgear.datasets.kitchen.pen import INK, Colour, Number, Pen, Sprite, shaded
+from sgear.kitchen.pen import INK, Colour, Number, Pen, Sprite, shaded
 
 STEEL, DARK_STEEL = (196, 202, 208), (150, 158, 166)
 FLESH_OF_NOUN: dict[str, Colour] = {

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.epic_files import published_order
-from sgear.datasets.kitchen.law import kitchen_law
-from sgear.datasets.kitchen.recipes import NOUNS, VERBS
-from sgear.datasets.kitchen.world import KitchenFilm, KitchenWorld
+from sgear.kitchen.law import kitchen_law
+from sgear.kitchen.recipes import NOUNS, VERBS
+from sgear.kitchen.world import KitchenFilm, KitchenWorld
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 

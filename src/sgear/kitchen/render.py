@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sgear.datasets.kitchen.backdrop import PLACES, ROOM_HEIGHT, ROOM_WIDTH, RoomColours, draw_room
-from sgear.datasets.kitchen.law import kitchen_law
-from sgear.datasets.kitchen.scene import Hands, Moment, paste_action, paste_backdrop, place_of
-from sgear.datasets.kitchen.world import KitchenWorld
+from sgear.kitchen.backdrop import PLACES, ROOM_HEIGHT, ROOM_WIDTH, RoomColours, draw_room
+from sgear.kitchen.law import kitchen_law
+from sgear.kitchen.scene import Hands, Moment, paste_action, paste_backdrop, place_of
+from sgear.kitchen.world import KitchenWorld
 
 STAGE_WIDTH, STAGE_HEIGHT = 384, 256
 """Size of the composed picture; other frame sizes are made from it."""

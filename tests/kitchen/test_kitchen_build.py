@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen, film_path, make_world, world_benchmark
 from sgear.errors import ConfigError
+from sgear.kitchen import KitchenConfig, build_kitchen, film_path, make_world, world_benchmark
 
 CONFIG = KitchenConfig(
     num_train_videos=2,

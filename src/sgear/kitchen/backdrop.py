@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from sgear.datasets.kitchen.objects import STEEL, draw_object
-from sgear.datasets.kitchen.pen import Colour, Number, Pen, Sprite, shaded
+from sgear.kitchen.objects import STEEL, draw_object
+from sgear.kitchen.pen import Colour, Number, Pen, Sprite, shaded
 
 ROOM_WIDTH, ROOM_HEIGHT = 1900, 430
 PLACES: dict[str, tuple[int, int]] = {

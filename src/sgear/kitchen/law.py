@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.datasets.kitchen.grammar import END, Act, Continuation, compile_node
-from sgear.datasets.kitchen.recipes import NOUNS, VERBS, recipes
+from sgear.kitchen.grammar import END, Act, Continuation, compile_node
+from sgear.kitchen.recipes import NOUNS, VERBS, recipes
 
 
 class KitchenLaw:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from sgear.datasets.kitchen.objects import SKIN_OF_NOUN, STEEL
-from sgear.datasets.kitchen.pen import Colour, Number, Pen, Sprite, shaded
+from sgear.kitchen.objects import SKIN_OF_NOUN, STEEL
+from sgear.kitchen.pen import Colour, Number, Pen, Sprite, shaded
 
 WATER = (120, 196, 250)
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from scipy.spatial.distance import pdist
 
-from sgear.datasets.kitchen import FilmRenderer, KitchenConfig, KitchenWorld, kitchen_law, make_world, render_film
-from sgear.datasets.kitchen.render import KEY_FRAME_DISTANCE
-from sgear.datasets.kitchen.scene import Hands, Moment, paste_action
-from sgear.datasets.kitchen.world import TAU_A_S
+from sgear.kitchen import FilmRenderer, KitchenConfig, KitchenWorld, kitchen_law, make_world, render_film
+from sgear.kitchen.render import KEY_FRAME_DISTANCE
+from sgear.kitchen.scene import Hands, Moment, paste_action
+from sgear.kitchen.world import TAU_A_S
 
 CONFIG = KitchenConfig(
     seed=4,

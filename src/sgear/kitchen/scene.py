@@ -15,10 +15,10 @@ from functools import lru_cache
 
 from PIL import Image
 
-from sgear.datasets.kitchen import hands as tools
-from sgear.datasets.kitchen.backdrop import draw_backdrops, draw_drawer, draw_fridge_door
-from sgear.datasets.kitchen.objects import LIQUID_OF_NOUN, draw_object, draw_slice
-from sgear.datasets.kitchen.pen import Colour, Number, Pen, Sprite
+from sgear.kitchen import hands as tools
+from sgear.kitchen.backdrop import draw_backdrops, draw_drawer, draw_fridge_door
+from sgear.kitchen.objects import LIQUID_OF_NOUN, draw_object, draw_slice
+from sgear.kitchen.pen import Colour, Number, Pen, Sprite
 
 _COLD = ("tomato", "carrot", "milk", "juice")
 _CUTLERY = ("knife", "spoon")

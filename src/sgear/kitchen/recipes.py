@@ -7,7 +7,7 @@ long tail, and rare branches inside recipes make actions that are rarer still.
 
 from __future__ import annotations
 
-from sgear.datasets.kitchen.grammar import Act, Node, any_order, either, maybe, seq
+from sgear.kitchen.grammar import Act, Node, any_order, either, maybe, seq
 
 LAW_VERSION = 1
 """Raised whenever a verb, a noun, a recipe or a probability changes: old films then no longer follow the law."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.datasets.kitchen.law import kitchen_law
-from sgear.datasets.kitchen.recipes import NOUNS, VERBS
-from sgear.datasets.kitchen.world import KitchenWorld
+from sgear.kitchen.law import kitchen_law
+from sgear.kitchen.recipes import NOUNS, VERBS
+from sgear.kitchen.world import KitchenWorld
 
 
 def step_features(

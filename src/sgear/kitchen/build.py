@@ -15,12 +15,12 @@ from pathlib import Path
 
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.epic100 import load_epic100
-from sgear.datasets.kitchen.annotations import write_annotations
-from sgear.datasets.kitchen.recipes import LAW_VERSION
-from sgear.datasets.kitchen.render import render_film
-from sgear.datasets.kitchen.world import LOOK_VERSION, KitchenConfig, KitchenFilm, KitchenWorld, make_world
 from sgear.errors import ConfigError
 from sgear.files import quoted
+from sgear.kitchen.annotations import write_annotations
+from sgear.kitchen.recipes import LAW_VERSION
+from sgear.kitchen.render import render_film
+from sgear.kitchen.world import LOOK_VERSION, KitchenConfig, KitchenFilm, KitchenWorld, make_world
 
 RECORD_NAME = "kitchen.json"
 

@@ -13,8 +13,7 @@ from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig,
 from sgear.data import AnticipationDataset, FeatureSource
 from sgear.errors import ConfigError, PredictionError
 from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict, predict_split
-from sgear.kitchen import KitchenConfig
-from sgear.kitchen.build import build_kitchen
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.losses import ObjectiveConfig
 from sgear.models import ModelConfig
 from sgear.models.config import DecoderConfig, EncoderConfig
@@ -58,7 +57,7 @@ def experiment(kitchen: Path, tmp_path_factory) -> ExperimentConfig:
 
 
 def load_kitchen_width(root: Path) -> int:
-    from sgear.kitchen.table import load_kitchen_features
+    from sgear.kitchen import load_kitchen_features
 
     return load_kitchen_features(root).width
 

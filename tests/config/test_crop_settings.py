@@ -9,8 +9,7 @@ from sgear.config import compose_experiment
 from sgear.config.build import build_data
 from sgear.data.sources import VideoSource
 from sgear.errors import ConfigError
-from sgear.kitchen import KitchenConfig
-from sgear.kitchen.build import build_kitchen
+from sgear.kitchen import KitchenConfig, build_kitchen
 
 
 @pytest.fixture(scope="module")

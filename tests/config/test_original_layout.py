@@ -15,8 +15,7 @@ from sgear.features import LmdbLayout
 from sgear.features.lmdb_export import export_store
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
-from sgear.kitchen import KitchenConfig
-from sgear.kitchen.build import build_kitchen
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.pipeline import train_run
 from sgear.training.run import read_json
 

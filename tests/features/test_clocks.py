@@ -28,8 +28,7 @@ from sgear.features import FeatureStore, FeatureStoreWriter
 from sgear.features.clock import LENGTH_TOLERANCE_S, clock_faults
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays
-from sgear.kitchen import KitchenConfig, build_kitchen
-from sgear.kitchen.table import load_kitchen_features
+from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
 from sgear.pipeline import train_run
 
 KITCHEN = KitchenConfig(

@@ -14,8 +14,7 @@ from sgear.errors import ConfigError, FeatureError
 from sgear.evaluation import evaluate_run
 from sgear.features import FeatureStoreWriter, LmdbFeatures, LmdbLayout, MultiFeatures
 from sgear.features.lmdb_export import export_store
-from sgear.kitchen import KitchenConfig, build_kitchen
-from sgear.kitchen.table import load_kitchen_features
+from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
 from sgear.pipeline import train_run
 
 KITCHEN = KitchenConfig(

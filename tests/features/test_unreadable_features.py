@@ -20,8 +20,7 @@ from sgear.config.schema import DatasetConfig, ExperimentConfig
 from sgear.data import AnticipationDataset
 from sgear.errors import ConfigError, FeatureError, FeatureWidthError, RunError
 from sgear.features import FeatureStoreWriter
-from sgear.kitchen import KitchenConfig, build_kitchen
-from sgear.kitchen.table import load_kitchen_features
+from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
 from sgear.models.encoders import FeatureEncoder
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import VisualPrototypes

@@ -33,7 +33,7 @@ from sgear.datasets.salads50 import load_salads50
 from sgear.errors import ConfigError
 from sgear.features import FeatureTable, StoredFeatures
 from sgear.features.corruption import ClassConfusion
-from sgear.kitchen.table import load_kitchen_features
+from sgear.kitchen import load_kitchen_features
 from sgear.models.encoders import frame_size, frame_statistics
 from sgear.models.pretrained import Preprocessing
 from sgear.segments import SegmentTable

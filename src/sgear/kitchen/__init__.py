@@ -1,41 +1,50 @@
-"""A kitchen that makes its own films: the data set that needs no download.
+"""A kitchen that makes its own videos: the data set that needs no download.
 
-Its films are real H.264 files with annotations in the format of EPIC-KITCHENS-100, its actions follow a known law,
+Its videos are real H.264 files with annotations in the format of EPIC-KITCHENS-100, its actions follow a known law,
 and so the best possible anticipation, the Bayes ceiling, is known exactly.
 """
 
-from sgear.kitchen.annotations import world_benchmark, write_annotations
-from sgear.kitchen.build import build_kitchen, film_path
-from sgear.kitchen.ceiling import (
+from sgear.kitchen.files import build_kitchen, load_kitchen_features, read_config, video_path, write_annotations
+from sgear.kitchen.law import (
+    KitchenLaw,
     KitchenScores,
     bayes_ceiling,
     bayes_scores,
     frequency_baseline,
+    kitchen_law,
     recall_ranking,
 )
-from sgear.kitchen.features import step_features
-from sgear.kitchen.law import KitchenLaw, kitchen_law
-from sgear.kitchen.render import FilmRenderer, render_film
-from sgear.kitchen.world import KitchenConfig, KitchenFilm, KitchenSegment, KitchenWorld, make_world
+from sgear.kitchen.render import VideoRenderer, render_video
+from sgear.kitchen.world import (
+    TAU_A_S,
+    KitchenConfig,
+    KitchenSegment,
+    KitchenVideo,
+    KitchenWorld,
+    make_world,
+    step_features,
+)
 
 __all__ = [
-    "FilmRenderer",
+    "TAU_A_S",
     "KitchenConfig",
-    "KitchenFilm",
     "KitchenLaw",
     "KitchenScores",
     "KitchenSegment",
+    "KitchenVideo",
     "KitchenWorld",
+    "VideoRenderer",
     "bayes_ceiling",
     "bayes_scores",
     "build_kitchen",
-    "film_path",
     "frequency_baseline",
     "kitchen_law",
+    "load_kitchen_features",
     "make_world",
+    "read_config",
     "recall_ranking",
-    "render_film",
+    "render_video",
     "step_features",
-    "world_benchmark",
+    "video_path",
     "write_annotations",
 ]

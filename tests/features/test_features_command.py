@@ -23,10 +23,10 @@ from scipy.io import savemat
 from typer.testing import CliRunner
 
 from sgear.cli.features import app
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.registry import stated_lengths
 from sgear.errors import ConfigError, FeatureError, RunError, SgearError, VideoError
 from sgear.features import FeatureStore, LmdbFeatures, LmdbLayout
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.lineage import Lineage
 from sgear.models import EncoderConfig, ModelConfig, build_model
 from sgear.models.config import DecoderConfig

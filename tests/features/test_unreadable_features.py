@@ -14,10 +14,9 @@ from sgear.config.build import build_data, load_benchmark
 from sgear.config.network import build_network, build_objective
 from sgear.config.schema import DatasetConfig, ExperimentConfig
 from sgear.data import AnticipationDataset
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
-from sgear.datasets.kitchen.table import load_kitchen_features
 from sgear.errors import ConfigError, FeatureError, FeatureWidthError, RunError
 from sgear.features import FeatureStoreWriter
+from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
 from sgear.models.encoders import FeatureEncoder
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import VisualPrototypes

@@ -25,7 +25,7 @@ from sgear.cli.kitchen import render_kitchen
 from sgear.config import compose_experiment
 from sgear.config.build import load_benchmark
 from sgear.config.schema import DatasetConfig
-from sgear.datasets.kitchen import KitchenConfig
+from sgear.kitchen import KitchenConfig
 from sgear.metrics import class_mean_recall, paired_test, top_k_accuracy
 from sgear.metrics.compare import PairedTest
 from sgear.pipeline import train_run, visual_prototypes

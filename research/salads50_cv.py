@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ from sgear.config.schema import ExperimentConfig
 from sgear.data import StepLabels
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.folds import participant_folds
-from sgear.features import FeatureTable
-from sgear.features.corruption import ClassConfusion, unsure_copy
+from sgear.features import FeatureTable, VideoFeatures
+from sgear.features.frame_classes import ClassConfusion
 from sgear.metrics.accuracy import top_k_accuracy
 from sgear.training.evaluate import run_model
 from sgear.training.loop import fit
@@ -63,6 +64,26 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "accelerometer-noise": ("salads50/accelerometer_avt", ["model.encoder.feature_noise=0.3"]),
 }
 SHARES = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
+
+
+def unsure_copy(
+    table: FeatureTable, labels: Mapping[str, NDArray[np.int64]], confusion: ClassConfusion, *, seed: int
+) -> FeatureTable:
+    """Return a table in which the labelled videos are corrupted and all others are as they were.
+
+    It makes held-out training videos resemble new ones, so that settings can be chosen without any test video.
+
+    Args:
+        table: Features.
+        labels: Action of each row of the videos to corrupt, -1 for none.
+        confusion: Built from other videos than these.
+        seed: Seed of the draw.
+    """
+    videos = {name: table[name] for name in table.video_ids}
+    for index, (name, actions) in enumerate(labels.items()):
+        rows = confusion.corrupt(table[name].features, actions, np.random.default_rng([seed, index]))
+        videos[name] = VideoFeatures(table[name].times_s, rows, f"{table[name].origin} (corrupted)")
+    return FeatureTable(videos)
 
 
 def unsure_table(benchmark: Benchmark, table: FeatureTable, seed: int) -> FeatureTable:

@@ -13,9 +13,8 @@ import pytest
 from page_commands import commands_under, run_commands, sgear
 from sgear.config import compose_experiment
 from sgear.config.build import open_stored_features
-from sgear.datasets.kitchen import KitchenConfig
-from sgear.datasets.kitchen.build import build_kitchen
 from sgear.features import FeatureStore, LmdbFeatures
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.predictions import Predictions
 from sgear.training.run import RunDirectory, read_json
 from sgear.video import VideoReader

@@ -71,7 +71,7 @@ def test_lists_name_what_there_is():
 
 def test_train_evaluate_and_fuse_as_functions(tmp_path):
     """A counted baseline of a small kitchen: the same code as the commands, in seconds."""
-    from sgear.datasets.kitchen.build import KitchenConfig, build_kitchen
+    from sgear.kitchen import KitchenConfig, build_kitchen
 
     kitchen = tmp_path / "my kitchen"
     build_kitchen(

@@ -11,10 +11,9 @@ from sgear.config import load_run_config
 from sgear.config.build import build_asked, build_data, load_benchmark
 from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig, SourceConfig
 from sgear.data import AnticipationDataset, FeatureSource
-from sgear.datasets.kitchen import KitchenConfig
-from sgear.datasets.kitchen.build import build_kitchen
 from sgear.errors import ConfigError, PredictionError
 from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict, predict_split
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.losses import ObjectiveConfig
 from sgear.models import ModelConfig
 from sgear.models.config import DecoderConfig, EncoderConfig
@@ -58,7 +57,7 @@ def experiment(kitchen: Path, tmp_path_factory) -> ExperimentConfig:
 
 
 def load_kitchen_width(root: Path) -> int:
-    from sgear.datasets.kitchen.table import load_kitchen_features
+    from sgear.kitchen import load_kitchen_features
 
     return load_kitchen_features(root).width
 

@@ -22,8 +22,8 @@ from sgear.models.pretrained import DESCRIPTION_FILE, WEIGHTS_FILE, Preprocessin
 from sgear.models.stepwise import StepwiseModel, StreamState
 from sgear.taxonomy import Taxonomy
 from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, observable
+from sgear.video.base import Film
 from sgear.video.colours import finish_clip
-from sgear.video.film import Film
 from sgear.video.frames import FrameConverter
 from sgear.video.orientation import orientation_of
 from sgear.video.overlay import draw_forecast

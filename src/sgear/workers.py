@@ -37,10 +37,14 @@ class LostWorker:
 
     exit_code: int | None
 
-    def __str__(self) -> str:
+    @property
+    def how(self) -> str:
+        """In words how it ended."""
         code = self.exit_code or 0
-        reason = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
-        return f"the process that worked on it {reason}; it may need more memory, or crash the decoder"
+        return f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
+
+    def __str__(self) -> str:
+        return f"the process that worked on it {self.how}; it may need more memory, or crash the decoder"
 
 
 def _signal_name(number: int) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from whole_command import run_here
 
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
+from sgear.kitchen import KitchenConfig, build_kitchen
 
 CONFIG = KitchenConfig(
     num_train_videos=3, num_validation_videos=2, num_participants=3, num_unseen_participants=1, actions_per_video=8

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from sgear.cli.dataset_info import run_info
-from sgear.datasets.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.errors import ConfigError
+from sgear.kitchen import KitchenConfig, make_world, write_annotations
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ import sgear
 from sgear.anticipator import Forecast
 from sgear.cli.anticipate import _table
 from sgear.cli.screen import Screen, open_screen, say, write_out
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.own import import_own
 from sgear.features import FeatureStoreWriter, Provenance
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.predictions import Predictions
 from sgear.prototypes import VisualPrototypes
 from sgear.taxonomy import Taxonomy

@@ -23,9 +23,9 @@ from sgear.cli.evaluate import evaluate_file
 from sgear.cli.fuse import run_fuse
 from sgear.cli.prediction_files import load_predictions
 from sgear.datasets.epic100 import load_epic100
-from sgear.datasets.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.datasets.registry import load_dataset
 from sgear.errors import PredictionError, RunError, SgearError
+from sgear.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.models.checkpoint_files import read_checkpoint
 from sgear.models.pretrained import load_model
 from sgear.models.vit_weights import load_vit_weights

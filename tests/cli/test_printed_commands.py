@@ -11,8 +11,8 @@ from whole_command import run_here
 
 import sgear
 from sgear.config import compose_experiment
-from sgear.datasets.kitchen.build import read_config
 from sgear.errors import ConfigError
+from sgear.kitchen import read_config
 
 SOURCE = Path(sgear.__file__).parent
 VERBS = "train|import-weights|evaluate|fuse|compare|submit|anticipate|report|quickstart|data|features|prototypes"

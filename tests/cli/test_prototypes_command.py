@@ -15,8 +15,8 @@ from sgear.config.build import load_benchmark
 from sgear.config.compose import save_config
 from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig, SourceConfig
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.errors import ConfigError, PrototypeError, RunError, WriteError
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models import build_model
 from sgear.models.config import DecoderConfig, EncoderConfig, ModelConfig
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model

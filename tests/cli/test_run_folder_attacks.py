@@ -13,7 +13,7 @@ import pytest
 import torch
 from whole_command import run_here
 
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.training.checkpoints import list_checkpoints
 
 KITCHEN = KitchenConfig(

@@ -19,7 +19,7 @@ from sgear.cli.screen import open_screen, say
 from sgear.config import compose_experiment, list_experiments
 from sgear.config.effects import flatten
 from sgear.config.recipes import families
-from sgear.datasets.kitchen import KitchenConfig
+from sgear.kitchen import KitchenConfig
 
 ODD = "a[b]c [/red] :cup: [bold]x"
 

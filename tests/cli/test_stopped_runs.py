@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from whole_command import run_here
 
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.evaluation import predict
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.training.checkpoints import list_checkpoints
 from sgear.training.tracking import Tracker
 

@@ -8,9 +8,8 @@ import torch
 from sgear.config import compose_experiment
 from sgear.config.build import build_data
 from sgear.data.sources import VideoSource
-from sgear.datasets.kitchen import KitchenConfig
-from sgear.datasets.kitchen.build import build_kitchen
 from sgear.errors import ConfigError
+from sgear.kitchen import KitchenConfig, build_kitchen
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,11 @@ from sgear.config.build import load_benchmark, open_stored_features
 from sgear.config.facts import learn_facts
 from sgear.config.lineage import lineage_of_training, require_unseen, training_part
 from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig, SourceConfig
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError
 from sgear.features import FeatureStoreWriter
 from sgear.features.store_index import Provenance
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.lineage import Lineage
 from sgear.models.frame_features import timm_frame_encoder
 from sgear.models.pretrained import read_lineage
@@ -29,7 +29,7 @@ from sgear.pipeline import train_run
 from sgear.prototypes import class_means
 from sgear.segments import SegmentTable
 from sgear.torchvision_guard import import_timm
-from sgear.video.corpus import list_films
+from sgear.video.find import list_films
 from sgear.video.identity import film_content
 from sgear.video.training_copy import CopySettings, make_copy
 

@@ -19,14 +19,14 @@ from sgear.config.facts import learn_facts
 from sgear.config.identity import data_record, require_same_data
 from sgear.config.moved import PLACES, Places, at_places
 from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig, SourceConfig
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError, RunError, SgearError
 from sgear.evaluation import evaluate_run, predict_split
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.training.run import RunDirectory, write_json
-from sgear.video.corpus import list_films
+from sgear.video.find import list_films
 from sgear.video.training_copy import CopySettings, make_copy
 
 ROWS = {"v1": 61, "v2": 62, "v3": 63}

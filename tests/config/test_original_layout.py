@@ -11,12 +11,11 @@ from sgear.config import compose_experiment
 from sgear.config.build import build_data, open_stored_features
 from sgear.config.schema import ExperimentConfig
 from sgear.data import collate
-from sgear.datasets.kitchen import KitchenConfig
-from sgear.datasets.kitchen.build import build_kitchen
 from sgear.features import LmdbLayout
 from sgear.features.lmdb_export import export_store
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.pipeline import train_run
 from sgear.training.run import read_json
 

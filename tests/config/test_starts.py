@@ -14,11 +14,11 @@ from sgear.config.lineage import lineage_of_training, require_unseen, training_p
 from sgear.config.network import build_network
 from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError, PrototypeError, RunError
 from sgear.features import FeatureStore, FeatureStoreWriter
 from sgear.features.store_index import Provenance
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.lineage import Lineage
 from sgear.models.pretrained import load_model, read_lineage
 from sgear.pipeline import train_run, visual_prototypes_of_features

@@ -18,9 +18,9 @@ from sgear.config.build import Data, build_data, build_feature_data, load_benchm
 from sgear.config.network import build_network
 from sgear.config.schema import ExperimentConfig
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.datasets.own import import_own
 from sgear.features import FeatureTable, VideoFeatures
+from sgear.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.predictions import Predictions
 from sgear.segments import SegmentTable

@@ -9,7 +9,7 @@ from sgear.data import AnticipationDataset, FeatureSource, RecognitionDataset, S
 from sgear.data.dataset import observable_segments
 from sgear.errors import FeatureError
 from sgear.features import FeatureTable, VideoFeatures
-from sgear.features.corruption import ClassConfusion
+from sgear.features.frame_classes import ClassConfusion
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol, RecognitionProtocol, VJepaProtocol

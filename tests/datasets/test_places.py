@@ -8,7 +8,7 @@ from sgear.datasets.places import dataset_folder, feature_places, film_places
 from sgear.datasets.registry import annotation_folder
 from sgear.errors import ConfigError
 from sgear.features.opening import find_features
-from sgear.video.corpus import find_films
+from sgear.video.find import find_films
 
 FILMS = [
     ("epic100", "videos/EpicKitchens/videos_ht256px/train/P01/P01_01.MP4"),

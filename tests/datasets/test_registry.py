@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sgear.datasets.kitchen import KitchenConfig, make_world, world_benchmark, write_annotations
 from sgear.datasets.registry import dataset_names, load_dataset
 from sgear.errors import AnnotationError, ConfigError
+from sgear.kitchen import KitchenConfig, make_world, write_annotations
 
 EGTEA = {
     "verb_idx.txt": "Open 1\n",
@@ -78,7 +78,7 @@ def test_a_kitchen_is_found_by_its_folder_or_its_annotations(tmp_path: Path, inn
     write_annotations(world, tmp_path / "annotations")
     benchmark = load_dataset("kitchen", tmp_path / inner)
     assert benchmark.name == "kitchen"
-    assert benchmark.taxonomy == world_benchmark(world).taxonomy
+    assert len(benchmark.train.video_ids) == 2
 
 
 @pytest.mark.parametrize(

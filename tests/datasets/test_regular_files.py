@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.own import check_own, import_own, load_own
 from sgear.datasets.registry import load_dataset
 from sgear.datasets.salads50 import load_salads50
@@ -19,6 +18,7 @@ from sgear.errors import FeatureError, SgearError
 from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, Provenance, open_features
 from sgear.features.imports import read_arrays
 from sgear.features.store_index import write_index
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.prototypes.class_names import read_class_names
 
 

@@ -17,7 +17,7 @@ from sgear.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.from_labels(["cut onion", "peel onion", "wash pan"])
 PAGE = 4096
-BRANCH, LEAF, OVERFLOW = 1, 2, 4
+LEAF, OVERFLOW = 2, 4
 MADE_BY = Provenance(encoder="test", weights="0123", preprocessing="none", fps=4.0)
 
 

@@ -20,16 +20,15 @@ from sgear.config.clocks import lengths_of_dataset
 from sgear.config.facts import VideoFacts, learn_facts
 from sgear.config.schema import DatasetConfig, ExperimentConfig, SourceConfig
 from sgear.data.verify import all_splits, annotated_videos
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
-from sgear.datasets.kitchen.table import load_kitchen_features
 from sgear.datasets.own import import_own
 from sgear.datasets.registry import stated_lengths
 from sgear.errors import ConfigError, FeatureError
 from sgear.evaluation import evaluate_run
 from sgear.features import FeatureStore, FeatureStoreWriter
-from sgear.features.clock import LENGTH_TOLERANCE_S, clock_faults
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays
+from sgear.features.inspection import LENGTH_TOLERANCE_S, clock_faults
+from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
 from sgear.pipeline import train_run
 
 KITCHEN = KitchenConfig(

@@ -1,5 +1,4 @@
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +13,9 @@ from safetensors.torch import load_file, save_file
 from sgear.errors import ConfigError, FeatureError, RunError, VideoError
 from sgear.features import FeatureStoreWriter
 from sgear.features.extract import FrameEncoder, extract
-from sgear.features.prefetch import prefetched
 from sgear.models.frame_features import timm_frame_encoder
 from sgear.torchvision_guard import import_timm
-from sgear.video.film import Film
+from sgear.video.base import Film
 from sgear.video.opening import open_film
 
 
@@ -116,7 +114,7 @@ def test_progress_ends_at_all_whoever_did_it(films, tmp_path):
             other.write("d", np.array([0.0]), np.zeros((1, 2), dtype=np.float32))
         return half_means(frames)
 
-    with writer_of(tmp_path).claimed("c"):
+    with writer_of(tmp_path).take("c"):
         result = extract(
             replace(ENCODER, encode=half_way),
             films,
@@ -169,7 +167,7 @@ def test_shards_together_do_everything_once(films, tmp_path):
 
 def test_a_film_of_another_worker_is_left_to_it(films, tmp_path):
     writer = writer_of(tmp_path)
-    with writer.claimed("b"):
+    with writer.take("b"):
         result = extract(ENCODER, films, writer_of(tmp_path), fps=2.0)
     assert result.elsewhere == ["b"]
     assert result.done == ["a", "c", "d"]
@@ -186,15 +184,15 @@ def test_a_film_that_fails_is_named_after_the_others_are_done(films, tmp_path):
     assert extract(ENCODER, films, writer, fps=2.0).done == ["b"]
 
 
-def test_an_encoder_that_fails_leaves_no_claim_behind(films, tmp_path):
+def test_an_encoder_that_fails_leaves_no_lock_behind(films, tmp_path):
     def fail(frames: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
         extract(replace(ENCODER, encode=fail), films, writer_of(tmp_path), fps=2.0, batch_size=2)
-    assert list((tmp_path / "claims").iterdir()) == []
+    assert not (tmp_path / "locks").exists()
     assert len(extract(ENCODER, films, writer_of(tmp_path), fps=2.0).done) == 4
-    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decoding")]
 
 
 def test_an_encoder_of_another_width_is_refused(films, tmp_path):
@@ -314,47 +312,3 @@ def test_a_device_that_is_not_there_is_refused():
     for device in ("cuda", "no_such_device"):
         with pytest.raises(ConfigError, match=f"device '{device}' cannot be used: .*; take cpu"):
             timm_frame_encoder("test_resnet", pretrained=False, device=device)
-
-
-def test_prefetched_items_come_in_order_and_ahead():
-    made = []
-
-    def items():
-        for number in range(6):
-            made.append(number)
-            yield number
-
-    taken = prefetched(items(), depth=2)
-    assert next(taken) == 0
-    deadline = time.monotonic() + 5
-    while len(made) < 4 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert made[:4] == [0, 1, 2, 3]
-    assert [*taken] == [1, 2, 3, 4, 5]
-
-
-def test_an_error_of_the_background_thread_is_raised_in_front():
-    def items():
-        yield 1
-        raise ValueError("from behind")
-
-    taken = prefetched(items())
-    assert next(taken) == 1
-    with pytest.raises(ValueError, match="from behind"):
-        next(taken)
-
-
-def test_the_background_thread_ends_with_its_reader():
-    is_closed = []
-
-    def items():
-        try:
-            while True:
-                yield 1
-        finally:
-            is_closed.append(True)
-
-    taken = prefetched(items())
-    next(taken)
-    taken.close()
-    assert is_closed == [True]

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from sgear.data import FeatureSource
 from sgear.errors import FeatureError
 from sgear.features import FeatureStore, FeatureStoreWriter, FeatureTable, VideoFeatures
-from sgear.features.store_file import fingerprint_of
+from sgear.features.store import fingerprint_of
 from sgear.features.store_index import INDEX_SCHEMA, write_index
 
 TIMES_S = np.arange(40) / 4

@@ -10,12 +10,11 @@ from feature_examples import MADE_BY
 
 from sgear.config import compose_experiment
 from sgear.config.build import build_data, load_features
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
-from sgear.datasets.kitchen.table import load_kitchen_features
 from sgear.errors import ConfigError, FeatureError
 from sgear.evaluation import evaluate_run
 from sgear.features import FeatureStoreWriter, LmdbFeatures, LmdbLayout, MultiFeatures
 from sgear.features.lmdb_export import export_store
+from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
 from sgear.pipeline import train_run
 
 KITCHEN = KitchenConfig(

@@ -133,11 +133,6 @@ def test_a_value_that_is_not_finite_is_named(tmp_path):
         LmdbFeatures(make_lmdb(tmp_path / "db", entries))["v"].read(np.arange(1, 9) / 30)
 
 
-def test_large_finite_values_are_read(tmp_path):
-    entries = {f"v_frame_{n:010d}.jpg": np.full(4, 3e38, np.float32).tobytes() for n in range(1, 9)}
-    assert LmdbFeatures(make_lmdb(tmp_path / "db", entries))["v"].read(np.array([0.2]))[0].max() > 2e38
-
-
 def test_values_that_are_no_float32_are_refused(tmp_path):
     with pytest.raises(FeatureError, match="has 9 bytes, which is no row of float32"):
         LmdbFeatures(make_lmdb(tmp_path / "db", {"v_frame_0000000001.jpg": b"pickled!!"}))
@@ -152,13 +147,6 @@ def test_keys_of_another_form_are_shown(tmp_path):
 def test_an_empty_lmdb_is_refused(tmp_path):
     with pytest.raises(FeatureError, match="the LMDB holds no entry"):
         LmdbFeatures(make_lmdb(tmp_path / "db", {}))
-
-
-def test_a_truncated_lmdb_is_refused_before_it_is_read(path):
-    file = path / "data.mdb"
-    os.truncate(file, file.stat().st_size - 4096)
-    with pytest.raises(FeatureError, match=r"data\.mdb: truncated, \d+ of \d+ bytes"):
-        LmdbFeatures(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"\0" * 9000])

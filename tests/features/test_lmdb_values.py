@@ -84,7 +84,7 @@ def test_values_of_another_type_are_named_and_read_when_they_are_called_so(tmp_p
         (lambda row: row.astype(">f4").tobytes(), "float32 in the other order of bytes"),
         *((lambda row, protocol=protocol: pickle.dumps(row, protocol), "a pickle") for protocol in (2, 3, 4, 5)),
         (zipped, "a zip archive"),
-        (lambda row: b"\xff\xd8\xff\xe0" + row.tobytes(), "a jpeg picture"),
+        (lambda row: b"\xff\xd8\xff\xe0" + row.tobytes(), "a jpeg image"),
     ],
 )
 @pytest.mark.parametrize("kind", ["both signs", "rectified"])

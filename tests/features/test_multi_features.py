@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from sgear.config.stored import require_videos
 from sgear.data import FeatureSource
 from sgear.errors import FeatureError
-from sgear.features import FeatureTable, LmdbFeatures, MultiFeatures, VideoFeatures
-from sgear.features.multi import side_by_side
+from sgear.features import FeatureTable, LmdbFeatures, MultiFeatures, VideoFeatures, side_by_side
 
 
 def clock(fps: float, first_s: float = 0.0, video_id: str = "v", width: int = 1) -> FeatureTable:

@@ -4,22 +4,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from feature_examples import MADE_BY, random_rows
 
-from sgear.claims import Claims
 from sgear.errors import FeatureError
 from sgear.features import FeatureStore, FeatureStoreWriter
 from sgear.features.store_index import StoreDescription
 from sgear.features.store_writer import shard_of
 
 TIMES_S = np.arange(8) / 4
-# Finishes one video, claims a second, begins its file, and then waits to be killed.
+# Finishes one video, locks a second, begins its file, and then waits to be killed.
 _KILLED_WORKER = """
 import sys, time
 from pathlib import Path
@@ -28,9 +25,9 @@ from sgear.features import FeatureStoreWriter, Provenance
 made_by = Provenance(encoder="test", weights="0123", preprocessing="none", fps=4.0)
 writer = FeatureStoreWriter(Path(sys.argv[1]), made_by, width=6)
 rows = np.zeros((8, 6), dtype=np.float32)
-with writer.claimed("a"):
+with writer.take("a"):
     writer.write("a", np.arange(8) / 4, rows)
-writer.claim("b")
+lock = writer.take("b")
 (writer.root / "videos" / ".b.safetensors.0011.partial").write_bytes(b"half")
 print("ready", flush=True)
 time.sleep(60)
@@ -46,28 +43,29 @@ def test_a_killed_worker_leaves_its_finished_videos_and_loses_the_other(tmp_path
     assert worker.stdout is not None
     assert worker.stdout.readline() == b"ready\n"
     writer = make_writer(tmp_path)
-    assert writer.claim("b") is None, "the worker is alive"
+    assert writer.take("b") is None, "the worker is alive"
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     worker.stdout.close()
     finished = (tmp_path / "videos" / "a.safetensors").stat().st_mtime_ns
 
-    assert writer.claim("a") is None
-    with writer.claimed("b") as claim:
-        assert claim is not None
+    assert writer.take("a") is None
+    lock = writer.take("b")
+    assert lock is not None
+    with lock:
         writer.write("b", TIMES_S, random_rows(8))
     assert writer.finish().video_ids == ["a", "b"]
     assert (tmp_path / "videos" / "a.safetensors").stat().st_mtime_ns == finished
     assert sorted(os.listdir(tmp_path / "videos")) == ["a.safetensors", "b.safetensors"]
-    assert os.listdir(tmp_path / "claims") == []
+    assert not (tmp_path / "locks").exists()
 
 
 def _work(root, video_ids, barrier, done) -> None:
     writer = make_writer(root)
     barrier.wait()
     for video_id in video_ids:
-        with writer.claimed(video_id) as claim:
-            if claim is not None:
+        if (lock := writer.take(video_id)) is not None:
+            with lock:
                 writer.write(video_id, TIMES_S, random_rows(8))
                 done.put((os.getpid(), video_id))
     done.put(None)
@@ -94,8 +92,9 @@ def test_a_damaged_file_is_done_again(tmp_path):
     writer = make_writer(tmp_path)
     writer.write("a", TIMES_S, random_rows(8))
     os.truncate(tmp_path / "videos" / "a.safetensors", 4100)
-    with writer.claimed("a") as claim:
-        assert claim is not None
+    lock = writer.take("a")
+    assert lock is not None
+    with lock:
         writer.write("a", TIMES_S, random_rows(8))
     assert writer.is_finished("a")
 
@@ -147,7 +146,7 @@ def test_times_that_do_not_ascend_are_refused(tmp_path):
 @pytest.mark.parametrize("video_id", ["../a", "a/b", "", ".a", "a b"])
 def test_ids_that_would_leave_the_folder_are_refused(tmp_path, video_id):
     with pytest.raises(FeatureError, match="cannot be a file name"):
-        make_writer(tmp_path).claim(video_id)
+        make_writer(tmp_path).take(video_id)
 
 
 def test_shards_are_disjoint_and_complete():
@@ -156,56 +155,6 @@ def test_shards_are_disjoint_and_complete():
     assert sorted(video_id for shard in shards for video_id in shard) == sorted(video_ids)
     with pytest.raises(ValueError, match="0 <= index < count"):
         shard_of(video_ids, (3, 3))
-
-
-def test_the_claim_of_a_silent_machine_is_taken_over_once(tmp_path):
-    claims = Claims(tmp_path, stale_s=100.0)
-    claims.take("a")
-    path = tmp_path / "a.0.claim"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "elsewhere"}))
-    assert claims.take("a") is None
-    silent = time.time() - 101
-    os.utime(path, (silent, silent))
-    taken = claims.take("a")
-    assert taken is not None
-    assert claims.take("a") is None
-    taken.release()
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_beating_claim_of_another_machine_stays(tmp_path):
-    claims = Claims(tmp_path, stale_s=100.0)
-    claim = claims.take("a")
-    assert claim is not None
-    claim.path.write_text(json.dumps(json.loads(claim.path.read_text()) | {"host": "elsewhere"}))
-    os.utime(claim.path, (0, 0))
-    claim.beat()
-    assert claims.take("a") is None
-
-
-@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="this system has no boot id")
-def test_a_claim_of_a_machine_of_the_same_name_is_not_taken_for_dead(tmp_path):
-    claims = Claims(tmp_path, stale_s=100.0)
-    claim = claims.take("a")
-    assert claim is not None
-    owner = json.loads(claim.path.read_text())
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert boot_id in owner["host"]
-    # There the process lives; here nobody has its number.
-    elsewhere = {"host": owner["host"].replace(boot_id, "0" * 8), "pid": 2**22 - 1, "start": "1"}
-    claim.path.write_text(json.dumps(elsewhere))
-    assert claims.take("a") is None
-    claim.path.write_text(json.dumps(elsewhere | {"host": owner["host"]}))
-    assert claims.take("a") is not None
-
-
-def test_ids_that_begin_alike_have_claims_of_their_own(tmp_path):
-    claims = Claims(tmp_path, stale_s=100.0)
-    first, second = claims.take("P01.1"), claims.take("P01")
-    assert first is not None
-    assert second is not None
-    second.release()
-    assert claims.take("P01.1") is None
 
 
 def test_a_store_can_be_read_while_it_is_filled(tmp_path):

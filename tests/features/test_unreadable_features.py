@@ -1,25 +1,20 @@
 """Runs over stored features with holes: they stop there, or list what they left out, from training to submission."""
 
-import json
-import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from feature_examples import LEAF, MADE_BY, PAGE, make_lmdb, overwrite, pages_of
+from feature_examples import MADE_BY, make_lmdb
 
 from sgear.config import compose_experiment
 from sgear.config.build import build_data, load_benchmark
 from sgear.config.network import build_network, build_objective
 from sgear.config.schema import DatasetConfig, ExperimentConfig
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
-from sgear.datasets.kitchen.table import load_kitchen_features
 from sgear.errors import ConfigError, FeatureError, FeatureWidthError, RunError
 from sgear.features import FeatureStoreWriter
+from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
 from sgear.models import ModelConfig
 from sgear.models.encoders import FeatureEncoder
 from sgear.pipeline import train_run, visual_prototypes
@@ -131,48 +126,6 @@ def test_missing_keys_touch_the_windows_that_ask_for_them_and_no_others(root, be
     assert {split: set(reasons) for split, reasons in report["skipped"].items()} == expected
     assert report["num_unreadable"] == len(expected["validation"])
     assert all("is missing" in reason for split in report["skipped"].values() for reason in split.values())
-
-
-# Type checks at run time ask a table for all of its videos at every turn, which no run does.
-_UNCHECKED = """
-import json, sys
-from sgear.config import compose_experiment
-from sgear.config.build import build_data
-from sgear.errors import FeatureError
-told = {}
-for on_error in ("stop", "skip"):
-    try:
-        train = build_data(compose_experiment([*sys.argv[1:], f"source.on_error={on_error}"])).train
-        told[on_error] = {uid: train[row]["unreadable"] for row, uid in enumerate(train.segments.uids)}
-    except FeatureError as err:
-        told[on_error] = str(err)
-print(json.dumps(told))
-"""
-
-
-def test_a_page_of_zeros_in_an_lmdb_stops_a_run_or_costs_the_segments_of_its_video(
-    root, benchmark, holed_lmdb, tmp_path
-):
-    torn = Path(shutil.copytree(holed_lmdb, tmp_path / "torn"))
-    video_id, content = benchmark.train.video_ids[2], (torn / "data.mdb").read_bytes()
-    of_page = {
-        page: re.findall(rb"(\w+)_frame_\d+\.jpg", content[page * PAGE : (page + 1) * PAGE])
-        for page in pages_of(torn / "data.mdb", LEAF)
-    }
-    own = [page for page, names in of_page.items() if set(names) == {video_id.encode()}]
-    overwrite(torn / "data.mdb", own[0], bytes(PAGE))
-    settings = [
-        *("experiment=smoke/kitchen", f"output_root={tmp_path}", f"dataset.root={root}", f"source.features={torn}"),
-        *(f"source.lmdb_fps={LMDB_FPS}", f"source.lmdb_max_gap_s={GAP_S}", "optim.epochs=1", "runtime.device=cpu"),
-    ]
-    ran = subprocess.run([sys.executable, "-c", _UNCHECKED, *settings], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout.splitlines()[-1])
-    assert f"page {own[0]} is damaged" in told["stop"]
-    assert "source.on_error=skip" in told["stop"]
-    lost = {uid for uid, reason in told["skip"].items() if f"page {own[0]} is damaged" in reason}
-    assert seen_uids(benchmark.train, video_id) <= lost
-    assert len(lost) < len(told["skip"]), "the other videos are read"
 
 
 def test_the_first_missing_key_stops_a_run_with_segment_key_and_instant(root, holed_lmdb, tmp_path):

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from sgear.anticipator import Forecast
 from sgear.cli.comparison import print_comparison
-from sgear.datasets.kitchen import KitchenConfig, bayes_ceiling, bayes_scores, make_world, world_benchmark
 from sgear.errors import PrototypeError, RunError
+from sgear.kitchen import KitchenConfig, bayes_ceiling, bayes_scores, build_kitchen
 from sgear.metrics import class_mean_recall, top_k_accuracy
 from sgear.predictions import Predictions
 from sgear.prototypes import LanguagePrototypes
@@ -41,8 +41,9 @@ def run(tmp_path, benchmark):
 
 
 @pytest.fixture(scope="module")
-def kitchen():
-    return world_benchmark(make_world(KitchenConfig(num_train_videos=4, num_validation_videos=2)))
+def kitchen(tmp_path_factory):
+    config = KitchenConfig(num_train_videos=4, num_validation_videos=2)
+    return build_kitchen(tmp_path_factory.mktemp("kitchen"), config, num_processes=1, with_films=False)
 
 
 def test_a_run_directory_is_read_whole(run, benchmark):

@@ -15,8 +15,8 @@ from sgear.cli.report import run_report
 from sgear.config.build import load_benchmark
 from sgear.config.compose import save_config
 from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig, ProtocolConfig
-from sgear.datasets.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.errors import ConfigError, PredictionError, RunError, WriteError
+from sgear.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.prototypes import LanguagePrototypes
 from sgear.training.run import RunDirectory
 

@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 from forked import finish, start
 
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.registry import load_dataset
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.training.checkpoints import list_checkpoints
 
 TIMEOUT_S = 600.0

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.segments import SegmentTable
 
 FPS = 10

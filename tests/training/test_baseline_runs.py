@@ -12,10 +12,10 @@ from sgear.cli.main import app
 from sgear.config import compose_experiment
 from sgear.config.build import load_benchmark
 from sgear.data import AnnotationSource, StepLabels
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError
 from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models import LastAction
 from sgear.models.pretrained import load_model
 from sgear.pipeline import train_run

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from sgear.config import compose_experiment
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.errors import RunError
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models.pretrained import load_model
 from sgear.pipeline import train_run
 from sgear.predictions import Predictions

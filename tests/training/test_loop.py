@@ -10,8 +10,8 @@ import torch
 from sgear.config import compose_experiment
 from sgear.config.build import build_data
 from sgear.config.network import build_network, build_objective
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.errors import ConfigError, RunError
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models.pretrained import load_model
 from sgear.pipeline import train_run
 from sgear.training.checkpoints import list_checkpoints

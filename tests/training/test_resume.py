@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.training.checkpoints import list_checkpoints
 
 CONFIG = KitchenConfig(

@@ -10,9 +10,9 @@ from sgear.config import compose_experiment
 from sgear.config.build import build_data
 from sgear.config.network import build_network
 from sgear.data import collate
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
 from sgear.errors import ConfigError, RunError
 from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
 from sgear.models.rulstm_branch import RulstmBranch

@@ -26,16 +26,16 @@ with RunDirectory(Path(sys.argv[1])).held():
 """
 
 
-def claim_of(run: Path) -> Path:
-    (path,) = run.parent.glob("*.claim")
+def lock_of(run: Path) -> Path:
+    (path,) = run.parent.glob("*.lock")
     return path
 
 
-def pretend_elsewhere(claim: Path, *, silent_s: float) -> None:
-    """Let a claim be that of a process on another machine, which gave its last sign of life some time ago."""
-    claim.write_text(json.dumps(json.loads(claim.read_text()) | {"host": "elsewhere pid:[1] boot"}))
+def pretend_elsewhere(lock: Path, *, silent_s: float) -> None:
+    """Let a lock be that of a process on another machine, which gave its last sign of life some time ago."""
+    lock.write_text(json.dumps(json.loads(lock.read_text()) | {"host": "elsewhere pid:[1] boot"}))
     last_s = time.time() - silent_s
-    os.utime(claim, (last_s, last_s))
+    os.utime(lock, (last_s, last_s))
 
 
 @pytest.mark.parametrize("name", ["run", "a [b]*? ü"])
@@ -64,10 +64,10 @@ def test_a_run_is_held_until_its_process_is_dead(tmp_path: Path, name: str):
 def test_the_run_of_another_machine_is_taken_over_when_it_gives_no_sign_of_life(tmp_path: Path):
     run = RunDirectory(tmp_path / "run")
     with run.held() as held:
-        pretend_elsewhere(claim_of(run.path), silent_s=100)
+        pretend_elsewhere(lock_of(run.path), silent_s=100)
         with pytest.raises(RunError, match=r"is written by process .* on elsewhere now"), run.held():
             pass
-        pretend_elsewhere(claim_of(run.path), silent_s=1000)
+        pretend_elsewhere(lock_of(run.path), silent_s=1000)
         with run.held() as ours:
             ours.require_held()
             with pytest.raises(RunError, match=r"another process goes on with this run.*nothing more is written"):
@@ -77,7 +77,7 @@ def test_the_run_of_another_machine_is_taken_over_when_it_gives_no_sign_of_life(
 def test_a_wrong_clock_takes_nobody_for_dead(tmp_path: Path, monkeypatch):
     run = RunDirectory(tmp_path / "run")
     with run.held():
-        pretend_elsewhere(claim_of(run.path), silent_s=100)
+        pretend_elsewhere(lock_of(run.path), silent_s=100)
         for wrong_s in (-1e7, 1e7):
             now_s = time.time() + wrong_s
             monkeypatch.setattr(time, "time", lambda now_s=now_s: now_s)
@@ -87,15 +87,15 @@ def test_a_wrong_clock_takes_nobody_for_dead(tmp_path: Path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"host": 1}', "\x00"])
-def test_a_damaged_claim_counts_as_one_of_another_machine(tmp_path: Path, content: str):
-    claim = tmp_path / ".run.0.claim"
-    claim.write_text(content)
+def test_a_damaged_lock_counts_as_one_of_another_machine(tmp_path: Path, content: str):
+    lock = tmp_path / ".run.0.lock"
+    lock.write_text(content)
     with pytest.raises(RunError, match="is written by another process now"), RunDirectory(tmp_path / "run").held():
         pass
-    os.utime(claim, (0, 0))
+    os.utime(lock, (0, 0))
     with RunDirectory(tmp_path / "run").held():
         pass
-    assert not claim.exists()
+    assert not lock.exists()
 
 
 def test_without_hard_links_there_is_a_lock_too(tmp_path: Path, monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sgear.datasets.kitchen import KitchenConfig, build_kitchen
+from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.training.run import read_json
 
 KITCHEN = KitchenConfig(

@@ -10,7 +10,7 @@ import pytest
 
 from sgear.errors import VideoError
 from sgear.video import corpus
-from sgear.video.corpus import PassedOver, find_films, is_frame_folder, list_films, needs_rate, scan_films
+from sgear.video.find import PassedOver, find_films, is_frame_folder, list_films, needs_rate, scan_films
 
 _SCANDIR = os.scandir
 

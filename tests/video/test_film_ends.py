@@ -8,7 +8,7 @@ from coded_films import make_film, numbers_in, steady
 from numbered_files import make_folder
 
 from sgear.errors import VideoError
-from sgear.video.cache import build_frame_cache
+from sgear.video.frame_cache import build_frame_cache
 from sgear.video.opening import open_film
 from sgear.video.span import SLACK_S, FilmSpan, check_played
 from sgear.video.training_copy import CopySettings, make_copy

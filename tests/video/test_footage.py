@@ -14,8 +14,8 @@ from sgear.config import compose_experiment
 from sgear.config.footage import film_roots, open_frames
 from sgear.config.schema import DatasetConfig, ExperimentConfig, SourceConfig
 from sgear.data.frames import FrameReader
-from sgear.datasets.kitchen.recipes import NOUNS, VERBS
 from sgear.errors import ConfigError, SgearError, VideoError
+from sgear.kitchen.recipes import NOUNS, VERBS
 from sgear.models.pretrained import Preprocessing
 from sgear.video import VideoReader
 

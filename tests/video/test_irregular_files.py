@@ -9,7 +9,7 @@ from numbered_files import make_folder
 
 from sgear.errors import VideoError
 from sgear.video import open_film
-from sgear.video.corpus import list_films, scan_films
+from sgear.video.find import list_films, scan_films
 from sgear.video.training_copy import CopySettings, make_copy
 from sgear.video.transcode import plan_copies, transcode
 from sgear.video.verify import FilmToCheck, verify_film

@@ -26,10 +26,9 @@ from sgear.anticipator import Anticipator
 from sgear.data import AnticipationDataset, FeatureSource, StepLabels, VideoSource
 from sgear.data.loading import make_loader, whole_batches
 from sgear.errors import VideoError
-from sgear.features import FeatureStoreWriter, FeatureTable, VideoFeatures
+from sgear.features import FeatureStoreWriter, FeatureTable, VideoFeatures, side_by_side
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.lmdb import LmdbFeatures
-from sgear.features.multi import side_by_side
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
 from sgear.models.pretrained import Preprocessing, TrainedModel
@@ -41,7 +40,7 @@ from sgear.training.evaluate import run_model
 from sgear.training.loop import make_accelerator
 from sgear.training.step import TrainStep
 from sgear.video import open_film
-from sgear.video.cache import build_frame_cache
+from sgear.video.frame_cache import build_frame_cache
 from sgear.video.pool import FilmPool
 from sgear.video.training_copy import CopySettings, make_copy
 from sgear.video.transforms import VIEWS, ClipTransform

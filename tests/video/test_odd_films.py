@@ -16,7 +16,7 @@ from PIL import Image
 
 from sgear.errors import VideoError
 from sgear.video.opening import open_film
-from sgear.video.pictures import MAX_PIXELS
+from sgear.video.stills import MAX_PIXELS
 
 _ASKED_S = [40.5 / 30, 3.5 / 30, 59.5 / 30]
 

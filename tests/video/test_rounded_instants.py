@@ -8,7 +8,7 @@ from coded_films import make_film, numbers_in, steady
 from numbered_files import make_folder
 
 from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol
-from sgear.video.cache import build_frame_cache
+from sgear.video.frame_cache import build_frame_cache
 from sgear.video.opening import open_film
 
 NUM_FRAMES = 240

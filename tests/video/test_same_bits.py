@@ -27,8 +27,8 @@ from sgear.training.config import RuntimeConfig
 from sgear.training.evaluate import run_model
 from sgear.training.loop import make_accelerator
 from sgear.training.step import TrainStep
-from sgear.video.cache import build_frame_cache
 from sgear.video.colours import finish_clip
+from sgear.video.frame_cache import build_frame_cache
 from sgear.video.pool import FilmPool
 from sgear.video.sizes import ReadingSize, reading_size
 from sgear.video.transforms import VIEWS, ClipTransform

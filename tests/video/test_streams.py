@@ -236,7 +236,7 @@ def test_camera_frames_stand_upright(tmp_path):
 
 
 def test_the_lines_of_the_readme_run(tmp_path, video, monkeypatch, capsys):
-    from sgear.datasets.kitchen.build import KitchenConfig, build_kitchen
+    from sgear.kitchen import KitchenConfig, build_kitchen
 
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     lines = readme.partition("```python\n")[2].partition("```")[0]

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from coded_films import decode_all, make_film, overwrite_packet, steady
 
-from sgear.claims import Claims
 from sgear.errors import VideoError
 from sgear.files import partial_path
-from sgear.video import VideoReader, training_copy
-from sgear.video.training_copy import CopySettings, TakenOverError, copy_fault, is_copy, make_copy
-from sgear.video.transcode import CLAIM_FOLDER, PlannedCopy, plan_copies, transcode
+from sgear.locks import FileLock
+from sgear.video.training_copy import CopySettings, is_copy, make_copy
+from sgear.video.transcode import PlannedCopy, plan_copies, transcode
 from sgear.workers import LostWorker
 
 SMALL = CopySettings(short_side=24, gop=6)
@@ -76,6 +75,10 @@ def test_truncated_copy_counts_as_none(films, tmp_path):
     assert not is_copy(copy, films / "P01_02.avi", SMALL)
 
 
+def _lock_of(out, job) -> Path:
+    return out / ".locks" / f"{hashlib.sha256(job.relative.as_posix().encode()).hexdigest()[:24]}.lock"
+
+
 def test_what_a_killed_worker_left_is_removed_and_its_film_done(films, tmp_path):
     out = tmp_path / "out"
     copy = out / "P01" / "P01_01.MP4"
@@ -83,15 +86,11 @@ def test_what_a_killed_worker_left_is_removed_and_its_film_done(films, tmp_path)
     partial_path(copy).write_bytes(b"half of a film")
     neighbour = partial_path(out / "P01" / "P01_01.MP4.MP4")
     neighbour.write_bytes(b"of another film")
-    script = (
-        "import sys, os; from pathlib import Path; from sgear.claims import Claims\n"
-        "for name in sys.argv[2:]: Claims(Path(sys.argv[1]), stale_s=1e9).take(name)\n"
-        "os._exit(9)"
-    )
-    names = [job.relative.as_posix() for job in plan_copies([films], out)]
-    digests = [hashlib.sha256(name.encode()).hexdigest()[:24] for name in names]
-    subprocess.run([sys.executable, "-c", script, str(out / CLAIM_FOLDER), *digests], check=False)
-    assert len(list((out / CLAIM_FOLDER).iterdir())) == 2
+    script = "import sys, os; from pathlib import Path; from sgear.locks import FileLock\n"
+    script += "[FileLock.take(Path(name)) for name in sys.argv[1:]]; os._exit(9)"
+    locks = [_lock_of(out, job) for job in plan_copies([films], out)]
+    subprocess.run([sys.executable, "-c", script, *map(str, locks)], check=False)
+    assert all(lock.exists() for lock in locks)
     result = _run(films, out)
     assert len(result.done) == 2
     assert _files(out) == sorted(["P01/P01_01.MP4", "P01_02.mp4", f"P01/{neighbour.name}"])
@@ -100,12 +99,10 @@ def test_what_a_killed_worker_left_is_removed_and_its_film_done(films, tmp_path)
 def test_film_that_another_worker_holds_is_left_to_it(films, tmp_path):
     out = tmp_path / "out"
     plan = plan_copies([films], out)
-    held = [hashlib.sha256(job.relative.as_posix().encode()).hexdigest()[:24] for job in plan]
-    claim = Claims(out / CLAIM_FOLDER, stale_s=1e9).take(held[0])
-    result = _run(films, out)
+    with FileLock.take(_lock_of(out, plan[0])):
+        result = _run(films, out)
     assert result.elsewhere == [out / plan[0].relative]
     assert result.done == [out / plan[1].relative]
-    claim.release()
     assert _run(films, out).done == [out / plan[0].relative]
 
 
@@ -191,12 +188,12 @@ def test_half_written_copy_of_another_live_run_survives_a_lost_worker(films, tmp
     theirs = partial_path(out / "P01_02.mp4")
     theirs.parent.mkdir()
     theirs.write_bytes(b"half")
-    claims = []
+    locks = []
 
     def lose(work, jobs, **options):
         for idx, job in enumerate(jobs):
             if job.copy.name == "P01_02.mp4":
-                claims.append(Claims(job.claim_folder, stale_s=900.0).take(job.claim_name))
+                locks.append(FileLock.take(job.lock))
             yield idx, LostWorker(-9)
 
     monkeypatch.setattr("sgear.video.transcode.run_jobs", lose)
@@ -205,38 +202,5 @@ def test_half_written_copy_of_another_live_run_survives_a_lost_worker(films, tmp
     ours.write_bytes(b"half")
     assert len(_run(films, out).failures) == 2
     assert theirs.exists()
-    assert claims[0].path.exists()
+    locks[0].release()
     assert not ours.exists()
-
-
-def test_checking_a_copy_shows_that_its_worker_is_alive(tmp_path):
-    copy = make_film(tmp_path / "copy.mp4", steady(20), gop=5)
-    signs = []
-    times_s = [float(time_s) for time_s in steady(20)]
-    with VideoReader(copy) as film:
-        size = (film.height, film.width)
-    assert copy_fault(copy, times_s, size, 20, progress=lambda: signs.append(1)) is None
-    assert len(signs) == 20
-
-
-def test_sign_of_life_goes_on_while_film_and_copy_are_checked(films, tmp_path):
-    told_s = []
-    report = make_copy(films / "P01_02.avi", tmp_path / "copy.mp4", SMALL, progress=told_s.append)
-    # Once for each frame that is written, and once for each that is read again.
-    assert told_s.count(report.length_s) >= 1 + report.num_frames
-
-
-def test_copy_whose_half_written_file_vanished_counts_as_made_elsewhere(films, tmp_path, monkeypatch):
-    out = tmp_path / "out"
-    check = training_copy.copy_fault
-
-    def vanish(partial, *args, **options):
-        partial.unlink()
-        return check(partial, *args, **options)
-
-    monkeypatch.setattr(training_copy, "copy_fault", vanish)
-    result = _run(films, out)
-    assert sorted(result.elsewhere) == [out / "P01" / "P01_01.MP4", out / "P01_02.mp4"]
-    assert not result.failures
-    with pytest.raises(TakenOverError, match="another worker"):
-        make_copy(films / "P01_02.avi", out / "P01_02.mp4", SMALL)

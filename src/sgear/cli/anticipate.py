@@ -12,7 +12,7 @@ from sgear.anticipator import Forecast, choose_device, load
 from sgear.cli.screen import open_screen, say, write_out
 from sgear.errors import ConfigError, SgearError
 from sgear.files import visible
-from sgear.video.corpus import needs_rate
+from sgear.video.find import needs_rate
 from sgear.video.opening import open_film
 from sgear.video.overlay import require_overlay_place, write_overlay
 from sgear.video.streams import unread_tracks

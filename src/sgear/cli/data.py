@@ -20,7 +20,7 @@ def kitchen(
 ) -> None:
     """Render a kitchen: first-person films whose next action follows a known law, with EPIC-KITCHENS-100 csv files."""
     from sgear.cli.kitchen import render_kitchen
-    from sgear.datasets.kitchen import KitchenConfig
+    from sgear.kitchen import KitchenConfig
 
     config = KitchenConfig(
         seed=seed,

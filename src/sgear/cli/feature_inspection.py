@@ -16,8 +16,7 @@ from sgear.data.verify import all_splits, annotated_videos
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import ConfigError
 from sgear.features import FeatureStore, LmdbLayout, open_features
-from sgear.features.clock import TableOnDisk
-from sgear.features.inspection import Coverage, Summary, VideoSummary, coverage, find_damage, summarise
+from sgear.features.inspection import Coverage, Summary, TableOnDisk, VideoSummary, coverage, find_damage, summarise
 from sgear.features.store_index import DESCRIPTION_NAME, StoreDescription, write_index
 from sgear.timing import AnticipationProtocol
 
@@ -57,12 +56,14 @@ def inspect_features(
             f"--key, --fps, --max-gap and --lmdb-dtype have no effect: {path} is a store, which says in "
             f"{DESCRIPTION_NAME} how it is read (max_gap_s)"
         )
-    summary = summarise(table)
-    damaged = summary.damaged
-    _print_summary(summary, lists_videos=lists_videos)
+    found_damage = None
     if verifies:
+        # Before anything else is read of it: damage of an LMDB may end the process that reads it.
         with progress_bar("videos verified") as report:
-            damaged = find_damage(table, progress=report)
+            found_damage = find_damage(table, progress=report)
+    summary = summarise(table)
+    damaged = summary.damaged if found_damage is None else found_damage
+    _print_summary(summary, lists_videos=lists_videos)
     _print_damage(damaged, summary, is_verified=verifies)
     if dataset is None:
         return not damaged

@@ -8,7 +8,7 @@ from pathlib import Path
 from sgear.cli.progress import progress_bar
 from sgear.cli.screen import say
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.kitchen import KitchenConfig, bayes_ceiling, build_kitchen, frequency_baseline
+from sgear.kitchen import KitchenConfig, bayes_ceiling, build_kitchen, frequency_baseline
 
 
 def render_kitchen(root: Path, config: KitchenConfig, *, with_films: bool = True) -> Benchmark:

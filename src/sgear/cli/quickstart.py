@@ -19,7 +19,7 @@ from sgear.config.build import load_benchmark
 from sgear.config.schema import DatasetConfig
 from sgear.config.unread import hydra_override
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.kitchen import KitchenConfig, film_path, make_world
+from sgear.kitchen import KitchenConfig, make_world, video_path
 from sgear.models.pretrained import load_model
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import encode_taxonomy
@@ -68,7 +68,7 @@ def _draw_film(steps: _Steps, root: Path, benchmark: Benchmark, run: Path, out: 
     unseen = benchmark.validation.column("participant_id").astype(str)
     rows = [row for row, person in enumerate(unseen) if person in benchmark.unseen_participants]
     video_id = str(benchmark.validation.column("video_id")[rows[0]])
-    video = film_path(root, make_world(KitchenConfig(seed=seed)).film(video_id))
+    video = video_path(root, make_world(KitchenConfig(seed=seed)).video(video_id))
     steps.begin(
         "Forecast through a film of somebody never seen in training",
         *("anticipate", video, "--model", run, "--every", FORECAST_EVERY_S, "--out", out),

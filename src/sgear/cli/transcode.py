@@ -14,7 +14,7 @@ from rich.text import Text
 from sgear.cli.film_progress import clock_text, film_progress
 from sgear.cli.screen import open_screen, say
 from sgear.errors import ConfigError
-from sgear.video.corpus import PassedOver, counted
+from sgear.video.find import PassedOver, counted
 from sgear.video.training_copy import CopySettings
 from sgear.video.transcode import Transcoding, plan_copies, transcode
 

@@ -20,7 +20,7 @@ from sgear.datasets.places import film_places
 from sgear.datasets.registry import annotation_folder, load_dataset
 from sgear.datasets.video_info import numbering_rates, read_video_info
 from sgear.errors import ConfigError, VideoError
-from sgear.video.corpus import PassedOver, composed, counted, is_frame_folder, needs_rate, scan_films
+from sgear.video.find import PassedOver, composed, counted, is_frame_folder, needs_rate, scan_films
 from sgear.video.verify import FilmCheck, FilmToCheck, verify_films
 
 MOST_SHOWN = 20

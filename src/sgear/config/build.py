@@ -27,13 +27,13 @@ from sgear.data.dataset import observable_segments
 from sgear.data.unreadable import OnError, checked_on_error
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.folds import participant_folds
-from sgear.datasets.kitchen.table import load_kitchen_features
 from sgear.datasets.places import dataset_folder, feature_places
 from sgear.datasets.registry import load_dataset
 from sgear.datasets.salads50 import load_salads50
 from sgear.errors import ConfigError
 from sgear.features import FeatureTable, StoredFeatures
-from sgear.features.corruption import ClassConfusion
+from sgear.features.frame_classes import ClassConfusion
+from sgear.kitchen import load_kitchen_features
 from sgear.models.encoders import frame_input
 from sgear.models.pretrained import Preprocessing
 from sgear.segments import SegmentTable

@@ -13,9 +13,9 @@ from sgear.datasets.places import dataset_folder
 from sgear.datasets.registry import stated_lengths
 from sgear.datasets.salads50 import load_salads50
 from sgear.errors import FeatureError, VideoError
-from sgear.features.clock import ClockFault, TableOnDisk, clock_faults, open_video
+from sgear.features.inspection import ClockFault, TableOnDisk, clock_faults, open_video
 from sgear.features.store import MappedVideo
-from sgear.video.corpus import find_films, needs_rate
+from sgear.video.find import find_films, needs_rate
 from sgear.video.opening import open_film
 
 _UNCHECKED = "so it cannot be checked that nothing later than tau_a before an action was seen"

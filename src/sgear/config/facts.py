@@ -15,7 +15,7 @@ from sgear.data.verify import all_splits, annotated_videos
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.registry import is_published
 from sgear.features import StoredFeatures
-from sgear.features.clock import TableOnDisk, open_video
+from sgear.features.inspection import TableOnDisk, open_video
 from sgear.features.opening import LMDB_FILE
 from sgear.features.store import FeatureStore, MappedVideo
 from sgear.lineage import FILM, ROWS

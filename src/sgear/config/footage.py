@@ -14,7 +14,7 @@ from sgear.datasets.registry import annotation_folder, stated_lengths
 from sgear.datasets.video_info import numbering_rates, read_video_info
 from sgear.errors import ConfigError, VideoError
 from sgear.models.pretrained import Preprocessing
-from sgear.video.corpus import find_films, needs_rate
+from sgear.video.find import find_films, needs_rate
 from sgear.video.opening import Backend
 from sgear.video.pool import FilmPool
 

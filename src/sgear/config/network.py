@@ -13,7 +13,7 @@ from sgear.config.published import start_from_weights
 from sgear.config.schema import ExperimentConfig
 from sgear.config.stored import readable_videos, require_in_memory
 from sgear.data.unreadable import checked_on_error
-from sgear.features.recogniser import fit_recogniser
+from sgear.features.frame_classes import fit_frame_classifier
 from sgear.losses import Objective
 from sgear.models import AnticipationModel, build_model
 from sgear.models.avt import Avt
@@ -60,7 +60,7 @@ def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationMod
             table = require_in_memory(data.features, "model.encoder.recogniser=true")
             rows = np.concatenate([table[name].features for name in video_ids])
             actions = np.concatenate(list(row_labels(table, data.train.labels, video_ids).values()))
-            model.encoder.recogniser.set_fitted(fit_recogniser(rows, actions, num_actions=taxonomy.num_actions))
+            model.encoder.recogniser.set_fitted(fit_frame_classifier(rows, actions, num_actions=taxonomy.num_actions))
             notes.append(f"encoder: a frame recogniser fitted to {len(rows)} rows of {len(video_ids)} training videos")
     if config.init.run:
         notes += start_from_run(model, config.init, taxonomy)

@@ -9,10 +9,10 @@ from sgear.config.moved import feature_names
 from sgear.config.schema import SourceConfig
 from sgear.data.unreadable import SKIP_HINT, OnError, is_unreadable
 from sgear.errors import ConfigError, FeatureError
-from sgear.features.clock import TableOnDisk
+from sgear.features import MultiFeatures, side_by_side
+from sgear.features.inspection import TableOnDisk
 from sgear.features.lmdb import LmdbFeatures
 from sgear.features.lmdb_layout import LmdbLayout
-from sgear.features.multi import MultiFeatures, side_by_side
 from sgear.features.opening import find_features, open_features
 from sgear.features.store import FeatureStore
 from sgear.features.store_index import OF_RUN

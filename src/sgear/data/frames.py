@@ -15,7 +15,7 @@ from sgear.data.film_sizes import FilmSizes
 from sgear.datasets.video_info import require_stated_length
 from sgear.errors import VideoError
 from sgear.models.pretrained import Preprocessing
-from sgear.video.cache import FrameCache, fill_frame_cache
+from sgear.video.frame_cache import FrameCache, fill_frame_cache
 from sgear.video.frames import FrameBatch
 from sgear.video.sizes import ReadingSize
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.data.frames import FrameReader
-from sgear.features.corruption import ClassConfusion
+from sgear.features.frame_classes import ClassConfusion
 from sgear.features.table import StoredFeatures, VideoFeatures, pool_rows
 from sgear.video.colours import no_colour
 from sgear.video.transforms import VIEWS, ClipTransform, View

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,17 +19,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sgear.claims import Claim
 from sgear.errors import FeatureError, SgearError, VideoError
-from sgear.features.prefetch import prefetched
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter, shard_of
 from sgear.files import require_unchanged, state_of
 from sgear.lineage import Lineage
+from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S, observable
+from sgear.video.base import Film
 from sgear.video.colours import finish_clip, plain_colour
-from sgear.video.corpus import needs_rate
-from sgear.video.film import Film
+from sgear.video.find import needs_rate
 from sgear.video.identity import film_content
 from sgear.video.sizes import ReadingSize, open_for_model
 from sgear.video.span import opening_s
@@ -195,13 +195,12 @@ def extract(
     films = _Films(jobs, encoder, writer, fps=fps, batch_size=batch_size, views=views, frame_fps=frame_fps, check=check)
     state = _Progress(num_bytes, films.passed, progress)
     try:
-        with closing(prefetched(films.batches())) as batches:
+        with closing(_ahead(films.batches())) as batches:
             for batch in batches:
                 if batch.failure:
                     result.failures[batch.video_id] = batch.failure
                 else:
                     rows.append((batch.times_s, _encode(encoder, batch)))
-                    films.held[batch.video_id].beat()
                 state.report(batch)
                 if batch.is_last:
                     if not batch.failure:
@@ -212,12 +211,21 @@ def extract(
                     rows.clear()
                     films.held.pop(batch.video_id).release()
     finally:
-        for claim in films.held.values():
-            claim.release()
+        for lock in films.held.values():
+            lock.release()
     state.report(None)
     for video_id in films.passed:
         (result.kept if writer.is_finished(video_id) else result.elsewhere).append(video_id)
     return result
+
+
+def _ahead(batches: Generator[_Batch, None, None]) -> Generator[_Batch, None, None]:
+    """Yield batches, the next of which is made in a thread while the present one is encoded."""
+    with closing(batches), ThreadPoolExecutor(1, "decoding") as thread:
+        pending = thread.submit(next, batches, None)
+        while (batch := pending.result()) is not None:
+            pending = thread.submit(next, batches, None)
+            yield batch
 
 
 class _Progress:
@@ -255,9 +263,9 @@ def _size(path: Path) -> int:
 
 
 class _Films:
-    """Claims films and cuts them into batches.
+    """Locks films and cuts them into batches.
 
-    `held` are the claims not yet released, `passed` the videos that were finished or claimed by others meanwhile.
+    `held` are the locks not yet released, `passed` the videos that were finished or locked by others meanwhile.
     `lengths_s` are the lengths in seconds of the films that were opened; 0 of those made of pictures, which tell none.
     """
 
@@ -273,7 +281,7 @@ class _Films:
         frame_fps: float | Mapping[str, float] | None,
         check: Callable[[str, Film], None] | None,
     ) -> None:
-        self.held: dict[str, Claim] = {}
+        self.held: dict[str, FileLock] = {}
         self.passed: list[str] = []
         self.lengths_s: dict[str, float] = {}
         self._videos = videos
@@ -297,11 +305,11 @@ class _Films:
 
     def batches(self) -> Generator[_Batch, None, None]:
         for video_id, path in self._videos.items():
-            claim = self._writer.claim(video_id)
-            if claim is None:
+            lock = self._writer.take(video_id)
+            if lock is None:
                 self.passed.append(video_id)
                 continue
-            self.held[video_id] = claim
+            self.held[video_id] = lock
             try:
                 yield from self._film(video_id, path)
             except SgearError as err:

@@ -23,7 +23,7 @@ from sgear.features.store import FeatureStore
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
 from sgear.files import require_regular_file
-from sgear.video.corpus import FILM_ENDINGS
+from sgear.video.find import FILM_ENDINGS
 
 ARRAY_SUFFIXES = (".mat", ".npz", ".npy")
 ORIENTATIONS = ("auto", "rows", "columns")
@@ -133,8 +133,8 @@ def import_arrays(
     provenance = Provenance(encoder=name, weights="", preprocessing=preprocessing, fps=form.fps)
     writer = FeatureStoreWriter(root, provenance, width=width, dtype=dtype)
     for num_done, (video_id, path) in enumerate(paths.items(), start=1):
-        with writer.claimed(video_id) as claim:
-            if claim is not None:
+        if (lock := writer.take(video_id)) is not None:
+            with lock:
                 features, _ = _read_features(path, form)
                 features = features.T if is_columns else features
                 if features.shape[1] != width:
@@ -176,8 +176,8 @@ def import_lmdb(
     writer = FeatureStoreWriter(root, provenance, width=source.width, dtype=dtype, max_gap_s=layout.reach_s)
     video_ids = source.video_ids
     for num_done, video_id in enumerate(video_ids, start=1):
-        with writer.claimed(video_id) as claim:
-            if claim is not None:
+        if (lock := writer.take(video_id)) is not None:
+            with lock:
                 video = source[video_id]
                 numbers = video.numbers()
                 chunks = [numbers[begin : begin + _CHUNK_ROWS] for begin in range(0, len(numbers), _CHUNK_ROWS)]

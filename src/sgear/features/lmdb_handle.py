@@ -1,33 +1,21 @@
 """An LMDB file, open read-only, once per process.
 
-LMDB allows a process one handle per file and none to survive a fork. So handles are found again by path, and a
-process that was forked opens its own. Nothing is locked and nothing written: published features are often shared.
+LMDB allows a process one handle per file and none to survive a fork. So handles are found again by path, and a process
+that was forked opens its own. Nothing is locked and nothing written: published features are often shared.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import Any, Protocol, runtime_checkable
+from types import ModuleType
+from typing import Any
 from weakref import WeakValueDictionary
 
 from sgear.errors import FeatureError
-from sgear.features.lmdb_pages import LmdbPages
-
-
-@runtime_checkable
-class Transaction(Protocol):
-    """What is used of `lmdb.Transaction`."""
-
-    def get(self, key: bytes) -> Any:
-        """Return the value of a key, or None."""
-        ...
-
-    def cursor(self) -> Any:
-        """Return a cursor."""
-        ...
 
 
 def import_lmdb() -> ModuleType:
@@ -48,7 +36,6 @@ class _Environment:
     def __init__(self, file: Path) -> None:
         lmdb = import_lmdb()
         self.pid = os.getpid()
-        self.file = file
         if not file.is_file():
             inside = sorted(each.name for each in file.parent.glob("*"))[:5]
             raise FeatureError(f"{file}: no such LMDB (the folder holds {inside}); give the folder with data.mdb")
@@ -58,39 +45,19 @@ class _Environment:
         except lmdb.Error as err:
             raise FeatureError(f"{file}: cannot be opened as LMDB ({err}); copy it again") from err
         self.error = lmdb.Error
-        self.pages = LmdbPages(file)
+        self.page_bytes = self.lmdb.stat()["psize"]
         # Reading a page behind the end of the file would kill the process.
-        self.pages.require_length()
+        needed, found = (self.lmdb.info()["last_pgno"] + 1) * self.page_bytes, file.stat().st_size
+        if found < needed:
+            raise FeatureError(
+                f"{file}: truncated, {found} of {needed} bytes are there; copy it again (if the original is as long, "
+                "its last pages were given back: copy it with 'mdb_copy -c')"
+            )
 
     def __del__(self) -> None:
         # A forked copy holds no lock and has nothing to write, so closing it concerns this process alone.
-        for part in ("lmdb", "pages"):
-            if part in self.__dict__:
-                getattr(self, part).close()
-
-
-class Reading:
-    """A transaction in a `with` statement; what goes wrong in it becomes a `FeatureError`.
-
-    Args:
-        environment: The handle of this process.
-    """
-
-    def __init__(self, environment: _Environment) -> None:
-        self._environment = environment
-        self._transaction = environment.lmdb.begin(buffers=True)
-
-    def __enter__(self) -> Transaction:
-        return self._transaction
-
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._transaction.abort()
-        if isinstance(err, self._environment.error):
-            raise FeatureError(
-                f"{self._environment.file}: cannot be read ({err}); it is damaged: copy it again"
-            ) from err
+        if "lmdb" in self.__dict__:
+            self.lmdb.close()
 
 
 # LMDB's own rule: a process must not open one file twice. Entries live as long as somebody reads.
@@ -98,11 +65,7 @@ _environments: WeakValueDictionary[str, _Environment] = WeakValueDictionary()
 
 
 class LmdbHandle:
-    """A path that opens itself when it is read; it may be pickled.
-
-    Args:
-        path: Folder with `data.mdb`, or the file itself.
-    """
+    """A path that opens itself when it is read; it may be pickled."""
 
     def __init__(self, path: Path) -> None:
         self.file = path / "data.mdb" if path.is_dir() else path
@@ -111,28 +74,28 @@ class LmdbHandle:
     def __getstate__(self) -> dict[str, object]:
         return {"file": self.file, "_environment": None}
 
-    def begin(self) -> Reading:
-        """Start to read; values are buffers that end with the transaction.
+    @contextmanager
+    def begin(self) -> Iterator[Any]:
+        """Give a transaction; values are buffers that end with it.
 
         Nothing is locked, so a transaction should be short: one that is open while others write may see pages that
-        were used again. Before the first step to a key, `pages.require_sound` should have seen the way to it.
+        were used again.
 
         Raises:
-            FeatureError: If the file is missing, damaged, or lmdb is not installed.
+            FeatureError: If the file is missing or damaged, or lmdb is not installed.
         """
-        return Reading(self._open())
+        environment = self.environment
+        transaction = environment.lmdb.begin(buffers=True)
+        try:
+            yield transaction
+        except environment.error as err:
+            raise FeatureError(f"{self.file}: cannot be read ({err}); it is damaged: copy it again") from err
+        finally:
+            transaction.abort()
 
     @property
-    def pages(self) -> LmdbPages:
-        """The pages of the file, to look at before LMDB follows them."""
-        return self._open().pages
-
-    @property
-    def num_entries(self) -> int:
-        """Number of entries."""
-        return self._open().lmdb.stat()["entries"]
-
-    def _open(self) -> _Environment:
+    def environment(self) -> _Environment:
+        """The handle of this process, opened where it is not."""
         current = self._environment
         if current is None or current.pid != os.getpid():
             name = os.path.realpath(self.file)

@@ -1,5 +1,8 @@
 """What a feature store says about itself: `store.json` (how it was made) and `index.parquet` (what is in it).
 
+Each video is a safetensors file with `features` [N F] and `times_s` [N], of which any safetensors library can read. Its
+header says all about it, so an index can be rebuilt without reading a single row.
+
 The index is a copy of the headers of the files. One that is missing is made again from them, and files that are newer
 are added, so a store can never lose a finished video.
 """
@@ -15,13 +18,19 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from sgear.errors import FeatureError, FeatureWidthError
-from sgear.features.store_file import DTYPES, SUFFIX, VideoHeader, read_header
-from sgear.files import create_exclusively, replacing
+from sgear.files import create_exclusively, replacing, require_regular_file
 from sgear.lineage import Lineage
 
+SUFFIX = ".safetensors"
+VIDEO_FORMAT = "sgear-features-1"
+DTYPES = {"float32": "F32", "float16": "F16"}
+LENGTH_BYTES = 8
+_MAX_HEADER_BYTES = 1 << 20
+_AGAIN = "delete it and extract or import this video again"
 STORE_FORMAT = "sgear-feature-store-1"
 DESCRIPTION_NAME = "store.json"
 INDEX_NAME = "index.parquet"
@@ -162,6 +171,98 @@ def _checked_skipped(found: object) -> dict[str, dict[str, str]]:
     if not isinstance(found, dict) or not is_whole:
         raise ValueError(f"expected skipped segments by split and uid, got {found!r:.80}")
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoHeader:
+    """What the header of a video's file says.
+
+    Args:
+        video_id: The video.
+        rows: Number of rows N.
+        width: Width F.
+        dtype: `float32` or `float16`.
+        first_s: Time of the first row.
+        last_s: Time of the last row.
+        fingerprint: Digest of times and features.
+        provenance: Digest of the description of the store that it was written for.
+        film: What the film is known by that the rows were made of; empty where they were imported.
+        film_s: Length of that film in seconds by its own clock; 0 where it is not known.
+        features_at: Offset of the features in the file, in bytes.
+        times_at: Offset of the times in the file, in bytes.
+    """
+
+    video_id: str
+    rows: int
+    width: int
+    dtype: str
+    first_s: float
+    last_s: float
+    fingerprint: str
+    provenance: str
+    features_at: int
+    times_at: int
+    film: str = ""
+    film_s: float = 0.0
+
+
+def read_header(path: Path) -> VideoHeader:
+    """Read and check the header of a video's file, and that the file is as long as it says.
+
+    Raises:
+        FeatureError: If the file is missing, truncated, or not one of a feature store.
+    """
+    require_regular_file(path, FeatureError)
+    try:
+        num_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+            text = file.read(length) if length <= _MAX_HEADER_BYTES else b""
+    except OSError as err:
+        raise FeatureError(f"{path}: cannot be read ({err}); {_AGAIN}") from err
+    begin = LENGTH_BYTES + length
+    if num_bytes < LENGTH_BYTES or (length <= _MAX_HEADER_BYTES and num_bytes < begin):
+        raise FeatureError(f"{path}: truncated within its header, {num_bytes} bytes are left; {_AGAIN}")
+    try:
+        header, end = _parse(json.loads(text), begin)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise FeatureError(
+            f"{path}: not a file of a feature store (expected safetensors with features [N F] and times_s [N], "
+            f"format {VIDEO_FORMAT}: {err}); write it with 'sgear features import'"
+        ) from err
+    if num_bytes != end:
+        raise FeatureError(f"{path}: has {num_bytes} bytes instead of {end}, so it is truncated or damaged; {_AGAIN}")
+    return header
+
+
+def _parse(values: dict[str, Any], begin: int) -> tuple[VideoHeader, int]:
+    """Return the header and the length of the whole file."""
+    told, features, times = values["__metadata__"], values["features"], values["times_s"]
+    if told["format"] != VIDEO_FORMAT:
+        raise ValueError(f"its format is {told['format']!r}")
+    names = {code: name for name, code in DTYPES.items()}
+    (rows, width), dtype = features["shape"], names[features["dtype"]]
+    if times["dtype"] != "F64" or times["shape"] != [rows] or min(rows, width) < 1:
+        raise ValueError(f"features {features['shape']} do not go with times {times['shape']}")
+    (features_at, features_end), (times_at, times_end) = features["data_offsets"], times["data_offsets"]
+    itemsize = np.dtype(dtype).itemsize
+    if features_end - features_at != rows * width * itemsize or times_end - times_at != rows * 8:
+        raise ValueError("offsets and shapes disagree")
+    header = VideoHeader(
+        video_id=told["video_id"],
+        rows=rows,
+        width=width,
+        dtype=dtype,
+        first_s=float(told["first_s"]),
+        last_s=float(told["last_s"]),
+        fingerprint=told["fingerprint"],
+        provenance=told["provenance"],
+        features_at=begin + features_at,
+        times_at=begin + times_at,
+        film=told.get("film", ""),
+        film_s=float(told.get("film_s", 0.0)),
+    )
+    return header, begin + max(features_end, times_end)
 
 
 def video_file(root: Path, video_id: str) -> Path:

@@ -6,27 +6,36 @@ agree with its description, so features of two encoders cannot mix.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.claims import Claim, Claims
 from sgear.errors import FeatureError
-from sgear.features.store import FeatureStore
-from sgear.features.store_file import DTYPES, check_video_id, read_header, write_video
+from sgear.features.store import FeatureStore, fingerprint_of
 from sgear.features.store_index import (
+    DTYPES,
+    LENGTH_BYTES,
     VIDEO_FOLDER,
+    VIDEO_FORMAT,
     Provenance,
     StoreDescription,
     check_header,
+    read_header,
     video_file,
     write_index,
 )
 from sgear.features.table import check_finite, check_times
+from sgear.files import replacing
+from sgear.locks import FileLock
+
+_VIDEO_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+_PAGE_BYTES = 4096
+_LOCK_FOLDER = "locks"
 
 
 class FeatureStoreWriter:
@@ -38,7 +47,6 @@ class FeatureStoreWriter:
         width: Width F of a row.
         dtype: `float32`, or `float16` for half the disk.
         max_gap_s: See `StoreDescription`; a store that was begun keeps what it says.
-        stale_s: The worker of another machine counts as dead when it did nothing for so many seconds.
 
     Raises:
         FeatureError: If the folder holds features that were made otherwise; names what differs. If it cannot be made.
@@ -53,7 +61,6 @@ class FeatureStoreWriter:
         width: int,
         dtype: str = "float32",
         max_gap_s: float | None = None,
-        stale_s: float = 900.0,
     ) -> None:
         if dtype not in DTYPES or width < 1:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)} and width positive, got {dtype!r} and {width}")
@@ -66,7 +73,6 @@ class FeatureStoreWriter:
                 f"{self.root}: cannot be made a folder for a feature store ({err.strerror}); choose another path"
             ) from err
         self.description = described.save_new(self.root)
-        self._claims = Claims(self.root / "claims", stale_s=stale_s)
 
     def is_finished(self, video_id: str) -> bool:
         """Return whether a video is there, whole; a damaged file counts as none.
@@ -84,31 +90,21 @@ class FeatureStoreWriter:
         check_header(header, path, self.description)
         return True
 
-    @contextmanager
-    def claimed(self, video_id: str) -> Iterator[Claim | None]:
-        """Hold a video while it is done; gives None if it is finished or another live worker does it.
+    def take(self, video_id: str) -> FileLock | None:
+        """Lock a video while it is done; None if it is finished or another live worker does it.
 
         Raises:
             FeatureError: If the id cannot be a file name.
         """
-        claim = self.claim(video_id)
-        try:
-            yield claim
-        finally:
-            if claim is not None:
-                claim.release()
-
-    def claim(self, video_id: str) -> Claim | None:
-        """Claim a video without releasing it; see `claimed`."""
         check_video_id(video_id)
         if self.is_finished(video_id):
             return None
-        claim = self._claims.take(video_id)
+        lock = FileLock.take(self.root / _LOCK_FOLDER / f"{video_id}.lock")
         # Another worker may have finished it between the two questions.
-        if claim is not None and self.is_finished(video_id):
-            claim.release()
+        if lock is not None and self.is_finished(video_id):
+            lock.release()
             return None
-        return claim
+        return lock
 
     def write(
         self, video_id: str, times_s: NDArray[np.float64], features: NDArray, *, film: str = "", film_s: float = 0.0
@@ -171,3 +167,61 @@ def shard_of(video_ids: Sequence[str], shard: tuple[int, int]) -> list[str]:
     if not 0 <= index < count:
         raise ValueError(f"shard must be (index, count) with 0 <= index < count, got {shard}")
     return sorted(video_ids)[index::count]
+
+
+def check_video_id(video_id: str) -> None:
+    """Refuse an id that cannot be a file name, such as one that would leave the folder.
+
+    Raises:
+        FeatureError: If it holds anything but letters, digits, `_`, `.` and `-`.
+    """
+    if not _VIDEO_ID.fullmatch(video_id):
+        raise FeatureError(
+            f"video id {video_id!r} cannot be a file name; use letters, digits, '_', '.' and '-', a letter first"
+        )
+
+
+def write_video(
+    path: Path,
+    video_id: str,
+    times_s: NDArray[np.float64],
+    features: NDArray,
+    *,
+    provenance: str,
+    film: str = "",
+    film_s: float = 0.0,
+) -> None:
+    """Write one checked video; the file appears whole or not at all.
+
+    Rows begin at a page of memory: one of 1,024 float32 numbers is then one page to load, not two.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    metadata = {
+        "format": VIDEO_FORMAT,
+        "video_id": video_id,
+        "first_s": repr(float(times_s[0])),
+        "last_s": repr(float(times_s[-1])),
+        "fingerprint": fingerprint_of(times_s, features),
+        "provenance": provenance,
+        **({"film": film} if film else {}),
+        **({"film_s": repr(float(film_s))} if film_s else {}),
+    }
+    end = features.nbytes + times_s.nbytes
+    header = {
+        "__metadata__": metadata,
+        "features": {
+            "dtype": DTYPES[features.dtype.name],
+            "shape": [*features.shape],
+            "data_offsets": [0, features.nbytes],
+        },
+        "times_s": {"dtype": "F64", "shape": [len(times_s)], "data_offsets": [features.nbytes, end]},
+    }
+    text = json.dumps(header).encode()
+    # The format allows a header to end in spaces.
+    text += b" " * (-(len(text) + LENGTH_BYTES) % _PAGE_BYTES)
+    with replacing(path) as partial, partial.open("wb") as file:
+        file.write(len(text).to_bytes(LENGTH_BYTES, "little") + text)
+        file.write(np.ascontiguousarray(features).data)
+        file.write(np.ascontiguousarray(times_s).data)

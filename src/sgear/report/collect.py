@@ -9,10 +9,9 @@ import numpy as np
 
 from sgear.anticipator import Forecast
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.kitchen.ceiling import bayes_ceiling, bayes_scores, recall_ranking
-from sgear.datasets.kitchen.world import TAU_A_S
 from sgear.errors import RunError
 from sgear.files import quoted
+from sgear.kitchen import TAU_A_S, bayes_ceiling, bayes_scores, recall_ranking
 from sgear.metrics import class_mean_recall, marginalize, top_k_accuracy
 from sgear.models.pretrained import load_model
 from sgear.models.prototype_bank import PrototypeBank

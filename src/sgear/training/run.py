@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sgear.claims import Claim, Claims
 from sgear.errors import RunError
 from sgear.files import PARTIAL, require_regular_file, write_whole
+from sgear.locks import STALE_S, RunLock, holder_of
 from sgear.predictions.table import protocol_differences, whole_protocol
 from sgear.training.processes import is_main_process
 
@@ -31,7 +31,6 @@ _NAMES = {
 }
 """Everything that a run writes."""
 # A process shows that it is alive far more often than others would take it for dead.
-_BEAT_S, _STALE_S = 30.0, 900.0
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,11 @@ class RunDirectory:
 
     `config.yaml` what was asked, `data.json` of which data, `run.json` where it came from, `metrics.jsonl` the log,
     `checkpoints/` to resume, `model/` the trained model, `predictions/` scores per split, `report.json` the numbers,
-    `horizons.json` the numbers at several anticipation times. `claim` says that this process writes it, see `held`.
+    `horizons.json` the numbers at several anticipation times. `lock` says that this process writes it, see `held`.
     """
 
     path: Path
-    claim: Claim | None = field(default=None, compare=False)
+    lock: RunLock | None = field(default=None, compare=False)
 
     @property
     def config(self) -> Path:
@@ -114,17 +113,15 @@ class RunDirectory:
         if not is_main_process():
             yield self
             return
-        # Beside the folder: there it outlives the folder of a run that is deleted while it is written.
-        claims, name = Claims(self.path.parent, stale_s=_STALE_S), f".{self.name}"
         made = [folder for folder in self.path.parents if not folder.exists()]
-        claim = claims.take(name)
-        if claim is None:
+        lock = RunLock.take(self.path)
+        if lock is None:
             raise RunError(
-                f"{self.path}: is written by {claims.holder(name)} now; wait for its end, or choose another name=..."
+                f"{self.path}: is written by {holder_of(self.path)} now; wait for its end, or choose another name=..."
             )
         try:
-            with claim.kept_fresh(_BEAT_S):
-                yield replace(self, claim=claim)
+            with lock.kept_fresh():
+                yield replace(self, lock=lock)
         finally:
             # Where nothing was written, not even an empty folder is left.
             with suppress(OSError):
@@ -137,10 +134,10 @@ class RunDirectory:
         Raises:
             RunError: If one did: this one stood still for so long that it was taken for dead.
         """
-        if self.claim is not None and not self.claim.is_held():
+        if self.lock is not None and not self.lock.is_held():
             raise RunError(
                 f"{self.path}: another process goes on with this run, as this one gave no sign of life for "
-                f"{_STALE_S / 60:g} minutes; nothing more is written from here"
+                f"{STALE_S / 60:g} minutes; nothing more is written from here"
             )
 
     def remove_partials(self) -> None:

@@ -23,8 +23,8 @@ from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.frame_row import FrameRow, RowFrame
 from sgear.video.orientation import Orientation, orientation_of
-from sgear.video.pictures import MAX_PIXELS, require_bearable
 from sgear.video.soundness import require_sound
+from sgear.video.stills import MAX_PIXELS, require_bearable
 from sgear.video.streams import END_OF_PACKETS, open_stream, stated_size
 
 # What ffmpeg, too, assumes of a film that does not say its rate, such as one of a single frame.

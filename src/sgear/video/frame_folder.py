@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sgear.errors import VideoError
 from sgear.files import require_regular_file
-from sgear.video.numbered_pictures import NumberedPictures
+from sgear.video.images import NumberedPictures
 
 
 class FrameFolder(NumberedPictures):

@@ -9,7 +9,7 @@ import numpy as np
 
 from sgear.errors import VideoError
 from sgear.files import HoldsDescriptor, require_regular_file
-from sgear.video.numbered_pictures import NumberedPictures
+from sgear.video.images import NumberedPictures
 from sgear.video.tar_index import index_tar
 
 

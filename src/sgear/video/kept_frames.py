@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.corpus import needs_rate
 from sgear.video.decoding import StreamDecoder, with_kept
+from sgear.video.find import needs_rate
 from sgear.video.frames import FrameConverter
 from sgear.video.opening import open_film
 

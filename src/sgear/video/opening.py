@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from sgear.video.film import Film
+from sgear.video.base import Film
 from sgear.video.frame_folder import FrameFolder
 from sgear.video.frame_tar import FrameTar
-from sgear.video.reader import VideoReader
+from sgear.video.pyav import VideoReader
 
 Backend = Literal["pyav", "torchcodec"]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sgear.errors import VideoError
 from sgear.files import require_unchanged, state_of
-from sgear.video.film import Film
+from sgear.video.base import Film
 from sgear.video.frames import FrameBatch
 from sgear.video.opening import Backend, open_film
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sgear.video.film import Film
+from sgear.video.base import Film
 from sgear.video.opening import Backend, open_film
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.film import Film
+from sgear.video.base import Film
 
 SLACK_S = 0.05
 """By how much the end of a film is generous, in seconds: annotations are rounded, and so are times in containers."""

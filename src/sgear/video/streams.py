@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from sgear.errors import VideoError
 from sgear.files import require_regular_file
-from sgear.video.pictures import MAX_PIXELS, require_bearable
+from sgear.video.stills import MAX_PIXELS, require_bearable
 
 # ffmpeg probes a file by decoding from it, so the limit must be known before anything is opened. A file may name
 # other files or addresses (playlists do); none but itself is read.

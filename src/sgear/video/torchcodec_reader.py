@@ -25,8 +25,8 @@ from torch import Tensor
 
 from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
+from sgear.video.base import Film
 from sgear.video.decoding import StreamDecoder
-from sgear.video.film import Film
 from sgear.video.frames import FrameBatch, FrameConverter, checked_timestamps, damaged_frame_error
 from sgear.video.span import FilmSpan, check_played, opening_s
 

@@ -88,10 +88,6 @@ class CopyReport:
     num_bytes: int
 
 
-class TakenOverError(VideoError):
-    """The half-written copy was removed by a worker that took this one for dead, and makes the copy itself."""
-
-
 def is_copy(copy: Path, source: Path, settings: CopySettings) -> bool:
     """Return whether a whole copy of exactly this film with exactly these settings is there.
 
@@ -117,12 +113,10 @@ def make_copy(
         source: Video file.
         copy: File to write.
         settings: How.
-        progress: Called with the seconds of film that are done; again and again with all of them while film and copy
-            are checked, as a sign of life.
+        progress: Called with the seconds of film that are done.
 
     Raises:
         VideoError: If the film is missing, truncated or damaged anywhere, or the copy is not as the film.
-        TakenOverError: If another worker removed what this one was writing.
         OSError: If the copy cannot be written.
     """
     before = state_of(source)
@@ -131,38 +125,25 @@ def make_copy(
     for leftover in leftover_partials(copy):
         leftover.unlink(missing_ok=True)
     partial = partial_path(copy)
-    has_begun = False
     try:
         decoder = StreamDecoder(source)
         try:
             with partial.open("w+b") as file:
-                has_begun = True
                 film = _Film(decoder, settings, progress)
                 _encode(film, file, settings, origin)
         finally:
             decoder.close()
         end_s = film.end_s
-
-        def still_here() -> None:
-            if progress is not None:
-                progress(end_s)
-
-        missing = missing_end(
-            source, num_frames=film.num_read, end_s=end_s, period_s=decoder.period_s, progress=still_here
-        )
+        missing = missing_end(source, num_frames=film.num_read, end_s=end_s, period_s=decoder.period_s)
         if missing:
             raise VideoError(f"{source}: {missing}; fetch it again")
-        if fault := copy_fault(partial, film.times_s, film.size, settings.gop, progress=still_here):
+        if fault := copy_fault(partial, film.times_s, film.size, settings.gop):
             raise VideoError(
                 f"{source}: its copy {fault}, so it was removed; please report this with the film's format"
             )
         require_unchanged(source, before, VideoError)
         num_bytes = os.path.getsize(partial)
         replace_durably(partial, copy)
-    except (VideoError, FileNotFoundError) as err:
-        if has_begun and not partial.exists():
-            raise TakenOverError(f"{copy}: another worker removed the half-written copy and makes its own") from err
-        raise
     finally:
         partial.unlink(missing_ok=True)
     return CopyReport(len(film.times_s), end_s, num_bytes)
@@ -333,14 +314,7 @@ def _stream(container: OutputContainer, film: _Film, settings: CopySettings, fir
     return stream
 
 
-def copy_fault(
-    copy: Path,
-    times_s: list[float],
-    size: tuple[int, int],
-    gop: int,
-    *,
-    progress: Callable[[], None] | None = None,
-) -> str | None:
+def copy_fault(copy: Path, times_s: list[float], size: tuple[int, int], gop: int) -> str | None:
     """Read a copy from beginning to end; return how it differs from what was to be written, or None.
 
     Args:
@@ -348,7 +322,6 @@ def copy_fault(
         times_s: Times of all frames in seconds.
         size: Height and width in pixels.
         gop: Largest distance of two key frames, in frames.
-        progress: Called after each frame.
     """
     decoder = StreamDecoder(copy)
     try:
@@ -364,8 +337,6 @@ def copy_fault(
             num_since_key = 1 if frame.image.key_frame else num_since_key + 1
             if num_since_key > gop:
                 return f"has more than {gop} frames from key frame to key frame at {frame.pts_s:.3f} s"
-            if progress is not None:
-                progress()
         if num_frames != len(times_s):
             return f"has {num_frames} instead of {len(times_s)} frames"
     finally:

@@ -6,7 +6,6 @@ others are done; a disk that cannot be written to stops the work.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -15,18 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sgear.claims import Claim, Claims
 from sgear.errors import SgearError, VideoError
 from sgear.files import leftover_partials
-from sgear.video.corpus import FILM_ENDINGS, PassedOver, needs_rate, scan_films
-from sgear.video.training_copy import CopySettings, TakenOverError, is_copy, make_copy
+from sgear.locks import FileLock
+from sgear.video.find import FILM_ENDINGS, PassedOver, needs_rate, scan_films
+from sgear.video.training_copy import CopySettings, is_copy, make_copy
 from sgear.video.wholeness import stated_length_s
 from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
 
-CLAIM_FOLDER = ".claims"
+_LOCK_FOLDER = ".locks"
 _COPY_ENDING = ".mp4"
-# A worker shows that it is alive far more often than others would take it for dead.
-_BEAT_S, _STALE_S = 30.0, 900.0
 _TELL_S = 0.3
 
 
@@ -125,8 +122,7 @@ class Transcoding:
 class _Job:
     source: Path
     copy: Path
-    claim_folder: Path
-    claim_name: str
+    lock: Path
     settings: CopySettings
 
 
@@ -175,20 +171,15 @@ def transcode(
         else:
             # Relative paths may be longer than a file name may be, and hold what is special in patterns.
             name = hashlib.sha256(plan.relative.as_posix().encode()).hexdigest()[:24]
-            jobs.append(_Job(plan.source, copy, out / CLAIM_FOLDER, name, settings))
+            jobs.append(_Job(plan.source, copy, out / _LOCK_FOLDER / f"{name}.lock", settings))
     lengths_s = {job.source: _length_s(job.source) for job in jobs}
     # The longest first, so that in the end no worker is left alone with one.
     jobs.sort(key=lambda job: -lengths_s[job.source])
     board = FilmBoard([lengths_s[job.source] for job in jobs], progress)
-    try:
-        with closing(run_jobs(_work, jobs, num_workers=num_workers, progress=board.tell)) as outcomes:
-            for idx, outcome in outcomes:
-                board.finish(idx)
-                _note(result, jobs[idx], outcome)
-    finally:
-        with contextlib.suppress(OSError):
-            # It is full of claims where other runs go on.
-            (out / CLAIM_FOLDER).rmdir()
+    with closing(run_jobs(_work, jobs, num_workers=num_workers, progress=board.tell)) as outcomes:
+        for idx, outcome in outcomes:
+            board.finish(idx)
+            _note(result, jobs[idx], outcome)
     for copy in result.elsewhere[:]:
         job = next(job for job in jobs if job.copy == copy)
         if _is_finished(copy, job.source, settings):
@@ -201,14 +192,11 @@ def transcode(
 def _note(result: Transcoding, job: _Job, outcome: _Outcome | LostWorker) -> None:
     if isinstance(outcome, LostWorker):
         result.failures[job.source] = f"{job.source}: {outcome}"
-        claim = Claims(job.claim_folder, stale_s=_STALE_S).take(job.claim_name)
-        # Without the claim, what lies there half-written may be the work of another run.
-        if claim is not None:
-            try:
+        # Without the lock, what lies there half-written may be the work of another run.
+        if (lock := FileLock.take(job.lock)) is not None:
+            with lock:
                 for leftover in leftover_partials(job.copy):
                     leftover.unlink(missing_ok=True)
-            finally:
-                claim.release()
         return
     match outcome.kind:
         case "done":
@@ -246,40 +234,27 @@ def _length_s(source: Path) -> float:
 
 
 def _work(job: _Job, tell: Callable[[float], None]) -> _Outcome:
+    told_s = time.monotonic()
+
+    def progress(video_s: float) -> None:
+        nonlocal told_s
+        if (now_s := time.monotonic()) - told_s >= _TELL_S:
+            told_s = now_s
+            tell(video_s)
+
     try:
-        claim = Claims(job.claim_folder, stale_s=_STALE_S).take(job.claim_name)
-        if claim is None:
+        lock = FileLock.take(job.lock)
+        if lock is None:
             return _Outcome("elsewhere")
-        try:
-            # Another worker may have finished it before the claim was made.
+        with lock:
+            # Another worker may have finished it before.
             if is_copy(job.copy, job.source, job.settings):
                 return _Outcome("kept")
-            report = make_copy(job.source, job.copy, job.settings, progress=_Pulse(claim, tell))
+            report = make_copy(job.source, job.copy, job.settings, progress=progress)
             return _Outcome("done", "", report.length_s, job.source.stat().st_size, report.num_bytes)
-        finally:
-            claim.release()
-    except TakenOverError:
-        return _Outcome("elsewhere")
     except SgearError as err:
         return _Outcome("failed", str(err))
     except BrokenPipeError:
         raise
     except OSError as err:
         return _Outcome("unwritable", err.strerror or str(err))
-
-
-class _Pulse:
-    """Passes progress on now and then, and keeps the claim fresh."""
-
-    def __init__(self, claim: Claim, tell: Callable[[float], None]) -> None:
-        self._claim, self._tell = claim, tell
-        self._beat_s = self._told_s = time.monotonic()
-
-    def __call__(self, film_s: float) -> None:
-        now_s = time.monotonic()
-        if now_s - self._told_s >= _TELL_S:
-            self._told_s = now_s
-            self._tell(film_s)
-        if now_s - self._beat_s >= _BEAT_S:
-            self._beat_s = now_s
-            self._claim.beat()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sgear.errors import VideoError
-from sgear.video.corpus import needs_rate
 from sgear.video.decoding import DecodedFrame, StreamDecoder
+from sgear.video.find import needs_rate
 from sgear.video.opening import open_film
 from sgear.video.span import FilmSpan
 from sgear.video.streams import unread_tracks

@@ -7,7 +7,6 @@ size in bytes, the number of its frames, the length of its pictures, or the end 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -28,7 +27,6 @@ def missing_end(
     num_frames: int | None,
     end_s: float,
     period_s: float,
-    progress: Callable[[], None] | None = None,
 ) -> str | None:
     """Return what is missing of a film, or None.
 
@@ -39,7 +37,6 @@ def missing_end(
         num_frames: Number of frames that were read; None where they were not counted.
         end_s: When the last of them has been shown, in seconds after the first one.
         period_s: Average time between two frames in seconds. Two of them may be missing.
-        progress: Called now and then where the whole file has to be gone through.
 
     Raises:
         VideoError: If the file is missing, empty or not a video, or cannot be read.
@@ -54,7 +51,7 @@ def missing_end(
             return f"the file is truncated: it has {num_bytes:,} bytes, by its own structure {stated:,}"
         if num_frames is not None and 0 < stream.frames <= num_frames:
             return None
-        stated_s = _stated_end_s(container, stream, period_s, progress)
+        stated_s = _stated_end_s(container, stream, period_s)
         if stated_s is None or end_s + 2 * period_s >= stated_s:
             return None
         frames = f" and {stream.frames:,} frames" if stream.frames and num_frames is not None else ""
@@ -95,9 +92,7 @@ def stated_length_s(path: Path) -> float:
         return (container.duration or 0) / av.time_base
 
 
-def _stated_end_s(
-    container: InputContainer, stream: VideoStream, period_s: float, progress: Callable[[], None] | None
-) -> float | None:
+def _stated_end_s(container: InputContainer, stream: VideoStream, period_s: float) -> float | None:
     """Return when the pictures end according to the file, in seconds after their beginning."""
     if stream.time_base is None:
         return None
@@ -112,15 +107,13 @@ def _stated_end_s(
         return None
     # One length for all streams: the sound may be longer than the pictures.
     end_s = container.duration / av.time_base
-    return None if _demuxed_end_s(container, progress) + 2 * period_s >= end_s else end_s - start_s
+    return None if _demuxed_end_s(container) + 2 * period_s >= end_s else end_s - start_s
 
 
-def _demuxed_end_s(container: InputContainer, progress: Callable[[], None] | None) -> float:
+def _demuxed_end_s(container: InputContainer) -> float:
     end_s = 0.0
     try:
         for packet in container.demux():
-            if progress is not None:
-                progress()
             if packet.pts is not None:
                 end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
     except END_OF_PACKETS:

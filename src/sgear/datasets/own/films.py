@@ -12,7 +12,7 @@ from sgear.datasets.own.problems import ProblemList
 from sgear.datasets.own.rows import OwnRow
 from sgear.errors import VideoError
 from sgear.files import quoted
-from sgear.video.corpus import needs_rate, scan_films
+from sgear.video.find import needs_rate, scan_films
 from sgear.video.opening import open_film
 from sgear.video.span import FilmSpan
 

@@ -15,7 +15,7 @@ from sgear.datasets.own.formats import renames_of, require_csv
 from sgear.datasets.own.problems import ProblemList, named
 from sgear.datasets.text_table import parse_rows, read_text, wrong_separator
 from sgear.files import plain
-from sgear.video.corpus import FILM_ENDINGS
+from sgear.video.find import FILM_ENDINGS
 
 TIME_COLUMNS = ("video", "start", "stop")
 LABEL_STYLES = (("verb", "noun"), ("label",))

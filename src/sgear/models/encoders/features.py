@@ -8,14 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError
-from sgear.features.recogniser import LinearRecogniser
+from sgear.features.frame_classes import FrameClassifier
 from sgear.models.config import EncoderConfig
 
 FEATURES = "features"
 
 
 class FrameRecogniser(nn.Module):
-    """A frozen `LinearRecogniser`: posteriors of the actions and of "no action". Its numbers travel with the weights.
+    """A frozen `FrameClassifier`: posteriors of the actions and of "no action". Its numbers travel with the weights.
 
     Standardised features are limited to 6 standard deviations: a sensor that strikes out would decide alone.
     """
@@ -32,7 +32,7 @@ class FrameRecogniser(nn.Module):
         self.register_buffer("weight", torch.zeros(num_actions + 1, feature_dim))
         self.register_buffer("bias", torch.zeros(num_actions + 1))
 
-    def set_fitted(self, fitted: LinearRecogniser) -> None:
+    def set_fitted(self, fitted: FrameClassifier) -> None:
         """Take over what was fitted."""
         for name in ("mean", "scale", "weight", "bias"):
             getattr(self, name).copy_(torch.from_numpy(getattr(fitted, name)))

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.film import Film
+from sgear.video.base import Film
 from sgear.video.frames import FrameBatch, checked_timestamps
-from sgear.video.pictures import PictureDecoder
 from sgear.video.span import FilmSpan, check_played
+from sgear.video.stills import PictureDecoder
 
 _NAME = re.compile(r"((?:.*/)?(?!\.)[^/]*?)([0-9]{1,18})\.(?:jpg|jpeg|png)", flags=re.DOTALL | re.IGNORECASE)
 # Far finer than any rate in use, and k * denominator stays exact in float64 for a day of frames.

@@ -1,4 +1,4 @@
-"""A world of kitchen films: who cooks, when each action happens, and how each film looks.
+"""A world of kitchen videos: who cooks, when each action happens, and how each video looks.
 
 Everything here is drawn from the seed alone. Durations, gaps, colours, lights and camera are independent of which
 action comes next, so the past actions carry all there is to know and the Bayes ceiling of `KitchenLaw` is exact.
@@ -14,17 +14,18 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sgear.datasets.kitchen.law import kitchen_law
-from sgear.datasets.kitchen.recipes import LAW_VERSION
 from sgear.errors import ConfigError
+from sgear.kitchen.law import kitchen_law
+from sgear.kitchen.recipes import LAW_VERSION, NOUNS, VERBS
 
 TAU_A_S = 1.0
-"""Anticipation time the films are made for, in seconds."""
+"""Anticipation time the videos are made for, in seconds."""
 MIN_VISIBLE_S = 0.25
 """How long each action is at least on screen until `TAU_A_S` before the next one starts, in seconds."""
 LOOK_VERSION = 1
-"""Raised whenever the pictures change: old films then no longer look like new ones."""
+"""Raised whenever the images change: old videos then no longer look like new ones."""
 
 _MIN_DURATION_CS, _MAX_DURATION_CS = 105, 260
 _MIN_GAP_CS, _MAX_GAP_CS = 20, 70
@@ -37,11 +38,11 @@ class KitchenConfig:
 
     Args:
         seed: Seed of everything, >= 0.
-        num_train_videos: Films of the training split.
-        num_validation_videos: Films of the validation split; every second one shows an unseen participant.
+        num_train_videos: Videos of the training split.
+        num_validation_videos: Videos of the validation split; every second one shows an unseen participant.
         num_participants: Participants in all, at most 99.
         num_unseen_participants: How many of them occur in validation only.
-        actions_per_video: Actions of each film; it spans several recipes, and the last one is cut off.
+        actions_per_video: Actions of each video; it spans several recipes, and the last one is cut off.
         height: Height of the frames in pixels, even.
         width: Width of the frames in pixels, even.
         fps: Frames per second.
@@ -84,7 +85,7 @@ class KitchenConfig:
 
 @dataclass(frozen=True)
 class KitchenSegment:
-    """One action of a film, `[start_s, stop_s)`; `action` is an id of the law."""
+    """One action of a video, `[start_s, stop_s)`; `action` is an id of the law."""
 
     start_s: float
     stop_s: float
@@ -92,8 +93,8 @@ class KitchenSegment:
 
 
 @dataclass(frozen=True)
-class KitchenFilm:
-    """One film: its cook, its length and its actions in order."""
+class KitchenVideo:
+    """One video: its cook, its length and its actions in order."""
 
     video_id: str
     participant_id: str
@@ -105,50 +106,50 @@ class KitchenFilm:
 
 @dataclass(frozen=True)
 class KitchenWorld:
-    """All films of one config; `digest` identifies their content."""
+    """All videos of one config; `digest` identifies their content."""
 
     config: KitchenConfig
-    films: tuple[KitchenFilm, ...]
+    videos: tuple[KitchenVideo, ...]
     unseen_participants: tuple[str, ...]
 
-    def film(self, video_id: str) -> KitchenFilm:
-        """Return the film of that id.
+    def video(self, video_id: str) -> KitchenVideo:
+        """Return the video of that id.
 
         Raises:
-            ValueError: If the world has no such film.
+            ValueError: If the world has no such video.
         """
-        for film in self.films:
-            if film.video_id == video_id:
-                return film
-        raise ValueError(f"no film {video_id!r} in this kitchen; it has {[film.video_id for film in self.films]}")
+        for video in self.videos:
+            if video.video_id == video_id:
+                return video
+        raise ValueError(f"no video {video_id!r} in this kitchen; it has {[video.video_id for video in self.videos]}")
 
     @property
     def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of config, versions and all films."""
-        content = [LAW_VERSION, LOOK_VERSION, asdict(self.config), [asdict(film) for film in self.films]]
+        """First 16 hex digits of the SHA-256 of config, versions and all videos."""
+        content = [LAW_VERSION, LOOK_VERSION, asdict(self.config), [asdict(video) for video in self.videos]]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def make_world(config: KitchenConfig) -> KitchenWorld:
-    """Draw the films of a world; the same config gives the same world everywhere."""
+    """Draw the videos of a world; the same config gives the same world everywhere."""
     num_seen = config.num_participants - config.num_unseen_participants
     names = [f"P{number:02d}" for number in range(1, config.num_participants + 1)]
     seen, unseen = names[:num_seen], names[num_seen:]
-    # Validation cooks take turns so that both subsets are filled; only cooks with training films count as seen.
+    # Validation cooks take turns so that both subsets are filled; only cooks with training videos count as seen.
     trained = seen[: config.num_train_videos]
     cooks = [seen[i % num_seen] for i in range(config.num_train_videos)]
     for i in range(config.num_validation_videos):
         group = unseen if unseen and i % 2 else trained
         cooks.append(group[(i // 2 if unseen else i) % len(group)])
 
-    films = []
+    videos = []
     takes: dict[str, int] = {}
     for index, cook in enumerate(cooks):
         takes[cook] = takes.get(cook, 0) + 1
         rng = np.random.default_rng([config.seed, 0, index])
         segments = _draw_segments(config.actions_per_video, rng)
-        films.append(
-            KitchenFilm(
+        videos.append(
+            KitchenVideo(
                 video_id=f"{cook}_{takes[cook]:02d}",
                 participant_id=cook,
                 is_train=index < config.num_train_videos,
@@ -157,13 +158,13 @@ def make_world(config: KitchenConfig) -> KitchenWorld:
                 look_seed=int(rng.integers(2**31)),
             )
         )
-    shown = {film.participant_id for film in films}
-    return KitchenWorld(config, tuple(films), tuple(name for name in unseen if name in shown))
+    shown = {video.participant_id for video in videos}
+    return KitchenWorld(config, tuple(videos), tuple(name for name in unseen if name in shown))
 
 
 def _draw_segments(num_actions: int, rng: np.random.Generator) -> tuple[KitchenSegment, ...]:
     """Draw actions by the law, and their times independently of them; the first starts after `_LEAD_IN_CS`."""
-    actions = kitchen_law().sample_film(num_actions, rng)
+    actions = kitchen_law().sample_video(num_actions, rng)
     durations = _MIN_DURATION_CS + (_MAX_DURATION_CS - _MIN_DURATION_CS) * rng.beta(1.0, 3.6, num_actions)
     gaps = _MIN_GAP_CS + (_MAX_GAP_CS - _MIN_GAP_CS) * rng.beta(1.2, 3.0, num_actions)
     now_cs = _LEAD_IN_CS
@@ -176,3 +177,41 @@ def _draw_segments(num_actions: int, rng: np.random.Generator) -> tuple[KitchenS
         visible_s = after.start_s - TAU_A_S - before.start_s
         assert visible_s >= MIN_VISIBLE_S - 1e-9, f"{before} is visible for only {visible_s} s before {after}"
     return tuple(segments)
+
+
+def step_features(
+    world: KitchenWorld, video_id: str, *, fps: float = 4.0, dim: int = 64, noise: float = 0.5
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return the features of one video at regular instants, the first at 0 s.
+
+    Args:
+        world: The world of the video.
+        video_id: The video.
+        fps: Instants per second, > 0.
+        dim: Width F of the features, >= 1.
+        noise: Length of the noise vectors relative to the vectors of actions, about, >= 0.
+
+    Returns:
+        Instants in seconds, [N], and features, [N F].
+
+    Raises:
+        ValueError: If the video is unknown or a setting is out of range.
+    """
+    if not fps > 0 or dim < 1 or not noise >= 0:
+        raise ValueError(f"need fps > 0, dim >= 1 and noise >= 0, got {fps}, {dim} and {noise}")
+    video = world.video(video_id)
+    codes = np.random.default_rng([world.config.seed, 2]).standard_normal((len(VERBS) + len(NOUNS), dim))
+    codes /= np.sqrt(2) * np.linalg.norm(codes, axis=1, keepdims=True)
+    actions = kitchen_law().actions
+    of_action = np.stack([codes[VERBS.index(verb)] + codes[len(VERBS) + NOUNS.index(noun)] for verb, noun in actions])
+
+    times_s = np.arange(int(video.duration_s * fps)) / fps
+    starts_s = np.array([segment.start_s for segment in video.segments])
+    stops_s = np.array([segment.stop_s for segment in video.segments])
+    current = np.searchsorted(starts_s, times_s + 1e-6, side="right") - 1
+    is_shown = (current >= 0) & (times_s < stops_s[np.maximum(current, 0)] - 1e-6)
+    shown = np.array([video.segments[index].action for index in current[is_shown]], dtype=np.int64)
+
+    features = np.random.default_rng([video.look_seed, 3]).standard_normal((len(times_s), dim)) * noise / np.sqrt(dim)
+    features[is_shown] += of_action[shown]
+    return times_s, features.astype(np.float32)

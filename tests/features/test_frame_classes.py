@@ -1,10 +1,12 @@
-import time
-
 import numpy as np
 import pytest
+import torch
 
+from sgear.errors import FeatureError
 from sgear.features import FeatureTable, VideoFeatures
-from sgear.features.corruption import ClassConfusion, unsure_copy
+from sgear.features.frame_classes import ClassConfusion, fit_frame_classifier
+from sgear.models.config import EncoderConfig
+from sgear.models.encoders import FeatureEncoder, FrameRecogniser
 
 NUM_ACTIONS = 3
 # Class means on a line: 0 and 1 are near each other, 2 and "none" (3) are far away on the other side.
@@ -36,12 +38,6 @@ def test_the_same_generator_gives_the_same_rows():
     other = confusion.rows("v0", 10, 200, np.random.default_rng(8))
     assert np.array_equal(once, again)
     assert not np.array_equal(once, other)
-
-
-def test_a_weak_confusion_leaves_rows_nearly_as_they_were():
-    confusion, table, _ = make_confusion(strength=0.01)
-    rows = confusion.rows("v0", 0, 240, np.random.default_rng(0))
-    assert np.median(np.abs(rows - table["v0"].features)) < 0.02
 
 
 def test_a_stronger_confusion_moves_rows_further():
@@ -78,33 +74,67 @@ def test_a_class_without_training_rows_still_gets_a_partner():
     assert np.isfinite(rows).all()
 
 
-def test_a_single_class_is_mixed_with_itself():
-    table, _ = make_table(num_videos=1)
-    confusion = ClassConfusion(table, {"v0": np.zeros(240, dtype=np.int64)}, num_actions=1, strength=1.0)
-    assert np.isfinite(confusion.rows("v0", 0, 240, np.random.default_rng(0))).all()
-
-
 def test_strength_must_be_positive():
     table, labels = make_table()
     with pytest.raises(ValueError, match="strength must be positive"):
         ClassConfusion(table, labels, num_actions=NUM_ACTIONS, strength=0.0)
 
 
-def test_an_unsure_copy_changes_the_named_videos_alone():
-    confusion, table, labels = make_confusion()
-    copy = unsure_copy(table, {"v2": labels["v2"]}, confusion, seed=1)
-    assert np.array_equal(copy["v0"].features, table["v0"].features)
-    assert not np.array_equal(copy["v2"].features, table["v2"].features)
-    assert np.array_equal(copy["v2"].times_s, table["v2"].times_s)
+def make_rows(classes, width: int = 5, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    labels = np.array(classes)
+    rows = 0.3 * rng.standard_normal((len(labels), width))
+    rows[np.arange(len(labels)), labels % width] += 3.0
+    return rows.astype(np.float32), labels.astype(np.int64)
 
 
-def test_ten_minutes_are_corrupted_within_some_milliseconds():
-    table, labels = make_table(num_videos=2, num_rows=1800, width=128)
-    confusion = ClassConfusion(table, labels, num_actions=NUM_ACTIONS, strength=0.8)
-    durations_s = []
-    for seed in range(5):
-        began = time.perf_counter()
-        confusion.rows("v0", 0, 1800, np.random.default_rng(seed))
-        durations_s.append(time.perf_counter() - began)
-    # 1 ms on an idle core; the bound leaves room for a busy one.
-    assert min(durations_s) < 0.02
+def posteriors(fitted, rows):
+    recogniser = FrameRecogniser(rows.shape[1], len(fitted.bias) - 1)
+    recogniser.set_fitted(fitted)
+    return recogniser(torch.from_numpy(rows)[None])[0].numpy()
+
+
+def test_it_recognises_rows_and_calls_unlabelled_ones_none():
+    rows, labels = make_rows([0, 1, 2, -1] * 50)
+    probs = posteriors(fit_frame_classifier(rows, labels, num_actions=3), rows)
+    assert np.array_equal(probs.argmax(axis=1), np.where(labels < 0, 3, labels))
+    assert probs.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_class_without_rows_has_probability_zero():
+    rows, labels = make_rows([0, 2, -1] * 50)
+    probs = posteriors(fit_frame_classifier(rows, labels, num_actions=3), rows)
+    assert probs[:, 1].max() == 0.0
+
+
+def test_one_class_is_refused():
+    rows, labels = make_rows([1] * 20)
+    with pytest.raises(FeatureError, match="rows of two classes"):
+        fit_frame_classifier(rows, labels, num_actions=2)
+
+
+def test_a_constant_feature_does_no_harm():
+    rows, labels = make_rows([0, 1, -1] * 30)
+    rows[:, 4] = 7.0
+    assert np.isfinite(posteriors(fit_frame_classifier(rows, labels, num_actions=2), rows)).all()
+
+
+def test_a_wild_value_is_limited():
+    rows, labels = make_rows([0, 1, -1] * 30)
+    fitted = fit_frame_classifier(rows, labels, num_actions=2)
+    wild, limit = rows[:1].copy(), rows[:1].copy()
+    wild[0, 0] = 1e6
+    limit[0, 0] = fitted.mean[0] + 6 * fitted.scale[0]
+    assert posteriors(fitted, wild) == pytest.approx(posteriors(fitted, limit), abs=1e-5)
+
+
+def test_the_recogniser_is_saved_with_the_weights_and_never_trained():
+    encoder = FeatureEncoder(EncoderConfig(feature_dim=5, recogniser=True), width=8, num_actions=2)
+    rows, labels = make_rows([0, 1, -1] * 30)
+    assert encoder.recogniser is not None
+    encoder.recogniser.set_fitted(fit_frame_classifier(rows, labels, num_actions=2))
+    assert [name for name, _ in encoder.named_parameters()] == ["project.weight"]
+    twin = FeatureEncoder(EncoderConfig(feature_dim=5, recogniser=True), width=8, num_actions=2)
+    twin.load_state_dict(encoder.state_dict())
+    clip = torch.from_numpy(rows)[None]
+    assert torch.equal(twin(clip), encoder(clip))

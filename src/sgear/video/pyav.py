@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.timing import TIME_TOLERANCE_S
+from sgear.video.base import Film
 from sgear.video.decoding import DecodedFrame, StreamDecoder
-from sgear.video.film import Film
 from sgear.video.frames import (
     FrameBatch,
     FrameConverter,

@@ -19,19 +19,19 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from sgear.claims import Claims
 from sgear.errors import VideoError
 from sgear.files import leftover_partials, replacing, require_unchanged, write_whole
+from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.corpus import needs_rate
+from sgear.video.find import needs_rate
 from sgear.video.frames import FrameBatch, checked_timestamps, damaged_frame_error
 from sgear.video.kept_frames import KeptFrames, open_kept
 from sgear.video.span import FilmSpan, check_played
 from sgear.workers import LostWorker, run_jobs
 
 _FORMAT_VERSION = 2
-# A process shows that it is alive far more often than others would take it for dead.
-_BEAT_S, _STALE_S, _WAIT_S = 30.0, 900.0, 0.2
+_WAIT_S = 0.2
+_LOCK_FOLDER = "locks"
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
@@ -288,13 +288,15 @@ def _cache_video(job: _Job, tell: Callable[[float], None]) -> str | None:
     try:
         origin = _Origin.of(source, height, width, fps, frame_fps)
         while not _is_cached(times_path, pixels_path, origin):
-            claim = Claims(root, stale_s=_STALE_S).take(video_id)
-            if claim is None:
+            lock = FileLock.take(root / _LOCK_FOLDER / f"{video_id}.lock")
+            if lock is None:
                 # Another process of this run, or another run, makes it.
                 time.sleep(_WAIT_S)
                 continue
-            with claim.kept_fresh(_BEAT_S):
-                _decode(job, origin, times_path, pixels_path)
+            with lock:
+                # It may have been finished before the lock was free.
+                if not _is_cached(times_path, pixels_path, origin):
+                    _decode(job, origin, times_path, pixels_path)
     except VideoError as err:
         return str(err)
     return None

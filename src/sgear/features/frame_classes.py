@@ -1,4 +1,4 @@
-"""Class confusion: training features made as unsure as features of new videos.
+"""What the recipes of 50 Salads do against learning 40 videos by heart: class confusion, and a frame classifier.
 
 Features of a network that was fitted to the training videos are cleaner there than anywhere else, so a model that
 reads them learns to trust them too much. Stretches of a training video are therefore mixed with stretches of other
@@ -8,23 +8,27 @@ actions that look alike, some of them in the same wrong way throughout the video
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.features.table import FeatureTable, VideoFeatures
+from sgear.errors import FeatureError
+from sgear.features.table import FeatureTable
 
 _BLOCK_S = 4.0
 _PERSISTENT = 0.5
 _VIDEO_SPREAD = 0.35
 _TEMPERATURE = 0.15
+# Logit of a class without a training row: its probability is 0 in float32.
+_ABSENT = -1000.0
 
 
 class ClassConfusion:
     """Mix blocks of rows with rows of confusable classes of the training videos.
 
     A block lasts 4 s on average. With probability 1/2 its partner is the one that this draw gives to all blocks of
-    its class, otherwise a new one; partners are drawn by the cosine of the centred class means. The partner's share
+    its class, otherwise a new one; partners are drawn by the cosine of the centered class means. The partner's share
     is u^(1/g) with u uniform and g = strength * exp(0.35 n), n normal, drawn once per call.
 
     Args:
@@ -117,21 +121,59 @@ class ClassConfusion:
         return self.corrupt(features, self._classes[video_id][first:stop], rng)
 
 
-def unsure_copy(
-    table: FeatureTable, labels: Mapping[str, NDArray[np.int64]], confusion: ClassConfusion, *, seed: int
-) -> FeatureTable:
-    """Return a table in which the labelled videos are corrupted and all others are as they were.
+@dataclass(frozen=True, kw_only=True)
+class FrameClassifier:
+    """Which action, or none, does a single row show? Multinomial logistic regression on standardised rows.
 
-    It makes held-out training videos resemble new ones, so that settings can be chosen without any test video.
+    Its posteriors are a narrow summary of wide features: a model that reads them instead of the features cannot learn
+    the few training videos by heart.
 
     Args:
-        table: Features.
-        labels: Action of each row of the videos to corrupt, -1 for none.
-        confusion: Built from other videos than these.
-        seed: Seed of the draw.
+        mean: Mean of each feature over the training rows [F].
+        scale: Standard deviation of each feature, 1 where it is constant [F].
+        weight: One row per class, "no action" last [A + 1, F].
+        bias: One value per class [A + 1].
     """
-    videos = {name: table[name] for name in table.video_ids}
-    for index, (name, actions) in enumerate(labels.items()):
-        rows = confusion.corrupt(table[name].features, actions, np.random.default_rng([seed, index]))
-        videos[name] = VideoFeatures(table[name].times_s, rows, f"{table[name].origin} (corrupted)")
-    return FeatureTable(videos)
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+def fit_frame_classifier(
+    rows: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    num_actions: int,
+    inverse_regularization: float = 0.01,
+) -> FrameClassifier:
+    """Fit on training rows.
+
+    Args:
+        rows: Features [N F].
+        labels: Action of each row in [0, A), -1 for none [N].
+        num_actions: Number of actions A.
+        inverse_regularization: C of the logistic regression; small, since neighbouring rows repeat each other.
+
+    Raises:
+        FeatureError: If the rows show fewer than two classes.
+    """
+    classes = np.where(labels < 0, num_actions, labels)
+    if len(np.unique(classes)) < 2:
+        raise FeatureError(f"a frame classifier needs rows of two classes, got {len(rows)} of one or none")
+    mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    scale[scale < 1e-6] = 1.0
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - for the recipes of 50 Salads alone
+
+    regression = LogisticRegression(C=inverse_regularization, max_iter=1000, tol=1e-3)
+    regression.fit((rows - mean) / scale, classes)
+    coefficients, intercepts = np.asarray(regression.coef_), np.asarray(regression.intercept_)
+    if len(coefficients) == 1:
+        # Two classes give one row: the logit of the second against the first.
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercepts = np.concatenate([-intercepts, intercepts]) / 2
+    weight = np.zeros((num_actions + 1, rows.shape[1]), dtype=np.float32)
+    bias = np.full(num_actions + 1, _ABSENT, dtype=np.float32)
+    weight[regression.classes_], bias[regression.classes_] = coefficients, intercepts
+    return FrameClassifier(mean=mean.astype(np.float32), scale=scale.astype(np.float32), weight=weight, bias=bias)

@@ -56,7 +56,7 @@ def test_a_network_of_pixels_and_wrong_settings():
     model = sgear.create_model("avt", num_actions=3, encoder="vit_tiny_patch16_224", width=192)
     assert model(torch.zeros(1, 2, 3, 224, 224)).logits.shape == (1, 3)
     for settings, words in [
-        ({"model": "nothing"}, "choose sgear, avt"),
+        ({"model": "nothing"}, "choose avt, frequency"),
         ({"model": "avt", "feature_dim": 3, "encoder": "vit_tiny_patch16_224"}, "reads one of both"),
         ({"model": "avt", "feature_dim": 3, "depth": 3}, "unexpected keyword argument 'depth'"),
     ]:

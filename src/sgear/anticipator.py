@@ -21,7 +21,7 @@ from sgear.models import AnticipationModel, ModelConfig
 from sgear.models.pretrained import DESCRIPTION_FILE, WEIGHTS_FILE, Preprocessing, TrainedModel, load_model
 from sgear.models.stepwise import StepwiseModel, StreamState
 from sgear.taxonomy import Taxonomy
-from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, observable
+from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, frames_of_steps, observable
 from sgear.video.base import Film
 from sgear.video.colours import finish_clip
 from sgear.video.frames import FrameConverter
@@ -203,10 +203,11 @@ class Anticipator:
                 if protocol.short_history == "repeat":
                     windows_s = np.maximum(windows_s, first_s)
                 mask = observable(windows_s, first_s)
-                seen.load(np.maximum(windows_s[mask], first_s))
-                clips = torch.zeros(*windows_s.shape, 3, transform.height, transform.width, dtype=torch.uint8)
-                for row, (window_s, real) in enumerate(zip(windows_s, mask, strict=True)):
-                    clips[row, torch.from_numpy(real)] = seen.clip(np.maximum(window_s[real], first_s))
+                frames_s = self._frames_of(np.maximum(windows_s, first_s), first_s)
+                seen.load(frames_s[mask])
+                clips = torch.zeros(*frames_s.shape, 3, transform.height, transform.width, dtype=torch.uint8)
+                for row, (window_s, real) in enumerate(zip(frames_s, mask, strict=True)):
+                    clips[row, torch.from_numpy(real)] = seen.clip(window_s[real])
                 logits = self._run(clips, torch.from_numpy(mask), steps_ahead)
                 for now_s, (top, *later) in zip(chunk_s, self._most_likely(logits, top_k), strict=True):
                     following = tuple(
@@ -248,16 +249,28 @@ class Anticipator:
             contrast=0.0,
         )
 
+    def _frames_of(self, instants_s: NDArray[np.float64], first_s: float) -> NDArray[np.float64]:
+        """Return the instants that each step shows: [... F] of an encoder of clips, else those given."""
+        settings = self.preprocessing
+        if settings.frames_per_step == 1:
+            return instants_s
+        return frames_of_steps(
+            instants_s,
+            frames_per_step=settings.frames_per_step,
+            step_frames_s=settings.step_frames_s,
+            first_s=first_s,
+        ).round(6)
+
     def _reading_size(self) -> ReadingSize:
         settings = self.preprocessing
         return ReadingSize(settings.height, settings.width, settings.reading_margin)
 
-    def _finish(self, clips: UInt8[Tensor, "B T 3 h w"], mask: Tensor | None) -> Float[Tensor, "B T 3 h w"]:
+    def _finish(self, clips: UInt8[Tensor, "B T *F 3 h w"], mask: Tensor | None) -> Float[Tensor, "B T *F 3 h w"]:
         colour = self._transform().colour.to(self.device).expand(len(clips), -1, -1)
         return finish_clip(clips.to(self.device), colour, mask)
 
     @torch.inference_mode()
-    def _run(self, clips: UInt8[Tensor, "B T 3 h w"], mask: Tensor, steps_ahead: int = 1) -> Float[Tensor, "B S A"]:
+    def _run(self, clips: UInt8[Tensor, "B T *F 3 h w"], mask: Tensor, steps_ahead: int = 1) -> Float[Tensor, "B S A"]:
         """Return the scores of the next action and, by roll-out, of those that follow."""
         real = mask.to(self.device)
         output = self.model(self._finish(clips, real), real)
@@ -291,12 +304,13 @@ class _SeenFrames:
         self._frames: dict[float, Tensor] = {}
 
     def clip(self, timestamps_s: NDArray[np.float64]) -> Tensor:
-        """Return the uint8 frames played at the instants [T 3 h w]."""
-        return torch.stack([self._frames[t_s] for t_s in timestamps_s.tolist()])
+        """Return the uint8 frames played at the instants [... 3 h w]."""
+        frames = torch.stack([self._frames[t_s] for t_s in timestamps_s.reshape(-1).tolist()])
+        return frames.reshape(*timestamps_s.shape, *frames.shape[1:])
 
     def load(self, timestamps_s: NDArray[np.float64]) -> None:
         """Read what is not there yet and forget what is older than the first instant."""
-        wanted = sorted(set(timestamps_s.tolist()))
+        wanted = sorted(set(timestamps_s.reshape(-1).tolist()))
         self._frames = {t_s: frame for t_s, frame in self._frames.items() if t_s >= wanted[0]}
         new = [t_s for t_s in wanted if t_s not in self._frames]
         if new:
@@ -332,7 +346,7 @@ class ForecastStream:
         """Forget all frames: the next one starts a new stream."""
         self._start_s: float | None = None
         self._num_steps = 0
-        self._newest: tuple[np.ndarray | av.VideoFrame, float] | None = None
+        self._held: deque[_HeldFrame] = deque()
         self._state: StreamState | None = None
         self._window: deque[tuple[Tensor, bool]] = deque(maxlen=self._protocol.num_steps)
 
@@ -352,32 +366,44 @@ class ForecastStream:
         """
         if not np.isfinite(t_s):
             raise ValueError(f"t_s must be a finite number of seconds, got {t_s}")
-        if self._newest is not None and t_s < self._newest[1]:
+        newest_s = self._held[-1].t_s if self._held else t_s
+        if t_s < newest_s:
             raise ValueError(
-                f"a frame of {t_s:.3f} s comes after one of {self._newest[1]:.3f} s; give frames in order of time, or "
+                f"a frame of {t_s:.3f} s comes after one of {newest_s:.3f} s; give frames in order of time, or "
                 "call reset() where the clock starts anew"
             )
         # A copy: the frame may be shown at a later instant, and callers read their next one into the same memory.
         frame = frame if isinstance(frame, av.VideoFrame) else _as_array(frame).copy()
         step_s, window_s = 1 / self._protocol.fps, self._protocol.num_steps / self._protocol.fps
-        if self._newest is not None and t_s - self._newest[1] > window_s:
+        if t_s - newest_s > window_s:
             self.reset()
         if self._start_s is None:
             self._start_s = t_s
         logits, now_s = None, t_s
+        self._held.append(_HeldFrame(frame, t_s))
         while (due_s := self._start_s + self._num_steps * step_s) <= t_s + TIME_TOLERANCE_S:
-            # An instant that has passed shows the frame before; one that has just come shows this one.
-            shown = frame if self._newest is None or due_s >= t_s - TIME_TOLERANCE_S else self._newest[0]
-            logits, now_s = self._step(shown), due_s
-        self._newest = (frame, t_s)
+            frames_s = self._owner._frames_of(np.array(due_s), self._start_s)
+            images = [self._shown(each_s) for each_s in frames_s.reshape(-1).tolist()]
+            logits, now_s = self._step(torch.stack(images).reshape(*frames_s.shape, *images[0].shape)), due_s
+        settings = self._owner.preprocessing
+        reach_s = (settings.frames_per_step - 1) * settings.step_frames_s
+        # A later step shows nothing older than the newest frame at `t_s - reach_s`.
+        while len(self._held) > 1 and self._held[1].t_s <= t_s - reach_s:
+            self._held.popleft()
         if logits is None:
             return None
         [[top]] = self._owner._most_likely(logits, self._top_k)
         return Forecast(now_s=now_s, tau_a_s=self._protocol.tau_a_s, top=top)
 
+    def _shown(self, instant_s: float) -> UInt8[Tensor, "3 h w"]:
+        """Return the newest frame that began at or before an instant; before the stream, its first one."""
+        held = [each for each in self._held if each.t_s <= instant_s + TIME_TOLERANCE_S] or [self._held[0]]
+        if held[-1].image is None:
+            held[-1].image = self._cut(held[-1].frame)
+        return held[-1].image
+
     @torch.inference_mode()
-    def _step(self, frame: np.ndarray | av.VideoFrame) -> Float[Tensor, "1 1 A"]:
-        image = self._cut(frame)
+    def _step(self, image: UInt8[Tensor, "*F 3 h w"]) -> Float[Tensor, "1 1 A"]:
         if self._num_steps == 0:
             # As in a window that begins before its video: absent steps, or the first frame again and again.
             stands_in = self._protocol.short_history == "repeat"
@@ -386,7 +412,7 @@ class ForecastStream:
         self._num_steps += 1
         return self._observe(image, is_real=True)
 
-    def _observe(self, image: UInt8[Tensor, "3 h w"], *, is_real: bool) -> Float[Tensor, "1 1 A"]:
+    def _observe(self, image: UInt8[Tensor, "*F 3 h w"], *, is_real: bool) -> Float[Tensor, "1 1 A"]:
         if self._model is not None:
             mask = torch.tensor([is_real], device=self._owner.device)
             clip = self._owner._finish(image[None, None], mask[None])
@@ -409,6 +435,15 @@ class ForecastStream:
             is_of_size = size == (self._converter.height, self._converter.width)
             image = frame if is_of_size else self._converter.resize(frame)
         return self._transform.evaluate(torch.from_numpy(image).permute(2, 0, 1)[None])[0]
+
+
+@dataclass
+class _HeldFrame:
+    """A frame of a stream that a step may still show, cut when it first is."""
+
+    frame: np.ndarray | av.VideoFrame
+    t_s: float
+    image: Tensor | None = None
 
 
 def _as_array(frame: RawFrame) -> UInt8[np.ndarray, "H W 3"]:

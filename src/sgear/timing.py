@@ -251,6 +251,25 @@ def observable(timestamps_s: NDArray[np.float64], first_s: float = 0.0) -> NDArr
     return timestamps_s >= first_s - TIME_TOLERANCE_S
 
 
+def frames_of_steps(
+    instants_s: NDArray[np.float64], *, frames_per_step: int, step_frames_s: float, first_s: float = 0.0
+) -> NDArray[np.float64]:
+    """Return the instants of the frames that stand for each step [... F], in order of time.
+
+    They reach back from the instant of the step, which is the last of them: no step shows what comes after it. What
+    would lie before the video is its first frame.
+
+    Args:
+        instants_s: Instants of the steps [...].
+        frames_per_step: Number F of frames.
+        step_frames_s: Seconds between two of them.
+        first_s: Time of the first frame of the video.
+    """
+    back_s = step_frames_s * np.arange(frames_per_step - 1, -1, -1)
+    last_s = instants_s[..., None]
+    return np.maximum(last_s - back_s, np.minimum(first_s, last_s))
+
+
 def protocol_from_dict(values: dict[str, float | str]) -> WindowProtocol | RecognitionProtocol:
     """Rebuild a protocol from `to_dict`.
 

@@ -269,7 +269,8 @@ def _build_sources(
             frames = open_frames(config, video_ids, preprocessing, found=films)
             facts, transform = learn_facts(config, benchmark, video_ids, films=films), _clip_transform(config)
             views = VIEWS[config.protocol.views]
-            return [VideoSource(frames, transform, view) for view in views], preprocessing, None, facts
+            steps = {"frames_per_step": preprocessing.frames_per_step, "step_frames_s": preprocessing.step_frames_s}
+            return [VideoSource(frames, transform, view, **steps) for view in views], preprocessing, None, facts
 
 
 def _annotation_source(config: ExperimentConfig, labels: StepLabels, video_ids: list[str]) -> AnnotationSource:

@@ -16,7 +16,6 @@ from sgear.data.unreadable import checked_on_error
 from sgear.features.frame_classes import fit_frame_classifier
 from sgear.losses import Objective
 from sgear.models import AnticipationModel, build_model
-from sgear.models.avt import Avt
 from sgear.models.blocks import freeze_blocks
 from sgear.models.branches import copy_branches
 from sgear.models.encoders import FeatureEncoder, VideoEncoder
@@ -47,20 +46,21 @@ def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationMod
         num_verbs=len(taxonomy.verbs),
         num_nouns=len(taxonomy.nouns),
     )
+    encoder = getattr(model, "encoder", None)
     # Before the statistics of the features at hand, which no published checkpoint holds.
     if config.init.weights:
         notes += start_from_weights(model, config.init, config.model, taxonomy)
-    if isinstance(model, SGear | Avt) and isinstance(model.encoder, VideoEncoder):
-        notes += model.encoder.loaded
-    if data.features is not None and isinstance(model, SGear | Avt) and isinstance(model.encoder, FeatureEncoder):
+    if isinstance(encoder, VideoEncoder):
+        notes += encoder.loaded
+    if data.features is not None and isinstance(encoder, FeatureEncoder):
         on_error = checked_on_error(config.source.on_error)
         video_ids = readable_videos(data.features, data.benchmark.train.video_ids, on_error=on_error)
-        model.encoder.feature_scale.copy_(torch.from_numpy(data.features.standard_deviation(video_ids)))
-        if model.encoder.recogniser is not None:
+        encoder.feature_scale.copy_(torch.from_numpy(data.features.standard_deviation(video_ids)))
+        if encoder.recogniser is not None:
             table = require_in_memory(data.features, "model.encoder.recogniser=true")
             rows = np.concatenate([table[name].features for name in video_ids])
             actions = np.concatenate(list(row_labels(table, data.train.labels, video_ids).values()))
-            model.encoder.recogniser.set_fitted(fit_frame_classifier(rows, actions, num_actions=taxonomy.num_actions))
+            encoder.recogniser.set_fitted(fit_frame_classifier(rows, actions, num_actions=taxonomy.num_actions))
             notes.append(f"encoder: a frame recogniser fitted to {len(rows)} rows of {len(video_ids)} training videos")
     if config.init.run:
         notes += start_from_run(model, config.init, taxonomy)

@@ -13,7 +13,9 @@ from torch import Tensor
 from sgear.data.frames import FrameReader
 from sgear.features.frame_classes import ClassConfusion
 from sgear.features.table import StoredFeatures, VideoFeatures, pool_rows
+from sgear.timing import frames_of_steps
 from sgear.video.colours import no_colour
+from sgear.video.span import SLACK_S
 from sgear.video.transforms import VIEWS, ClipTransform, View
 
 
@@ -21,7 +23,7 @@ class Reading(NamedTuple):
     """What a source read.
 
     Args:
-        steps: uint8 frames [T 3 h w], or features [T F].
+        steps: uint8 frames [T 3 h w] or clips [T F 3 h w], or features [T F].
         pts_s: Latest time in seconds that each step shows [T].
         colour: How frames become what a model reads; see `sgear.video.colours`.
     """
@@ -96,25 +98,52 @@ class VideoSource:
         frames: Reads the frames, at a size that leaves room for the crop.
         transform: Crop, augmentation, normalisation.
         view: Part of each frame that evaluation sees.
+        frames_per_step: Number F of frames that stand for each step; with 1 the steps have no axis of frames.
+        step_frames_s: Seconds between two of them.
     """
 
-    def __init__(self, frames: FrameReader, transform: ClipTransform, view: View = VIEWS["centre"][0]) -> None:
+    def __init__(
+        self,
+        frames: FrameReader,
+        transform: ClipTransform,
+        view: View = VIEWS["centre"][0],
+        *,
+        frames_per_step: int = 1,
+        step_frames_s: float = 0.0,
+    ) -> None:
         self.frames = frames
         self.transform = transform
         self.view = view
+        self.frames_per_step = frames_per_step
+        self.step_frames_s = step_frames_s
 
     def first_s(self, video_id: str) -> float:
         """Return 0: times of a video count from its first frame."""
         return 0.0
 
     def read(self, video_id: str, timestamps_s: NDArray[np.float64], rng: np.random.Generator | None) -> Reading:
-        """Return uint8 frames [T 3 h w], the time each was shown at, and their colour."""
-        batch = self.frames.frames_played_at(video_id, timestamps_s)
+        """Return uint8 frames [T 3 h w] or clips [T F 3 h w], the latest time of each step, and their colour."""
+        batch = self.frames.frames_played_at(video_id, self._frames_of(video_id, timestamps_s).reshape(-1))
         if rng is None:
-            return Reading(self.transform.evaluate(batch.frames, self.view), batch.pts_s, self.transform.colour)
-        clip, colour = self.transform.train(batch.frames, rng)
-        return Reading(clip, batch.pts_s, colour)
+            frames, colour = self.transform.evaluate(batch.frames, self.view), self.transform.colour
+        else:
+            # One crop, flip and change of colours for all frames of all steps.
+            frames, colour = self.transform.train(batch.frames, rng)
+        pts_s = batch.pts_s.reshape(-1, self.frames_per_step).max(axis=1)
+        return Reading(frames.unflatten(0, self._axes(len(timestamps_s))), pts_s, colour)
+
+    def _axes(self, num_steps: int) -> tuple[int, ...]:
+        return (num_steps,) if self.frames_per_step == 1 else (num_steps, self.frames_per_step)
+
+    def _frames_of(self, video_id: str, timestamps_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        reach_s = (self.frames_per_step - 1) * self.step_frames_s
+        # Where the film begins is asked only where a step reaches back to it.
+        is_near = self.frames_per_step > 1 and len(timestamps_s) > 0 and timestamps_s.min() - reach_s < SLACK_S
+        first_s = self.frames.span_s(video_id)[0] if is_near else 0.0
+        return frames_of_steps(
+            timestamps_s, frames_per_step=self.frames_per_step, step_frames_s=self.step_frames_s, first_s=first_s
+        )
 
     def empty(self, num_steps: int) -> Tensor:
-        """Return black frames [T 3 H W]; no step of theirs exists."""
-        return torch.zeros(num_steps, 3, self.transform.height, self.transform.width, dtype=torch.uint8)
+        """Return black frames [T 3 H W] or clips [T F 3 H W]; no step of theirs exists."""
+        return torch.zeros(*self._axes(num_steps), 3, self.transform.height, self.transform.width, dtype=torch.uint8)

@@ -25,7 +25,7 @@ from sgear.features.store_writer import FeatureStoreWriter, shard_of
 from sgear.files import require_unchanged, state_of
 from sgear.lineage import Lineage
 from sgear.locks import FileLock
-from sgear.timing import TIME_TOLERANCE_S, observable
+from sgear.timing import TIME_TOLERANCE_S, frames_of_steps, observable
 from sgear.video.base import Film
 from sgear.video.colours import finish_clip, plain_colour
 from sgear.video.find import needs_rate
@@ -49,7 +49,7 @@ class FrameEncoder:
     """A network that turns single frames into vectors, and all that its numbers depend on.
 
     Args:
-        encode: Normalised frames [T 3 H W] on `device` -> features [T F].
+        encode: Normalised frames [T 3 H W], or clips [T F 3 H W], on `device` -> features, one row per step.
         name: Name of the network.
         weights: Digest of its weights.
         width: Width F.
@@ -59,6 +59,8 @@ class FrameEncoder:
         std: Standard deviation of each colour channel.
         crop_margin: Share by which the picture is larger than the crop.
         reading_margin: The same of the pictures that are read from the film; at least `crop_margin`.
+        frames_per_step: Number F of frames that it reads for each row; see `frames_of_steps`.
+        step_frames_s: Seconds between two of them.
         precision: Arithmetic of the network, e.g. `float32`.
         device: Where the network runs.
         skipped: Why segments were left out when the network was trained, by split and uid.
@@ -75,6 +77,8 @@ class FrameEncoder:
     std: tuple[float, float, float]
     crop_margin: float
     reading_margin: float = 0.0
+    frames_per_step: int = 1
+    step_frames_s: float = 0.0
     precision: str = "float32"
     device: str = "cpu"
     skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -82,6 +86,11 @@ class FrameEncoder:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reading_margin", max(self.reading_margin, self.crop_margin))
+
+    @property
+    def is_of_clips(self) -> bool:
+        """Whether it reads several frames for each row."""
+        return self.frames_per_step > 1
 
     def provenance(self, *, fps: float, views: str) -> Provenance:
         """Return what a store of its features says about them.
@@ -97,7 +106,8 @@ class FrameEncoder:
             weights=self.weights,
             preprocessing=f"{self.image_height}x{self.image_width} in 8 bits, margin {self.crop_margin:.4g}, read at "
             f"{self.reading_margin:.4g}, mean {statistics[0]}, std {statistics[1]}, views {views} averaged, "
-            f"{self.precision}",
+            f"{self.precision}"
+            + (f", {self.frames_per_step} frames per row {self.step_frames_s:.4g} s apart" if self.is_of_clips else ""),
             fps=fps,
             skipped={split: dict(reasons) for split, reasons in self.skipped.items()},
             lineage={} if self.lineage is None else self.lineage.to_dict(),
@@ -136,7 +146,7 @@ class Extraction:
 
 @dataclass(frozen=True)
 class _Batch:
-    """uint8 frames [T 3 h w] of one film for each view; the last batch of a film says so, or how the film failed."""
+    """uint8 frames [T 3 h w] or clips [T F 3 h w] of one film for each view; the last batch says so, or what failed."""
 
     video_id: str
     times_s: NDArray[np.float64]
@@ -285,6 +295,7 @@ class _Films:
         self.passed: list[str] = []
         self.lengths_s: dict[str, float] = {}
         self._videos = videos
+        self._encoder = encoder
         self._writer = writer
         self._fps = fps
         self._batch_size = batch_size
@@ -328,17 +339,27 @@ class _Films:
             instants_s = instants_s[is_there | ~is_there.any()]
             for begin in range(0, len(instants_s), self._batch_size):
                 asked_s = instants_s[begin : begin + self._batch_size]
-                frames = reader.frames_played_at(asked_s).frames
+                read_s = frames_of_steps(
+                    asked_s,
+                    frames_per_step=self._encoder.frames_per_step,
+                    step_frames_s=self._encoder.step_frames_s,
+                    first_s=opening_s(reader),
+                )
+                frames = reader.frames_played_at(read_s.reshape(-1)).frames
                 is_last = begin + self._batch_size >= len(instants_s)
                 if is_last:
                     require_unchanged(path, before, VideoError)
                 yield _Batch(
                     video_id,
                     asked_s,
-                    [self._transform.evaluate(frames, view) for view in self._views],
+                    [self._clips(frames, view) for view in self._views],
                     len(asked_s) / len(instants_s),
                     is_last=is_last,
                 )
+
+    def _clips(self, frames: Tensor, view: View) -> Tensor:
+        cut = self._transform.evaluate(frames, view)
+        return cut.unflatten(0, (-1, self._encoder.frames_per_step)) if self._encoder.is_of_clips else cut
 
 
 def _encode(encoder: FrameEncoder, batch: _Batch) -> NDArray[np.float32]:

@@ -84,7 +84,7 @@ class AnticipationModel(nn.Module, ABC):
 
 
 _MODELS: dict[str, type[AnticipationModel]] = {}
-Model = TypeVar("Model", bound=type[AnticipationModel])
+Model = TypeVar("Model", bound=type)
 
 
 def register_model(name: str) -> Callable[[Model], Model]:

@@ -15,7 +15,7 @@ from sgear.errors import ConfigError, RunError
 from sgear.features.extract import FrameEncoder
 from sgear.features.store_index import OF_RUN
 from sgear.lineage import Lineage
-from sgear.models.encoders import TimmEncoder
+from sgear.models.encoders import VideoEncoder
 from sgear.models.pretrained import load_model
 from sgear.models.vit_weights import load_checkpoint, load_vit_weights, published_network
 from sgear.torchvision_guard import import_timm
@@ -137,7 +137,7 @@ def run_frame_encoder(run: Path, *, device: str = "cpu", precision: str = "float
     """
     trained = load_model(run / "model")
     encoder, settings = getattr(trained.model, "encoder", None), trained.preprocessing
-    if not isinstance(encoder, TimmEncoder):
+    if not isinstance(encoder, VideoEncoder):
         raise RunError(f"{run}: its model reads stored features; choose a run that was trained with source.kind=video")
     return FrameEncoder(
         encode=_encode_with(encoder, lambda frames: encoder(frames[None])[0, :, 0], device, precision),
@@ -150,6 +150,8 @@ def run_frame_encoder(run: Path, *, device: str = "cpu", precision: str = "float
         std=settings.std,
         crop_margin=settings.crop_margin,
         reading_margin=settings.reading_margin,
+        frames_per_step=settings.frames_per_step,
+        step_frames_s=settings.step_frames_s,
         precision=precision,
         device=device,
         lineage=trained.lineage,

@@ -30,7 +30,7 @@ def no_colour() -> Float32[Tensor, "4 3"]:
 
 
 def finish_clip(
-    clip: UInt8[Tensor, "B T 3 h w"] | Float[Tensor, "B T *step"],
+    clip: UInt8[Tensor, "B T *F 3 h w"] | Float[Tensor, "B T *step"],
     colour: Float32[Tensor, "B 4 3"],
     exists: Bool[Tensor, "B T"] | None = None,
 ) -> Float[Tensor, "B T *step"]:
@@ -49,7 +49,11 @@ def finish_clip(
     """
     if clip.dtype != torch.uint8:
         return clip
-    gain, shift, mean, std = colour[:, :, None, :, None, None].unbind(dim=1)
+    # [B 1 ... 3 1 1]: one line per clip and channel, whatever axes of steps and frames lie between.
+    lines = colour.reshape(len(colour), 4, *(1,) * (clip.ndim - 4), 3, 1, 1)
+    gain, shift, mean, std = lines.unbind(dim=1)
     pixels = clip.to(torch.float32).div_(255)
     pixels.mul_(gain).add_(shift).clamp_(0, 1).sub_(mean).div_(std)
-    return pixels if exists is None else pixels.masked_fill_(~exists[:, :, None, None, None], 0.0)
+    return (
+        pixels if exists is None else pixels.masked_fill_(~exists.reshape(*exists.shape, *(1,) * (clip.ndim - 2)), 0.0)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -78,8 +78,8 @@ class VideoEncoder(nn.Module, ABC):
         """Return the tokens of each step; the first one stands for the whole step."""
 
 
-_ENCODERS: dict[str, type[VideoEncoder]] = {}
-Encoder = TypeVar("Encoder", bound=type[VideoEncoder])
+_ENCODERS: dict[str, Any] = {}
+Encoder = TypeVar("Encoder", bound=type)
 
 
 def register_encoder(name: str) -> Callable[[Encoder], Encoder]:
@@ -90,11 +90,14 @@ def register_encoder(name: str) -> Callable[[Encoder], Encoder]:
     """
 
     def register(cls: Encoder) -> Encoder:
-        lacking = sorted(getattr(cls, "__abstractmethods__", ())) if issubclass(cls, VideoEncoder) else ["VideoEncoder"]
-        if lacking:
-            raise TypeError(f"encoder {name!r}: {cls.__module__}.{cls.__qualname__} lacks {', '.join(lacking)}")
-        if _ENCODERS.get(name, cls).__qualname__ != cls.__qualname__:
-            raise TypeError(f"encoder {name!r}: {cls.__qualname__} takes the name of {_ENCODERS[name]}")
+        known: type[VideoEncoder] | None = _ENCODERS.get(name)
+        for is_there, lack in (
+            (issubclass(cls, VideoEncoder), "must be a subclass of VideoEncoder"),
+            (not getattr(cls, "__abstractmethods__", ()), "lacks forward or frame_input"),
+            (known is None or known.__qualname__ == cls.__qualname__, f"takes the name of {known}"),
+        ):
+            if not is_there:
+                raise TypeError(f"encoder {name!r}: {cls.__module__}.{cls.__qualname__} {lack}")
         _ENCODERS[name] = cls
         return cls
 

@@ -24,8 +24,7 @@ from sgear.features.extract import FrameEncoder, extract
 from sgear.features.imports import import_lmdb
 from sgear.features.lmdb_export import write_lmdb
 from sgear.models.frame_features import timm_frame_encoder
-from sgear.video.opening import open_film
-from sgear.video.sizes import reading_size
+from sgear.video.pool import open_film, reading_size
 from sgear.video.transforms import ClipTransform
 
 WIDTH, FPS, STEPS = 1024, 30, 15

@@ -17,10 +17,8 @@ from sgear.models.frame_features import timm_frame_encoder
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
-from sgear.video.colours import finish_clip
-from sgear.video.pool import FilmPool
-from sgear.video.sizes import ReadingSize
-from sgear.video.transforms import ClipTransform
+from sgear.video.pool import FilmPool, ReadingSize
+from sgear.video.transforms import ClipTransform, finish_clip
 
 STEPS, NUM_FILMS = 15, 2
 ENCODER = "vit_small_patch16_224"

@@ -11,7 +11,7 @@ from data_films import HEIGHT, WIDTH, make_copy, make_film
 from data_ratios import Ratio, Sizes, compare, in_turns, one_thread
 from numpy.typing import NDArray
 
-from sgear.video.frames import FrameConverter
+from sgear.video.base import FrameConverter
 from sgear.video.pool import FilmPool
 from sgear.video.training_copy import CopySettings
 

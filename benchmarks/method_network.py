@@ -22,7 +22,7 @@ from sgear.models.causal_decoder import CausalBlock
 from sgear.models.sgear import SGear
 from sgear.torchvision_guard import guard_torchvision
 from sgear.training.step import TrainStep
-from sgear.video.colours import no_colour
+from sgear.video.transforms import no_colour
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +23,10 @@ from sgear.models.pretrained import DESCRIPTION_FILE, WEIGHTS_FILE, Preprocessin
 from sgear.models.stepwise import StepwiseModel, StreamState
 from sgear.taxonomy import Taxonomy
 from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, frames_of_steps, observable
-from sgear.video.base import Film
-from sgear.video.colours import finish_clip
-from sgear.video.frames import FrameConverter
-from sgear.video.orientation import orientation_of
+from sgear.video.base import Film, FrameConverter, opening_s, orientation_of
 from sgear.video.overlay import draw_forecast
-from sgear.video.sizes import ReadingSize, open_for_model
-from sgear.video.span import opening_s
-from sgear.video.transforms import ClipTransform
+from sgear.video.pool import ReadingSize, open_film
+from sgear.video.transforms import ClipTransform, finish_clip
 
 _WINDOWS_PER_BATCH = 16
 
@@ -157,7 +154,7 @@ class Anticipator:
 
     def anticipate(
         self,
-        video: Path | str,
+        video: Path | str | Film,
         *,
         every_s: float = 1.0,
         top_k: int = 5,
@@ -167,7 +164,8 @@ class Anticipator:
         """Forecast the next action at regular instants of a video, each from the past alone.
 
         Args:
-            video: Any video file, or folder or tar file of images; see `sgear.video.opening.open_film`.
+            video: Any video file, or folder or tar file of images, see `sgear.video.open_film`; or one that is open,
+                which is then read at another size.
             every_s: Seconds between two forecasts.
             top_k: Number of actions in a forecast.
             frame_fps: Rate at which images were numbered; needed for a video that is made of them.
@@ -190,7 +188,8 @@ class Anticipator:
         protocol, transform = self._pixel_protocol(), self._transform()
         if steps_ahead > 1 and not isinstance(self.model, StepwiseModel):
             raise RunError("this model predicts one step; to look further ahead, choose a run of S-GEAR or AVT")
-        with open_for_model(video, self._reading_size(), frame_fps=frame_fps) as reader:
+        with nullcontext(video) if isinstance(video, Film) else open_film(video, frame_fps=frame_fps) as reader:
+            reader.resize(self._reading_size())
             first_s = opening_s(reader)
             nows_s = np.arange(0.0, reader.end_s - TIME_TOLERANCE_S, every_s)
             nows_s = nows_s[observable(nows_s, first_s)]

@@ -13,7 +13,6 @@ from whole_command import run_here
 
 from sgear.anticipator import Forecast
 from sgear.cli.anticipate import _table
-from sgear.cli.doctor import run_doctor
 from sgear.cli.kitchen import render_kitchen
 from sgear.cli.screen import open_screen, say
 from sgear.config import compose_experiment, list_experiments
@@ -47,18 +46,6 @@ def test_the_table_of_forecasts_keeps_the_names_of_film_and_actions(capsys, monk
     printed = capsys.readouterr().out
     assert "a[b]c.mp4" in printed
     assert f"{ODD} 25%" in printed
-
-
-def test_the_doctor_names_packages_with_their_extras_on_lines_that_can_be_copied(capsys, monkeypatch):
-    import importlib.util
-
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == "torchcodec" else find_spec(name, *rest)
-    )
-    monkeypatch.setenv("COLUMNS", "80")
-    run_doctor()
-    assert "pip install 'sgear[torchcodec]' adds it\n" in capsys.readouterr().out
 
 
 def test_the_shown_settings_are_whole_yaml():

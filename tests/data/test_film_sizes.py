@@ -10,7 +10,7 @@ from sgear.data import film_sizes
 from sgear.data.frames import cache_frames
 from sgear.errors import VideoError
 from sgear.models.pretrained import Preprocessing
-from sgear.video.opening import open_film
+from sgear.video.pool import open_film
 
 
 def make_film(path, height: int = 48, width: int = 64):

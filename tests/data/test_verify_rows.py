@@ -5,7 +5,7 @@ from sgear.data.verify import RowProblem, annotated_videos, check_rows
 from sgear.datasets.video_info import VideoInfo
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
-from sgear.video.span import FilmSpan
+from sgear.video.base import FilmSpan
 
 TAXONOMY = Taxonomy(verbs=("take",), nouns=("cup",), action_pairs=((0, 0),))
 # Frames at 0, 0.1, ..., 9.9 s: the film ends at 10 s, and the rounding of a row is forgiven up to 10.05 s.

@@ -16,7 +16,7 @@ from sgear.features.extract import FrameEncoder, extract
 from sgear.models.frame_features import timm_frame_encoder
 from sgear.torchvision_guard import import_timm
 from sgear.video.base import Film
-from sgear.video.opening import open_film
+from sgear.video.pool import open_film
 
 
 def half_means(frames: torch.Tensor) -> torch.Tensor:

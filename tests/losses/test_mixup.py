@@ -11,7 +11,7 @@ from sgear.losses.classification import classification_loss
 from sgear.losses.mixup import draw_mix, make_mix, mix_clips, pair_labels
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
 from sgear.training.step import TrainStep
-from sgear.video.colours import no_colour
+from sgear.video.transforms import no_colour
 
 NUM_ACTIONS = 5
 EXISTS = torch.tensor([[True, True, True], [False, True, True], [True, True, True]])

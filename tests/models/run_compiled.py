@@ -13,7 +13,7 @@ from tiny_models import MAX_STEPS, NUM_ACTIONS, NUM_NOUNS, NUM_VERBS, RULSTM, cl
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.models.export import export_model
 from sgear.training.step import TrainStep
-from sgear.video.colours import no_colour
+from sgear.video.transforms import no_colour
 
 PIXEL_MODELS = ("sgear", "sgear-causal", "sgear-decay", "sgear-released")
 

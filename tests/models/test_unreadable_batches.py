@@ -8,7 +8,7 @@ from sgear.data.batch import Batch
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.training.skipping import SkippedClips
 from sgear.training.step import TrainStep
-from sgear.video.colours import no_colour
+from sgear.video.transforms import no_colour
 
 NUM_STEPS = 5
 

@@ -32,7 +32,7 @@ from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol, frames_of_steps
 from sgear.training.run import RunDirectory, read_json
-from sgear.video.frames import FrameBatch
+from sgear.video.base import FrameBatch
 from sgear.video.transforms import ClipTransform
 
 HERE = Path(__file__).parent
@@ -102,10 +102,10 @@ def test_features_are_those_of_the_clips_that_training_reads(root, run, tmp_path
     extract(encoder, {"v": film_of(root)}, writer, fps=2.0, batch_size=3).raise_failures()
     stored = writer.finish()["v"]
     model = sgear.load(run.path)
-    from sgear.video.sizes import open_for_model
+    from sgear.video.pool import open_film
 
     for row in (0, 1, 5):
-        with open_for_model(film_of(root), model._reading_size()) as film:
+        with open_film(film_of(root), model._reading_size()) as film:
             instants_s = np.maximum(row / 2 - np.array([0.75, 0.5, 0.25, 0.0]), 0.0)
             frames = model._transform().evaluate(film.frames_played_at(instants_s).frames)
         with torch.no_grad():

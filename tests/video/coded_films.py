@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
+from sgear.video import FrameCache, fill_frame_cache
 
 HEIGHT, WIDTH = 48, 64
 NUM_BITS = 12
@@ -122,3 +125,10 @@ def overwrite_packet(source: Path, out: Path, packet_idx: int, *, intact_share: 
     content[place + kept : place + size] = rest
     out.write_bytes(content)
     return pts_s
+
+
+def build_frame_cache(paths: Mapping[str, Path], root: Path, **options: Any) -> FrameCache:
+    """Fill a frame cache and open it."""
+    if failures := fill_frame_cache(paths, root, **options):
+        raise VideoError("\n".join(failures.values()))
+    return FrameCache(root)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgear.video import ClipTransform
-from sgear.video.colours import finish_clip, no_colour, plain_colour
+from sgear.video.transforms import finish_clip, no_colour, plain_colour
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgear.video import ClipTransform
-from sgear.video.colours import finish_clip
-from sgear.video.transforms import VIEWS
+from sgear.video.transforms import VIEWS, finish_clip
 
 PLAIN = {"crop_margin": 0.0, "flip": False, "brightness": 0.0, "contrast": 0.0}
 STRONG = {"crop_margin": 0.3, "scale_jitter": (0.1, 0.6), "flip": True, "brightness": 0.4, "contrast": 0.4}

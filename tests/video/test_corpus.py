@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sgear.errors import VideoError
-from sgear.video import corpus
+from sgear.video import find
 from sgear.video.find import PassedOver, find_films, is_frame_folder, list_films, needs_rate, scan_films
 
 _SCANDIR = os.scandir
@@ -157,8 +157,8 @@ def test_pictures_that_are_links_are_not_followed_one_by_one(tmp_path, monkeypat
     film.mkdir()
     for picture in pictures(tmp_path / ".disk", 300).iterdir():
         (film / picture.name).symlink_to(picture)
-    follow, followed = corpus._leads_to_folder, []
-    monkeypatch.setattr(corpus, "_leads_to_folder", lambda entry: followed.append(entry) or follow(entry))
+    follow, followed = find._leads_to_folder, []
+    monkeypatch.setattr(find, "_leads_to_folder", lambda entry: followed.append(entry) or follow(entry))
     assert find_films(["film"], [tmp_path]) == {"film": film}
     assert 0 < len(followed) < 50
 

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coded_films import make_film, numbers_in, steady
+from coded_films import build_frame_cache, make_film, numbers_in, steady
 from numbered_files import make_folder
 
 from sgear.errors import VideoError
-from sgear.video.frame_cache import build_frame_cache
-from sgear.video.opening import open_film
-from sgear.video.span import SLACK_S, FilmSpan, check_played
+from sgear.video.base import SLACK_S, FilmSpan, check_played
+from sgear.video.pool import open_film
 from sgear.video.training_copy import CopySettings, make_copy
 from sgear.video.verify import FilmToCheck, verify_film
 

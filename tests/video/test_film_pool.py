@@ -13,9 +13,7 @@ from coded_films import make_film, numbers_in, steady
 from numbered_files import make_folder, make_tar
 
 from sgear.errors import VideoError
-from sgear.video.opening import open_film
-from sgear.video.pool import FilmPool
-from sgear.video.sizes import reading_size
+from sgear.video.pool import FilmPool, open_film, reading_size
 
 IDS = [f"P01_0{idx}" for idx in range(5)]
 

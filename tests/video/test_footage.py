@@ -190,7 +190,7 @@ def test_a_root_that_does_not_exist_is_refused(tmp_path):
     ("setting", "message"),
     [
         ({"reading": "tape"}, "source.reading='tape' is unknown; choose cache, films"),
-        ({"decoder": "eyes"}, "source.decoder='eyes' is unknown; choose pyav, torchcodec"),
+        ({"decoder": "eyes"}, "source.decoder='eyes': videos are read by PyAV alone"),
         ({"frame_fps": -1.0}, "source.frame_fps=-1 must be positive"),
     ],
 )

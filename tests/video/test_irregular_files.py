@@ -12,8 +12,8 @@ from sgear.video import open_film
 from sgear.video.find import list_films, scan_films
 from sgear.video.training_copy import CopySettings, make_copy
 from sgear.video.transcode import plan_copies, transcode
+from sgear.video.truncation import stated_length_s
 from sgear.video.verify import FilmToCheck, verify_film
-from sgear.video.wholeness import missing_end, stated_length_s
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,6 @@ READERS = {
     "open": lambda path: open_film(path, frame_fps=30.0),
     "copy": lambda path: make_copy(path, path.parent / "copies" / "film.mp4", CopySettings(short_side=24)),
     "length": stated_length_s,
-    "end": lambda path: missing_end(path, num_frames=1, end_s=1.0, period_s=0.1),
 }
 
 

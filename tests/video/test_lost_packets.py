@@ -85,7 +85,7 @@ LOST = [[40], [40, 41, 42, 60], [52, 53], [88, 89], [0]]
 @pytest.mark.parametrize("name", [name for name in FILMS if not name.endswith(".ts")])
 def test_a_film_of_which_packets_are_lost_is_refused(films, name, lost):
     hurt = _without(films(name), lost)
-    with pytest.raises(VideoError, match=r"(it holds|its structure is damaged at byte|not a readable video)"):
+    with pytest.raises(VideoError, match=r"(it holds|its structure is damaged|not a readable video)"):
         VideoReader(hurt)
 
 
@@ -169,7 +169,7 @@ def test_a_lost_element_between_pictures_is_found_by_its_place(tmp_path):
     content[begin + 3 : begin + 8] = bytes(5)
     path.write_bytes(content)
     (problem,) = verify_film(FilmToCheck(path), quick=True).problems
-    assert "structure is damaged at byte" in problem
+    assert "structure is damaged" in problem
 
 
 def test_a_key_frame_whose_time_was_lost_stands_for_no_instant_before_it(tmp_path):

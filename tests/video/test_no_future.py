@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from coded_films import make_film, overwrite_packet, steady
+from coded_films import build_frame_cache, make_film, overwrite_packet, steady
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -40,7 +40,6 @@ from sgear.training.evaluate import run_model
 from sgear.training.loop import make_accelerator
 from sgear.training.step import TrainStep
 from sgear.video import open_film
-from sgear.video.frame_cache import build_frame_cache
 from sgear.video.pool import FilmPool
 from sgear.video.training_copy import CopySettings, make_copy
 from sgear.video.transforms import VIEWS, ClipTransform

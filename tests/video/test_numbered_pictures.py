@@ -15,7 +15,7 @@ from PIL import Image
 
 from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.opening import open_film
+from sgear.video.pool import open_film
 
 FPS = 30.0
 KINDS = {"folder": lambda root, numbers, **names: make_folder(root / "film", numbers, **names)}

@@ -15,7 +15,7 @@ from coded_films import make_film, numbers_in, picture_of, steady
 from PIL import Image
 
 from sgear.errors import VideoError
-from sgear.video.opening import open_film
+from sgear.video.pool import open_film
 from sgear.video.stills import MAX_PIXELS
 
 _ASKED_S = [40.5 / 30, 3.5 / 30, 59.5 / 30]
@@ -192,7 +192,7 @@ def test_pictures_of_gigabytes_are_refused_before_memory_is_taken(tmp_path):
     script = (
         "import resource, sys\n"
         "from sgear.errors import VideoError\n"
-        "from sgear.video.opening import open_film\n"
+        "from sgear.video.pool import open_film\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "for path in sys.argv[1:]:\n"
         "    before = peak()\n"

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sgear.errors import VideoError
-from sgear.video import VideoReader, soundness
+from sgear.video import VideoReader, streams
 from sgear.video.training_copy import CopySettings, make_copy
 from sgear.video.verify import FilmToCheck, verify_film
 
@@ -190,8 +190,8 @@ def test_frames_without_times_are_refused(tmp_path, suffix, complaint):
 def test_a_file_is_gone_through_once_for_all_openings_and_again_when_it_changed(tmp_path, monkeypatch):
     path = _film(tmp_path / "film.ts", "ts", steady(NUM_FRAMES))
     readings = []
-    demuxed = soundness._demuxed
-    monkeypatch.setattr(soundness, "_demuxed", lambda *args: readings.append(1) or demuxed(*args))
+    demuxed = streams._demuxed
+    monkeypatch.setattr(streams, "_demuxed", lambda *args: readings.append(1) or demuxed(*args))
     for _ in range(3):
         VideoReader(path).close()
     assert len(readings) == 1

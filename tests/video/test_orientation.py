@@ -8,7 +8,7 @@ import pytest
 from coded_films import make_film, picture_of, steady
 
 from sgear.errors import VideoError
-from sgear.video.opening import open_film
+from sgear.video.pool import open_film
 from sgear.video.training_copy import CopySettings, make_copy
 
 ONE = 1 << 16

@@ -1,6 +1,5 @@
 """Every real recording, whole and damaged: the right frames, or one clear error."""
 
-import importlib
 import re
 import shutil
 from collections.abc import Callable
@@ -11,7 +10,7 @@ import pytest
 import torch
 
 from sgear.errors import VideoError
-from sgear.video.opening import open_film
+from sgear.video.pool import open_film
 
 pytestmark = pytest.mark.data
 _SIZE = (64, 96)
@@ -128,19 +127,3 @@ def test_truncated_official_frames_are_errors(real_data, tmp_path):
 def test_a_file_of_detections_is_no_film(real_data):
     with pytest.raises(VideoError, match=r"sample_obj\.npy"):
         open_film(real_data / "epic-frames" / "sample_obj.npy")
-
-
-@pytest.mark.slow
-def test_both_decoders_give_the_same_bits_of_every_recording(real_data):
-    try:
-        importlib.import_module("torchcodec.decoders")
-    except (ImportError, RuntimeError, OSError) as err:
-        pytest.skip(f"torchcodec is not installed or does not load: {str(err).splitlines()[0]}")
-    for path in _recordings(real_data):
-        if path.suffix == ".avi":
-            continue
-        with open_film(path) as pyav, open_film(path, backend="torchcodec") as torchcodec:
-            asked_s = np.random.default_rng(0).uniform(0, pyav.last_pts_s, 6)
-            expected, batch = pyav.frames_played_at(asked_s), torchcodec.frames_played_at(asked_s)
-        assert batch.pts_s.tolist() == expected.pts_s.tolist(), path
-        assert torch.equal(batch.frames, expected.frames), path

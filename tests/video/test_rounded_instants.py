@@ -4,12 +4,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from coded_films import make_film, numbers_in, steady
+from coded_films import build_frame_cache, make_film, numbers_in, steady
 from numbered_files import make_folder
 
 from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol
-from sgear.video.frame_cache import build_frame_cache
-from sgear.video.opening import open_film
+from sgear.video.pool import open_film
 
 NUM_FRAMES = 240
 RATES = [25, 30, 50, 60]

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from coded_films import make_film, steady
+from coded_films import build_frame_cache, make_film, steady
 from torch.utils.data import DataLoader
 
 from sgear.anticipator import Anticipator
@@ -27,11 +27,8 @@ from sgear.training.config import RuntimeConfig
 from sgear.training.evaluate import run_model
 from sgear.training.loop import make_accelerator
 from sgear.training.step import TrainStep
-from sgear.video.colours import finish_clip
-from sgear.video.frame_cache import build_frame_cache
-from sgear.video.pool import FilmPool
-from sgear.video.sizes import ReadingSize, reading_size
-from sgear.video.transforms import VIEWS, ClipTransform
+from sgear.video.pool import FilmPool, ReadingSize, reading_size
+from sgear.video.transforms import VIEWS, ClipTransform, finish_clip
 
 FILM = (80, 120)
 SIZE = (24, 32)

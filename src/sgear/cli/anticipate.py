@@ -13,10 +13,8 @@ from sgear.cli.screen import open_screen, say, write_out
 from sgear.errors import ConfigError, SgearError
 from sgear.files import visible
 from sgear.video.find import needs_rate
-from sgear.video.opening import open_film
 from sgear.video.overlay import require_overlay_place, write_overlay
-from sgear.video.streams import unread_tracks
-from sgear.video.wholeness import missing_end
+from sgear.video.pool import open_film
 
 
 def _table(video: Path, forecasts: list[Forecast], top_k: int) -> Table:
@@ -81,35 +79,19 @@ def run_anticipate(
             raise SgearError(f"--out {out}: the film is written as mp4; give a name that ends in .mp4")
         require_overlay_place(video, out)
     place = choose_device(device)
-    is_of_pictures = needs_rate(video)
-    if frame_fps is not None and not is_of_pictures:
+    if frame_fps is not None and not needs_rate(video):
         raise ConfigError(f"--frame-fps has no effect: {video} is no folder and no tar file of pictures")
     trained = load(model, device=place)
-    if not is_of_pictures:
-        _warn_of_what_is_not_read(video)
     forecasts = []
-    made = trained.anticipate(video, every_s=every_s, top_k=top_k, frame_fps=frame_fps, steps_ahead=steps_ahead)
-    for forecast in made:
-        forecasts.append(forecast)
-        if as_json:
-            write_out(json.dumps({"video": video.name, **forecast.to_dict()}) + "\n")
-    if not as_json:
-        open_screen().print(_table(video, forecasts, top_k))
-    if out is not None:
-        write_overlay(video, out, forecasts, top_k=top_k, frame_fps=frame_fps)
-        say(f"wrote {out}", screen=open_screen(stderr=True))
-
-
-def _warn_of_what_is_not_read(video: Path) -> None:
-    """Say on standard error that a film is shorter than it should be, as is what is forecast, or has other tracks."""
-    with open_film(video) as film:
-        end_s, period_s = film.end_s, 1 / film.fps
-    texts = []
-    missing = missing_end(video, num_frames=None, end_s=end_s, period_s=period_s)
-    if missing is not None:
-        texts.append(f"{missing}. The forecasts end at {end_s:.1f} s; 'sgear data verify' checks the film")
-    tracks = unread_tracks(video)
-    if tracks is not None:
-        texts.append(tracks)
-    for text in texts:
-        say(f"warning: {video}: {text}", style="yellow", screen=open_screen(stderr=True))
+    with open_film(video, frame_fps=frame_fps) as film:
+        for caveat in film.caveats():
+            say(f"warning: {video}: {caveat}", style="yellow", screen=open_screen(stderr=True))
+        for forecast in trained.anticipate(film, every_s=every_s, top_k=top_k, steps_ahead=steps_ahead):
+            forecasts.append(forecast)
+            if as_json:
+                write_out(json.dumps({"video": video.name, **forecast.to_dict()}) + "\n")
+        if not as_json:
+            open_screen().print(_table(video, forecasts, top_k))
+        if out is not None:
+            write_overlay(film, out, forecasts, top_k=top_k)
+            say(f"wrote {out}", screen=open_screen(stderr=True))

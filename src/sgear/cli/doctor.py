@@ -47,7 +47,7 @@ def _check_video() -> Check:
     import numpy as np
     from av.error import FFmpegError
 
-    from sgear.video.opening import open_film
+    from sgear.video.pool import open_film
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.mp4"
@@ -73,21 +73,6 @@ def _check_video() -> Check:
         is_right,
         f"PyAV {av.__version__} writes and reads H.264" if is_right else "wrong pixels came back",
     )
-
-
-def _check_torchcodec() -> Check:
-    if importlib.util.find_spec("torchcodec") is None:
-        return "torchcodec", True, "not installed; films are read by PyAV, pip install 'sgear[torchcodec]' adds it"
-    try:
-        importlib.import_module("torchcodec.decoders")
-    except (ImportError, RuntimeError, OSError) as err:
-        reason = str(err).strip().splitlines()[0]
-        return (
-            "torchcodec",
-            False,
-            f"does not load ({reason}); install ffmpeg's shared libraries ('apt-get install ffmpeg'), or uninstall it",
-        )
-    return "torchcodec", True, f"{importlib.metadata.version('torchcodec')} decodes films where it is asked for"
 
 
 def _check_language() -> Check:
@@ -121,7 +106,6 @@ def run_doctor() -> bool:
         _check_torch,
         _check_timm,
         _check_video,
-        _check_torchcodec,
         _check_language,
         _check_data,
     ]

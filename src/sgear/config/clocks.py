@@ -16,7 +16,7 @@ from sgear.errors import FeatureError, VideoError
 from sgear.features.inspection import ClockFault, TableOnDisk, clock_faults, open_video
 from sgear.features.store import MappedVideo
 from sgear.video.find import find_films, needs_rate
-from sgear.video.opening import open_film
+from sgear.video.pool import open_film
 
 _UNCHECKED = "so it cannot be checked that nothing later than tau_a before an action was seen"
 

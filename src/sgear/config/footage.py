@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import cast, get_args
 
 from sgear.config.schema import DatasetConfig, ExperimentConfig
 from sgear.data.frames import CheckedLengths, FrameReader, PartialFrames, cache_frames, model_size
@@ -15,7 +14,6 @@ from sgear.datasets.video_info import numbering_rates, read_video_info
 from sgear.errors import ConfigError, VideoError
 from sgear.models.pretrained import Preprocessing
 from sgear.video.find import find_films, needs_rate
-from sgear.video.opening import Backend
 from sgear.video.pool import FilmPool
 
 READINGS = ("cache", "films")
@@ -61,8 +59,8 @@ def open_frames(
     source = config.source
     if source.reading not in READINGS:
         raise ConfigError(f"source.reading={source.reading!r} is unknown; choose {', '.join(READINGS)}")
-    if source.decoder not in get_args(Backend):
-        raise ConfigError(f"source.decoder={source.decoder!r} is unknown; choose {', '.join(get_args(Backend))}")
+    if source.decoder != "pyav":
+        raise ConfigError(f"source.decoder={source.decoder!r}: videos are read by PyAV alone; leave the setting out")
     if source.frame_fps < 0:
         raise ConfigError(f"source.frame_fps={source.frame_fps:g} must be positive, or 0 for the rate of the data set")
     films, unreadable = _find(config, video_ids)
@@ -72,8 +70,7 @@ def open_frames(
     rates, durations_s = _rates(config, films, pictures)
     frames: FrameReader
     if source.reading == "films":
-        backend = cast(Backend, source.decoder)
-        frames = FilmPool(films, size=model_size(preprocessing), frame_fps=rates, backend=backend)
+        frames = FilmPool(films, size=model_size(preprocessing), frame_fps=rates)
     else:
         root = dataset_folder(config.dataset.name, config.dataset.root) / "cache"
         frames, failures = cache_frames(films, root, preprocessing, fps=source.cache_fps, frame_fps=rates)

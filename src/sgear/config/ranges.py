@@ -84,7 +84,6 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "runtime.precision": ("fp32", "bf16"),
     "optim.name": ("adamw", "adam", "sgd"),
     "source.reading": ("cache", "films"),
-    "source.decoder": ("pyav", "torchcodec"),
     "objective.past_mean": ("labelled", "all"),
     "model.head.past_similarity": ("predicted", "encoder"),
     "model.temporal_context.mode": ("cumulative", "decay", "causal", "original"),

@@ -87,8 +87,7 @@ class SourceConfig:
             the films, for corpora whose cache would be too large (video).
         cache_fps: Frames per second kept in the frame cache; an instant is shown by the newest kept frame before it
             (video, reading=cache).
-        decoder: Decoder of video files: `pyav`, or `torchcodec`, which needs the extra of that name (video,
-            reading=films).
+        decoder: Decoder of video files, which is `pyav` (video, reading=films).
         frame_fps: Rate at which numbered pictures were numbered, for films that are folders or tar files of them. 0: as
             published, or as the video info csv of the data set says (video).
         crop_margin: Share by which the picture is larger than the crop that is seen (video).

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sgear.data.labels import StepLabels
 from sgear.data.sources import Reading
-from sgear.video.colours import no_colour
+from sgear.video.transforms import no_colour
 
 NO_ACTION = 0
 

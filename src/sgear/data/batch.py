@@ -13,7 +13,7 @@ class Sample(TypedDict):
     """One clip: its steps [T ...], which are real, the action of each and after each, the target, and its row.
 
     Steps are uint8 frames or float32 features; `colour` says how frames become what a model reads, see
-    `sgear.video.colours.finish_clip`.
+    `sgear.video.transforms.finish_clip`.
     `unreadable` says why the clip could not be read, and is empty otherwise; such a clip has no real step and no label.
     """
 

@@ -21,7 +21,7 @@ from sgear.data.unreadable import OnError, is_unreadable, stopping_error
 from sgear.errors import SgearError
 from sgear.segments import UNKNOWN_ACTION, ActionSegment, SegmentTable
 from sgear.timing import RecognitionProtocol, WindowProtocol, observable
-from sgear.video.colours import no_colour
+from sgear.video.transforms import no_colour
 
 AnyProtocol = TypeVar("AnyProtocol", bound=WindowProtocol | RecognitionProtocol)
 

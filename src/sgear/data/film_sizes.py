@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from sgear.files import partial_path, state_of
-from sgear.video.opening import open_film
+from sgear.video.pool import open_film
 
 _Entry = list[int]
 """Bytes of the film, its time of change in ns, height and width."""

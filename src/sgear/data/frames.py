@@ -15,9 +15,9 @@ from sgear.data.film_sizes import FilmSizes
 from sgear.datasets.video_info import require_stated_length
 from sgear.errors import VideoError
 from sgear.models.pretrained import Preprocessing
+from sgear.video.base import FrameBatch
 from sgear.video.frame_cache import FrameCache, fill_frame_cache
-from sgear.video.frames import FrameBatch
-from sgear.video.sizes import ReadingSize
+from sgear.video.pool import ReadingSize
 
 
 @runtime_checkable

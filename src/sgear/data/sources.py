@@ -14,9 +14,8 @@ from sgear.data.frames import FrameReader
 from sgear.features.frame_classes import ClassConfusion
 from sgear.features.table import StoredFeatures, VideoFeatures, pool_rows
 from sgear.timing import frames_of_steps
-from sgear.video.colours import no_colour
-from sgear.video.span import SLACK_S
-from sgear.video.transforms import VIEWS, ClipTransform, View
+from sgear.video.base import SLACK_S
+from sgear.video.transforms import VIEWS, ClipTransform, View, no_colour
 
 
 class Reading(NamedTuple):
@@ -25,7 +24,7 @@ class Reading(NamedTuple):
     Args:
         steps: uint8 frames [T 3 h w] or clips [T F 3 h w], or features [T F].
         pts_s: Latest time in seconds that each step shows [T].
-        colour: How frames become what a model reads; see `sgear.video.colours`.
+        colour: How frames become what a model reads; see `sgear.video.transforms`.
     """
 
     steps: Tensor

@@ -10,7 +10,7 @@ import numpy as np
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.video_info import LENGTH_TOLERANCE_S, VideoInfo
 from sgear.segments import SegmentTable
-from sgear.video.span import FilmSpan
+from sgear.video.base import FilmSpan
 
 
 @dataclass(frozen=True)

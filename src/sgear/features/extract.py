@@ -26,13 +26,11 @@ from sgear.files import require_unchanged, state_of
 from sgear.lineage import Lineage
 from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S, frames_of_steps, observable
-from sgear.video.base import Film
-from sgear.video.colours import finish_clip, plain_colour
+from sgear.video.base import Film, opening_s
 from sgear.video.find import needs_rate
 from sgear.video.identity import film_content
-from sgear.video.sizes import ReadingSize, open_for_model
-from sgear.video.span import opening_s
-from sgear.video.transforms import VIEWS, ClipTransform, View
+from sgear.video.pool import ReadingSize, open_film
+from sgear.video.transforms import VIEWS, ClipTransform, View, finish_clip, plain_colour
 
 _PLACES = {"left": 0.0, "centre": 0.5, "right": 1.0}
 SINGLE_VIEWS: dict[str, tuple[View, ...]] = {
@@ -329,7 +327,7 @@ class _Films:
     def _film(self, video_id: str, path: Path) -> Generator[_Batch, None, None]:
         rate = self._frame_fps.get(video_id) if isinstance(self._frame_fps, Mapping) else self._frame_fps
         before = state_of(path)
-        with open_for_model(path, self._size, frame_fps=rate) as reader:
+        with open_film(path, size=self._size, frame_fps=rate) as reader:
             if self._check is not None:
                 self._check(video_id, reader)
             self.lengths_s[video_id] = 0.0 if needs_rate(path) else reader.end_s

@@ -13,7 +13,7 @@ from sgear.data import WindowDataset
 from sgear.data.loading import make_loader, whole_batches
 from sgear.models import AnticipationModel
 from sgear.training.skipping import SkippedClips
-from sgear.video.colours import finish_clip
+from sgear.video.transforms import finish_clip
 
 
 @dataclass(frozen=True)

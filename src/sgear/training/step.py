@@ -9,7 +9,7 @@ from sgear.data.batch import Batch
 from sgear.losses import Objective
 from sgear.losses.mixup import draw_mix, mix_clips
 from sgear.models import AnticipationModel
-from sgear.video.colours import finish_clip
+from sgear.video.transforms import finish_clip
 
 
 class TrainStep(nn.Module):

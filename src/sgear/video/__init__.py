@@ -1,11 +1,9 @@
-"""Films in, frames out: reading by time, cached frames, clip transforms, forecasts drawn into films."""
+"""Videos in, frames out: reading by time, cached frames, clip transforms, forecasts drawn into videos."""
 
-from sgear.video.base import Film
-from sgear.video.frame_cache import FrameCache, build_frame_cache
-from sgear.video.frames import FrameBatch
-from sgear.video.opening import open_film
+from sgear.video.base import Film, FrameBatch
+from sgear.video.frame_cache import FrameCache, fill_frame_cache
 from sgear.video.overlay import write_overlay
-from sgear.video.pool import FilmPool
+from sgear.video.pool import FilmPool, ReadingSize, open_film
 from sgear.video.pyav import VideoReader
 from sgear.video.transforms import ClipTransform
 
@@ -15,8 +13,9 @@ __all__ = [
     "FilmPool",
     "FrameBatch",
     "FrameCache",
+    "ReadingSize",
     "VideoReader",
-    "build_frame_cache",
+    "fill_frame_cache",
     "open_film",
     "write_overlay",
 ]

@@ -1,21 +1,72 @@
-"""What every way to read a film has in common: frames by the time at which they are played."""
+"""What every way to read a video has in common: frames by the time at which they are played, and pixels of them.
+
+swscale converts the colors and resizes in a single pass, so the full-size RGB image is never built. Rotation and
+mirroring that the file states are applied here; the shape of single pixels (sample aspect ratio) is not.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+import av
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from av.video.reformatter import Interpolation, VideoReformatter
+from jaxtyping import Float64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sgear.video.frames import FrameBatch
+from sgear.errors import VideoError
+from sgear.timing import TIME_TOLERANCE_S
 
 _FilmT = TypeVar("_FilmT", bound="Film")
+Size = tuple[int, int]
+"""Height and width in pixels."""
+# Writers compute the matrix from an angle, in whole 1/65536.
+_LARGEST_ERROR = 1e-3
+SLACK_S = 0.05
+"""By how much the end of a film is generous, in seconds: annotations are rounded, and so are times in containers."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBatch:
+    """Frames of one video and when they were really shown.
+
+    Args:
+        frames: RGB pictures [T 3 H W], laid out in memory as channels-last.
+        pts_s: Presentation time of each frame in seconds after the start of the video stream [T].
+
+    Raises:
+        ValueError: If the shapes or dtypes do not fit together.
+    """
+
+    frames: UInt8[Tensor, "T 3 H W"]
+    pts_s: Float64[np.ndarray, " T"]
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[1] != 3 or self.frames.dtype != torch.uint8:
+            raise ValueError(f"frames must be uint8 [T 3 H W], got {self.frames.dtype} {[*self.frames.shape]}")
+        if self.pts_s.shape != (len(self.frames),) or self.pts_s.dtype != np.float64:
+            raise ValueError(
+                f"pts_s must be float64 [{len(self.frames)}], got {self.pts_s.dtype} {[*self.pts_s.shape]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        span = f", {self.pts_s.min():.3f} to {self.pts_s.max():.3f} s" if len(self) else ""
+        return f"FrameBatch(frames=uint8 {[*self.frames.shape]}, pts_s=float64 {[*self.pts_s.shape]}{span})"
+
+    @classmethod
+    def from_pictures(cls, pictures: NDArray[np.uint8], pts_s: NDArray[np.float64]) -> FrameBatch:
+        """Wrap pictures [T H W 3] without copying them."""
+        return cls(torch.from_numpy(pictures).permute(0, 3, 1, 2), pts_s)
 
 
 class Film(ABC):
@@ -27,6 +78,9 @@ class Film(ABC):
     """
 
     path: Path
+    is_random_access = True
+    """Whether the frame of any instant is found without playing from the beginning, and surely the right one."""
+    _converter: FrameConverter
 
     def __enter__(self: _FilmT) -> _FilmT:
         return self
@@ -53,6 +107,30 @@ class Film(ABC):
     @abstractmethod
     def width(self) -> int:
         """Width of the film in pixels, as displayed."""
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the frames that are read, after rotation."""
+        return self._converter.height, self._converter.width
+
+    def resize(self, size: Size | Callable[[Size], Size] | None) -> None:
+        """Read frames at another size from now on.
+
+        Args:
+            size: (height, width) of the frames, or a function of the film's own (height, width). None: its own.
+
+        Raises:
+            ValueError: If it is not positive.
+        """
+        own = (self.height, self.width)
+        height, width = size(own) if callable(size) else size or own
+        if min(height, width) < 1:
+            raise ValueError(f"size must be (height, width) of at least one pixel, got {(height, width)}")
+        self._converter = FrameConverter(height, width)
+
+    def caveats(self) -> list[str]:
+        """Return what is to be said before its frames are used: that its end is missing, or that it has more tracks."""
+        return []
 
     @property
     @abstractmethod
@@ -101,7 +179,7 @@ class Film(ABC):
 
     @abstractmethod
     def iterate(self, start_s: float = 0.0) -> Iterator[tuple[UInt8[Tensor, "3 H W"], float]]:
-        """Yield every frame and its time, from the frame played at `start_s` to the end.
+        """Yield every frame and its time, from the frame played at `start_s` to the end; reading may go on beside it.
 
         Args:
             start_s: Instant in seconds.
@@ -110,3 +188,179 @@ class Film(ABC):
             ValueError: If `start_s` is negative or not finite.
             VideoError: If nothing is played at `start_s`, or when a damaged frame is reached.
         """
+
+
+@dataclass(frozen=True)
+class FilmSpan:
+    """The time that a film covers, in seconds after its first frame.
+
+    Args:
+        last_s: Time of the last frame.
+        end_s: When the last frame has been shown.
+    """
+
+    last_s: float
+    end_s: float
+
+    @classmethod
+    def of(cls, film: Film) -> FilmSpan:
+        """Return the span of an open film; its end is decoded for that.
+
+        Raises:
+            VideoError: If the end cannot be read.
+        """
+        return cls(film.last_pts_s, film.end_s)
+
+    def is_past(self, t_s: float) -> bool:
+        """Return whether an instant lies after the film; what is only just after its end still counts as the end."""
+        return t_s > self.end_s + SLACK_S
+
+
+def opening_s(film: Film) -> float:
+    """Return from when on a film is gone through, in seconds.
+
+    That is its first intact frame if that comes just after 0. Of a film that lacks more of its beginning it is 0, where
+    nothing can be read.
+    """
+    return film.first_pts_s if film.first_pts_s <= SLACK_S else 0.0
+
+
+def check_played(path: Path, t_s: float, first_s: float, span: FilmSpan | None) -> None:
+    """Check an instant against both ends of a film.
+
+    Args:
+        path: File that the message names.
+        t_s: Instant asked for, in seconds.
+        first_s: Time of the first frame.
+        span: What the film covers; None if it is known to go on after `t_s`.
+
+    Raises:
+        VideoError: If nothing is played at `t_s`.
+    """
+    if t_s < first_s - TIME_TOLERANCE_S:
+        raise VideoError(
+            f"{path}: nothing is played at t = {t_s:.3f} s, the first intact frame is at {first_s:.3f} s; "
+            "the beginning of this file is missing or was cut between key frames: fetch or encode it again"
+        )
+    if span is not None and span.is_past(t_s):
+        raise VideoError(
+            f"{path}: nothing is played at t = {t_s:.3f} s, the last frame in the file is at {span.last_s:.3f} s and "
+            f"shown until {span.end_s:.3f} s; "
+            "either this copy is truncated (fetch it again) or the annotations belong to another video"
+        )
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """What turns a picture upright: rows and columns change places first, then the flips.
+
+    Args:
+        swaps: Whether rows and columns change places.
+        flips_rows: Whether the order of the rows is turned round.
+        flips_columns: Whether the order of the columns is turned round.
+    """
+
+    swaps: bool = False
+    flips_rows: bool = False
+    flips_columns: bool = False
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether nothing is to be done."""
+        return not (self.swaps or self.flips_rows or self.flips_columns)
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether no turn alone makes the picture upright."""
+        return (self.swaps + self.flips_rows + self.flips_columns) % 2 == 1
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width on the other side: of the upright picture for a stored one, or the reverse."""
+        return (width, height) if self.swaps else (height, width)
+
+    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a picture [H W ...] upright; it shares the memory."""
+        upright = picture.swapaxes(0, 1) if self.swaps else picture
+        return upright[:: -1 if self.flips_rows else 1, :: -1 if self.flips_columns else 1]
+
+
+def orientation_of(image: av.VideoFrame) -> Orientation:
+    """Return how a picture is turned for display.
+
+    Raises:
+        VideoError: If it is not turned by quarters, or is slanted.
+
+    Source:
+        ISO/IEC 14496-12, section 6.2.2: x' = a x + c y, y' = b x + d y of the matrix a b u, c d v, x y w.
+    """
+    stored = image.side_data.get("DISPLAYMATRIX")
+    if stored is None:
+        return Orientation()
+    matrix = np.frombuffer(bytes(stored), dtype=np.int32).reshape(3, 3)[:2, :2].astype(np.float64)
+    (a, b), (c, d) = matrix.tolist()
+    across, along = max(abs(b), abs(c)), max(abs(a), abs(d))
+    # Some writers leave the matrix empty.
+    if across == along == 0:
+        return Orientation()
+    if across <= _LARGEST_ERROR * along and a and d:
+        return Orientation(flips_rows=d < 0, flips_columns=a < 0)
+    if along <= _LARGEST_ERROR * across and b and c:
+        return Orientation(swaps=True, flips_rows=b < 0, flips_columns=c < 0)
+    raise VideoError(
+        f"its pictures are turned by {np.degrees(np.arctan2(b, a)):.0f} degrees or slanted for display, only quarter "
+        "turns and mirror images are read; encode it again, upright"
+    )
+
+
+class FrameConverter:
+    """Turns decoded pictures into RGB arrays of one display size.
+
+    Args:
+        height: Height of the result in pixels, after rotation.
+        width: Width of the result in pixels, after rotation.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.height = height
+        self.width = width
+        # One reformatter for all frames: it keeps its swscale context, which costs more than a small picture.
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, image: av.VideoFrame) -> NDArray[np.uint8]:
+        """Return the picture as RGB [H W 3]."""
+        orientation = orientation_of(image)
+        height, width = orientation.size(self.height, self.width)
+        rgb = self._reformatter.reformat(
+            image, width=width, height=height, format="rgb24", interpolation=Interpolation.AREA, threads=1
+        )
+        picture: NDArray[np.uint8] = rgb.to_ndarray().astype(np.uint8, copy=False)
+        return np.ascontiguousarray(orientation.apply(picture))
+
+    def resize(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an RGB picture [H W 3] in the size of the results; shrinking takes the average of each area."""
+        return self(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
+
+
+def checked_timestamps(timestamps_s: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
+    """Return the timestamps as float64 [T].
+
+    Raises:
+        ValueError: If they are not one row of finite numbers, or one is negative.
+    """
+    timestamps = np.asarray(timestamps_s, dtype=np.float64)
+    if timestamps.ndim != 1 or not np.isfinite(timestamps).all():
+        raise ValueError(f"{path}: timestamps_s must be one row of finite seconds, got {timestamps_s!r}")
+    if (timestamps < 0).any():
+        raise ValueError(
+            f"{path}: t = {timestamps.min():.3f} s lies before the video begins; "
+            "keep only the instants that sgear.timing.observable allows"
+        )
+    return timestamps
+
+
+def damaged_frame_error(path: Path, t_s: float, pts_s: float) -> VideoError:
+    """Return the error for a frame that the file holds but that cannot be decoded."""
+    return VideoError(
+        f"{path}: the frame played at t = {t_s:.3f} s (pts {pts_s:.3f} s) cannot be decoded; "
+        "the file is damaged there: fetch or encode it again, or leave out the segments around this time"
+    )

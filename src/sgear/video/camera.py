@@ -13,8 +13,7 @@ from av.error import FFmpegError
 from jaxtyping import UInt8
 
 from sgear.errors import VideoError
-from sgear.video.frames import FrameConverter
-from sgear.video.orientation import orientation_of
+from sgear.video.base import FrameConverter, orientation_of
 
 # How ffmpeg names cameras on each system: input format, and the name of camera number N.
 _CAMERAS = {

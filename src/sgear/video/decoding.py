@@ -1,12 +1,13 @@
 """A video stream as a row of timed frames, some of which may be beyond repair.
 
-`soundness` says whether its times are one clock, `frame_row` which frames are damaged; here the file is opened and
-played from any instant, and its times become seconds.
+`frame_row` says which frames are damaged; here the file is opened once, its times are checked, and it is played from
+any instant.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,17 +16,14 @@ from pathlib import Path
 from typing import NoReturn
 
 import av
-import numpy as np
 from av.error import FFmpegError
-from numpy.typing import NDArray
 
 from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
+from sgear.video.base import Orientation, orientation_of
 from sgear.video.frame_row import FrameRow, RowFrame
-from sgear.video.orientation import Orientation, orientation_of
-from sgear.video.soundness import require_sound
 from sgear.video.stills import MAX_PIXELS, require_bearable
-from sgear.video.streams import END_OF_PACKETS, open_stream, stated_size
+from sgear.video.streams import END_OF_PACKETS, open_stream, require_sound, stated_size, unread_tracks
 
 # What ffmpeg, too, assumes of a film that does not say its rate, such as one of a single frame.
 _UNSTATED_FPS = 25.0
@@ -33,8 +31,10 @@ _UNSTATED_FPS = 25.0
 _IMPLAUSIBLE_FPS = 1000
 _NUM_COUNTED_FRAMES = 100
 _UNKNOWN_KEY_DISTANCE_S = 2.0
+_RANDOM_ACCESS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 # Elsewhere a seek is a guess, such as in MPEG program streams, where several frames may share one packet and one time.
-_SEEKABLE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "flv", "asf"})
+_SEEKABLE = _RANDOM_ACCESS | {"mpegts", "flv", "asf"}
+_CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +66,11 @@ class StreamDecoder:
     Attributes:
         num_frames: Number of frames as the header states it, or None.
         stated_duration_s: Duration in seconds as the header states it, or None.
+        stated_end_s: When its images end according to the header, in seconds after their beginning, or None.
         pixel_aspect: Width of one pixel relative to its height, before rotation, as the header states it, or None.
         orientation: How the pictures are turned for display.
         container_name: What ffmpeg calls the container, such as `avi`.
-        stream_idx: Place of the stream among all streams of the file.
+        unread_tracks: Which other video tracks there are that are not read, or None.
 
     Raises:
         VideoError: If the file is missing, empty, not a video, `require_sound` refuses it, or no frame of it can be
@@ -87,8 +88,9 @@ class StreamDecoder:
             self._read_header()
             self.is_timed = self.container_name != "avi"
             self._recovers_late = False
-            require_sound(path)
+            require_sound(path, self._container, self._stream)
             self._zero: int = 0
+            self._begun: Iterator[RowFrame] | None = None
             first = self._read_beginning()
             self.orientation = self._orientation_of(first)
             self.height, self.width = self.orientation.size(first.height, first.width)
@@ -98,18 +100,20 @@ class StreamDecoder:
 
     def _read_beginning(self) -> av.VideoFrame:
         """Decode up to the first intact frame, and find the instant from which times are counted."""
-        start, num_lost = self._stream.start_time, 0
-        for frame in self._decode(from_key=False):
+        start, seen, rows = self._stream.start_time, [], self._decode(from_key=False)
+        for frame in rows:
+            seen.append(frame)
             if frame.image is not None:
                 break
-            num_lost += 1
         else:
             self._refuse()
+        # The first to read from the beginning goes on from here.
+        self._begun = chain(seen, rows)
         assert frame.image is not None, "the loop ended at a picture"
-        first_pts = round(frame.pts_s / self._time_base)
+        first_pts = frame.pts
         if not self.is_timed:
             # The first frame comes out after as many packets as the decoder needs to put them in order.
-            self._zero = first_pts if not num_lost else self._stream.codec_context.reorder_depth
+            self._zero = first_pts if len(seen) == 1 else self._stream.codec_context.reorder_depth
         else:
             reorder = 2 * self.period_s / self._time_base
             is_whole = start is None or abs(first_pts - start) <= reorder
@@ -147,41 +151,30 @@ class StreamDecoder:
         # Now: after closing, PyAV would answer from memory that is free.
         stream, container = self._stream, self._container
         self.container_name = container.format.name
-        self.stream_idx = stream.index
         self.num_frames: int | None = stream.frames or None
         self.pixel_aspect: Fraction | None = stream.sample_aspect_ratio or None
-        self.stated_duration_s: float | None = None
-        if stream.duration:
-            self.stated_duration_s = float(stream.duration * self._time_base)
-        elif container.duration:
-            self.stated_duration_s = container.duration / av.time_base
+        length_s = float(stream.duration * self._time_base) if stream.duration else None
+        container_s = container.duration / av.time_base if container.duration else None
+        self.stated_duration_s: float | None = container_s if length_s is None else length_s
+        # Matroska counts from the beginning of the file, at which the images need not begin.
+        start_s = float((stream.start_time or 0) * self._time_base)
+        tags = (_CLOCK.fullmatch(text) for name, text in stream.metadata.items() if name.startswith("DURATION"))
+        if length_s is None and (tag := next(filter(None, tags), None)):
+            length_s = int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - start_s
+        self.stated_end_s: float | None = length_s
+        self.container_end_s: float | None = container_s
+        self.start_s = start_s
+        self.unread_tracks = unread_tracks(container, stream)
+
+    @property
+    def is_random_access(self) -> bool:
+        """Whether the frame of any instant is found without playing from the beginning, and surely the right one."""
+        return self.container_name in _RANDOM_ACCESS and not self._recovers_late
 
     @property
     def time_base(self) -> Fraction:
         """Unit of the stream's times in seconds; every `pts_s` is a whole number of them."""
         return Fraction(self._time_base)
-
-    @property
-    def zero_s(self) -> float:
-        """Presentation time, in the container's own count, from which times here are counted."""
-        return float(self._zero * self._time_base)
-
-    def stated_times_s(self) -> tuple[NDArray[np.float64], float]:
-        """Return the times of all frames that the file says it holds, ascending, and when the last has been shown.
-
-        Nothing is decoded.
-
-        Raises:
-            ValueError: If the file was closed.
-        """
-        self.require_open()
-        self._container.close()
-        self._container, self._stream = open_stream(self.path)
-        packets = (packet for packet in self._packets(from_key=False) if not packet.is_discard)
-        shown = sorted((packet.pts, packet.duration or 0) for packet in packets if packet.pts is not None)
-        times_s = np.array([self._seconds(pts) for pts, _ in shown], dtype=np.float64)
-        held_s = float(shown[-1][1] * self._time_base) if shown else 0.0
-        return times_s, float(times_s[-1]) + max(self.period_s, held_s) if shown else 0.0
 
     def close(self) -> None:
         """Close the file; reading is then an error."""
@@ -206,19 +199,22 @@ class StreamDecoder:
             ValueError: If the file was closed.
         """
         self.require_open()
+        begun, self._begun = self._begun, None
+        if begun is not None and not self.is_seek_shorter(self.first_pts_s, t_s):
+            return map(self._decoded, begun)
         back_s = 0.0
         # Containers seek by decode times, and an index can point into damage, so a landing is checked.
         while self._seeks and t_s - back_s > 0:
             if not self._seek(t_s - back_s):
                 break
-            frames = self._decode(from_key=True)
+            frames = map(self._decoded, self._decode(from_key=True))
             first = next(frames, None)
             if first is not None and first.pts_s <= t_s:
                 return chain([first], frames)
             back_s = max(1.0, 2 * back_s)
         self._container.close()
         self._container, self._stream = open_stream(self.path)
-        return self._decode(from_key=False)
+        return map(self._decoded, self._decode(from_key=False))
 
     def is_seek_shorter(self, here_s: float, t_s: float) -> bool:
         """Return whether a key frame lies between, so that a seek decodes less than playing on.
@@ -265,7 +261,7 @@ class StreamDecoder:
             # What cannot be read any more is the end of the film; asking for later frames is then an error.
             return
 
-    def _decode(self, *, from_key: bool) -> Iterator[DecodedFrame]:
+    def _decode(self, *, from_key: bool) -> Iterator[RowFrame]:
         period = max(1, round(self.period_s / self._time_base))
         row = FrameRow(is_timed=self.is_timed, begins_anywhere=from_key, period=period)
         key_pts: int | None = None
@@ -291,8 +287,8 @@ class StreamDecoder:
                     return
                 if not row.show(image, order):
                     self._refuse_turn(image)
-            yield from map(self._decoded, row.settled())
-        yield from map(self._decoded, row.rest())
+            yield from row.settled()
+        yield from row.rest()
 
     def _decoded(self, frame: RowFrame) -> DecodedFrame:
         shown_s = 0.0

@@ -8,6 +8,7 @@ so a video that has it is complete; it also says of which source file and which 
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,10 +24,17 @@ from sgear.errors import VideoError
 from sgear.files import leftover_partials, replacing, require_unchanged, write_whole
 from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S
+from sgear.video.base import (
+    FilmSpan,
+    FrameBatch,
+    FrameConverter,
+    check_played,
+    checked_timestamps,
+    damaged_frame_error,
+)
+from sgear.video.decoding import StreamDecoder, with_kept
 from sgear.video.find import needs_rate
-from sgear.video.frames import FrameBatch, checked_timestamps, damaged_frame_error
-from sgear.video.kept_frames import KeptFrames, open_kept
-from sgear.video.span import FilmSpan, check_played
+from sgear.video.pool import open_film
 from sgear.workers import LostWorker, run_jobs
 
 _FORMAT_VERSION = 2
@@ -81,7 +89,7 @@ class FrameCache:
     It may be sent to loader workers; each then maps the files for itself.
 
     Args:
-        root: Folder that `build_frame_cache` filled.
+        root: Folder that `fill_frame_cache` filled.
 
     Raises:
         VideoError: If there is no such folder.
@@ -92,7 +100,7 @@ class FrameCache:
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
-            raise VideoError(f"{self.root}: no such folder of cached frames; make it with build_frame_cache")
+            raise VideoError(f"{self.root}: no such folder of cached frames; make it with fill_frame_cache")
 
     def __getstate__(self) -> dict[str, object]:
         return {"root": self.root, "_videos": {}}
@@ -144,7 +152,7 @@ class FrameCache:
         if video_id not in self._videos:
             times_path = _times_path(self.root, video_id)
             if not times_path.is_file():
-                raise VideoError(f"{times_path}: video {video_id!r} is not in the cache; run build_frame_cache for it")
+                raise VideoError(f"{times_path}: video {video_id!r} is not in the cache; run fill_frame_cache for it")
             try:
                 times = json.loads(times_path.read_text(encoding="utf-8"))
                 video = _CachedVideo(
@@ -158,59 +166,9 @@ class FrameCache:
                 if len(video.pixels) != (video.row_idx >= 0).sum():
                     raise ValueError(f"{len(video.pixels)} pictures, {(video.row_idx >= 0).sum()} times")
             except (OSError, EOFError, ValueError, KeyError, TypeError) as err:
-                raise VideoError(
-                    f"{times_path}: damaged cache entry ({err}); delete it and run build_frame_cache again"
-                ) from err
+                raise VideoError(f"{times_path}: damaged cache entry ({err}); delete it and make it again") from err
             self._videos[video_id] = video
         return self._videos[video_id]
-
-
-def build_frame_cache(
-    video_paths: Mapping[str, Path],
-    root: Path,
-    *,
-    height: int,
-    width: int,
-    fps: float,
-    num_processes: int,
-    frame_fps: float | Mapping[str, float] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> FrameCache:
-    """Fill a cache as `fill_frame_cache` does, and open it.
-
-    Args:
-        video_paths: See `fill_frame_cache`.
-        root: See `fill_frame_cache`.
-        height: See `fill_frame_cache`.
-        width: See `fill_frame_cache`.
-        fps: See `fill_frame_cache`.
-        num_processes: See `fill_frame_cache`.
-        frame_fps: See `fill_frame_cache`.
-        progress: See `fill_frame_cache`.
-
-    Returns:
-        The cache under `root`.
-
-    Raises:
-        ValueError: If an id, a size, the rate or the number of processes is out of range.
-        VideoError: If films cannot be read, after all others are done; the message lists them.
-    """
-    failures = fill_frame_cache(
-        video_paths,
-        root,
-        height=height,
-        width=width,
-        fps=fps,
-        num_processes=num_processes,
-        frame_fps=frame_fps,
-        progress=progress,
-    )
-    if failures:
-        shown = "\n".join(sorted(failures.values())[:10])
-        raise VideoError(
-            f"{len(failures)} of {len(video_paths)} films could not be cached, the others are done:\n{shown}"
-        )
-    return FrameCache(root)
 
 
 def fill_frame_cache(
@@ -304,7 +262,11 @@ def _cache_video(job: _Job, tell: Callable[[float], None]) -> str | None:
 
 def _decode(job: _Job, origin: _Origin, times_path: Path, pixels_path: Path) -> None:
     _, source, _, height, width, fps, frame_fps = job
-    film = open_kept(source, height=height, width=width, fps=fps, frame_fps=frame_fps)
+    film: _KeptStream | _KeptImages
+    if needs_rate(source):
+        film = _KeptImages(source, height, width, fps, frame_fps)
+    else:
+        film = _KeptStream(source, height, width, fps)
     try:
         for path in (pixels_path, times_path):
             for leftover in leftover_partials(path):
@@ -329,7 +291,7 @@ def _is_cached(times_path: Path, pixels_path: Path, origin: _Origin) -> bool:
         return False
 
 
-def _write_pixels(film: KeptFrames, path: Path, height: int, width: int) -> dict[str, object]:
+def _write_pixels(film: _KeptStream | _KeptImages, path: Path, height: int, width: int) -> dict[str, object]:
     pts_s: list[float] = []
     row_idx: list[int] = []
     num_rows = 0
@@ -365,3 +327,58 @@ def _times_path(root: Path, video_id: str) -> Path:
 
 def _pixels_path(root: Path, video_id: str) -> Path:
     return root / f"{video_id}.npy"
+
+
+class _KeptStream:
+    """A video file, read once: every frame is decoded, those that are played at i/fps are kept.
+
+    `first_pts_s` is the time of the first intact frame, `last_pts_s` that of the last, and `end_s` when that has been
+    shown; the latter two are right once all was read.
+    """
+
+    def __init__(self, source: Path, height: int, width: int, fps: float) -> None:
+        self._decoder = StreamDecoder(source)
+        self._convert = FrameConverter(height, width)
+        self._fps = fps
+        self.first_pts_s = self.last_pts_s = self._decoder.first_pts_s
+        self.end_s = self.first_pts_s + self._decoder.period_s
+
+    def kept(self) -> Iterator[tuple[float, NDArray[np.uint8] | None]]:
+        for frame, is_kept in with_kept(self._decoder, self._fps):
+            self.last_pts_s, self.end_s = frame.pts_s, frame.end_s
+            if is_kept:
+                yield frame.pts_s, None if frame.image is None else self._convert(frame.image)
+
+    def close(self) -> None:
+        self._decoder.close()
+
+
+class _KeptImages:
+    """Numbered images, read once: only those that are played at i/fps are decoded."""
+
+    def __init__(self, source: Path, height: int, width: int, fps: float, frame_fps: float | None) -> None:
+        self._film = open_film(source, size=(height, width), frame_fps=frame_fps)
+        self._fps = fps
+        self.first_pts_s = self._film.first_pts_s
+        self._period_s = 1 / self._film.fps
+        self.end_s = self._film.duration_s
+        self.last_pts_s = self.end_s - self._period_s
+
+    def kept(self) -> Iterator[tuple[float, NDArray[np.uint8] | None]]:
+        num_ticks = math.floor((self._film.duration_s - TIME_TOLERANCE_S) * self._fps) + 1
+        newest_s = -1.0
+        for t_s in np.arange(num_ticks) / self._fps:
+            picture: NDArray[np.uint8] | None = None
+            try:
+                batch = self._film.frames_played_at([float(t_s)])
+            except VideoError:
+                # Kept as a gap: reading there is an error, the rest of the film is not lost.
+                pts_s = math.floor((t_s + TIME_TOLERANCE_S) / self._period_s) * self._period_s
+            else:
+                pts_s, picture = float(batch.pts_s[0]), batch.frames[0].permute(1, 2, 0).numpy()
+            if pts_s > newest_s:
+                newest_s = pts_s
+                yield pts_s, picture
+
+    def close(self) -> None:
+        self._film.close()

@@ -7,9 +7,11 @@ decoded when it is asked for. A number that is not there is an error, never a ne
 from __future__ import annotations
 
 import math
+import os
 import re
+import tarfile
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,12 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.errors import VideoError
+from sgear.files import HoldsDescriptor, require_regular_file
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.base import Film
-from sgear.video.frames import FrameBatch, checked_timestamps
-from sgear.video.span import FilmSpan, check_played
-from sgear.video.stills import PictureDecoder
+from sgear.video.base import Film, FilmSpan, FrameBatch, Size, check_played, checked_timestamps
+from sgear.video.stills import ImageDecoder
 
+_TAR_BLOCK = 512
+# gzip, bzip2, xz, zstandard.
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _NAME = re.compile(r"((?:.*/)?(?!\.)[^/]*?)([0-9]{1,18})\.(?:jpg|jpeg|png)", flags=re.DOTALL | re.IGNORECASE)
 # Far finer than any rate in use, and k * denominator stays exact in float64 for a day of frames.
 _MAX_RATE_DENOMINATOR = 1_000_000
@@ -41,7 +45,7 @@ class NumberedPictures(Film):
     Args:
         path: Folder or archive, for messages.
         names: File names in it, as they are listed; what is not a numbered picture is passed over.
-        size: (height, width) of the frames. Default: the size of the pictures.
+        size: See `Film.resize`.
         frame_fps: Rate at which the pictures were numbered, in frames per second.
 
     Raises:
@@ -55,17 +59,16 @@ class NumberedPictures(Film):
     """
 
     def __init__(
-        self, path: Path, names: Sequence[str], *, size: tuple[int, int] | None, frame_fps: float | None
+        self, path: Path, names: Sequence[str], *, size: Size | Callable[[Size], Size] | None, frame_fps: float | None
     ) -> None:
-        if size is not None and min(size) < 1:
-            raise ValueError(f"size must be (height, width) of at least one pixel, got {size}")
         self.path = path
         self._rate = _checked_rate(path, frame_fps)
         self._names = names
         self._numbers, self._rows = _by_number(path, names)
         self._origin = 0 if self._numbers[0] == 0 else 1
-        self._decoder = PictureDecoder(size)
+        self._decoder = ImageDecoder()
         self._first_number = self._first_intact(range(len(self._numbers)))
+        self.resize(size)
         self._last_pts_s: float | None = None
 
     @abstractmethod
@@ -75,12 +78,17 @@ class NumberedPictures(Film):
     @property
     def height(self) -> int:
         """Height of the pictures in pixels, as displayed."""
-        return self._decoder.film_size[0]
+        return self._own_size[0]
 
     @property
     def width(self) -> int:
         """Width of the pictures in pixels, as displayed."""
-        return self._decoder.film_size[1]
+        return self._own_size[1]
+
+    @property
+    def _own_size(self) -> Size:
+        assert self._decoder.size is not None, "an image was decoded when this was opened"
+        return self._decoder.size
 
     @property
     def fps(self) -> float:
@@ -130,8 +138,7 @@ class NumberedPictures(Film):
         """
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
         numbers = [self._number_at(float(t_s)) for t_s in asked_s]
-        height, width = self._decoder.size
-        pictures = np.empty((len(numbers), height, width, 3), dtype=np.uint8)
+        pictures = np.empty((len(numbers), *self.size, 3), dtype=np.uint8)
         for number in sorted(set(numbers)):
             rows = [row for row, wanted in enumerate(numbers) if wanted == number]
             pictures[rows] = self._decode(number, float(asked_s[rows[0]]))
@@ -178,12 +185,13 @@ class NumberedPictures(Film):
             )
         row = int(self._rows[place])
         try:
-            return self._decoder.decode(self._read(row))
+            image = self._decoder.decode(self._read(row))
         except (VideoError, OSError) as err:
             raise VideoError(
                 f"{self.path}: the picture {self._names[row]} (played at t = {t_s:.3f} s) cannot be used: {err}; "
                 "fetch or make it again, or leave out the segments around this time"
             ) from err
+        return image if image.shape[:2] == self.size else self._converter.resize(image)
 
     def _first_intact(self, places: Iterable[int]) -> int:
         failure = ""
@@ -242,3 +250,145 @@ def _by_number(path: Path, names: Sequence[str]) -> tuple[NDArray[np.int64], NDA
         one, other = (names[int(row)] for row in row_of[twice[0] : twice[0] + 2])
         raise VideoError(f"{path}: {one!r} and {other!r} have the same number; remove one of them")
     return ascending, row_of
+
+
+class FrameFolder(NumberedPictures):
+    """Pictures directly in one folder; see `NumberedPictures` for names, times and errors.
+
+    Args:
+        path: Folder.
+        size: See `Film.resize`.
+        frame_fps: Rate at which the pictures were numbered, in frames per second.
+
+    Raises:
+        VideoError: If there is no such folder, it cannot be listed, or `NumberedPictures` refuses what is in it.
+        ValueError: If `size` or `frame_fps` is not positive.
+    """
+
+    def __init__(
+        self, path: Path | str, *, size: Size | Callable[[Size], Size] | None = None, frame_fps: float | None = None
+    ) -> None:
+        folder = Path(path)
+        self._is_open = True
+        try:
+            if not folder.is_dir():
+                raise VideoError(f"{folder}: no such folder of pictures; check the path and the data root")
+            names = os.listdir(folder)
+        except OSError as err:
+            raise VideoError(f"{folder}: the folder cannot be listed ({err.strerror}); check its permissions") from err
+        super().__init__(folder, names, size=size, frame_fps=frame_fps)
+
+    def close(self) -> None:
+        """Make reading an error; no file stays open between two readings."""
+        self._is_open = False
+
+    def _read(self, row: int) -> bytes:
+        if not self._is_open:
+            raise ValueError(f"{self.path}: this film was closed; open it again")
+        picture = self.path / self._names[row]
+        require_regular_file(picture, VideoError)
+        return picture.read_bytes()
+
+
+class FrameTar(HoldsDescriptor, NumberedPictures):
+    """Pictures in one uncompressed tar file; see `NumberedPictures` for names, times and errors.
+
+    All headers are read once, when it is opened: some seconds for 100,000 pictures. After that a picture is
+    one read at a known place. Nothing is ever extracted or written.
+
+    Args:
+        path: File, such as EPIC-KITCHENS' `P01_01.tar`.
+        size: See `Film.resize`.
+        frame_fps: Rate at which the pictures were numbered, in frames per second.
+
+    Raises:
+        VideoError: If there is no such file, it is unreadable, compressed, truncated, damaged or has links in it, or
+            `NumberedPictures` refuses what is in it.
+        ValueError: If `size` or `frame_fps` is not positive.
+    """
+
+    def __init__(
+        self, path: Path | str, *, size: Size | Callable[[Size], Size] | None = None, frame_fps: float | None = None
+    ) -> None:
+        file = Path(path)
+        require_regular_file(file, VideoError)
+        try:
+            self._descriptor = os.open(file, os.O_RDONLY)
+        except OSError as err:
+            raise VideoError(
+                f"{file}: the file cannot be read ({err.strerror}); check its permissions and those of its folders"
+            ) from err
+        try:
+            names, self._offsets, self._sizes = _members(file, self._descriptor)
+            super().__init__(file, names, size=size, frame_fps=frame_fps)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, row: int) -> bytes:
+        if self._descriptor < 0:
+            raise ValueError(f"{self.path}: this film was closed; open it again")
+        # Not seek and read: a forked process shares the position of the file, but not this.
+        return os.pread(self._descriptor, int(self._sizes[row]), int(self._offsets[row]))
+
+
+def _members(path: Path, descriptor: int) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """Return name, first byte and length of each file in a tar file; all its headers are read.
+
+    Raises:
+        VideoError: If it is compressed, truncated, damaged or no tar file; if a member is no regular file, or its name
+            leaves the archive.
+    """
+    total = os.fstat(descriptor).st_size
+    begin = os.pread(descriptor, _TAR_BLOCK, 0)
+    if not begin:
+        raise VideoError(f"{path}: the file is empty (0 bytes), its copy or download failed; fetch it again")
+    if begin.startswith(_COMPRESSED):
+        raise VideoError(
+            f"{path}: a compressed archive has no random access; decompress it once, such as with 'gzip -d' "
+            "(images hardly grow by it)"
+        )
+    names, places = [], []
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                while (member := archive.next()) is not None:
+                    # Else the library keeps 1 kB of each.
+                    archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
+                    _check_member(path, member, total)
+                    if member.isfile():
+                        names.append(_within(path, member.name))
+                        places.append((member.offset_data, member.size))
+        except (tarfile.TarError, ValueError, OSError, EOFError) as err:
+            raise VideoError(f"{path}: not a tar file, or damaged ({err}); fetch it again") from err
+        # The library takes a damaged header for the end, where two blocks of zeros should be.
+        end = os.pread(descriptor, _TAR_BLOCK, archive.offset)
+    if len(end) < _TAR_BLOCK or any(end):
+        what = "its end mark is missing" if not any(end) else f"the header at byte {archive.offset} is damaged"
+        raise VideoError(f"{path}: {what}, the archive is truncated or overwritten; fetch it again")
+    offsets, sizes = np.array(places, dtype=np.int64).reshape(-1, 2).T
+    return names, offsets, sizes
+
+
+def _check_member(path: Path, member: tarfile.TarInfo, total: int) -> None:
+    if not (member.isreg() or member.isdir()) or member.issparse():
+        raise VideoError(
+            f"{path}: {member.name!r} is a link, a device or sparse, only regular files are read; pack the images "
+            "themselves, with 'tar --dereference --hard-dereference'"
+        )
+    if member.size < 0 or member.offset_data + member.size > total:
+        raise VideoError(
+            f"{path}: the archive is truncated, {member.name!r} should end at byte {member.offset_data + member.size} "
+            f"of {total}; fetch it again"
+        )
+
+
+def _within(path: Path, name: str) -> str:
+    inner = name
+    while inner.startswith("./"):
+        inner = inner[2:].lstrip("/")
+    if inner.startswith("/") or ".." in inner.split("/"):
+        raise VideoError(
+            f"{path}: member {name!r} points out of the archive; it was not made for this purpose, do not unpack it"
+        )
+    return inner

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -21,8 +21,9 @@ from PIL import Image
 
 from sgear.errors import WriteError
 from sgear.files import partial_path, require_writable
-from sgear.video.opening import open_film
+from sgear.video.base import Film
 from sgear.video.panel import Layer, OverlayPainter, Palette, PanelContent
+from sgear.video.pool import open_film
 
 # Below this text cannot be read, so a tiny film is enlarged by a whole factor.
 _MIN_LEGIBLE_SIDE = 240
@@ -50,7 +51,7 @@ class TimedForecast(Protocol):
 
 
 def write_overlay(
-    video: Path,
+    video: Path | Film,
     out: Path,
     forecasts: Sequence[TimedForecast],
     *,
@@ -68,7 +69,7 @@ def write_overlay(
     it is complete.
 
     Args:
-        video: Film to draw on.
+        video: Film to draw on, or one that is open; it then stays open, and is read at another size.
         out: File to write.
         forecasts: Forecasts in any order; one is shown from its `now_s` until the next one's.
         truth: (start, stop, action name) of the annotated actions, in seconds.
@@ -82,26 +83,25 @@ def write_overlay(
         WriteError: If nothing can be written to `out`, or it is the film itself.
         VideoError: If the film cannot be read to its end.
     """
-    require_overlay_place(video, out)
+    require_overlay_place(video.path if isinstance(video, Film) else video, out)
     if max_height < 32 or top_k < 1:
         raise ValueError(f"max_height must be at least 32 and top_k at least 1, got {max_height} and {top_k}")
-    with open_film(video, frame_fps=frame_fps) as film:
-        height, width = _even_size(film.height, film.width, max_height)
+    with nullcontext(video) if isinstance(video, Film) else open_film(video, frame_fps=frame_fps) as film:
+        size = _even_size(film.height, film.width, max_height)
+        film.resize(size)
         duration_s = max(film.duration_s, film.end_s)
         num_frames = film.num_frames or round(duration_s * film.fps)
-        rate = Fraction(film.fps).limit_denominator(1001)
-    script = _Script(forecasts, truth, top_k)
-    painter = OverlayPainter(height, width, Palette(script.names))
-    ribbon = painter.ribbon(script.likeliest_spans(duration_s), duration_s)
-    size = (height, width)
-    with open_film(video, size=size, frame_fps=frame_fps) as film, _encoder(out, rate, height, width) as encode:
-        for num_done, (frame, pts_s) in enumerate(film.iterate(), start=1):
-            picture = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
-            for layer in _layers(painter, script, ribbon, pts_s, duration_s):
-                layer.paste_on(picture)
-            encode(picture, pts_s)
-            if progress is not None:
-                progress(num_done, max(num_done, num_frames))
+        script = _Script(forecasts, truth, top_k)
+        painter = OverlayPainter(*size, Palette(script.names))
+        ribbon = painter.ribbon(script.likeliest_spans(duration_s), duration_s)
+        with _encoder(out, Fraction(film.fps).limit_denominator(1001), *size) as encode:
+            for num_done, (frame, pts_s) in enumerate(film.iterate(), start=1):
+                image = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
+                for layer in _layers(painter, script, ribbon, pts_s, duration_s):
+                    layer.paste_on(image)
+                encode(image, pts_s)
+                if progress is not None:
+                    progress(num_done, max(num_done, num_frames))
 
 
 def draw_forecast(frame: NDArray[np.uint8], forecast: TimedForecast, *, max_height: int = 480) -> Image.Image:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -18,11 +19,11 @@ from numpy.typing import NDArray
 
 from sgear.errors import VideoError
 from sgear.files import require_unchanged, state_of
-from sgear.video.base import Film
-from sgear.video.frames import FrameBatch
-from sgear.video.opening import Backend, open_film
+from sgear.video.base import Film, FrameBatch, Size
+from sgear.video.images import FrameFolder, FrameTar
+from sgear.video.pyav import VideoReader
 
-Size = tuple[int, int]
+_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 
 
 class FilmPool:
@@ -35,7 +36,6 @@ class FilmPool:
         size: (height, width) of the frames: one for all films, one for each video id, or a function of the film's own
             (height, width). Default: the size of each film.
         frame_fps: Rate of numbered pictures, for all films or for each video id; see `open_film`.
-        backend: Decoder of video files.
         max_open: Largest number of films open at a time in one process, at least 1.
 
     Raises:
@@ -52,7 +52,6 @@ class FilmPool:
         *,
         size: Size | Mapping[str, Size] | Callable[[Size], Size] | None = None,
         frame_fps: float | Mapping[str, float] | None = None,
-        backend: Backend = "pyav",
         max_open: int = 8,
     ) -> None:
         if max_open < 1:
@@ -60,14 +59,12 @@ class FilmPool:
         self._paths = dict(paths)
         self._size = size
         self._frame_fps = frame_fps
-        self._backend: Backend = backend
         self._max_open = max_open
         self._films: OrderedDict[str, Film] = OrderedDict()
         self._process_id = os.getpid()
         # Loader workers open films again in each epoch; all of them are to see what was there at the beginning.
         self._states = {video_id: state_of(Path(path)) for video_id, path in paths.items()}
         # Small facts that are costly to find outlive the open film.
-        self._sizes: dict[str, Size] = {}
         self._spans_s: dict[str, tuple[float, float]] = {}
 
     def __getstate__(self) -> dict[str, object]:
@@ -152,19 +149,17 @@ class FilmPool:
     def _open(self, video_id: str) -> Film:
         rate = self._frame_fps
         frame_fps = rate.get(video_id) if isinstance(rate, Mapping) else rate
-        path = self._paths[video_id]
-        film = open_film(path, size=self._known_size(video_id), backend=self._backend, frame_fps=frame_fps)
-        if callable(self._size) and video_id not in self._sizes:
-            own = (film.height, film.width)
-            self._sizes[video_id] = self._size(own)
-            if self._sizes[video_id] != own:
-                film.close()
-                film = open_film(path, size=self._sizes[video_id], backend=self._backend, frame_fps=frame_fps)
+        film = open_film(self._paths[video_id], size=self._size_of(video_id), frame_fps=frame_fps)
+        if not film.is_random_access:
+            film.close()
+            raise VideoError(
+                f"{film.path}: frames of files of this kind (.avi, .mpg, .ts, .wmv, .flv) are not surely found at "
+                "random, as training reads them; copy them with 'sgear data transcode' and train on the copies, or "
+                "keep source.reading=cache, which reads in sequence"
+            )
         return film
 
-    def _known_size(self, video_id: str) -> Size | None:
-        if callable(self._size):
-            return self._sizes.get(video_id)
+    def _size_of(self, video_id: str) -> Size | Callable[[Size], Size] | None:
         if isinstance(self._size, Mapping):
             if video_id not in self._size:
                 raise ValueError(f"size is given for each video, but not for {video_id!r}")
@@ -176,3 +171,59 @@ class FilmPool:
             self._films = OrderedDict()
             self._process_id = os.getpid()
         return self._films
+
+
+def open_film(
+    path: Path | str, *, size: Size | Callable[[Size], Size] | None = None, frame_fps: float | None = None
+) -> Film:
+    """Open a film of any kind.
+
+    Args:
+        path: Video file, folder of numbered images, or tar file of numbered images (by its ending, `.tar`).
+        size: (height, width) of the frames, after rotation, or a function of the film's own. Default: its own.
+        frame_fps: Rate at which images were numbered; needed for folders and tar files, unused for video files.
+
+    Raises:
+        VideoError: If there is no such film, or it cannot be read.
+        ValueError: If `size` or `frame_fps` is not positive.
+    """
+    film = Path(path)
+    # Unlike the method of a path it raises nothing where a folder above cannot be entered; the readers tell.
+    if os.path.isdir(film):
+        return FrameFolder(film, size=size, frame_fps=frame_fps)
+    if film.name.lower().endswith(_TAR_ENDINGS):
+        return FrameTar(film, size=size, frame_fps=frame_fps)
+    return VideoReader(film, size=size)
+
+
+def reading_size(model: tuple[int, int], crop_margin: float, film: tuple[int, int]) -> tuple[int, int]:
+    """Return the size (height, width) at which the model's crop of a film needs no enlarging.
+
+    The film keeps its shape; a crop of the model's shape, smaller by the margin, then has the model's size.
+
+    Args:
+        model: Height and width that the model reads, in pixels.
+        crop_margin: Share by which the picture is larger than the crop.
+        film: Height and width of the film, in pixels.
+    """
+    scale = max(model[0] / film[0], model[1] / film[1]) * (1 + crop_margin)
+    return max(1, round(film[0] * scale)), max(1, round(film[1] * scale))
+
+
+@dataclass(frozen=True)
+class ReadingSize:
+    """`reading_size` for one model, as a function that can be sent to other processes.
+
+    Args:
+        height: Height that the model reads, in pixels.
+        width: Width that the model reads, in pixels.
+        margin: Share by which the picture is larger than the smallest crop.
+    """
+
+    height: int
+    width: int
+    margin: float
+
+    def __call__(self, film: tuple[int, int]) -> tuple[int, int]:
+        """Return the size (height, width) at which to read a film of a size."""
+        return reading_size((self.height, self.width), self.margin, film)

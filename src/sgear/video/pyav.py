@@ -7,7 +7,7 @@ in its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.base import Film
-from sgear.video.decoding import DecodedFrame, StreamDecoder
-from sgear.video.frames import (
+from sgear.video.base import (
+    Film,
+    FilmSpan,
     FrameBatch,
-    FrameConverter,
+    Size,
+    check_played,
     checked_timestamps,
     damaged_frame_error,
+    opening_s,
 )
-from sgear.video.span import FilmSpan, check_played, opening_s
-
-__all__ = ["FrameBatch", "VideoReader"]
+from sgear.video.decoding import DecodedFrame, StreamDecoder
+from sgear.video.truncation import missing_end
 
 
 class VideoReader(Film):
@@ -39,7 +40,7 @@ class VideoReader(Film):
 
     Args:
         path: File of any format that ffmpeg reads.
-        size: (height, width) of the frames, after rotation. Default: the size of the film.
+        size: See `Film.size`.
 
     Raises:
         VideoError: If the file is missing, empty, not a video, or no frame of it can be decoded.
@@ -50,12 +51,14 @@ class VideoReader(Film):
         ...     batch = film.frames_played_at(protocol.timestamps(start_s))
     """
 
-    def __init__(self, path: Path | str, *, size: tuple[int, int] | None = None) -> None:
-        if size is not None and min(size) < 1:
-            raise ValueError(f"size must be (height, width) of at least one pixel, got {size}")
+    def __init__(self, path: Path | str, *, size: Size | Callable[[Size], Size] | None = None) -> None:
         self.path = Path(path)
         self._decoder = StreamDecoder(self.path)
-        self._converter = FrameConverter(*(size or (self._decoder.height, self._decoder.width)))
+        try:
+            self.resize(size)
+        except ValueError:
+            self.close()
+            raise
         self._frames: Iterator[DecodedFrame] = iter(())
         self._current: DecodedFrame | None = None
         self._following: DecodedFrame | None = None
@@ -120,7 +123,7 @@ class VideoReader(Film):
             VideoError: If an instant lies past the end of the film, or its frame is damaged.
         """
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
-        pictures = np.empty((len(asked_s), self._converter.height, self._converter.width, 3), dtype=np.uint8)
+        pictures = np.empty((len(asked_s), *self.size, 3), dtype=np.uint8)
         pts_s = np.empty(len(asked_s))
         previous: tuple[DecodedFrame, int] | None = None
         for idx in np.argsort(asked_s, kind="stable"):
@@ -136,26 +139,30 @@ class VideoReader(Film):
         return FrameBatch.from_pictures(pictures, pts_s)
 
     def iterate(self, start_s: float = 0.0) -> Iterator[tuple[UInt8[Tensor, "3 H W"], float]]:
-        """Yield every frame and its time, from the frame played at `start_s` to the end.
-
-        It opens the file for itself, so reading by time may go on beside it.
-
-        Args:
-            start_s: Instant in seconds.
-
-        Raises:
-            ValueError: If `start_s` is negative or not finite, or the film was closed.
-            VideoError: If nothing is played at `start_s`, or when a damaged frame is reached.
-        """
+        """Yield every frame and its time, from the frame played at `start_s` to the end; see `Film.iterate`."""
         self._decoder.require_open()
         checked_timestamps(np.array([start_s]), self.path)
-        with VideoReader(self.path, size=(self._converter.height, self._converter.width)) as film:
-            frame: DecodedFrame | None = film._play(max(start_s, opening_s(film)))
-            while frame is not None:
-                if frame.image is None:
-                    raise damaged_frame_error(self.path, max(start_s, frame.pts_s), frame.pts_s)
-                yield torch.from_numpy(film._converter(frame.image)).permute(2, 0, 1), frame.pts_s
-                frame = film._advance()
+        frame: DecodedFrame | None = self._play(max(start_s, opening_s(self)))
+        while frame is not None:
+            if frame.image is None:
+                raise damaged_frame_error(self.path, max(start_s, frame.pts_s), frame.pts_s)
+            yield torch.from_numpy(self._converter(frame.image)).permute(2, 0, 1), frame.pts_s
+            if self._current is not frame:
+                # Something else was read meanwhile.
+                self._play(frame.pts_s)
+            frame = self._advance()
+
+    @property
+    def is_random_access(self) -> bool:
+        """See `Film.is_random_access`."""
+        return self._decoder.is_random_access
+
+    def caveats(self) -> list[str]:
+        """See `Film.caveats`."""
+        missing = missing_end(self._decoder, num_frames=None, end_s=self.end_s)
+        if missing is not None:
+            missing += f". The forecasts end at {self.end_s:.1f} s; 'sgear data verify' checks the film"
+        return [text for text in (missing, self._decoder.unread_tracks) if text is not None]
 
     def _play(self, t_s: float) -> DecodedFrame:
         # Also where the frames around `t_s` are at hand: what a closed film gives must not depend on what was read.

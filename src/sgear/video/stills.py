@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sgear.errors import VideoError
-from sgear.video.frames import FrameConverter
 
 MAX_PIXELS = 1 << 26
 """Largest picture that is decoded, in pixels: 8192 x 8192, twice an 8K frame, 200 MB as RGB."""
@@ -38,28 +37,11 @@ def require_bearable(height: int, width: int, file: object) -> None:
         )
 
 
-class PictureDecoder:
-    """Decodes the pictures of one film, which all have the size of the first.
+class ImageDecoder:
+    """Decodes the images of one film, which all have the size of the first."""
 
-    Args:
-        size: (height, width) of the results. Default: the size of the first picture.
-    """
-
-    def __init__(self, size: tuple[int, int] | None) -> None:
-        self._asked = size
-        self._film_size: tuple[int, int] | None = None
-        self._converter: FrameConverter | None = None
-
-    @property
-    def film_size(self) -> tuple[int, int]:
-        """Height and width of the pictures as they are stored, upright."""
-        assert self._film_size is not None, "a picture has been decoded"
-        return self._film_size
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the results."""
-        return self._asked or self.film_size
+    def __init__(self) -> None:
+        self.size: tuple[int, int] | None = None
 
     def decode(self, content: bytes) -> NDArray[np.uint8]:
         """Return a jpeg or png as RGB [H W 3].
@@ -68,19 +50,14 @@ class PictureDecoder:
             VideoError: If it is damaged, too large, has more than eight bits, or differs in size from the first.
         """
         image = _opened(content)
-        size = (image.height, image.width)
-        if size != (self._film_size or size):
+        if self.size is None:
+            self.size = (image.height, image.width)
+        if (image.height, image.width) != self.size:
             raise VideoError(
-                f"it has {size[1]} x {size[0]} pixels, other pictures of this film have "
-                f"{self.film_size[1]} x {self.film_size[0]}"
+                f"it has {image.width} x {image.height} pixels, other images of this film have "
+                f"{self.size[1]} x {self.size[0]}"
             )
-        self._film_size = size
-        picture = np.array(image)
-        if size == self.size:
-            return picture
-        if self._converter is None:
-            self._converter = FrameConverter(*self.size)
-        return self._converter.resize(picture)
+        return np.array(image)
 
 
 def _opened(content: bytes) -> Image.Image:

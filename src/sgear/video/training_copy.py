@@ -24,11 +24,10 @@ from av.video.stream import VideoStream
 
 from sgear.errors import VideoError
 from sgear.files import leftover_partials, partial_path, replace_durably, require_unchanged, state_of
+from sgear.video.base import Orientation, damaged_frame_error, orientation_of
 from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
-from sgear.video.frames import damaged_frame_error
 from sgear.video.identity import COPY_FORMAT, SOURCE_KEY, copy_record, film_content
-from sgear.video.orientation import Orientation, orientation_of
-from sgear.video.wholeness import missing_end
+from sgear.video.truncation import missing_end
 
 # Without CABAC and the deblocking filter a copy is a fifth larger and decoded in half the time.
 _ENCODER = "libx264 veryfast fastdecode"
@@ -134,7 +133,7 @@ def make_copy(
         finally:
             decoder.close()
         end_s = film.end_s
-        missing = missing_end(source, num_frames=film.num_read, end_s=end_s, period_s=decoder.period_s)
+        missing = missing_end(decoder, num_frames=film.num_read, end_s=end_s)
         if missing:
             raise VideoError(f"{source}: {missing}; fetch it again")
         if fault := copy_fault(partial, film.times_s, film.size, settings.gop):

@@ -19,7 +19,7 @@ from sgear.files import leftover_partials
 from sgear.locks import FileLock
 from sgear.video.find import FILM_ENDINGS, PassedOver, needs_rate, scan_films
 from sgear.video.training_copy import CopySettings, is_copy, make_copy
-from sgear.video.wholeness import stated_length_s
+from sgear.video.truncation import stated_length_s
 from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
 
 _LOCK_FOLDER = ".locks"

@@ -1,7 +1,7 @@
 """Augmentation that treats a clip as one thing: every frame of it gets the same crop, flip and colours.
 
 A clip stays uint8 here: it is cut, resized and mirrored, and the change of its colours is a line per channel that
-`sgear.video.colours.finish_clip` draws where the model runs. All randomness comes from the generator that the caller
+`finish_clip` draws where the model runs. All randomness comes from the generator that the caller
 passes, and each call draws the same number of values whatever the settings, so a clip's augmentation depends on its
 seed alone.
 """
@@ -9,15 +9,14 @@ seed alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 from torch.nn import functional
-
-from sgear.video.colours import plain_colour
 
 _NUM_DRAWS = 9
 
@@ -95,7 +94,7 @@ class ClipTransform:
 
     @property
     def colour(self) -> Float32[Tensor, "4 3"]:
-        """The colour of clips that are only normalised; see `sgear.video.colours`."""
+        """The colour of clips that are only normalised; see `finish_clip`."""
         return plain_colour(self.mean, self.std)
 
     @property
@@ -153,3 +152,48 @@ def _channel_means(clip: Tensor) -> np.ndarray:
     # One frame fits into 32 bits, and 64 take four times as long.
     sums = clip.sum(dim=(2, 3), dtype=torch.int32).sum(dim=0)
     return sums.cpu().numpy() / (255 * clip[:, 0].numel())
+
+
+def plain_colour(mean: Sequence[float], std: Sequence[float]) -> Float32[Tensor, "4 3"]:
+    """Return the colour of a clip that is only normalised: gain 1, shift 0.
+
+    Args:
+        mean: Mean of each channel, of values in [0, 1].
+        std: Standard deviation of each channel.
+    """
+    return torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [*mean], [*std]])
+
+
+def no_colour() -> Float32[Tensor, "4 3"]:
+    """Return what stands beside a clip of stored features, which `finish_clip` leaves as it is."""
+    return plain_colour((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def finish_clip(
+    clip: UInt8[Tensor, "B T *F 3 h w"] | Float[Tensor, "B T *step"],
+    colour: Float32[Tensor, "B 4 3"],
+    exists: Bool[Tensor, "B T"] | None = None,
+) -> Float[Tensor, "B T *step"]:
+    """Change and normalise the colours of clips, on the device where they are.
+
+    A value x of a channel becomes (clamp(x / 255 * gain + shift, 0, 1) - mean) / std, in float32 and in this order. A
+    clip that is no uint8 holds features: it is returned as it came.
+
+    Args:
+        clip: Frames, or features.
+        colour: Gain, shift, mean and std of each channel of each clip.
+        exists: Which steps are real; the others are exactly zero in the result. Default: all are.
+
+    Returns:
+        What a model reads.
+    """
+    if clip.dtype != torch.uint8:
+        return clip
+    # [B 1 ... 3 1 1]: one line per clip and channel, whatever axes of steps and frames lie between.
+    lines = colour.reshape(len(colour), 4, *(1,) * (clip.ndim - 4), 3, 1, 1)
+    gain, shift, mean, std = lines.unbind(dim=1)
+    pixels = clip.to(torch.float32).div_(255)
+    pixels.mul_(gain).add_(shift).clamp_(0, 1).sub_(mean).div_(std)
+    if exists is None:
+        return pixels
+    return pixels.masked_fill_(~exists.reshape(*exists.shape, *(1,) * (clip.ndim - 2)), 0.0)

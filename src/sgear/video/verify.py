@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sgear.errors import VideoError
+from sgear.video.base import FilmSpan
 from sgear.video.decoding import DecodedFrame, StreamDecoder
 from sgear.video.find import needs_rate
-from sgear.video.opening import open_film
-from sgear.video.span import FilmSpan
-from sgear.video.streams import unread_tracks
-from sgear.video.wholeness import missing_end, stated_length_s
+from sgear.video.pool import open_film
+from sgear.video.truncation import missing_end, stated_length_s
 from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
 
 _HEAD_S = _TAIL_S = 1.0
@@ -165,7 +164,7 @@ def _verify_stream(
         where = f"at {first_s:.3f} s" if first_s == last_s else f"between {first_s:.3f} s and {last_s:.3f} s"
         problems.append(f"{len(seen.damaged_s)} of {seen.num_frames} decoded frames are damaged, {where}")
     num_frames = None if quick else seen.num_frames
-    missing = missing_end(decoder.path, num_frames=num_frames, end_s=seen.end_s, period_s=decoder.period_s)
+    missing = missing_end(decoder, num_frames=num_frames, end_s=seen.end_s)
     if missing is not None:
         problems.append(missing)
     return FilmCheck(
@@ -175,7 +174,7 @@ def _verify_stream(
         seen.num_frames,
         (decoder.height, decoder.width),
         num_bytes,
-        tuple(filter(None, [unread_tracks(decoder.path)])),
+        tuple(filter(None, [decoder.unread_tracks])),
     )
 
 

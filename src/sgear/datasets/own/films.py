@@ -12,9 +12,9 @@ from sgear.datasets.own.problems import ProblemList
 from sgear.datasets.own.rows import OwnRow
 from sgear.errors import VideoError
 from sgear.files import quoted
+from sgear.video.base import FilmSpan
 from sgear.video.find import needs_rate, scan_films
-from sgear.video.opening import open_film
-from sgear.video.span import FilmSpan
+from sgear.video.pool import open_film
 
 # A recording of GoPro: GX010001.MP4, GX020001.MP4, ...; of older cameras GOPR0001.MP4, GP010001.MP4, ...
 _CHAPTER = re.compile(r"(G[A-Z])(\d\d|PR)(\d{4})")

@@ -105,7 +105,7 @@ def test_features_are_those_of_the_clips_that_training_reads(root, run, tmp_path
     from sgear.video.pool import open_film
 
     for row in (0, 1, 5):
-        with open_film(film_of(root), model._reading_size()) as film:
+        with open_film(film_of(root), size=model._reading_size()) as film:
             instants_s = np.maximum(row / 2 - np.array([0.75, 0.5, 0.25, 0.0]), 0.0)
             frames = model._transform().evaluate(film.frames_played_at(instants_s).frames)
         with torch.no_grad():

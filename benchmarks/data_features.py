@@ -23,7 +23,7 @@ from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, Store
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.imports import import_lmdb
 from sgear.features.lmdb_export import write_lmdb
-from sgear.models.frame_features import timm_frame_encoder
+from sgear.models.encoders.extraction import timm_frame_encoder
 from sgear.video.pool import open_film, reading_size
 from sgear.video.transforms import ClipTransform
 

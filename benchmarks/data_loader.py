@@ -12,8 +12,8 @@ from data_films import make_copy, make_film
 from data_ratios import Ratio, Sizes, compare
 
 from sgear.data import AnticipationDataset, StepLabels, VideoSource
-from sgear.data.loading import make_loader, whole_batches
-from sgear.models.frame_features import timm_frame_encoder
+from sgear.data.loader import make_loader, whole_batches
+from sgear.models.encoders.extraction import timm_frame_encoder
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol

@@ -15,13 +15,13 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sgear.data.batch import Batch
+from sgear.data.dataset import Batch
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, PrototypeAttentionConfig, build_model
 from sgear.models.causal_decoder import CausalBlock
 from sgear.models.sgear import SGear
 from sgear.torchvision_guard import guard_torchvision
-from sgear.training.step import TrainStep
+from sgear.training.loop import TrainStep
 from sgear.video.transforms import no_colour
 
 

@@ -18,8 +18,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from sgear.models.sgear import SGear
 from sgear.training.config import OptimConfig
-from sgear.training.memory import keep_freed_memory
 from sgear.training.optim import build_optimizer
+from sgear.training.processes import keep_freed_memory
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from sgear.config import compose_experiment
 from sgear.config.build import build_data, build_feature_data, dataset_root, load_benchmark
 from sgear.config.schema import DatasetConfig
 from sgear.data import WindowDataset, collate
-from sgear.data.batch import Sample
+from sgear.data.dataset import Sample
 from sgear.datasets.folds import participant_folds
 from sgear.datasets.salads50 import read_lines
 from sgear.metrics.accuracy import top_k_accuracy

@@ -15,7 +15,7 @@ from sgear.config.build import Asked, build_asked, build_protocol
 from sgear.config.compose import load_run_config
 from sgear.config.identity import require_same_data
 from sgear.config.moved import Places, at_places
-from sgear.data.unreadable import OnError
+from sgear.data.dataset import OnError
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import ConfigError, PredictionError, RunError
 from sgear.models import AnticipationModel

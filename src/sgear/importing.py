@@ -18,8 +18,7 @@ from sgear.errors import ConfigError
 from sgear.evaluation import class_prior
 from sgear.models.pretrained import TrainedModel, save_model
 from sgear.pipeline import open_run
-from sgear.training.provenance import collect_provenance
-from sgear.training.run import RunDirectory, write_json
+from sgear.training.run import RunDirectory, collect_provenance, write_json
 
 
 def import_weights(

@@ -32,15 +32,13 @@ from sgear.predictions import score
 from sgear.predictions.caveats import UNCHECKED, with_caveats
 from sgear.predictions.skipped import Skipped, merge_skipped, skipped_of, with_skipped
 from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means, class_means_of_features
-from sgear.prototypes.encoders import digest_of_file
+from sgear.prototypes.language import digest_of_file
 from sgear.segments import UNKNOWN_ACTION
 from sgear.training.checkpoints import list_checkpoints
 from sgear.training.evaluate import run_model
 from sgear.training.loop import fit, learn_at_once, make_accelerator
-from sgear.training.processes import is_main_process
-from sgear.training.provenance import collect_provenance
-from sgear.training.ranks import others_answer
-from sgear.training.run import RunDirectory, read_json, require_one_protocol, write_json
+from sgear.training.processes import is_main_process, others_answer
+from sgear.training.run import RunDirectory, collect_provenance, read_json, require_one_protocol, write_json
 
 Say = Callable[[str], None]
 

@@ -26,14 +26,14 @@ from sgear.datasets.epic100 import load_epic100
 from sgear.datasets.registry import load_dataset
 from sgear.errors import PredictionError, RunError, SgearError
 from sgear.kitchen import KitchenConfig, make_world, write_annotations
-from sgear.models.checkpoint_files import read_checkpoint
+from sgear.models.conversion import read_checkpoint
+from sgear.models.encoders.timm_weights import load_vit_weights
 from sgear.models.pretrained import load_model
-from sgear.models.vit_weights import load_vit_weights
 from sgear.predictions import Predictions
 from sgear.predictions.submission_read import read_submission
-from sgear.prototypes.class_names import read_class_names
 from sgear.prototypes.files import kind_of_file
-from sgear.prototypes.original_files import read_tensors
+from sgear.prototypes.original import read_tensors
+from sgear.prototypes.texts import read_class_names
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol, RecognitionProtocol
 

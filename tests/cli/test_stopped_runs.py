@@ -10,7 +10,7 @@ from whole_command import run_here
 from sgear.evaluation import predict
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.training.checkpoints import list_checkpoints
-from sgear.training.tracking import Tracker
+from sgear.training.run import Tracker
 
 # 60 clips: 3 batches of 16 and one of 12.
 KITCHEN = KitchenConfig(

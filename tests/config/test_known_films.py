@@ -23,7 +23,7 @@ from sgear.features import FeatureStoreWriter
 from sgear.features.store_index import Provenance
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.lineage import Lineage
-from sgear.models.frame_features import timm_frame_encoder
+from sgear.models.encoders.extraction import timm_frame_encoder
 from sgear.models.pretrained import read_lineage
 from sgear.pipeline import train_run
 from sgear.prototypes import class_means

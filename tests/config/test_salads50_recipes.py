@@ -15,8 +15,8 @@ from sgear.config.build import build_data, load_benchmark
 from sgear.config.published import read_class_order
 from sgear.config.schema import DatasetConfig
 from sgear.errors import AnnotationError, ConfigError
-from sgear.prototypes.class_names import read_class_names
 from sgear.prototypes.original import names_without_action
+from sgear.prototypes.texts import read_class_names
 
 ALL = configs("salads50")
 # Ablations differ from salads50/spatialcnn in the network alone; test_recipes trains them.

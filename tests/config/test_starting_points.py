@@ -11,7 +11,7 @@ from sgear.config.recipes import command_for, commands, purpose, recipe_of_run, 
 from sgear.config.schema import ExperimentConfig
 from sgear.config.starts import check_starts
 from sgear.errors import ConfigError
-from sgear.models.hub import require_published_weights
+from sgear.models.encoders.timm_weights import require_published_weights
 from sgear.pipeline import train_run
 
 VIT = "vit_small_patch16_224.augreg_in21k_ft_in1k"

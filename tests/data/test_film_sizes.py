@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from sgear.data import film_sizes
+from sgear.data import frames
 from sgear.data.frames import cache_frames
 from sgear.errors import VideoError
 from sgear.models.pretrained import Preprocessing
@@ -34,7 +34,7 @@ def opened(monkeypatch) -> list[str]:
         names.append(path.name)
         return open_film(path, **settings)
 
-    monkeypatch.setattr(film_sizes, "open_film", listed)
+    monkeypatch.setattr(frames, "open_film", listed)
     return names
 
 
@@ -98,5 +98,5 @@ def test_a_film_that_went_away_is_still_an_error(tmp_path, opened):
     cached_shape({"a": film}, tmp_path / "cache")
     film.unlink()
     file = tmp_path / "cache" / "film-sizes.json"
-    with film_sizes.FilmSizes(file) as sizes, pytest.raises(VideoError, match=r"a\.mp4"):
+    with frames.FilmSizes(file) as sizes, pytest.raises(VideoError, match=r"a\.mp4"):
         sizes.of("a", film)

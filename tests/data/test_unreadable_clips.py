@@ -7,9 +7,8 @@ import torch
 from feature_lookups import FEATURES, LABELS, PROTOCOL, SEGMENTS, Failing
 
 from sgear.data import AnticipationDataset, FeatureSource, RecognitionDataset
-from sgear.data.dataset import observable_segments
-from sgear.data.loading import make_loader, whole_batches
-from sgear.data.unreadable import OnError, checked_on_error
+from sgear.data.dataset import OnError, checked_on_error, observable_segments
+from sgear.data.loader import make_loader, whole_batches
 from sgear.errors import ConfigError, FeatureError, FeatureWidthError, VideoError
 from sgear.timing import RecognitionProtocol
 

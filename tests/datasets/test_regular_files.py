@@ -19,7 +19,7 @@ from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, Prove
 from sgear.features.imports import read_arrays
 from sgear.features.store_index import write_index
 from sgear.kitchen import KitchenConfig, build_kitchen
-from sgear.prototypes.class_names import read_class_names
+from sgear.prototypes.texts import read_class_names
 
 
 def pipe(path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from sgear.errors import ConfigError, FeatureError, RunError, VideoError
 from sgear.features import FeatureStoreWriter
 from sgear.features.extract import FrameEncoder, extract
-from sgear.models.frame_features import timm_frame_encoder
+from sgear.models.encoders.extraction import timm_frame_encoder
 from sgear.torchvision_guard import import_timm
 from sgear.video.base import Film
 from sgear.video.pool import open_film

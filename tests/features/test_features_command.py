@@ -30,7 +30,7 @@ from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.lineage import Lineage
 from sgear.models import EncoderConfig, ModelConfig, build_model
 from sgear.models.config import DecoderConfig
-from sgear.models.frame_features import run_frame_encoder
+from sgear.models.encoders.extraction import run_frame_encoder
 from sgear.models.pretrained import Preprocessing, TrainedModel, load_model, save_model
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol

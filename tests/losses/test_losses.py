@@ -7,12 +7,10 @@ from hypothesis import strategies as st
 
 from sgear.errors import ConfigError
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.losses.classification import classification_loss
-from sgear.losses.feature import feature_loss
-from sgear.losses.semantic import regularization_loss, semantic_loss
+from sgear.losses.terms import classification_loss, feature_loss, regularization_loss, semantic_loss
 from sgear.models.base import AnticipationOutput
 from sgear.models.heads import cosine_similarity
-from sgear.prototypes.relations import cosine_relations
+from sgear.prototypes.geometry import cosine_relations
 
 NUM_ACTIONS, NUM_VERBS, NUM_NOUNS, WIDTH = 5, 2, 4, 4
 VERB_OF_ACTION, NOUN_OF_ACTION = torch.tensor([0, 1, 0, 1, 1]), torch.tensor([3, 3, 0, 1, 2])

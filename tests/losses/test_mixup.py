@@ -5,12 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgear.data.batch import Batch
+from sgear.data.dataset import Batch
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.losses.classification import classification_loss
 from sgear.losses.mixup import draw_mix, make_mix, mix_clips, pair_labels
+from sgear.losses.terms import classification_loss
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
-from sgear.training.step import TrainStep
+from sgear.training.loop import TrainStep
 from sgear.video.transforms import no_colour
 
 NUM_ACTIONS = 5

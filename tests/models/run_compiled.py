@@ -11,8 +11,8 @@ import torch
 from tiny_models import MAX_STEPS, NUM_ACTIONS, NUM_NOUNS, NUM_VERBS, RULSTM, clip_of, tiny_model, tiny_rulstm
 
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.models.export import export_model
-from sgear.training.step import TrainStep
+from sgear.models.pretrained import export_model
+from sgear.training.loop import TrainStep
 from sgear.video.transforms import no_colour
 
 PIXEL_MODELS = ("sgear", "sgear-causal", "sgear-decay", "sgear-released")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_models import EVERY, RULSTM, clip_of, tiny_model
 
-from sgear.models.export import export_model
+from sgear.models.pretrained import export_model
 
 SCRIPT = Path(__file__).with_name("run_compiled.py")
 

@@ -12,7 +12,7 @@ import torch
 from released_sgear import drawn, make_gpt2
 from sgear.errors import ConfigError, RunError
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, RulstmConfig, build_model
-from sgear.models.checkpoint_files import read_checkpoint
+from sgear.models.conversion import read_checkpoint
 from sgear.models.convert import convert_avt, convert_rulstm, load_published
 from sgear.torchvision_guard import import_timm
 

@@ -28,7 +28,7 @@ from sgear.models import (
     TemporalContextConfig,
     build_model,
 )
-from sgear.models.checkpoint_files import read_checkpoint
+from sgear.models.conversion import read_checkpoint
 from sgear.models.convert import convert_avt, convert_sgear, load_published
 from sgear.torchvision_guard import import_timm
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
 from sgear.models.convert import convert_avt
-from sgear.models.past import features_for_past
+from sgear.models.stepwise import features_for_past
 
 CONFIG = ModelConfig(
     name="avt",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sgear.errors import ConfigError
 from sgear.models import EncoderConfig, ModelConfig, RulstmConfig, build_model
-from sgear.models.export import export_model
+from sgear.models.pretrained import export_model
 from sgear.models.rulstm import Rulstm
 
 NUM_ACTIONS, HIDDEN_DIM, MAX_STEPS = 7, 6, 10

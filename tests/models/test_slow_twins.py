@@ -9,10 +9,10 @@ from tiny_models import clip_of, randomise, tiny_model
 
 from sgear.errors import ConfigError
 from sgear.models import DecoderConfig, EncoderConfig, HeadConfig, ModelConfig, build_model
+from sgear.models.base import hide_absent
 from sgear.models.causal_decoder import CausalDecoder
 from sgear.models.heads import PrototypeMix, cosine_similarity
-from sgear.models.past import features_for_past
-from sgear.models.window import hide_absent
+from sgear.models.stepwise import features_for_past
 from sgear.torchvision_guard import guard_torchvision
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny_models import EVERY, NUM_ACTIONS, RULSTM, clip_of, tiny_model, tiny_rulstm
 
-from sgear.data.batch import Batch
+from sgear.data.dataset import Batch
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.training.skipping import SkippedClips
-from sgear.training.step import TrainStep
+from sgear.training.evaluate import SkippedClips
+from sgear.training.loop import TrainStep
 from sgear.video.transforms import no_colour
 
 NUM_STEPS = 5

@@ -24,7 +24,7 @@ from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models import AnticipationModel, FrameInput, build_model, list_models, register_encoder, register_model
 from sgear.models.base import _MODELS
 from sgear.models.encoders.base import _ENCODERS
-from sgear.models.frame_features import run_frame_encoder
+from sgear.models.encoders.extraction import run_frame_encoder
 from sgear.pipeline import train_run
 from sgear.plugins import load_plugins
 from sgear.predictions import Predictions

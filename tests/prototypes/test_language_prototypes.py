@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from sgear.errors import PrototypeError
 from sgear.prototypes import LanguagePrototypes, VisualPrototypes, class_means, encode_taxonomy
-from sgear.prototypes.encoders import load_encoder
 from sgear.prototypes.files import kind_of_file
+from sgear.prototypes.language import load_encoder
 from sgear.taxonomy import Taxonomy
 
 NO_ENCODER = "sentence-transformers is not installed; install the extra 'language'"

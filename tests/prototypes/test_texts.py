@@ -3,8 +3,7 @@ import re
 import pytest
 
 from sgear.errors import PrototypeError
-from sgear.prototypes.class_names import read_class_names
-from sgear.prototypes.texts import TextRules, action_texts, clean_text, name_key, text_rules
+from sgear.prototypes.texts import TextRules, action_texts, clean_text, name_key, read_class_names, text_rules
 from sgear.taxonomy import Taxonomy
 
 

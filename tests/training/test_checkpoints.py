@@ -21,11 +21,12 @@ from sgear.training.checkpoints import (
     TrainingState,
     list_checkpoints,
     load_newest_checkpoint,
+    random_state,
+    set_random_state,
 )
 from sgear.training.config import OptimConfig, RuntimeConfig
 from sgear.training.loop import make_accelerator
 from sgear.training.optim import build_optimizer
-from sgear.training.random_states import random_state, set_random_state
 
 ACCELERATOR = make_accelerator(RuntimeConfig(device="cpu"))
 FILES = ("state.safetensors", "state.json", "manifest.json")

@@ -9,7 +9,7 @@ import pytest
 MEASURE_KEPT = """
 from pathlib import Path
 import torch
-from sgear.training.memory import keep_freed_memory
+from sgear.training.processes import keep_freed_memory
 if {keeps}:
     assert keep_freed_memory()
 def resident():

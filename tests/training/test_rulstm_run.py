@@ -14,8 +14,7 @@ from sgear.errors import ConfigError, RunError
 from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models.pretrained import load_model
-from sgear.models.rulstm import Rulstm
-from sgear.models.rulstm_branch import RulstmBranch
+from sgear.models.rulstm import Rulstm, RulstmBranch
 from sgear.pipeline import train_run
 from sgear.predictions import Predictions
 from sgear.timing import AnticipationProtocol

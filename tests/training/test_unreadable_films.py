@@ -17,7 +17,7 @@ from sgear.cli.report import run_report
 from sgear.config import compose_experiment
 from sgear.config.build import build_data, load_benchmark
 from sgear.config.schema import DatasetConfig
-from sgear.data.loading import make_loader, whole_batches
+from sgear.data.loader import make_loader, whole_batches
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import RunError, VideoError
 from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split

@@ -24,7 +24,7 @@ from PIL import Image
 
 from sgear.anticipator import Anticipator
 from sgear.data import AnticipationDataset, FeatureSource, StepLabels, VideoSource
-from sgear.data.loading import make_loader, whole_batches
+from sgear.data.loader import make_loader, whole_batches
 from sgear.errors import VideoError
 from sgear.features import FeatureStoreWriter, FeatureTable, VideoFeatures, side_by_side
 from sgear.features.extract import FrameEncoder, extract
@@ -37,8 +37,7 @@ from sgear.taxonomy import Taxonomy
 from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, VJepaProtocol
 from sgear.training.config import RuntimeConfig
 from sgear.training.evaluate import run_model
-from sgear.training.loop import make_accelerator
-from sgear.training.step import TrainStep
+from sgear.training.loop import TrainStep, make_accelerator
 from sgear.video import open_film
 from sgear.video.pool import FilmPool
 from sgear.video.training_copy import CopySettings, make_copy

@@ -18,15 +18,14 @@ from sgear.features import FeatureStoreWriter
 from sgear.features.extract import FrameEncoder, extract
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, RulstmConfig, build_model
-from sgear.models.frame_features import run_frame_encoder
+from sgear.models.encoders.extraction import run_frame_encoder
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 from sgear.training.config import RuntimeConfig
 from sgear.training.evaluate import run_model
-from sgear.training.loop import make_accelerator
-from sgear.training.step import TrainStep
+from sgear.training.loop import TrainStep, make_accelerator
 from sgear.video.pool import FilmPool, ReadingSize, reading_size
 from sgear.video.transforms import VIEWS, ClipTransform, finish_clip
 

@@ -14,8 +14,8 @@ from rich.table import Table
 from sgear.cli.screen import open_screen, say
 from sgear.errors import ConfigError, PrototypeError
 from sgear.files import require_writable
+from sgear.models.heads import PrototypeBank
 from sgear.models.pretrained import load_model
-from sgear.models.prototype_bank import PrototypeBank
 from sgear.prototypes import LanguagePrototypes, VisualPrototypes, cosine_relations
 from sgear.prototypes.files import kind_of_file
 from sgear.prototypes.geometry import nearest_neighbours

@@ -63,9 +63,8 @@ def language(
     from sgear.errors import ConfigError
     from sgear.files import require_writable
     from sgear.prototypes import OFFLINE_ENCODER, encode_taxonomy
-    from sgear.prototypes.class_names import read_class_names
     from sgear.prototypes.original import import_original_encodings, import_original_similarities, names_without_action
-    from sgear.prototypes.texts import text_rules
+    from sgear.prototypes.texts import read_class_names, text_rules
 
     require_writable(out)
     files = [file for file in (original, similarities) if file is not None]
@@ -227,8 +226,8 @@ def export(
     from sgear.errors import ConfigError
     from sgear.files import require_writable
     from sgear.prototypes import LanguagePrototypes
-    from sgear.prototypes.class_names import read_class_names
     from sgear.prototypes.original import export_original, names_without_action
+    from sgear.prototypes.texts import read_class_names
 
     outputs = [path for path in (encodings, similarities) if path is not None]
     if not outputs:

@@ -23,8 +23,7 @@ from sgear.data import (
     VideoSource,
     WindowDataset,
 )
-from sgear.data.dataset import observable_segments
-from sgear.data.unreadable import OnError, checked_on_error
+from sgear.data.dataset import OnError, checked_on_error, observable_segments
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.folds import participant_folds
 from sgear.datasets.places import dataset_folder, feature_places

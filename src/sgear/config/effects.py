@@ -16,7 +16,7 @@ from sgear.config.rulstm_rules import check_rulstm, dead_rulstm_keys
 from sgear.config.schema import ExperimentConfig, InitConfig
 from sgear.config.sgear_rules import check_sgear, dead_sgear_keys
 from sgear.config.unread import unread_message, with_defaults
-from sgear.data.unreadable import checked_on_error
+from sgear.data.dataset import checked_on_error
 from sgear.errors import ConfigError
 
 _VIDEO_ONLY = (

@@ -6,8 +6,8 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from sgear.config.schema import DatasetConfig, ExperimentConfig
+from sgear.data.dataset import SKIP_EFFECT, SKIP_HINT, checked_on_error
 from sgear.data.frames import CheckedLengths, FrameReader, PartialFrames, cache_frames, model_size
-from sgear.data.unreadable import SKIP_EFFECT, SKIP_HINT, checked_on_error
 from sgear.datasets.places import dataset_folder, film_places
 from sgear.datasets.registry import annotation_folder, stated_lengths
 from sgear.datasets.video_info import numbering_rates, read_video_info

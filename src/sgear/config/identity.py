@@ -17,9 +17,9 @@ from sgear.datasets.places import dataset_folder
 from sgear.errors import RunError
 from sgear.features.opening import is_stored
 from sgear.lineage import FILM, ROWS
+from sgear.models.loading import shorten
 from sgear.models.pretrained import WEIGHTS_FILE
-from sgear.models.strict import shorten
-from sgear.prototypes.encoders import digest_of_file
+from sgear.prototypes.language import digest_of_file
 from sgear.segments import SegmentTable
 from sgear.training.run import RunDirectory, read_json
 

@@ -15,8 +15,8 @@ from sgear.datasets.registry import corpus_of, is_published
 from sgear.errors import ConfigError
 from sgear.features.table import StoredFeatures
 from sgear.lineage import FILM, TIMES, Lineage, TrainingPart
+from sgear.models.loading import shorten
 from sgear.models.pretrained import read_lineage
-from sgear.models.strict import shorten
 from sgear.prototypes import VisualPrototypes
 from sgear.segments import SegmentTable
 from sgear.training.run import RunDirectory

@@ -12,18 +12,17 @@ from sgear.config.initialise import check_frozen_map, start_from_run
 from sgear.config.published import start_from_weights
 from sgear.config.schema import ExperimentConfig
 from sgear.config.stored import readable_videos, require_in_memory
-from sgear.data.unreadable import checked_on_error
+from sgear.data.dataset import checked_on_error
 from sgear.features.frame_classes import fit_frame_classifier
 from sgear.losses import Objective
 from sgear.models import AnticipationModel, build_model
-from sgear.models.blocks import freeze_blocks
-from sgear.models.branches import copy_branches
+from sgear.models.blocks import copy_branches, freeze_blocks
 from sgear.models.encoders import FeatureEncoder, VideoEncoder
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
 from sgear.models.sgear import SGear
 from sgear.prototypes import LanguagePrototypes, VisualPrototypes, cosine_relations
-from sgear.prototypes.relations import fit_width
+from sgear.prototypes.geometry import fit_width
 from sgear.training.run import RunDirectory
 
 

@@ -20,8 +20,7 @@ from sgear.models.blocks import CLASS_BLOCKS, block_names, copy_blocks
 from sgear.models.conversion import Conversion
 from sgear.models.convert import build_published, read_published, stored_actions
 from sgear.models.loading import Loading
-from sgear.prototypes.class_names import read_class_names
-from sgear.prototypes.texts import name_key
+from sgear.prototypes.texts import name_key, read_class_names
 from sgear.taxonomy import Taxonomy
 
 SAME_ORDER = "same-order"

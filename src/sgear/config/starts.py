@@ -11,7 +11,7 @@ from sgear.config.schema import DatasetConfig, ExperimentConfig
 from sgear.errors import ConfigError
 from sgear.files import quoted
 from sgear.models.encoders import FEATURES
-from sgear.models.hub import require_published_weights
+from sgear.models.encoders.timm_weights import require_published_weights
 from sgear.training.run import RunDirectory
 
 

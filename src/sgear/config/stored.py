@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sgear.config.moved import feature_names
 from sgear.config.schema import SourceConfig
-from sgear.data.unreadable import SKIP_HINT, OnError, is_unreadable
+from sgear.data.dataset import SKIP_HINT, OnError, is_unreadable
 from sgear.errors import ConfigError, FeatureError
 from sgear.features import MultiFeatures, side_by_side
 from sgear.features.inspection import TableOnDisk

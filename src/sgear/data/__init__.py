@@ -1,10 +1,8 @@
 """From segments to batches."""
 
-from sgear.data.annotations import AnnotationSource
-from sgear.data.batch import Batch, collate
-from sgear.data.dataset import AnticipationDataset, RecognitionDataset, WindowDataset
+from sgear.data.dataset import AnticipationDataset, Batch, RecognitionDataset, WindowDataset, collate
 from sgear.data.labels import StepLabels
-from sgear.data.sources import FeatureSource, StepSource, VideoSource
+from sgear.data.sources import AnnotationSource, FeatureSource, StepSource, VideoSource
 
 __all__ = [
     "AnnotationSource",

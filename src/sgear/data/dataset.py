@@ -7,21 +7,103 @@ where a run was resumed.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypedDict, TypeVar, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float32, Int
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from sgear.data.batch import Sample
 from sgear.data.labels import StepLabels
 from sgear.data.sources import StepSource
-from sgear.data.unreadable import OnError, is_unreadable, stopping_error
-from sgear.errors import SgearError
+from sgear.errors import ConfigError, FeatureError, FeatureWidthError, SgearError, VideoError
 from sgear.segments import UNKNOWN_ACTION, ActionSegment, SegmentTable
 from sgear.timing import RecognitionProtocol, WindowProtocol, observable
 from sgear.video.transforms import no_colour
+
+OnError = Literal["stop", "skip"]
+ON_ERROR: tuple[OnError, ...] = get_args(OnError)
+SKIP_EFFECT = "goes on without what cannot be read, lists it in the report, and makes no benchmark number"
+SKIP_HINT = f"source.on_error=skip ('sgear evaluate': --on-error skip) {SKIP_EFFECT}"
+
+
+def checked_on_error(text: str) -> OnError:
+    """Return a setting of `source.on_error`.
+
+    Raises:
+        ConfigError: If it is neither `stop` nor `skip`.
+    """
+    for known in ON_ERROR:
+        if text == known:
+            return known
+    raise ConfigError(f"source.on_error={text!r} is unknown; choose {' or '.join(ON_ERROR)}")
+
+
+def is_unreadable(err: SgearError) -> bool:
+    """Return whether an error says that one clip cannot be read, and nothing about all of them."""
+    return isinstance(err, VideoError | FeatureError) and not isinstance(err, FeatureWidthError)
+
+
+def stopping_error(err: SgearError, *, uid: str, video_id: str, instants_s: NDArray[np.float64] | None) -> SgearError:
+    """Return the error that ends a run at a clip.
+
+    Args:
+        err: Why the clip cannot be read.
+        uid: Segment of the clip.
+        video_id: Its video.
+        instants_s: What was to be read of it [T]; None where that is not known.
+    """
+    at = "" if instants_s is None or not len(instants_s) else f", {instants_s.min():.3f} to {instants_s.max():.3f} s"
+    kind = VideoError if isinstance(err, VideoError) else FeatureError
+    return kind(f"segment {uid!r} (video {video_id!r}{at}): {str(err).rstrip('.')}. {SKIP_HINT}")
+
+
+class Sample(TypedDict):
+    """One clip: its steps [T ...], which are real, the action of each and after each, the target, and its row.
+
+    Steps are uint8 frames or float32 features; `colour` says how frames become what a model reads, see
+    `sgear.video.transforms.finish_clip`.
+    `unreadable` says why the clip could not be read, and is empty otherwise; such a clip has no real step and no label.
+    """
+
+    clip: Tensor
+    colour: Float32[Tensor, "4 3"]
+    exists: Bool[Tensor, " T"]
+    step_labels: Int[Tensor, " T"]
+    next_labels: Int[Tensor, " T"]
+    target: Int[Tensor, ""]
+    row: Int[Tensor, ""]
+    unreadable: str
+
+
+class Batch(TypedDict):
+    """Stacked samples; `clip` is [B T ...] as it left the loader, `finish_clip` makes it the model's."""
+
+    clip: Tensor
+    colour: Float32[Tensor, "B 4 3"]
+    exists: Bool[Tensor, "B T"]
+    step_labels: Int[Tensor, "B T"]
+    next_labels: Int[Tensor, "B T"]
+    target: Int[Tensor, " B"]
+    row: Int[Tensor, " B"]
+    unreadable: list[str]
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples of equal length."""
+    return Batch(
+        clip=torch.stack([sample["clip"] for sample in samples]),
+        colour=torch.stack([sample["colour"] for sample in samples]),
+        exists=torch.stack([sample["exists"] for sample in samples]),
+        step_labels=torch.stack([sample["step_labels"] for sample in samples]),
+        next_labels=torch.stack([sample["next_labels"] for sample in samples]),
+        target=torch.stack([sample["target"] for sample in samples]),
+        row=torch.stack([sample["row"] for sample in samples]),
+        unreadable=[sample["unreadable"] for sample in samples],
+    )
+
 
 AnyProtocol = TypeVar("AnyProtocol", bound=WindowProtocol | RecognitionProtocol)
 

@@ -1,4 +1,4 @@
-"""Where the steps of a clip come from: stored features, or frames of films. Both read at or before an instant."""
+"""Where the steps of a clip come from: stored features, frames of videos, the annotated past; never from later on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgear.data.frames import FrameReader
+from sgear.data.labels import StepLabels
 from sgear.features.frame_classes import ClassConfusion
 from sgear.features.table import StoredFeatures, VideoFeatures, pool_rows
 from sgear.timing import frames_of_steps
@@ -146,3 +147,40 @@ class VideoSource:
     def empty(self, num_steps: int) -> Tensor:
         """Return black frames [T 3 H W] or clips [T F 3 H W]; no step of theirs exists."""
         return torch.zeros(*self._axes(num_steps), 3, self.transform.height, self.transform.width, dtype=torch.uint8)
+
+
+NO_ACTION = 0
+
+
+class AnnotationSource:
+    """Each step is the number of the action that started last by its instant, as annotated.
+
+    Numbers count from 1; 0 is no action. An action that had ended before the window began is forgotten.
+
+    Args:
+        labels: What happens when.
+        num_steps: Steps of a full window; with fewer, the window was cut by the start of the video.
+        is_read: Whether anything is said; otherwise each step is 0, for a model that looks at nothing.
+    """
+
+    def __init__(self, labels: StepLabels, *, num_steps: int, is_read: bool = True) -> None:
+        self.labels = labels
+        self.num_steps = num_steps
+        self.is_read = is_read
+
+    def first_s(self, video_id: str) -> float:
+        """Return 0: annotations count from the first frame."""
+        return 0.0
+
+    def read(self, video_id: str, timestamps_s: NDArray[np.float64], rng: np.random.Generator | None) -> Reading:
+        """Return numbers of actions [T 1]."""
+        steps = self.empty(len(timestamps_s))
+        if self.is_read:
+            first_s = float(timestamps_s[0]) if len(timestamps_s) == self.num_steps else 0.0
+            newest = [self.labels.newest(video_id, first_s=first_s, last_s=float(each_s)) for each_s in timestamps_s]
+            steps[:, 0] = torch.tensor(newest) + 1
+        return Reading(steps, timestamps_s, no_colour())
+
+    def empty(self, num_steps: int) -> Tensor:
+        """Return steps without action [T 1]."""
+        return torch.full((num_steps, 1), float(NO_ACTION))

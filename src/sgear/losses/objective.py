@@ -9,10 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError
-from sgear.losses.classification import classification_loss
-from sgear.losses.feature import feature_loss
 from sgear.losses.mixup import Labels, Mix, pair_labels
-from sgear.losses.semantic import regularization_loss, semantic_loss
+from sgear.losses.terms import classification_loss, feature_loss, regularization_loss, semantic_loss
 from sgear.models.base import AnticipationOutput
 from sgear.segments import UNKNOWN_ACTION
 

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sgear.models.base import AnticipationOutput, register_model
+from sgear.models.base import AnticipationOutput, hide_absent, register_model
 from sgear.models.causal_decoder import CausalDecoder
 from sgear.models.config import DecoderConfig, EncoderConfig, HeadConfig
 from sgear.models.encoders import build_encoder
 from sgear.models.heads import ActionClassifier, Classified, build_field_classifiers
-from sgear.models.past import features_for_past
-from sgear.models.stepwise import ObserverState, StepwiseModel
-from sgear.models.window import hide_absent
+from sgear.models.stepwise import ObserverState, StepwiseModel, features_for_past
 
 
 @dataclass(frozen=True, kw_only=True)

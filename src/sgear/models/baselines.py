@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError
-from sgear.models.base import AnticipationModel, AnticipationOutput, register_model
+from sgear.models.base import AnticipationModel, AnticipationOutput, hide_absent, register_model
 from sgear.models.config import CountsConfig, EncoderConfig, RegressionConfig
-from sgear.models.window import hide_absent
 from sgear.segments import UNKNOWN_ACTION, SegmentTable
 
 SPANS = (8, 4, 2, 1)
@@ -65,7 +64,7 @@ class Baseline(AnticipationModel):
         """Learn from the training split.
 
         Args:
-            samples: Its samples that can be read; see `sgear.data.batch.Sample`. What needs none, reads none.
+            samples: Its samples that can be read; see `sgear.data.loader.Sample`. What needs none, reads none.
             segments: All its segments: the first action of a video counts, though nothing can be seen before it.
         """
 

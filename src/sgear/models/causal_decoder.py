@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError
+from sgear.models.base import check_num_steps
 from sgear.models.config import DecoderConfig
-from sgear.models.window import check_num_steps
 
 KeyValue = tuple[Tensor, Tensor]
 

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError
-from sgear.models.window import NO_STREAM, check_num_steps, require_whole_clip
+from sgear.models.base import NO_STREAM, check_num_steps, require_whole_clip
 
 _STREAM_REMEDY = (
     "start the stream anew, read windows with forward, or train with model.temporal_context.mode=decay, whose streams "

@@ -8,15 +8,149 @@ is an error with both sides; what is left out on purpose is reported.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sgear.errors import ConfigError
+from sgear.errors import ConfigError, RunError
 from sgear.models.base import AnticipationModel, build_model, without_starts
 from sgear.models.config import ModelConfig
+from sgear.models.loading import shorten
+from sgear.tensor_files import load_plain
+
+_CONTAINERS = ("model", "state_dict")
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Read the weights of a published checkpoint.
+
+    Args:
+        path: A `.safetensors` file, or any file written by torch.save that holds the weights by name, alone or under
+            `model` or `state_dict`.
+
+    Returns:
+        Name -> tensor on the CPU; a leading `module.`, left by data-parallel training, is removed.
+
+    Raises:
+        RunError: If the file is missing, damaged, holds other objects than tensors and numbers, or no weights, or a
+            weight is not finite.
+    """
+    stored = load_plain(path, error=RunError)
+    inside = [stored[name] for name in _CONTAINERS if name in stored] if isinstance(stored, dict) else []
+    weights = next((part for part in (*inside, stored) if _is_weights(part)), None)
+    if weights is None:
+        found = shorten([repr(name) for name in stored]) if isinstance(stored, dict) else type(stored).__name__
+        raise RunError(
+            f"{path}: expected weights by name, alone or under {' or '.join(_CONTAINERS)}; got {found or 'nothing'}"
+        )
+    bad = [str(name) for name, tensor in weights.items() if not tensor.isfinite().all()]
+    if bad:
+        raise RunError(
+            f"{path}: {len(bad)} tensors have values that are not finite ({shorten(bad)}); did the training fail, or "
+            "was the file damaged? Copy it again from its source"
+        )
+    return {str(name).removeprefix("module."): tensor for name, tensor in weights.items()}
+
+
+def _is_weights(part: Any) -> bool:
+    return isinstance(part, dict) and bool(part) and all(isinstance(value, Tensor) for value in part.values())
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A family of checkpoints.
+
+    Args:
+        name: `model.name` of the models that take it; other families have a name of their own. The first family of
+            which a name is found is the one, so those with names of another one besides their own stand before it.
+        pattern: Names that only such checkpoints have.
+        example: One of them.
+        remedy: What such a file is, and what to do with it.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    example: str
+    remedy: str
+
+
+_KINDS = (
+    _Kind(
+        "sgear",
+        re.compile(r"vis_prototypes|balancer|TCA\..*|ProtAttn\..*"),
+        "vis_prototypes",
+        "weights of the S-GEAR release: choose an experiment of S-GEAR, e.g. epic100/vit",
+    ),
+    _Kind(
+        "avt",
+        re.compile(r"future_predictor\..*"),
+        "future_predictor.encoder.weight",
+        "weights of avt: choose an experiment of AVT, e.g. epic100/avt_tsn",
+    ),
+    _Kind(
+        "rulstm",
+        re.compile(r"(branches\.\d+\.)?rolling_lstm\..*"),
+        "branches.0.rolling_lstm.lstm.weight_ih_l0",
+        "weights of rulstm: choose an experiment of RULSTM, e.g. epic100/rulstm_rgb",
+    ),
+    _Kind(
+        "vit",
+        re.compile(r"patch_embed\..*"),
+        "patch_embed.proj.weight",
+        "weights of a timm ViT alone: train with model.encoder.weights=FILE",
+    ),
+    _Kind(
+        "own",
+        re.compile(r"decoder\.project_in\..*|branches\.\d+\.rolling\..*"),
+        "decoder.project_in.weight",
+        "weights that this package wrote: start from their run directory with init.run=RUN",
+    ),
+)
+
+
+def check_kind(stored: Mapping[str, Tensor], wanted: str) -> None:
+    """Refuse weights of another model than wanted.
+
+    Args:
+        stored: Weights under their own names.
+        wanted: `sgear`, `avt` or `rulstm`.
+
+    Raises:
+        ConfigError: Says whose the names are, or which names there are, and what to do.
+    """
+    for kind in _KINDS:
+        found = [name for name in stored if kind.pattern.fullmatch(name)]
+        if found and kind.name == wanted:
+            return
+        if found:
+            raise ConfigError(f"model.name={wanted} was asked for, but {shorten(found)} are {kind.remedy}")
+    expected = next(kind for kind in _KINDS if kind.name == wanted)
+    text = f"expected weights of {wanted} with names such as {expected.example}, got {shorten(list(stored)) or 'none'}"
+    if behind := _behind_prefix(stored):
+        prefix, kind = behind
+        raise ConfigError(
+            f"{text}. Those with {prefix!r} in front are {kind.remedy}; but first save them without it, e.g. "
+            f"{{name.removeprefix({prefix!r}): tensor for name, tensor in stored.items() if "
+            f"name.startswith({prefix!r})}}"
+        )
+    raise ConfigError(f"{text}; these are the names of no model that is known here. Give the published file as it is")
+
+
+def _behind_prefix(names: Iterable[str]) -> tuple[str, _Kind] | None:
+    """Return what stands before a known name, e.g. `state.`, and whose name it is; None where no name is known."""
+    for name in names:
+        parts = name.split(".")
+        for length in range(1, len(parts)):
+            rest = ".".join(parts[length:])
+            for kind in _KINDS:
+                if kind.pattern.fullmatch(rest):
+                    return ".".join(parts[:length]) + ".", kind
+    return None
+
 
 # GPT-2 of transformers multiplies from the right.
 _TRANSPOSED = re.compile(r".*\.(c_attn|c_proj|c_fc)\.weight")

@@ -13,10 +13,8 @@ from torch import Tensor
 
 from sgear.errors import ConfigError
 from sgear.models.base import AnticipationModel
-from sgear.models.checkpoint_files import read_checkpoint
-from sgear.models.checkpoint_kinds import check_kind
 from sgear.models.config import ModelConfig
-from sgear.models.conversion import Conversion, Naming, build_bare, convert
+from sgear.models.conversion import Conversion, Naming, build_bare, check_kind, convert, read_checkpoint
 
 _GPT = "future_predictor.gpt_model"
 _HEADS = (

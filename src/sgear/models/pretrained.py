@@ -11,17 +11,18 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from sgear.errors import RunError
 from sgear.files import replacing, write_whole
 from sgear.lineage import UNKNOWN, Lineage
-from sgear.models.base import AnticipationModel, build_model, model_class, narrowed, without_starts
+from sgear.models.base import AnticipationModel, AnticipationOutput, build_model, model_class, narrowed, without_starts
 from sgear.models.config import ModelConfig
-from sgear.models.strict import describe_mismatch
+from sgear.models.loading import describe_mismatch
 from sgear.taxonomy import Taxonomy
 from sgear.timing import RecognitionProtocol, WindowProtocol, protocol_from_dict
 
@@ -216,3 +217,40 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise RunError(f"{path}: expected format {FORMAT}, got {found!r}")
     return description
+
+
+class _NamedScores(nn.Module):
+    """A model whose output is a dict of the tensors it made: graphs know no dataclasses."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clip: Tensor, exists: Bool[Tensor, "B T"]) -> dict[str, Tensor]:
+        output = self.model(clip, exists)
+        made = {item.name: getattr(output, item.name) for item in fields(AnticipationOutput)}
+        return {name: tensor for name, tensor in made.items() if tensor is not None}
+
+
+def export_model(model: nn.Module, clip: Tensor) -> torch.export.ExportedProgram:
+    """Export a model to a graph with a free number of clips and a fixed number of steps.
+
+    Args:
+        model: In evaluation mode.
+        clip: An example of at least two clips; its steps and sizes are fixed in the graph.
+
+    Returns:
+        A program of (clip, exists) -> dict of the tensors of `AnticipationOutput`; see `torch.export.save`.
+
+    Raises:
+        ValueError: If the model is in training mode or the example holds a single clip.
+    """
+    if model.training or len(clip) < 2:
+        raise ValueError(
+            f"export needs a model in evaluation mode and an example of at least 2 clips, got training="
+            f"{model.training} and {len(clip)}; a single clip would fix their number"
+        )
+    batch = torch.export.Dim("clips")
+    exists = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
+    with torch.no_grad():
+        return torch.export.export(_NamedScores(model), (clip, exists), dynamic_shapes=({0: batch}, {0: batch}))

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError
+from sgear.models.base import NO_STREAM, check_num_steps, require_whole_clip
 from sgear.models.config import PrototypeAttentionConfig
-from sgear.models.window import NO_STREAM, check_num_steps, require_whole_clip
 
 _HEADS_PER_WAVE = 3
 

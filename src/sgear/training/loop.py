@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
+from jaxtyping import Float
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,25 +26,46 @@ from rich.progress import (
 from rich.progress import (
     Progress as ProgressBar,
 )
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Sampler
 
 from sgear.data import WindowDataset
-from sgear.data.batch import Sample
-from sgear.data.loading import make_loader, whole_batches
+from sgear.data.dataset import Batch, Sample
+from sgear.data.loader import make_loader, whole_batches
 from sgear.errors import ConfigError, RunError
 from sgear.losses import Objective
+from sgear.losses.mixup import draw_mix, mix_clips
 from sgear.models import AnticipationModel, Baseline
 from sgear.segments import SegmentTable
 from sgear.stopping import delayed, is_asked, raise_if_asked
 from sgear.training.checkpoints import CheckpointWriter, Progress, TrainingState, load_newest_checkpoint
 from sgear.training.config import OptimConfig, RuntimeConfig
-from sgear.training.memory import keep_freed_memory
+from sgear.training.evaluate import SkippedClips
 from sgear.training.optim import build_optimizer, lr_scale, set_lr
-from sgear.training.run import RunDirectory
-from sgear.training.skipping import SkippedClips
-from sgear.training.step import TrainStep
-from sgear.training.tracking import open_tracker
+from sgear.training.processes import keep_freed_memory
+from sgear.training.run import RunDirectory, open_tracker
+from sgear.video.transforms import finish_clip
+
+
+class TrainStep(nn.Module):
+    """Compute the loss terms of a batch."""
+
+    def __init__(self, model: AnticipationModel, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Return each active loss term and `total`."""
+        exists, mix = batch["exists"], None
+        clip = finish_clip(batch["clip"], batch["colour"], exists)
+        if self.training and self.objective.config.mixup:
+            mix = draw_mix(exists, alpha=self.objective.config.mixup)
+            clip = mix_clips(clip, mix)
+        output = self.model(clip, exists)
+        return self.objective(output, batch["target"], batch["step_labels"], exists, batch["next_labels"], mix)
+
 
 Evaluate = Callable[[AnticipationModel, Accelerator], dict[str, float]]
 

@@ -1,14 +1,20 @@
-"""The files of a run directory, and nothing else in it."""
+"""The files of a run directory: where its numbers come from, its log, and nothing else in it."""
 
 from __future__ import annotations
 
 import json
+import platform
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch.utils.tensorboard.writer import SummaryWriter
 
 from sgear.errors import RunError
 from sgear.files import PARTIAL, require_regular_file, write_whole
@@ -256,3 +262,79 @@ def _object(text: str | bytes) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"expected an object, got a {type(values).__name__}")
     return values
+
+
+_PACKAGES = ("sgear", "torch", "timm", "accelerate", "numpy", "av", "polars")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def git_commit() -> str:
+    """Return the commit of the source tree, with `-dirty` where files differ, or `unknown` outside of one."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def collect_provenance() -> dict[str, object]:
+    """Return commit, package versions, Python, processor and GPU."""
+    return {
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "num_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": {package: _version(package) for package in _PACKAGES},
+    }
+
+
+class Tracker:
+    """Append one JSON object per call to `metrics.jsonl`, and the same numbers to TensorBoard.
+
+    Args:
+        metrics: The JSON-lines file.
+        board: Folder of the TensorBoard events.
+        first_step: Lines of later steps, left by a run that was killed after its last checkpoint, are dropped first.
+    """
+
+    def __init__(self, metrics: Path, board: Path, *, first_step: int) -> None:
+        before = read_log(metrics) if metrics.exists() else []
+        kept = [line for line in before if line["step"] <= first_step]
+        write_whole(metrics, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        self._file = metrics.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(board), purge_step=first_step or None)
+
+    def log(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Write one line `{"kind": ..., "step": ..., **values}`."""
+        self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Close both."""
+        self._file.close()
+        self._board.close()
+
+
+class NoTracker:
+    """Writes nothing: one process of a run keeps its log."""
+
+    def log(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Write nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+def open_tracker(metrics: Path, board: Path, *, first_step: int, writes: bool) -> Tracker | NoTracker:
+    """Return the log of a run, for the process that keeps it; see `Tracker`."""
+    return Tracker(metrics, board, first_step=first_step) if writes else NoTracker()

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from sgear.errors import ConfigError
 from sgear.models.config import EncoderConfig
 from sgear.models.encoders.base import FrameInput, VideoEncoder
+from sgear.models.encoders.timm_weights import load_vit_weights, published_network
 from sgear.models.loading import Loading
-from sgear.models.vit_weights import load_vit_weights, published_network
 from sgear.torchvision_guard import import_timm
 
 

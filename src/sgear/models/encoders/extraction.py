@@ -16,8 +16,8 @@ from sgear.features.extract import FrameEncoder
 from sgear.features.store_index import OF_RUN
 from sgear.lineage import Lineage
 from sgear.models.encoders import VideoEncoder
+from sgear.models.encoders.timm_weights import load_checkpoint, load_vit_weights, published_network
 from sgear.models.pretrained import load_model
-from sgear.models.vit_weights import load_checkpoint, load_vit_weights, published_network
 from sgear.torchvision_guard import import_timm
 
 PRECISIONS = ("float32", "bf16")

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sgear.data.batch import Batch, Sample, collate
-from sgear.data.dataset import WindowDataset
+from sgear.data.dataset import Batch, Sample, WindowDataset, collate
 from sgear.errors import SgearError
 from sgear.stopping import serve_to_the_end
 

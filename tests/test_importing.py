@@ -16,14 +16,14 @@ from typer.testing import CliRunner
 
 import released_sgear as release
 from sgear.cli.main import app
-from sgear.config import compose_experiment, load_run_config
-from sgear.config.build import build_data, load_benchmark
-from sgear.config.lineage import require_unseen
-from sgear.config.network import build_network
-from sgear.config.schema import ExperimentConfig
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError, RunError
-from sgear.evaluation import evaluate_horizons, evaluate_run
+from sgear.experiment import compose_experiment, load_run_config
+from sgear.experiment.build import build_data, load_benchmark
+from sgear.experiment.evaluate import evaluate_horizons, evaluate_run
+from sgear.experiment.leakage import require_unseen
+from sgear.experiment.network import build_network
+from sgear.experiment.schema import ExperimentConfig
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
 from sgear.importing import import_weights

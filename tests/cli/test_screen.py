@@ -16,9 +16,9 @@ from sgear.cli.anticipate import _table
 from sgear.cli.doctor import run_doctor
 from sgear.cli.kitchen import render_kitchen
 from sgear.cli.screen import open_screen, say
-from sgear.config import compose_experiment, list_experiments
-from sgear.config.effects import flatten
-from sgear.config.recipes import families
+from sgear.experiment import compose_experiment, list_experiments
+from sgear.experiment.effects import flatten
+from sgear.experiment.recipes import families
 from sgear.kitchen import KitchenConfig
 
 ODD = "a[b]c [/red] :cup: [bold]x"

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from feature_examples import MADE_BY, make_lmdb
 
-from sgear.config import compose_experiment
-from sgear.config.build import build_data, load_benchmark
-from sgear.config.network import build_network, build_objective
-from sgear.config.schema import DatasetConfig, ExperimentConfig
 from sgear.errors import ConfigError, FeatureError, FeatureWidthError, RunError
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_data, load_benchmark
+from sgear.experiment.network import build_network, build_objective
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig
+from sgear.experiment.train import train_run, visual_prototypes
 from sgear.features import FeatureStoreWriter
 from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
 from sgear.models import ModelConfig
 from sgear.models.encoders import FeatureEncoder
-from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import VisualPrototypes
 from sgear.training.loop import fit
 from sgear.training.run import RunDirectory, read_json

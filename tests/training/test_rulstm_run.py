@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from sgear.config import compose_experiment
-from sgear.config.build import build_data
-from sgear.config.network import build_network
 from sgear.data import collate
 from sgear.errors import ConfigError, RunError
-from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_data
+from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, predict_split
+from sgear.experiment.network import build_network
+from sgear.experiment.train import train_run
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
 from sgear.models.rulstm_branch import RulstmBranch
-from sgear.pipeline import train_run
 from sgear.predictions import Predictions
 from sgear.timing import AnticipationProtocol
 from sgear.training.run import RunDirectory

@@ -1,0 +1,97 @@
+"""Configuration -> model with its starting weights, and objective."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sgear.data.unreadable import checked_on_error
+from sgear.experiment.build import Data, row_labels
+from sgear.experiment.initialise import check_frozen_map, start_from_run
+from sgear.experiment.published import start_from_weights
+from sgear.experiment.schema import ExperimentConfig
+from sgear.experiment.stored import readable_videos, require_in_memory
+from sgear.features.frame_classes import fit_frame_classifier
+from sgear.losses import Objective
+from sgear.models import AnticipationModel, build_model
+from sgear.models.avt import Avt
+from sgear.models.blocks import freeze_blocks
+from sgear.models.branches import copy_branches
+from sgear.models.encoders import FeatureEncoder, VideoEncoder
+from sgear.models.pretrained import load_model
+from sgear.models.rulstm import Rulstm
+from sgear.models.sgear import SGear
+from sgear.prototypes import LanguagePrototypes, VisualPrototypes, cosine_relations
+from sgear.prototypes.relations import fit_width
+from sgear.training.run import RunDirectory
+
+
+def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationModel, list[str]]:
+    """Build the model with its starting weights.
+
+    Returns:
+        The model, and one line per thing it was initialised from.
+
+    Raises:
+        ConfigError: If a setting does not fit.
+        SgearError: If something to start from is missing, damaged or does not fit.
+    """
+    taxonomy = data.benchmark.taxonomy
+    notes: list[str] = []
+    torch.manual_seed(config.seed)
+    model = build_model(
+        config.model,
+        num_actions=taxonomy.num_actions,
+        num_verbs=len(taxonomy.verbs),
+        num_nouns=len(taxonomy.nouns),
+    )
+    # Before the statistics of the features at hand, which no published checkpoint holds.
+    if config.init.weights:
+        notes += start_from_weights(model, config.init, config.model, taxonomy)
+    if isinstance(model, SGear | Avt) and isinstance(model.encoder, VideoEncoder):
+        notes += model.encoder.loaded
+    if data.features is not None and isinstance(model, SGear | Avt) and isinstance(model.encoder, FeatureEncoder):
+        on_error = checked_on_error(config.source.on_error)
+        video_ids = readable_videos(data.features, data.benchmark.train.video_ids, on_error=on_error)
+        model.encoder.feature_scale.copy_(torch.from_numpy(data.features.standard_deviation(video_ids)))
+        if model.encoder.recogniser is not None:
+            table = require_in_memory(data.features, "model.encoder.recogniser=true")
+            rows = np.concatenate([table[name].features for name in video_ids])
+            actions = np.concatenate(list(row_labels(table, data.train.labels, video_ids).values()))
+            model.encoder.recogniser.set_fitted(fit_frame_classifier(rows, actions, num_actions=taxonomy.num_actions))
+            notes.append(f"encoder: a frame recogniser fitted to {len(rows)} rows of {len(video_ids)} training videos")
+    if config.init.run:
+        notes += start_from_run(model, config.init, taxonomy)
+    if config.init.branches and isinstance(model, Rulstm):
+        branches = [load_model(RunDirectory(Path(run)).require().model) for run in config.init.branches]
+        copy_branches(model, branches, taxonomy)
+        notes += [f"branch {index}: from {run}" for index, run in enumerate(config.init.branches)]
+    if config.init.visual_prototypes and isinstance(model, SGear):
+        path = Path(config.init.visual_prototypes)
+        visual = VisualPrototypes.load(path, taxonomy)
+        model.bank.set_visual(visual.vectors)
+        num_filled = int((visual.num_exemplars == 0).sum())
+        notes.append(f"prototypes: {len(visual.vectors)} visual ones from {path}, {num_filled} made from siblings")
+    if config.init.language_as_visual and isinstance(model, SGear):
+        path = Path(config.init.language_prototypes)
+        language = LanguagePrototypes.load(path, taxonomy)
+        model.bank.set_visual(fit_width(language.vectors, config.model.width))
+        notes.append(f"prototypes: language ones from {path} in the place of visual ones")
+    check_frozen_map(model, config.init)
+    return model, notes + freeze_blocks(model, config.init.freeze)
+
+
+def build_objective(config: ExperimentConfig, data: Data) -> Objective:
+    """Build the objective, with the geometry of the language prototypes where it is needed."""
+    taxonomy, relations = data.benchmark.taxonomy, None
+    if config.init.language_prototypes:
+        path = Path(config.init.language_prototypes)
+        relations = cosine_relations(LanguagePrototypes.load(path, taxonomy).vectors)
+    return Objective(
+        config.objective,
+        relations,
+        verb_of_action=torch.from_numpy(taxonomy.verb_of_action),
+        noun_of_action=torch.from_numpy(taxonomy.noun_of_action),
+    )

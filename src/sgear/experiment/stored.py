@@ -1,0 +1,186 @@
+"""What `source.features` names: features that belong to a data set, stores and LMDBs, one or several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sgear.data.unreadable import SKIP_HINT, OnError, is_unreadable
+from sgear.errors import ConfigError, FeatureError
+from sgear.experiment.moved import feature_names
+from sgear.experiment.schema import SourceConfig
+from sgear.features import MultiFeatures, side_by_side
+from sgear.features.inspection import TableOnDisk
+from sgear.features.lmdb import LmdbFeatures
+from sgear.features.lmdb_layout import LmdbLayout
+from sgear.features.opening import find_features, open_features
+from sgear.features.store import FeatureStore
+from sgear.features.store_index import OF_RUN
+from sgear.features.table import FeatureTable, StoredFeatures
+from sgear.lineage import Lineage
+from sgear.predictions.skipped import Skipped, merge_skipped
+
+_DEFAULTS = vars(SourceConfig())
+
+
+def read_features(
+    source: SourceConfig, places: Sequence[Path], known: Callable[[str], FeatureTable | None]
+) -> StoredFeatures:
+    """Open all that `source.features` names.
+
+    Args:
+        source: Names, folders, and the layout of LMDBs.
+        places: Folders that are searched after `source.feature_roots`.
+        known: Returns the data set's own features of a name, or None.
+
+    Raises:
+        ConfigError: If nothing is named, a name comes twice, or a setting of LMDBs has no effect.
+        FeatureError: If a name is found nowhere, or what is there is damaged.
+    """
+    names = feature_names(source.features)
+    if not all(names) or len(set(names)) != len(names):
+        raise ConfigError(
+            f"source.features={source.features!r} must name features, or several kinds of them as in rgb+flow+obj"
+        )
+    layout = _layout(source)
+    roots = [*map(Path, source.feature_roots), *places]
+    tables: dict[str, StoredFeatures] = {}
+    for name in names:
+        own = known(name)
+        tables[name] = open_features(find_features(name, roots), layout) if own is None else own
+    if layout != LmdbLayout() and not any(isinstance(table, LmdbFeatures) for table in tables.values()):
+        raise ConfigError(f"{_describe(source)} has no effect: source.features={source.features!r} is no LMDB")
+    return side_by_side(tables) if len(tables) > 1 else tables[names[0]]
+
+
+def _layout(source: SourceConfig) -> LmdbLayout:
+    try:
+        return LmdbLayout(key=source.lmdb_key, fps=source.lmdb_fps, max_gap_s=source.lmdb_max_gap_s)
+    except ValueError as err:
+        raise ConfigError(f"{_describe(source)}: {err}") from err
+
+
+def _describe(source: SourceConfig) -> str:
+    names = [name for name in ("lmdb_key", "lmdb_fps", "lmdb_max_gap_s") if getattr(source, name) != _DEFAULTS[name]]
+    return ", ".join(f"source.{name}={getattr(source, name)!r}" for name in names)
+
+
+def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str, *, on_error: OnError = "stop") -> None:
+    """Refuse features that lack annotated videos, before the first epoch meets them.
+
+    Args:
+        table: The features.
+        video_ids: Annotated videos.
+        name: What `source.features` says.
+        on_error: With `skip`, some of the videos may be missing.
+
+    Raises:
+        FeatureError: Counts the missing videos and names the first.
+    """
+    missing = [video_id for video_id in video_ids if not _is_there(table, video_id, on_error)]
+    if on_error == "skip" and len(missing) < len(video_ids):
+        return
+    if missing and isinstance(table, MultiFeatures):
+        # It knows which modality is absent.
+        table[missing[0]]
+    if missing:
+        raise FeatureError(
+            f"source.features={name!r}: no features of {len(missing)} of {len(video_ids)} annotated videos, first "
+            f"{missing[0]!r}; extract or copy them ('sgear features inspect --dataset' lists them all), or remove "
+            f"their annotation rows. {SKIP_HINT}"
+        )
+
+
+def _is_there(table: StoredFeatures, video_id: str, on_error: OnError) -> bool:
+    try:
+        return video_id in table
+    except FeatureError as err:
+        # An LMDB may be damaged where the video would be; its clips are then found unreadable one by one.
+        if not is_unreadable(err):
+            raise
+        if on_error == "stop":
+            raise FeatureError(f"{err}. {SKIP_HINT}") from err
+        return False
+
+
+def tables_on_disk(table: StoredFeatures | None, name: str) -> dict[str, TableOnDisk]:
+    """Return the stores and LMDBs among features by name; those that belong to the data set itself are left out.
+
+    Args:
+        table: The features.
+        name: What a single kind is called.
+    """
+    parts = table.modalities if isinstance(table, MultiFeatures) else {name: table}
+    return {name: part for name, part in parts.items() if isinstance(part, FeatureStore | LmdbFeatures)}
+
+
+def _stores(table: StoredFeatures | None) -> list[FeatureStore]:
+    return [part for part in tables_on_disk(table, "").values() if isinstance(part, FeatureStore)]
+
+
+def skipped_of_encoders(table: StoredFeatures | None) -> Skipped:
+    """Return the segments that were left out when the encoders of stored features were trained, by store and split."""
+    return merge_skipped(
+        {f"{split} of features {store.root.name}": reasons for split, reasons in store.description.skipped.items()}
+        for store in _stores(table)
+    )
+
+
+def lineages_of_encoders(table: StoredFeatures | None) -> dict[str, Lineage]:
+    """Return what the encoders of stored features were learnt from, by store or LMDB; published encoders are left out.
+
+    Of features that were imported it is not known.
+    """
+    found: dict[str, Lineage] = {}
+    for part in tables_on_disk(table, "").values():
+        if isinstance(part, LmdbFeatures):
+            found[f"source.features={part.path}"] = Lineage(gaps=(f"the encoder of {part.path.name}",))
+            continue
+        made = part.description
+        # Published weights have a digest and no lineage; what was imported has neither.
+        if made.lineage or not made.weights or OF_RUN in made.encoder:
+            name = made.encoder if OF_RUN in made.encoder else f"the encoder of {made.encoder}"
+            found[f"source.features={part.root}"] = Lineage.from_dict(made.lineage or None, name=name)
+    return found
+
+
+def readable_videos(table: StoredFeatures, video_ids: Sequence[str], *, on_error: OnError) -> list[str]:
+    """Return the videos of which numbers over all rows are taken, such as the spread of each feature.
+
+    Args:
+        table: The features.
+        video_ids: Training videos.
+        on_error: With `skip`, videos that cannot be read are left out; with `stop`, all are returned.
+
+    Raises:
+        FeatureError: If `skip` leaves none; gives the first reason.
+    """
+    if on_error == "stop":
+        return list(video_ids)
+    readable, first = [], None
+    for video_id in video_ids:
+        try:
+            table.standard_deviation([video_id])
+        except FeatureError as err:
+            if not is_unreadable(err):
+                raise
+            first = first or err
+        else:
+            readable.append(video_id)
+    if first is not None and not readable:
+        raise FeatureError(f"none of the {len(video_ids)} training videos has readable features: {first}") from first
+    return readable
+
+
+def require_in_memory(table: StoredFeatures, asking: str) -> FeatureTable:
+    """Return a table as one in memory.
+
+    Raises:
+        ConfigError: If it is read from disk as it is asked for; names the setting that needs all rows at once.
+    """
+    if not isinstance(table, FeatureTable):
+        raise ConfigError(
+            f"{asking} reads all rows of all videos and needs features in memory, but source.features names a store, "
+            "an LMDB, or several kinds; switch it off for these features"
+        )
+    return table

@@ -100,7 +100,7 @@ def train_and_score(
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
     """Train on a fold; return the scores of its held-out segments, clean first, then one per draw, and the targets."""
     data = build_feature_data(config, fold, table)
-    model, _ = build_network(config, data)
+    model = build_network(config, data).model
     with tempfile.TemporaryDirectory() as folder:
         result = fit(
             model,

@@ -167,8 +167,8 @@ def train(experiment: str, *overrides: str, dataset: Path | str | None = None, *
         SgearError: If data or settings are wrong; nothing is left half-written then.
     """
     from sgear.experiment.compose import compose_experiment  # noqa: PLC0415
+    from sgear.experiment.settings import hydra_override  # noqa: PLC0415
     from sgear.experiment.train import train_run  # noqa: PLC0415
-    from sgear.experiment.unread import hydra_override  # noqa: PLC0415
 
     given = [hydra_override(key, value) for key, value in settings.items()]
     if dataset is not None:

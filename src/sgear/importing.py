@@ -11,11 +11,10 @@ from sgear.errors import ConfigError
 from sgear.experiment.build import build_preprocessing, build_protocol, load_benchmark
 from sgear.experiment.compose import save_config
 from sgear.experiment.evaluate import class_prior
-from sgear.experiment.facts import VideoFacts
-from sgear.experiment.identity import data_record
+from sgear.experiment.facts import VideoFacts, data_record
 from sgear.experiment.leakage import published_lineage
-from sgear.experiment.published import published_model
 from sgear.experiment.schema import ExperimentConfig, InitConfig
+from sgear.experiment.starts import published_model
 from sgear.experiment.train import open_run
 from sgear.models.pretrained import TrainedModel, save_model
 from sgear.training.provenance import collect_provenance
@@ -33,7 +32,7 @@ def import_weights(
     Args:
         config: The experiment, with the sizes of the checkpoint. What it would start a training from is replaced.
         file: The checkpoint; nothing in it is executed.
-        class_names: Order of its classes; see `sgear.experiment.published.read_class_order`.
+        class_names: Order of its classes; see `sgear.experiment.starts.read_class_order`.
         say: Receives the summary: what was loaded, missing and unexpected.
 
     Returns:

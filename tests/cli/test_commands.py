@@ -16,7 +16,7 @@ from whole_command import run_here
 
 from sgear.cli.anticipate import run_anticipate
 from sgear.errors import ConfigError
-from sgear.experiment.unread import hydra_override
+from sgear.experiment.settings import hydra_override
 
 TINY = [
     "model.width=32",

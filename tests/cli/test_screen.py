@@ -17,8 +17,8 @@ from sgear.cli.doctor import run_doctor
 from sgear.cli.kitchen import render_kitchen
 from sgear.cli.screen import open_screen, say
 from sgear.experiment import compose_experiment, list_experiments
-from sgear.experiment.effects import flatten
 from sgear.experiment.recipes import families
+from sgear.experiment.settings import flatten
 from sgear.kitchen import KitchenConfig
 
 ODD = "a[b]c [/red] :cup: [bold]x"

@@ -6,7 +6,7 @@ import pytest
 
 from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, PrototypeError
-from sgear.experiment.published import SAME_ORDER, read_class_order
+from sgear.experiment.starts import SAME_ORDER, read_class_order
 from sgear.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy(verbs=("take", "put"), nouns=("cup", "board:chopping"), action_pairs=((0, 0), (1, 0), (0, 1)))

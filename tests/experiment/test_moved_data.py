@@ -16,12 +16,11 @@ from sgear.errors import ConfigError, RunError, SgearError
 from sgear.experiment import compose_experiment, load_run_config
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.compose import save_config
-from sgear.experiment.effects import flatten
 from sgear.experiment.evaluate import evaluate_run, predict_split
-from sgear.experiment.facts import learn_facts
-from sgear.experiment.identity import data_record, require_same_data
+from sgear.experiment.facts import data_record, learn_facts, require_same_data
 from sgear.experiment.moved import PLACES, Places, at_places
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, SourceConfig
+from sgear.experiment.settings import flatten
 from sgear.experiment.train import train_run, visual_prototypes
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays
 from sgear.kitchen import KitchenConfig, build_kitchen

@@ -6,9 +6,8 @@ import pytest
 
 from sgear.errors import ConfigError
 from sgear.experiment import compose_experiment
-from sgear.experiment.effects import flatten
-from sgear.experiment.ranges import _RANGES, _WORDS, Range
 from sgear.experiment.schema import ExperimentConfig
+from sgear.experiment.settings import _RANGES, _WORDS, Range, flatten
 from sgear.models import build_model
 
 

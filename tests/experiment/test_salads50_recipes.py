@@ -13,8 +13,8 @@ from tiny_recipes import TinyRuns, configs, write_seconds
 from sgear.errors import AnnotationError, ConfigError
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import build_data, load_benchmark
-from sgear.experiment.published import read_class_order
 from sgear.experiment.schema import DatasetConfig
+from sgear.experiment.starts import read_class_order
 from sgear.prototypes.class_names import read_class_names
 from sgear.prototypes.original import names_without_action
 

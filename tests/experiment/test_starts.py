@@ -73,7 +73,7 @@ def test_prototypes_of_another_fold_are_refused_with_both_sides_and_the_remedy(r
     file = root / "visual-0.safetensors"
     visual_prototypes_of_features(kitchen(root, num_folds=2, fold=0), "oracle", file)
     same = config_of(root, "x", f"init.visual_prototypes={file}", "dataset.num_folds=2", "dataset.fold=0")
-    _, notes = build_network(same, build_data(same))
+    notes = build_network(same, build_data(same)).notes
     assert any(note.startswith("prototypes: ") and note.endswith("made from siblings") for note in notes)
     other = replace(same, dataset=replace(same.dataset, fold=1))
     held_out = load_benchmark(other.dataset).validation.video_ids

@@ -214,7 +214,7 @@ def test_frame_classifier_and_class_confusion_learn_from_training_rows_alone():
     weights, samples = [], []
     for each in (benchmark, with_other_labels_held_out(benchmark)):
         data = build_feature_data(config, each, features)
-        weights.append(build_network(config, data)[0].state_dict())
+        weights.append(build_network(config, data).model.state_dict())
         samples.append([data.train[index] for index in range(len(data.train))])
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     for one, again in zip(*samples, strict=True):

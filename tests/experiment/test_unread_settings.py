@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from sgear.errors import ConfigError
 from sgear.experiment import compose_experiment
-from sgear.experiment.effects import flatten
-from sgear.experiment.schema import ExperimentConfig
-from sgear.experiment.unread import as_override, hydra_override, with_defaults
+from sgear.experiment.settings import as_override, hydra_override
 
 FEATURES = ["source.kind=features", "source.features=x", "model.encoder.feature_dim=384"]
 
@@ -64,15 +62,6 @@ def test_a_text_comes_through_the_quotes_of_hydra_and_the_shell(text):
     (word,) = shlex.split(as_override("dataset.root", f"x{text}"))
     assert word == hydra_override("dataset.root", f"x{text}")
     assert compose_experiment(["experiment=own/avt", word]).dataset.root == f"x{text}"
-
-
-def test_only_the_settings_that_are_named_get_their_default():
-    config = compose_experiment(["experiment=own/sgear", "optim.lr=0.5"])
-    changed = with_defaults(config, ExperimentConfig(), ["optim.lr", "model.encoder.name"])
-    before, after, defaults = flatten(config), flatten(changed), flatten(ExperimentConfig())
-    different = {key for key in before if before[key] != after[key]}
-    assert different == {"optim.lr", "model.encoder.name"}
-    assert all(after[key] == defaults[key] for key in different)
 
 
 def test_a_text_that_hydra_cannot_read_comes_with_its_quotes():

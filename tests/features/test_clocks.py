@@ -20,9 +20,8 @@ from sgear.datasets.registry import stated_lengths
 from sgear.errors import ConfigError, FeatureError
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import build_asked, load_benchmark, open_stored_features
-from sgear.experiment.clocks import lengths_of_dataset
 from sgear.experiment.evaluate import evaluate_run
-from sgear.experiment.facts import VideoFacts, learn_facts
+from sgear.experiment.facts import VideoFacts, learn_facts, lengths_of_dataset
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, SourceConfig
 from sgear.experiment.train import train_run
 from sgear.features import FeatureStore, FeatureStoreWriter

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sgear.data import FeatureSource
 from sgear.errors import FeatureError
-from sgear.experiment.stored import require_videos
+from sgear.experiment.sources import require_videos
 from sgear.features import FeatureTable, LmdbFeatures, MultiFeatures, VideoFeatures, side_by_side
 
 

@@ -172,7 +172,7 @@ def test_a_store_of_other_videos_is_an_error_even_when_skipping(root, tmp_path):
 def test_noise_is_scaled_by_the_videos_that_are_there(root, partial_store, benchmark, tmp_path):
     config = experiment(root, tmp_path, "partial", "source.on_error=skip", "model.encoder.feature_noise=0.1")
     data = build_data(config)
-    model, _ = build_network(config, data)
+    model = build_network(config, data).model
     there = [video_id for video_id in benchmark.train.video_ids if video_id != partial_store]
     assert data.features is not None
     assert isinstance(model.encoder, FeatureEncoder)
@@ -195,7 +195,7 @@ def test_a_resumed_run_still_lists_what_earlier_epochs_could_not_read(root, part
     def train(features: str, *, resume: bool, evaluate):
         asked = replace(config, source=replace(config.source, features=features))
         data = build_data(asked)
-        model, _ = build_network(asked, data)
+        model = build_network(asked, data).model
         runtime = replace(config.runtime, resume=resume)
         objective = build_objective(asked, data)
         return fit(

@@ -19,7 +19,7 @@ from tiny_models import (
 )
 
 from sgear.errors import ConfigError, PrototypeError, RunError
-from sgear.experiment.initialise import check_frozen_map, start_from_run
+from sgear.experiment.network import check_frozen_map, start_from_run
 from sgear.experiment.schema import InitConfig
 from sgear.models import build_model
 from sgear.models.pretrained import Preprocessing, TrainedModel, load_model, save_model

@@ -62,7 +62,7 @@ def test_a_run_that_stops_in_an_evaluation_has_saved_the_epoch_before_it(root: P
 
     with pytest.raises(KeyboardInterrupt):
         fit(
-            build_network(config, data)[0],
+            build_network(config, data).model,
             build_objective(config, data),
             data.train,
             optim=config.optim,

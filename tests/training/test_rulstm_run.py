@@ -77,7 +77,7 @@ def test_training_starts_from_sequence_completion(root, completed, trained):
     config = compose_experiment(
         settings(root, "again", "model.rulstm.modalities=[64]", f"init.run={completed.path}", "init.blocks=[branches]")
     )
-    model, _ = build_network(config, build_data(config))
+    model = build_network(config, build_data(config)).model
     before, after = load_model(completed.model).model.state_dict(), load_model(trained.model).model.state_dict()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(torch.equal(tensor, before[name]) for name, tensor in after.items())
@@ -164,7 +164,8 @@ def test_a_fused_model_takes_its_branches_from_runs_of_one_modality(root, traine
     halves = [f"model.encoder.feature_dim={2 * WIDTH}", f"model.rulstm.modalities=[{WIDTH},{WIDTH}]"]
     config = compose_experiment(settings(root, "fused", *halves, f"init.branches=[{trained.path},{trained.path}]"))
     single = compose_experiment(settings(root, "single", "model.rulstm.modalities=[64]"))
-    model, notes = build_network(config, build_data(single))
+    network = build_network(config, build_data(single))
+    model, notes = network.model, network.notes
     assert isinstance(model, Rulstm)
     branch = load_model(trained.model).model.branches[0].state_dict()
     for received in model.branches:

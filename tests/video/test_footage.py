@@ -13,8 +13,8 @@ from PIL import Image
 from sgear.data.frames import FrameReader
 from sgear.errors import ConfigError, SgearError, VideoError
 from sgear.experiment import compose_experiment
-from sgear.experiment.footage import film_roots, open_frames
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, SourceConfig
+from sgear.experiment.sources import film_roots, open_frames
 from sgear.kitchen.recipes import NOUNS, VERBS
 from sgear.models.pretrained import Preprocessing
 from sgear.video import VideoReader

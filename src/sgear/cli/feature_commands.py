@@ -16,7 +16,7 @@ from sgear.cli.progress import progress_bar
 from sgear.cli.screen import open_screen, say
 from sgear.errors import ConfigError, FeatureError
 from sgear.experiment.schema import DatasetConfig
-from sgear.experiment.unread import as_override
+from sgear.experiment.settings import as_override
 from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, LmdbLayout, open_features
 from sgear.features.extract import EXTRACTED_VIEWS, FrameEncoder, extract
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays, import_lmdb

@@ -18,8 +18,8 @@ from sgear.datasets.benchmark import Benchmark
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.schema import DatasetConfig
+from sgear.experiment.settings import hydra_override
 from sgear.experiment.train import train_run, visual_prototypes
-from sgear.experiment.unread import hydra_override
 from sgear.kitchen import KitchenConfig, make_world, video_path
 from sgear.models.pretrained import load_model
 from sgear.prototypes import encode_taxonomy

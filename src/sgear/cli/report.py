@@ -11,7 +11,7 @@ from sgear.cli.screen import say
 from sgear.datasets.benchmark import Benchmark
 from sgear.experiment.build import build_protocol, load_benchmark
 from sgear.experiment.compose import load_run_config
-from sgear.experiment.identity import require_same_data
+from sgear.experiment.facts import require_same_data
 from sgear.experiment.moved import Places, at_places
 from sgear.report import (
     Film,

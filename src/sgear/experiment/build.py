@@ -28,9 +28,8 @@ from sgear.datasets.registry import load_dataset
 from sgear.datasets.salads50 import load_salads50
 from sgear.errors import ConfigError
 from sgear.experiment.facts import VideoFacts, learn_facts
-from sgear.experiment.footage import open_frames
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, ProtocolConfig
-from sgear.experiment.stored import read_features, readable_videos, require_in_memory, require_videos
+from sgear.experiment.sources import open_frames, read_features, readable_videos, require_in_memory, require_videos
 from sgear.features import FeatureTable, StoredFeatures
 from sgear.features.frame_classes import ClassConfusion
 from sgear.kitchen import load_kitchen_features

@@ -14,11 +14,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sgear.errors import ConfigError, RunError
-from sgear.experiment.effects import check_effects
 from sgear.experiment.moved import from_folder
 from sgear.experiment.recipes import families_text, list_experiments
+from sgear.experiment.rules import check_settings
 from sgear.experiment.schema import ExperimentConfig
-from sgear.experiment.unread import as_override
+from sgear.experiment.settings import as_override
 from sgear.files import require_regular_file
 from sgear.training.run import RunDirectory, read_json
 
@@ -91,7 +91,7 @@ def compose_experiment(overrides: list[str]) -> ExperimentConfig:
         raise _explain(overrides, err) from err
     if not isinstance(config, ExperimentConfig):
         raise _explain(overrides, TypeError("the configuration has another schema"))
-    check_effects(config, typed=[override.lstrip("+~").partition("=")[0] for override in overrides])
+    check_settings(config, typed=[override.lstrip("+~").partition("=")[0] for override in overrides])
     return config
 
 

@@ -16,7 +16,7 @@ from sgear.datasets.benchmark import Benchmark
 from sgear.errors import ConfigError, PredictionError, RunError
 from sgear.experiment.build import Asked, build_asked, build_protocol
 from sgear.experiment.compose import load_run_config
-from sgear.experiment.identity import require_same_data
+from sgear.experiment.facts import require_same_data
 from sgear.experiment.moved import Places, at_places
 from sgear.models import AnticipationModel
 from sgear.models.pretrained import load_model

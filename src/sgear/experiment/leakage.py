@@ -12,7 +12,7 @@ from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.registry import corpus_of, is_published
 from sgear.errors import ConfigError
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig
-from sgear.experiment.stored import lineages_of_encoders
+from sgear.experiment.sources import lineages_of_encoders
 from sgear.features.table import StoredFeatures
 from sgear.lineage import FILM, TIMES, Lineage, TrainingPart
 from sgear.models.pretrained import read_lineage

@@ -2,42 +2,100 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from sgear.data.unreadable import checked_on_error
+from sgear.errors import ConfigError, RunError
 from sgear.experiment.build import Data, row_labels
-from sgear.experiment.initialise import check_frozen_map, start_from_run
-from sgear.experiment.published import start_from_weights
-from sgear.experiment.schema import ExperimentConfig
-from sgear.experiment.stored import readable_videos, require_in_memory
+from sgear.experiment.leakage import require_unseen
+from sgear.experiment.schema import ExperimentConfig, InitConfig
+from sgear.experiment.sources import readable_videos, require_in_memory
+from sgear.experiment.starts import start_from_weights
 from sgear.features.frame_classes import fit_frame_classifier
 from sgear.losses import Objective
 from sgear.models import AnticipationModel, build_model
 from sgear.models.avt import Avt
-from sgear.models.blocks import freeze_blocks
+from sgear.models.blocks import CLASS_BLOCKS, copy_blocks, freeze_blocks
 from sgear.models.branches import copy_branches
-from sgear.models.encoders import FeatureEncoder, VideoEncoder
+from sgear.models.encoders import FeatureEncoder, TimmEncoder, VideoEncoder
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
 from sgear.models.sgear import SGear
 from sgear.prototypes import LanguagePrototypes, VisualPrototypes, cosine_relations
 from sgear.prototypes.relations import fit_width
+from sgear.taxonomy import Taxonomy
 from sgear.training.run import RunDirectory
 
 
-def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationModel, list[str]]:
-    """Build the model with its starting weights.
+def start_from_run(model: AnticipationModel, init: InitConfig, taxonomy: Taxonomy) -> list[str]:
+    """Copy `init.blocks` of the run `init.run` into a model.
 
     Returns:
-        The model, and one line per thing it was initialised from.
+        What was loaded, what keeps its own start values, and what of the run was not used; one line each.
 
     Raises:
-        ConfigError: If a setting does not fit.
+        RunError: If a block does not exist or fit, or its rows belong to the classes of another vocabulary.
+    """
+    trained = load_model(RunDirectory(Path(init.run)).require().model)
+    encoder = getattr(model, "encoder", None)
+    reads_classes = isinstance(encoder, FeatureEncoder) and encoder.recogniser is not None
+    per_class = (*CLASS_BLOCKS, "encoder") if reads_classes else CLASS_BLOCKS
+    bound = [block for block in init.blocks if block in per_class]
+    if bound and trained.taxonomy.digest != taxonomy.digest:
+        raise RunError(
+            f"init.blocks: {', '.join(bound)} of {init.run} belong to a vocabulary of {trained.taxonomy.num_actions} "
+            f"actions (digest {trained.taxonomy.digest}), but the data has {taxonomy.num_actions} (digest "
+            f"{taxonomy.digest}); leave these blocks out or start from a run on the same classes"
+        )
+    return copy_blocks(model, trained.model, init.blocks).lines(init.run)
+
+
+def check_frozen_map(model: AnticipationModel, init: InitConfig) -> None:
+    """Refuse to freeze the map from the width of a ViT to the width of the model where nothing has trained it.
+
+    Raises:
+        ConfigError: Gives both widths and the remedy.
+    """
+    encoder = getattr(model, "encoder", None)
+    if "encoder" not in init.freeze or not isinstance(encoder, TimmEncoder):
+        return
+    is_copied = "encoder" in init.blocks or (bool(init.weights) and not init.blocks)
+    if isinstance(encoder.project, nn.Linear) and not is_copied:
+        raise ConfigError(
+            f"init.freeze=[encoder] would freeze encoder.project, the map from the {encoder.project.in_features} "
+            f"numbers of the ViT to the {encoder.project.out_features} of the model, at its random start; set "
+            f"model.width={encoder.project.in_features}, which needs no map, or copy a trained encoder with init.run"
+        )
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model with its starting weights.
+
+    Args:
+        model: The model.
+        notes: One line per thing it was initialised from.
+        unchecked: One line per start of which it is not known whether it was learnt from held-out videos.
+    """
+
+    model: AnticipationModel
+    notes: list[str]
+    unchecked: list[str]
+
+
+def build_network(config: ExperimentConfig, data: Data) -> Network:
+    """Build the model with its starting weights, none of which may know what is held out.
+
+    Raises:
+        ConfigError: If a setting does not fit, or a start was learnt from held-out videos.
         SgearError: If something to start from is missing, damaged or does not fit.
     """
+    unchecked = require_unseen(config, data.benchmark, data.features, data.asked.facts.contents)
     taxonomy = data.benchmark.taxonomy
     notes: list[str] = []
     torch.manual_seed(config.seed)
@@ -80,7 +138,7 @@ def build_network(config: ExperimentConfig, data: Data) -> tuple[AnticipationMod
         model.bank.set_visual(fit_width(language.vectors, config.model.width))
         notes.append(f"prototypes: language ones from {path} in the place of visual ones")
     check_frozen_map(model, config.init)
-    return model, notes + freeze_blocks(model, config.init.freeze)
+    return Network(model, notes + freeze_blocks(model, config.init.freeze), unchecked)
 
 
 def build_objective(config: ExperimentConfig, data: Data) -> Objective:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from sgear.experiment.schema import DatasetConfig
-from sgear.experiment.unread import as_override
+from sgear.experiment.settings import as_override
 
 _CONF = "sgear.experiment.conf"
 _COMMAND = re.compile(r"\bsgear [a-z][^;`]*")

@@ -14,16 +14,15 @@ from sgear.data import RecognitionDataset
 from sgear.errors import ConfigError, RunError
 from sgear.experiment.build import build_data, build_protocol, load_benchmark, load_features
 from sgear.experiment.compose import load_run_config, save_config
-from sgear.experiment.effects import flatten
 from sgear.experiment.evaluate import class_prior, make_report, predict
-from sgear.experiment.facts import learn_facts
-from sgear.experiment.identity import data_record, require_same_data, require_same_starts
-from sgear.experiment.leakage import lineage_of_training, require_unseen, training_part
+from sgear.experiment.facts import data_record, learn_facts, require_same_data, require_same_starts
+from sgear.experiment.leakage import lineage_of_training, training_part
 from sgear.experiment.moved import PLACES, Places, at_places
 from sgear.experiment.network import build_network, build_objective
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, SourceConfig
+from sgear.experiment.settings import flatten
+from sgear.experiment.sources import skipped_of_encoders
 from sgear.experiment.starts import check_starts
-from sgear.experiment.stored import skipped_of_encoders
 from sgear.files import require_writable
 from sgear.lineage import Lineage
 from sgear.models import AnticipationModel, Baseline
@@ -129,15 +128,15 @@ def _train(run: RunDirectory, config: ExperimentConfig, say: Say) -> None:
     if config.runtime.resume:
         require_same_data(run, config, data.benchmark, data.asked.facts)
         require_same_starts(run, config)
-    unchecked = require_unseen(config, data.benchmark, data.features, data.asked.facts.contents)
     say(
         f"{data.benchmark.name}: {len(data.train)} training clips "
         f"({len(data.benchmark.train) - len(data.train)} segments with nothing to see left out), "
         f"{len(data.benchmark.validation)} validation segments ({len(data.asked.blind)} of them from the class prior), "
         f"{data.benchmark.taxonomy.num_actions} actions"
     )
-    model, notes = build_network(config, data)
-    for note in notes:
+    network = build_network(config, data)
+    model, unchecked = network.model, network.unchecked
+    for note in network.notes:
         say(f"initialised {note}")
     for note in unchecked:
         say(f"not checked: {note}")

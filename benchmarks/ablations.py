@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from salads50 import language_prototypes as salads_language
 
 from sgear.cli.kitchen import render_kitchen
-from sgear.config import compose_experiment
-from sgear.config.build import load_benchmark
-from sgear.config.schema import DatasetConfig
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import load_benchmark
+from sgear.experiment.schema import DatasetConfig
+from sgear.experiment.train import train_run, visual_prototypes
 from sgear.kitchen import KitchenConfig
 from sgear.metrics import class_mean_recall, paired_test, top_k_accuracy
 from sgear.metrics.compare import PairedTest
-from sgear.pipeline import train_run, visual_prototypes
 from sgear.predictions import Predictions
 from sgear.prototypes import encode_taxonomy
 from sgear.training.run import RunDirectory, read_json

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from sgear.cli.kitchen import render_kitchen
-from sgear.config import compose_experiment
-from sgear.config.build import load_benchmark
-from sgear.config.schema import DatasetConfig
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import load_benchmark
+from sgear.experiment.schema import DatasetConfig
+from sgear.experiment.train import train_run, visual_prototypes
 from sgear.kitchen import KitchenConfig
-from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import encode_taxonomy
 from sgear.training.run import RunDirectory, read_json
 

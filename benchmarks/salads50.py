@@ -18,17 +18,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sgear.config import compose_experiment
-from sgear.config.build import build_data, build_feature_data, dataset_root, load_benchmark
-from sgear.config.schema import DatasetConfig
 from sgear.data import WindowDataset, collate
 from sgear.data.dataset import Sample
 from sgear.datasets.folds import participant_folds
 from sgear.datasets.salads50 import read_lines
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_data, build_feature_data, dataset_root, load_benchmark
+from sgear.experiment.schema import DatasetConfig
+from sgear.experiment.train import train_run
 from sgear.metrics.accuracy import top_k_accuracy
 from sgear.metrics.compare import PairedTest, paired_test
 from sgear.models import Baseline, RegressionConfig, build_model
-from sgear.pipeline import train_run
 from sgear.predictions import Predictions, late_fuse
 from sgear.prototypes.original import import_original_encodings
 from sgear.training.run import RunDirectory, read_json, write_json

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sgear.config import compose_experiment
-from sgear.config.build import build_feature_data, load_benchmark, load_features, row_labels
-from sgear.config.network import build_network, build_objective
-from sgear.config.schema import ExperimentConfig
 from sgear.data import StepLabels
 from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.folds import participant_folds
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_feature_data, load_benchmark, load_features, row_labels
+from sgear.experiment.network import build_network, build_objective
+from sgear.experiment.schema import ExperimentConfig
 from sgear.features import FeatureTable, VideoFeatures
 from sgear.features.frame_classes import ClassConfusion
 from sgear.metrics.accuracy import top_k_accuracy
@@ -100,7 +100,7 @@ def train_and_score(
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
     """Train on a fold; return the scores of its held-out segments, clean first, then one per draw, and the targets."""
     data = build_feature_data(config, fold, table)
-    model, _ = build_network(config, data)
+    model = build_network(config, data).model
     with tempfile.TemporaryDirectory() as folder:
         result = fit(
             model,

@@ -11,9 +11,9 @@ import typer
 
 from page_commands import commands_under, words_of
 from sgear.cli.main import app
-from sgear.config import compose_experiment
-from sgear.config.build import build_protocol
-from sgear.config.recipes import recipe_of_run
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_protocol
+from sgear.experiment.recipes import recipe_of_run
 from sgear.predictions import Predictions
 from sgear.taxonomy import Taxonomy
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from page_commands import commands_under, run_commands, sgear
-from sgear.config import compose_experiment
-from sgear.config.build import open_stored_features
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import open_stored_features
 from sgear.features import FeatureStore, LmdbFeatures
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.predictions import Predictions
@@ -49,7 +49,7 @@ RECIPES = {
     "tsn": [
         *TINY_TRANSFORMER,
         "model.prototype_attention.num_heads=2",
-        # The whole recipe goes on with a run on films; tests/config/test_recipes.py trains that chain.
+        # The whole recipe goes on with a run on films; tests/experiment/test_recipes.py trains that chain.
         "init.run=''",
         "init.blocks=[]",
         "init.freeze=[]",

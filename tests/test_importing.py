@@ -16,14 +16,14 @@ from typer.testing import CliRunner
 
 import released_sgear as release
 from sgear.cli.main import app
-from sgear.config import compose_experiment, load_run_config
-from sgear.config.build import build_data, load_benchmark
-from sgear.config.lineage import require_unseen
-from sgear.config.network import build_network
-from sgear.config.schema import ExperimentConfig
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError, RunError
-from sgear.evaluation import evaluate_horizons, evaluate_run
+from sgear.experiment import compose_experiment, load_run_config
+from sgear.experiment.build import build_data, load_benchmark
+from sgear.experiment.evaluate import evaluate_horizons, evaluate_run
+from sgear.experiment.leakage import require_unseen
+from sgear.experiment.network import build_network
+from sgear.experiment.schema import ExperimentConfig
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
 from sgear.importing import import_weights
@@ -318,7 +318,8 @@ def network_of(peer: Peer, *overrides: str):
 
 
 def test_training_starts_from_all_published_weights(avt):
-    model, notes = network_of(avt, f"init.weights={avt.weights}", f"init.class_names={avt.names}")
+    network = network_of(avt, f"init.weights={avt.weights}", f"init.class_names={avt.names}")
+    model, notes = network.model, network.notes
     clip = torch.from_numpy(load_clips(avt))
     with torch.no_grad():
         np.testing.assert_allclose(model.eval()(clip).logits.numpy(), avt.scores, rtol=TOLERANCE, atol=TOLERANCE)
@@ -336,8 +337,9 @@ def load_clips(peer: Peer) -> np.ndarray:
 
 
 def test_training_starts_from_a_block_of_published_weights(avt):
-    whole, _ = network_of(avt, f"init.weights={avt.weights}", f"init.class_names={avt.names}")
-    part, notes = network_of(avt, f"init.weights={avt.weights}", "init.blocks=[decoder]")
+    whole = network_of(avt, f"init.weights={avt.weights}", f"init.class_names={avt.names}").model
+    network = network_of(avt, f"init.weights={avt.weights}", "init.blocks=[decoder]")
+    part, notes = network.model, network.notes
     theirs = whole.state_dict()
     same = {name.split(".")[0] for name, tensor in part.state_dict().items() if torch.equal(tensor, theirs[name])}
     assert "decoder" in same
@@ -349,8 +351,8 @@ def test_training_starts_from_a_block_of_published_weights(avt):
 
 
 def test_statistics_of_the_features_at_hand_outlive_a_published_start(avt):
-    fresh, _ = network_of(avt)
-    started, _ = network_of(avt, f"init.weights={avt.weights}", f"init.class_names={avt.names}")
+    fresh = network_of(avt).model
+    started = network_of(avt, f"init.weights={avt.weights}", f"init.class_names={avt.names}").model
     assert torch.equal(started.encoder.feature_scale, fresh.encoder.feature_scale)
 
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from sgear.config import load_run_config
-from sgear.config.build import build_asked, build_data, load_benchmark
-from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig, SourceConfig
 from sgear.data import AnticipationDataset, FeatureSource
 from sgear.errors import ConfigError, PredictionError
-from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict, predict_split
+from sgear.experiment import load_run_config
+from sgear.experiment.build import build_asked, build_data, load_benchmark
+from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, make_report, predict, predict_split
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, ProtocolConfig, SourceConfig
+from sgear.experiment.train import train_run
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.losses import ObjectiveConfig
 from sgear.models import ModelConfig
 from sgear.models.config import DecoderConfig, EncoderConfig
 from sgear.models.pretrained import load_model
-from sgear.pipeline import train_run
 from sgear.predictions import Predictions
 from sgear.timing import AnticipationProtocol, ViewMean, VJepaProtocol
 from sgear.training.config import OptimConfig, RuntimeConfig
@@ -89,7 +89,7 @@ def test_a_horizon_curve_keeps_predictions_and_scores_of_each_time(run: Path):
 
 
 def run_kitchen(run: Path) -> Path:
-    from sgear.config.compose import load_run_config
+    from sgear.experiment.compose import load_run_config
 
     return Path(load_run_config(RunDirectory(run).config).dataset.root)
 

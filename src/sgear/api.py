@@ -83,7 +83,7 @@ def list_datasets() -> list[str]:
 
 def list_experiments() -> list[str]:
     """Return the names of the recipes that `train` takes."""
-    from sgear.config.recipes import list_experiments as names  # noqa: PLC0415
+    from sgear.experiment.recipes import list_experiments as names  # noqa: PLC0415
 
     return names()
 
@@ -166,9 +166,9 @@ def train(experiment: str, *overrides: str, dataset: Path | str | None = None, *
     Raises:
         SgearError: If data or settings are wrong; nothing is left half-written then.
     """
-    from sgear.config.compose import compose_experiment  # noqa: PLC0415
-    from sgear.config.unread import hydra_override  # noqa: PLC0415
-    from sgear.pipeline import train_run  # noqa: PLC0415
+    from sgear.experiment.compose import compose_experiment  # noqa: PLC0415
+    from sgear.experiment.settings import hydra_override  # noqa: PLC0415
+    from sgear.experiment.train import train_run  # noqa: PLC0415
 
     given = [hydra_override(key, value) for key, value in settings.items()]
     if dataset is not None:
@@ -196,8 +196,8 @@ def evaluate(
     Raises:
         SgearError: If files are missing or damaged, or predictions do not hold each segment exactly once.
     """
-    from sgear.config.moved import Places  # noqa: PLC0415
-    from sgear.evaluation import evaluate_run, make_report, read_predictions  # noqa: PLC0415
+    from sgear.experiment.evaluate import evaluate_run, make_report, read_predictions  # noqa: PLC0415
+    from sgear.experiment.moved import Places  # noqa: PLC0415
     from sgear.predictions import Predictions  # noqa: PLC0415
 
     if not isinstance(target, Predictions) and Path(target).is_dir():

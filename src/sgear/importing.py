@@ -7,17 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from sgear.config.build import build_preprocessing, build_protocol, load_benchmark
-from sgear.config.compose import save_config
-from sgear.config.facts import VideoFacts
-from sgear.config.identity import data_record
-from sgear.config.lineage import published_lineage
-from sgear.config.published import published_model
-from sgear.config.schema import ExperimentConfig, InitConfig
 from sgear.errors import ConfigError
-from sgear.evaluation import class_prior
+from sgear.experiment.build import build_preprocessing, build_protocol, load_benchmark
+from sgear.experiment.compose import save_config
+from sgear.experiment.evaluate import class_prior
+from sgear.experiment.facts import VideoFacts, data_record
+from sgear.experiment.leakage import published_lineage
+from sgear.experiment.schema import ExperimentConfig, InitConfig
+from sgear.experiment.starts import published_model
+from sgear.experiment.train import open_run
 from sgear.models.pretrained import TrainedModel, save_model
-from sgear.pipeline import open_run
 from sgear.training.run import RunDirectory, collect_provenance, write_json
 
 
@@ -32,7 +31,7 @@ def import_weights(
     Args:
         config: The experiment, with the sizes of the checkpoint. What it would start a training from is replaced.
         file: The checkpoint; nothing in it is executed.
-        class_names: Order of its classes; see `sgear.config.published.read_class_order`.
+        class_names: Order of its classes; see `sgear.experiment.starts.read_class_order`.
         say: Receives the summary: what was loaded, missing and unexpected.
 
     Returns:

@@ -15,8 +15,8 @@ import torch
 from whole_command import run_here
 
 from sgear.cli.anticipate import run_anticipate
-from sgear.config.unread import hydra_override
 from sgear.errors import ConfigError
+from sgear.experiment.settings import hydra_override
 
 TINY = [
     "model.width=32",

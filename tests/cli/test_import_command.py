@@ -5,9 +5,9 @@ import pytest
 import typer
 
 from sgear.cli.import_data import MOST_SHOWN, run_import
-from sgear.config import compose_experiment
 from sgear.datasets.own import load_own
 from sgear.errors import ConfigError
+from sgear.experiment import compose_experiment
 
 ROWS = ["video,start,stop,label", "a,2,3,take [cup]", "a,4,5,put", "b,2,3,take [cup]", "b,4,5,put"]
 

@@ -10,8 +10,8 @@ import pytest
 from whole_command import run_here
 
 import sgear
-from sgear.config import compose_experiment
 from sgear.errors import ConfigError
+from sgear.experiment import compose_experiment
 from sgear.kitchen import read_config
 
 SOURCE = Path(sgear.__file__).parent

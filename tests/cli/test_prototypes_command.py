@@ -11,16 +11,16 @@ import torch
 from typer.testing import CliRunner
 
 from sgear.cli.prototypes import app
-from sgear.config.build import load_benchmark
-from sgear.config.compose import save_config
-from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig, SourceConfig
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import ConfigError, PrototypeError, RunError, WriteError
+from sgear.experiment.build import load_benchmark
+from sgear.experiment.compose import save_config
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, ProtocolConfig, SourceConfig
+from sgear.experiment.train import visual_prototypes
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models import build_model
 from sgear.models.config import DecoderConfig, EncoderConfig, ModelConfig
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
-from sgear.pipeline import visual_prototypes
 from sgear.prototypes import LanguagePrototypes, VisualPrototypes
 from sgear.taxonomy import Taxonomy
 from sgear.timing import RecognitionProtocol

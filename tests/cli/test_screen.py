@@ -15,9 +15,9 @@ from sgear.anticipator import Forecast
 from sgear.cli.anticipate import _table
 from sgear.cli.kitchen import render_kitchen
 from sgear.cli.screen import open_screen, say
-from sgear.config import compose_experiment, list_experiments
-from sgear.config.effects import flatten
-from sgear.config.recipes import families
+from sgear.experiment import compose_experiment, list_experiments
+from sgear.experiment.recipes import families
+from sgear.experiment.settings import flatten
 from sgear.kitchen import KitchenConfig
 
 ODD = "a[b]c [/red] :cup: [bold]x"

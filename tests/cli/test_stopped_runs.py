@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from whole_command import run_here
 
-from sgear.evaluation import predict
+from sgear.experiment.evaluate import predict
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.training.checkpoints import list_checkpoints
 from sgear.training.run import Tracker
@@ -74,7 +74,7 @@ def test_a_training_stopped_in_an_evaluation_does_it_again(root: Path, tmp_path:
         return predict(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr("sgear.pipeline.predict", predict_and_stop)
+        patch.setattr("sgear.experiment.train.predict", predict_and_stop)
         stopped = run_here(*command(root, f"output_root={tmp_path}"))
     assert stopped.returncode == 130
     assert_same_end(run_here(*the_way_on(stopped.stderr)), root, tmp_path)
@@ -82,7 +82,7 @@ def test_a_training_stopped_in_an_evaluation_does_it_again(root: Path, tmp_path:
 
 def test_what_has_saved_nothing_yet_begins_again(root: Path, tmp_path: Path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("sgear.pipeline.build_data", lambda config: signal.raise_signal(signal.SIGINT))
+        patch.setattr("sgear.experiment.train.build_data", lambda config: signal.raise_signal(signal.SIGINT))
         stopped = run_here(*command(root, f"output_root={tmp_path}", "runtime.resume=false"))
     assert stopped.returncode == 130
     assert the_way_on(stopped.stderr) == command(root, f"output_root={tmp_path}")

@@ -14,22 +14,21 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sgear.cli.main import app
-from sgear.config import compose_experiment
-from sgear.config.build import build_asked, load_benchmark, open_stored_features
-from sgear.config.clocks import lengths_of_dataset
-from sgear.config.facts import VideoFacts, learn_facts
-from sgear.config.schema import DatasetConfig, ExperimentConfig, SourceConfig
 from sgear.data.verify import all_splits, annotated_videos
 from sgear.datasets.own import import_own
 from sgear.datasets.registry import stated_lengths
 from sgear.errors import ConfigError, FeatureError
-from sgear.evaluation import evaluate_run
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_asked, load_benchmark, open_stored_features
+from sgear.experiment.evaluate import evaluate_run
+from sgear.experiment.facts import VideoFacts, learn_facts, lengths_of_dataset
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, SourceConfig
+from sgear.experiment.train import train_run
 from sgear.features import FeatureStore, FeatureStoreWriter
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays
 from sgear.features.inspection import LENGTH_TOLERANCE_S, clock_faults
 from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
-from sgear.pipeline import train_run
 
 KITCHEN = KitchenConfig(
     num_train_videos=3, num_validation_videos=2, num_participants=3, num_unseen_participants=1, actions_per_video=40

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from feature_examples import MADE_BY
 
-from sgear.config import compose_experiment
-from sgear.config.build import build_data, load_features
 from sgear.errors import ConfigError, FeatureError
-from sgear.evaluation import evaluate_run
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_data, load_features
+from sgear.experiment.evaluate import evaluate_run
+from sgear.experiment.train import train_run
 from sgear.features import FeatureStoreWriter, LmdbFeatures, LmdbLayout, MultiFeatures
 from sgear.features.lmdb_export import export_store
 from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
-from sgear.pipeline import train_run
 
 KITCHEN = KitchenConfig(
     num_train_videos=3, num_validation_videos=2, num_participants=3, num_unseen_participants=1, actions_per_video=10

@@ -4,9 +4,9 @@ from feature_examples import make_lmdb, make_store, random_rows, rulstm_entries
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgear.config.stored import require_videos
 from sgear.data import FeatureSource
 from sgear.errors import FeatureError
+from sgear.experiment.sources import require_videos
 from sgear.features import FeatureTable, LmdbFeatures, MultiFeatures, VideoFeatures, side_by_side
 
 

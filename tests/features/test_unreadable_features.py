@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from feature_examples import MADE_BY, make_lmdb
 
-from sgear.config import compose_experiment
-from sgear.config.build import build_data, load_benchmark
-from sgear.config.network import build_network, build_objective
-from sgear.config.schema import DatasetConfig, ExperimentConfig
 from sgear.errors import ConfigError, FeatureError, FeatureWidthError, RunError
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_data, load_benchmark
+from sgear.experiment.network import build_network, build_objective
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig
+from sgear.experiment.train import train_run, visual_prototypes
 from sgear.features import FeatureStoreWriter
 from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
 from sgear.models import ModelConfig
 from sgear.models.encoders import FeatureEncoder
-from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import VisualPrototypes
 from sgear.training.loop import fit
 from sgear.training.run import RunDirectory, read_json
@@ -172,7 +172,7 @@ def test_a_store_of_other_videos_is_an_error_even_when_skipping(root, tmp_path):
 def test_noise_is_scaled_by_the_videos_that_are_there(root, partial_store, benchmark, tmp_path):
     config = experiment(root, tmp_path, "partial", "source.on_error=skip", "model.encoder.feature_noise=0.1")
     data = build_data(config)
-    model, _ = build_network(config, data)
+    model = build_network(config, data).model
     there = [video_id for video_id in benchmark.train.video_ids if video_id != partial_store]
     assert data.features is not None
     assert isinstance(model.encoder, FeatureEncoder)
@@ -195,7 +195,7 @@ def test_a_resumed_run_still_lists_what_earlier_epochs_could_not_read(root, part
     def train(features: str, *, resume: bool, evaluate):
         asked = replace(config, source=replace(config.source, features=features))
         data = build_data(asked)
-        model, _ = build_network(asked, data)
+        model = build_network(asked, data).model
         runtime = replace(config.runtime, resume=resume)
         objective = build_objective(asked, data)
         return fit(

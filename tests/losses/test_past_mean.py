@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgear.config import compose_experiment
-from sgear.config.build import build_protocol, load_benchmark
 from sgear.data import StepLabels
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_protocol, load_benchmark
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.losses.mixup import make_mix
 from sgear.models.base import AnticipationOutput

@@ -17,8 +17,8 @@ from released_sgear import (
     released_logits,
     released_weights,
 )
-from sgear.config import compose_experiment
 from sgear.errors import ConfigError, RunError
+from sgear.experiment import compose_experiment
 from sgear.models import (
     DecoderConfig,
     EncoderConfig,

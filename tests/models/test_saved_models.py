@@ -18,9 +18,9 @@ from tiny_models import (
     tiny_model,
 )
 
-from sgear.config.initialise import check_frozen_map, start_from_run
-from sgear.config.schema import InitConfig
 from sgear.errors import ConfigError, PrototypeError, RunError
+from sgear.experiment.network import check_frozen_map, start_from_run
+from sgear.experiment.schema import InitConfig
 from sgear.models import build_model
 from sgear.models.pretrained import Preprocessing, TrainedModel, load_model, save_model
 from sgear.taxonomy import Taxonomy

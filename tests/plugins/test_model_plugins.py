@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 import sgear
-from sgear.config import compose_experiment
 from sgear.data import AnticipationDataset, StepLabels, VideoSource
 from sgear.errors import ConfigError
-from sgear.evaluation import evaluate_run
+from sgear.experiment import compose_experiment
+from sgear.experiment.evaluate import evaluate_run
+from sgear.experiment.train import train_run
 from sgear.features import FeatureStoreWriter
 from sgear.features.extract import extract
 from sgear.kitchen import KitchenConfig, build_kitchen
@@ -25,7 +26,6 @@ from sgear.models import AnticipationModel, FrameInput, build_model, list_models
 from sgear.models.base import _MODELS
 from sgear.models.encoders.base import _ENCODERS
 from sgear.models.encoders.extraction import run_frame_encoder
-from sgear.pipeline import train_run
 from sgear.plugins import load_plugins
 from sgear.predictions import Predictions
 from sgear.segments import SegmentTable

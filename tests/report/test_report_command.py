@@ -12,10 +12,10 @@ from report_examples import PROTOCOL, make_predictions
 from report_run_files import write_run
 
 from sgear.cli.report import run_report
-from sgear.config.build import load_benchmark
-from sgear.config.compose import save_config
-from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig, ProtocolConfig
 from sgear.errors import ConfigError, PredictionError, RunError, WriteError
+from sgear.experiment.build import load_benchmark
+from sgear.experiment.compose import save_config
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, ProtocolConfig
 from sgear.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.prototypes import LanguagePrototypes
 from sgear.training.run import RunDirectory

@@ -13,7 +13,7 @@ from report_examples import make_benchmark, make_predictions, make_run
 from report_run_files import write_run
 
 from sgear.errors import PredictionError, RunError
-from sgear.evaluation import make_report
+from sgear.experiment.evaluate import make_report
 from sgear.predictions import score
 from sgear.predictions.evaluated import evaluated_part, evaluated_rows
 from sgear.report import aligned_runs, collect_run, evaluated_runs, frequency_reference

@@ -9,16 +9,16 @@ from typer.testing import CliRunner
 
 from sgear.cli.fuse import run_fuse
 from sgear.cli.main import app
-from sgear.config import compose_experiment
-from sgear.config.build import load_benchmark
 from sgear.data import AnnotationSource, StepLabels
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError
-from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import load_benchmark
+from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, predict_split
+from sgear.experiment.train import train_run
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models import LastAction
 from sgear.models.pretrained import load_model
-from sgear.pipeline import train_run
 from sgear.predictions import Predictions
 from sgear.training.run import RunDirectory, read_json
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from sgear.config import compose_experiment
 from sgear.errors import RunError
+from sgear.experiment import compose_experiment
+from sgear.experiment.train import train_run
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models.pretrained import load_model
-from sgear.pipeline import train_run
 from sgear.predictions import Predictions
 
 CONFIG = KitchenConfig(

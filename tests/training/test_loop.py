@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgear.config import compose_experiment
-from sgear.config.build import build_data
-from sgear.config.network import build_network, build_objective
 from sgear.errors import ConfigError, RunError
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_data
+from sgear.experiment.network import build_network, build_objective
+from sgear.experiment.train import train_run
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models.pretrained import load_model
-from sgear.pipeline import train_run
 from sgear.training.checkpoints import list_checkpoints
 from sgear.training.loop import fit
 from sgear.training.optim import lr_scale
@@ -62,7 +62,7 @@ def test_a_run_that_stops_in_an_evaluation_has_saved_the_epoch_before_it(root: P
 
     with pytest.raises(KeyboardInterrupt):
         fit(
-            build_network(config, data)[0],
+            build_network(config, data).model,
             build_objective(config, data),
             data.train,
             optim=config.optim,

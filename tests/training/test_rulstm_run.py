@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from sgear.config import compose_experiment
-from sgear.config.build import build_data
-from sgear.config.network import build_network
 from sgear.data import collate
 from sgear.errors import ConfigError, RunError
-from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_data
+from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, predict_split
+from sgear.experiment.network import build_network
+from sgear.experiment.train import train_run
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm, RulstmBranch
-from sgear.pipeline import train_run
 from sgear.predictions import Predictions
 from sgear.timing import AnticipationProtocol
 from sgear.training.run import RunDirectory
@@ -76,7 +76,7 @@ def test_training_starts_from_sequence_completion(root, completed, trained):
     config = compose_experiment(
         settings(root, "again", "model.rulstm.modalities=[64]", f"init.run={completed.path}", "init.blocks=[branches]")
     )
-    model, _ = build_network(config, build_data(config))
+    model = build_network(config, build_data(config)).model
     before, after = load_model(completed.model).model.state_dict(), load_model(trained.model).model.state_dict()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(torch.equal(tensor, before[name]) for name, tensor in after.items())
@@ -163,7 +163,8 @@ def test_a_fused_model_takes_its_branches_from_runs_of_one_modality(root, traine
     halves = [f"model.encoder.feature_dim={2 * WIDTH}", f"model.rulstm.modalities=[{WIDTH},{WIDTH}]"]
     config = compose_experiment(settings(root, "fused", *halves, f"init.branches=[{trained.path},{trained.path}]"))
     single = compose_experiment(settings(root, "single", "model.rulstm.modalities=[64]"))
-    model, notes = build_network(config, build_data(single))
+    network = build_network(config, build_data(single))
+    model, notes = network.model, network.notes
     assert isinstance(model, Rulstm)
     branch = load_model(trained.model).model.branches[0].state_dict()
     for received in model.branches:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sgear.config import compose_experiment
-from sgear.config.schema import InitConfig
 from sgear.errors import ConfigError, RunError
-from sgear.pipeline import inherited_skips, open_run
+from sgear.experiment import compose_experiment
+from sgear.experiment.schema import InitConfig
+from sgear.experiment.train import inherited_skips, open_run
 from sgear.training.run import write_json
 
 

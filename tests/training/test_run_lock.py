@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sgear.config import compose_experiment
 from sgear.errors import RunError
-from sgear.pipeline import open_run
+from sgear.experiment import compose_experiment
+from sgear.experiment.train import open_run
 from sgear.training.run import RunDirectory
 
 # Holds a run until it is killed.

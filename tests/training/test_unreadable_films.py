@@ -14,15 +14,15 @@ from sgear.cli.feature_commands import extract_features
 from sgear.cli.fuse import run_fuse
 from sgear.cli.main import main
 from sgear.cli.report import run_report
-from sgear.config import compose_experiment
-from sgear.config.build import build_data, load_benchmark
-from sgear.config.schema import DatasetConfig
 from sgear.data.loader import make_loader, whole_batches
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import RunError, VideoError
-from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import build_data, load_benchmark
+from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, predict_split
+from sgear.experiment.schema import DatasetConfig
+from sgear.experiment.train import train_run
 from sgear.features import FeatureStore
-from sgear.pipeline import train_run
 from sgear.predictions import Predictions
 from sgear.predictions.skipped import skipped_of
 from sgear.training.run import RunDirectory, read_json

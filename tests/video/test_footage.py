@@ -10,11 +10,11 @@ import pytest
 from coded_films import HEIGHT, WIDTH, make_film, numbers_in, steady
 from PIL import Image
 
-from sgear.config import compose_experiment
-from sgear.config.footage import film_roots, open_frames
-from sgear.config.schema import DatasetConfig, ExperimentConfig, SourceConfig
 from sgear.data.frames import FrameReader
 from sgear.errors import ConfigError, SgearError, VideoError
+from sgear.experiment import compose_experiment
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, SourceConfig
+from sgear.experiment.sources import film_roots, open_frames
 from sgear.kitchen.recipes import NOUNS, VERBS
 from sgear.models.pretrained import Preprocessing
 from sgear.video import VideoReader

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sgear.config.build import load_benchmark
-from sgear.config.footage import film_roots, picture_rates, without_film
-from sgear.config.schema import DatasetConfig
 from sgear.data.verify import all_splits, annotated_videos
 from sgear.datasets.video_info import require_stated_length
+from sgear.experiment.build import load_benchmark
+from sgear.experiment.schema import DatasetConfig
+from sgear.experiment.sources import film_roots, picture_rates, without_film
 from sgear.video.base import Film
 from sgear.video.find import find_films, list_films, needs_rate
 

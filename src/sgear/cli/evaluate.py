@@ -12,13 +12,13 @@ from sgear.cli.experiment import print_scores, print_skipped
 from sgear.cli.prediction_files import load_predictions
 from sgear.cli.runs import find_run
 from sgear.cli.screen import open_screen, say
-from sgear.config.build import build_protocol
-from sgear.config.compose import load_run_config
-from sgear.config.moved import Places
 from sgear.data.dataset import OnError, checked_on_error
 from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError, RunError
-from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict_split
+from sgear.experiment.build import build_protocol
+from sgear.experiment.compose import load_run_config
+from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, make_report, predict_split
+from sgear.experiment.moved import Places
 from sgear.files import quoted, require_writable
 from sgear.predictions.skipped import skipped_of
 from sgear.timing import AnticipationProtocol, VJepaProtocol, WindowProtocol, protocol_from_dict

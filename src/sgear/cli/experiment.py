@@ -9,14 +9,14 @@ from rich import box
 from rich.table import Table
 
 from sgear.cli.screen import open_screen, say, write_out
-from sgear.config import compose_experiment, list_experiments
-from sgear.config.recipes import families_text, purpose
-from sgear.config.schema import ExperimentConfig
-from sgear.config.settings import settings_text
 from sgear.errors import ConfigError
+from sgear.experiment import compose_experiment, list_experiments
+from sgear.experiment.recipes import families_text, purpose
+from sgear.experiment.schema import ExperimentConfig
+from sgear.experiment.settings import settings_text
+from sgear.experiment.train import silent, train_run
 from sgear.files import quoted
 from sgear.importing import import_weights
-from sgear.pipeline import silent, train_run
 from sgear.predictions.caveats import UNCHECKED
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.report.scores import percent

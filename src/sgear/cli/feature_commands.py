@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sgear.cli.corpus_films import CorpusFilms, films_in, films_of_dataset
 from sgear.cli.progress import progress_bar
 from sgear.cli.screen import open_screen, say
-from sgear.config.schema import DatasetConfig
-from sgear.config.unread import as_override
 from sgear.errors import ConfigError, FeatureError
+from sgear.experiment.schema import DatasetConfig
+from sgear.experiment.settings import as_override
 from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, LmdbLayout, open_features
 from sgear.features.extract import EXTRACTED_VIEWS, FrameEncoder, extract
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays, import_lmdb

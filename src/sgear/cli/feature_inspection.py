@@ -9,12 +9,12 @@ from rich.table import Table
 
 from sgear.cli.progress import progress_bar
 from sgear.cli.screen import open_screen, say
-from sgear.config.build import load_benchmark
-from sgear.config.clocks import faults_of, faults_text, films_at_hand, known_lengths, lengths_of_dataset
-from sgear.config.schema import DatasetConfig
 from sgear.data.verify import all_splits, annotated_videos
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import ConfigError
+from sgear.experiment.build import load_benchmark
+from sgear.experiment.facts import faults_of, faults_text, films_at_hand, known_lengths, lengths_of_dataset
+from sgear.experiment.schema import DatasetConfig
 from sgear.features import FeatureStore, LmdbLayout, open_features
 from sgear.features.inspection import Coverage, Summary, TableOnDisk, VideoSummary, coverage, find_damage, summarise
 from sgear.features.store_index import DESCRIPTION_NAME, StoreDescription, write_index

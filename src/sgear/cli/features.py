@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sgear.config.schema import DatasetConfig
+    from sgear.experiment.schema import DatasetConfig
 
 app = typer.Typer(help="Make, import, inspect and export stored features.", no_args_is_help=True)
 
@@ -24,8 +24,8 @@ _RULSTM_KEY = "{video}_frame_{number:010d}.jpg"
 
 
 def _chosen(name: str, root: str, *, split: int = 1, video_roots: Sequence[str] = ()) -> DatasetConfig | None:
-    from sgear.config.schema import DatasetConfig
     from sgear.errors import ConfigError
+    from sgear.experiment.schema import DatasetConfig
 
     if root and not name:
         raise ConfigError("--root says where the data set of --dataset lies; give it, too")

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sgear.cli.screen import open_screen, say
-from sgear.config.unread import as_override
 from sgear.datasets.own import ImportResult, Problem, check_own, import_own
 from sgear.errors import ConfigError
+from sgear.experiment.settings import as_override
 
 MOST_SHOWN = 50
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}

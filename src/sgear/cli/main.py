@@ -120,8 +120,8 @@ def evaluate(
 ) -> None:
     """Print the scores of a run, evaluated again, or of a file of predictions."""
     from sgear.cli.evaluate import evaluate_directory, evaluate_file
-    from sgear.config.moved import Places
     from sgear.errors import ConfigError, PredictionError
+    from sgear.experiment.moved import Places
     from sgear.files import require_regular_file
 
     # What is not there is taken for a file where it looks like one.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from sgear.cli.runs import find_run
-from sgear.config.build import build_protocol
-from sgear.config.compose import load_run_config
-from sgear.config.recipes import recipe_of_run
 from sgear.datasets.benchmark import Benchmark
 from sgear.errors import PredictionError
-from sgear.evaluation import read_predictions
+from sgear.experiment.build import build_protocol
+from sgear.experiment.compose import load_run_config
+from sgear.experiment.evaluate import read_predictions
+from sgear.experiment.recipes import recipe_of_run
 from sgear.files import quoted, require_regular_file
 from sgear.models.pretrained import read_protocol
 from sgear.predictions import Predictions

@@ -58,9 +58,9 @@ def language(
     from dataclasses import replace
 
     from sgear.cli.screen import say
-    from sgear.config.build import load_benchmark
-    from sgear.config.schema import DatasetConfig
     from sgear.errors import ConfigError
+    from sgear.experiment.build import load_benchmark
+    from sgear.experiment.schema import DatasetConfig
     from sgear.files import require_writable
     from sgear.prototypes import OFFLINE_ENCODER, encode_taxonomy
     from sgear.prototypes.original import import_original_encodings, import_original_similarities, names_without_action
@@ -141,10 +141,10 @@ def visual(
 ) -> None:
     """Average the features of the training clips of each action."""
     from sgear.cli.screen import say
-    from sgear.config.moved import Places
-    from sgear.config.schema import DatasetConfig
     from sgear.errors import ConfigError
-    from sgear.pipeline import visual_prototypes, visual_prototypes_of_features
+    from sgear.experiment.moved import Places
+    from sgear.experiment.schema import DatasetConfig
+    from sgear.experiment.train import visual_prototypes, visual_prototypes_of_features
 
     if (run is None) == (not features) or bool(features) != bool(dataset):
         raise ConfigError("give either RUN, a recognition run, or --features together with --dataset")
@@ -196,9 +196,9 @@ def inspect(
 ) -> None:
     """Print what a set of prototypes looks like, and draw it."""
     from sgear.cli.prototype_inspection import inspect_prototypes
-    from sgear.config.build import load_benchmark
-    from sgear.config.schema import DatasetConfig
     from sgear.errors import ConfigError
+    from sgear.experiment.build import load_benchmark
+    from sgear.experiment.schema import DatasetConfig
 
     if against is not None and run is not None:
         raise ConfigError("--against and --run both name what to compare with; give one of them")

@@ -14,14 +14,14 @@ from sgear.cli.kitchen import render_kitchen
 from sgear.cli.progress import progress_bar
 from sgear.cli.report import collect_film, run_report
 from sgear.cli.screen import open_screen, say
-from sgear.config import compose_experiment
-from sgear.config.build import load_benchmark
-from sgear.config.schema import DatasetConfig
-from sgear.config.unread import hydra_override
 from sgear.datasets.benchmark import Benchmark
+from sgear.experiment import compose_experiment
+from sgear.experiment.build import load_benchmark
+from sgear.experiment.schema import DatasetConfig
+from sgear.experiment.settings import hydra_override
+from sgear.experiment.train import train_run, visual_prototypes
 from sgear.kitchen import KitchenConfig, make_world, video_path
 from sgear.models.pretrained import load_model
-from sgear.pipeline import train_run, visual_prototypes
 from sgear.prototypes import encode_taxonomy
 from sgear.training.checkpoints import list_checkpoints
 from sgear.training.run import RunDirectory

@@ -8,11 +8,11 @@ from sgear.cli.comparison import print_comparison
 from sgear.cli.pages import require_page
 from sgear.cli.runs import find_run
 from sgear.cli.screen import say
-from sgear.config.build import build_protocol, load_benchmark
-from sgear.config.compose import load_run_config
-from sgear.config.identity import require_same_data
-from sgear.config.moved import Places, at_places
 from sgear.datasets.benchmark import Benchmark
+from sgear.experiment.build import build_protocol, load_benchmark
+from sgear.experiment.compose import load_run_config
+from sgear.experiment.facts import require_same_data
+from sgear.experiment.moved import Places, at_places
 from sgear.report import (
     Film,
     ReportRun,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sgear.config.recipes import training_command
 from sgear.errors import RunError
+from sgear.experiment.recipes import training_command
 from sgear.training.run import RunDirectory
 
 

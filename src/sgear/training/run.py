@@ -58,7 +58,7 @@ class RunDirectory:
 
     @property
     def data(self) -> Path:
-        """The data that it was made on, by their content; see `sgear.config.identity`."""
+        """The data that it was made on, by their content; see `sgear.experiment.facts`."""
         return self.path / "data.json"
 
     @property

@@ -1,1 +1,0 @@
-"""YAML files; every value is checked against `sgear.config.schema`."""

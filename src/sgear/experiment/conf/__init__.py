@@ -1,0 +1,1 @@
+"""YAML files; every value is checked against `sgear.experiment.schema`."""

@@ -1,0 +1,283 @@
+"""What a run learns from, and the guard that none of it is held out where it starts another run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+
+from sgear.datasets.benchmark import Benchmark
+from sgear.datasets.registry import corpus_of, is_published
+from sgear.errors import ConfigError
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig
+from sgear.experiment.sources import lineages_of_encoders
+from sgear.features.table import StoredFeatures
+from sgear.lineage import FILM, TIMES, Lineage, TrainingPart
+from sgear.models.loading import shorten
+from sgear.models.pretrained import read_lineage
+from sgear.prototypes import VisualPrototypes
+from sgear.segments import SegmentTable
+from sgear.training.run import RunDirectory
+
+Films = dict[str, tuple[str, ...]]
+"""Segments of each video, as `start-stop`."""
+Contents = Mapping[str, Sequence[str]]
+"""What each video is known by; see `TrainingPart`."""
+
+_WHOLE_VIDEOS = ("epic-kitchens", "50salads")
+"""Corpora in which every split is by whole videos. EGTEA cuts its videos into clips, own data may."""
+
+
+def training_part(dataset: DatasetConfig, segments: SegmentTable, contents: Contents | None = None) -> TrainingPart:
+    """Return the record of training segments.
+
+    Args:
+        dataset: The data set, with its split and fold.
+        segments: What is learnt from.
+        contents: What videos are known by, those of other segments among them.
+    """
+    films, corpus = _films(segments), corpus_of(dataset.name)
+    return TrainingPart(
+        dataset=dataset.name,
+        split=dataset.split,
+        num_folds=dataset.num_folds,
+        fold=dataset.fold,
+        corpus=corpus,
+        videos=dict.fromkeys(films, ()) if corpus in _WHOLE_VIDEOS else films,
+        contents={video: (*(contents or {}).get(video, ()), _times(times)) for video, times in films.items()},
+    )
+
+
+def inherited_lineages(init: InitConfig) -> dict[str, Lineage]:
+    """Return what everything that a run starts from was learnt from, by setting.
+
+    Raises:
+        RunError: If a run to start from holds no model.
+        PrototypeError: If the file of prototypes is missing or damaged.
+    """
+    found: dict[str, Lineage] = {}
+    if init.run:
+        found[f"init.run={init.run}"] = read_lineage(RunDirectory(Path(init.run)).require().model)
+    for branch in init.branches:
+        found[f"init.branches={branch}"] = read_lineage(RunDirectory(Path(branch)).require().model)
+    if init.visual_prototypes:
+        path = Path(init.visual_prototypes)
+        found[f"init.visual_prototypes={path}"] = VisualPrototypes.load(path).lineage
+    if init.weights:
+        found[f"init.weights={init.weights}"] = published_lineage(Path(init.weights))
+    return found
+
+
+def published_lineage(path: Path) -> Lineage:
+    """Return the lineage of a published checkpoint: it does not name its videos."""
+    return Lineage(gaps=(f"published weights {path.name}",))
+
+
+def lineage_of_training(
+    config: ExperimentConfig,
+    benchmark: Benchmark,
+    features: StoredFeatures | None = None,
+    contents: Contents | None = None,
+) -> Lineage:
+    """Return what the model of an experiment will have been learnt from, the encoders of its features included."""
+    own = Lineage(parts=(training_part(config.dataset, benchmark.train, contents),))
+    return own.joined_with(_starts(config, features).values())
+
+
+def _starts(config: ExperimentConfig, features: StoredFeatures | None) -> dict[str, Lineage]:
+    starts = inherited_lineages(config.init) | lineages_of_encoders(features)
+    if weights := config.model.encoder.weights:
+        starts[f"model.encoder.weights={weights}"] = published_lineage(Path(weights))
+    return starts
+
+
+def require_unseen(
+    config: ExperimentConfig,
+    benchmark: Benchmark,
+    features: StoredFeatures | None = None,
+    contents: Contents | None = None,
+) -> list[str]:
+    """Check that nothing a run starts from or reads was learnt from what the run is validated or tested on.
+
+    Videos are one if they have the same content, whatever they are called. Where that is not known of both, the names
+    of published data sets decide; videos of other data sets are one if they share a name and the times of a segment. A
+    video that the data set itself cuts between training and validation is judged by its segments.
+
+    Args:
+        config: The experiment.
+        benchmark: Its data.
+        features: Its stored features, which the encoder of another run may have made.
+        contents: What its videos are known by.
+
+    Returns:
+        One line per start of which it is not known whether it was learnt from held-out videos.
+
+    Raises:
+        ConfigError: Gives both sides and the remedy; also if a film is trained on and held out under two names.
+        SgearError: If a start is missing or damaged.
+    """
+    notes: list[str] = []
+    ours = _Ours(config.dataset, benchmark, contents or {})
+    if twins := ours.twins():
+        raise ConfigError(
+            f"{len(twins)} videos that are held out are films of the training split under another name "
+            f"({shorten(twins)}); take one of each out, or put both into one split"
+        )
+    for setting, lineage in _starts(config, features).items():
+        for part in lineage.parts:
+            seen = ours.compare(part)
+            if seen.names:
+                asked = training_part(config.dataset, benchmark.train)
+                raise ConfigError(_leak_text(setting, part, seen, asked))
+            if seen.unknown:
+                notes.append(
+                    f"from {setting}: {len(seen.unknown)} of the {len(part.videos)} videos of {part.name} that it was "
+                    f"learnt from, first {seen.unknown[0]!r}, cannot be told from those held out here by their "
+                    "content, so it cannot be checked that none of these was among them"
+                )
+        notes += [
+            f"from {setting}: {gap} does not say what it was learnt from, so it cannot be checked that no video held "
+            "out here was among it"
+            for gap in lineage.gaps
+        ]
+    return notes
+
+
+def _films(segments: SegmentTable) -> Films:
+    films: dict[str, list[str]] = {}
+    columns = (segments.column(name).tolist() for name in ("video_id", "start_s", "stop_s"))
+    for video, start_s, stop_s in zip(*columns, strict=True):
+        # A tenth of a second: times of one film differ by frames from publisher to publisher.
+        films.setdefault(video, []).append(f"{start_s:.1f}-{stop_s:.1f}")
+    return {video: tuple(times) for video, times in films.items()}
+
+
+def _has_film(contents: Sequence[str]) -> bool:
+    return any(text.startswith(FILM) for text in contents)
+
+
+def _times(segments: Sequence[str]) -> str:
+    return f"{TIMES}{hashlib.sha256(' '.join(sorted(segments)).encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What of the held-out data was learnt from: whole videos, and segments of videos that the split cuts.
+
+    `unknown` are videos that were learnt from and may be held out here.
+    """
+
+    videos: tuple[str, ...]
+    segments: tuple[str, ...]
+    unknown: tuple[str, ...]
+    num_held_out: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.videos, *self.segments)
+
+    def __str__(self) -> str:
+        counts = [f"{len(self.videos)} of the {self.num_held_out} videos"] if self.videos else []
+        counts += [f"{len(self.segments)} segments"] if self.segments else []
+        return f"{' and '.join(counts)} that this run is validated or tested on ({shorten(list(self.names))})"
+
+
+class _Ours:
+    """The videos of a data set, by name and by content."""
+
+    def __init__(self, dataset: DatasetConfig, benchmark: Benchmark, contents: Contents) -> None:
+        self._corpus = corpus_of(dataset.name)
+        self._is_published = is_published(dataset.name)
+        self._trained = _films(benchmark.train)
+        self._held_out: Films = {}
+        for table in (benchmark.validation, *benchmark.tests.values()):
+            for video, segments in _films(table).items():
+                self._held_out[video] = (*self._held_out.get(video, ()), *segments)
+        self._has_films = all(_has_film(contents.get(video, ())) for video in self._held_out)
+        self._known_by: dict[str, list[str]] = {}
+        for video, texts in contents.items():
+            for text in texts:
+                self._known_by.setdefault(text, []).append(video)
+
+    def twins(self) -> list[str]:
+        """Return the held-out videos whose film is one of our training videos, too, under another name."""
+        films = [videos for text, videos in self._known_by.items() if text.startswith(FILM) and len(videos) > 1]
+        return [
+            f"{one} is {other}"
+            for videos in films
+            for one in videos
+            for other in videos
+            if one in self._held_out and one not in self._trained and other in self._trained
+        ]
+
+    def compare(self, part: TrainingPart) -> _Seen:
+        """Return what a part holds of the held-out videos."""
+        videos: list[str] = []
+        cut: list[str] = []
+        unknown: list[str] = []
+        for name, learnt in part.videos.items():
+            same = self._same(name, part)
+            if not same and not self._is_another(name, part):
+                unknown.append(name)
+            for video in same:
+                called = "" if video == name else f", there called {name}"
+                if video in self._held_out and video not in self._trained:
+                    videos.append(f"{video}{called}")
+                elif video in self._held_out:
+                    cut += [f"{video} at {segment} s{called}" for segment in self._cut(video, set(learnt))]
+        return _Seen(
+            videos=tuple(dict.fromkeys(videos)),
+            segments=tuple(dict.fromkeys(cut)),
+            unknown=tuple(unknown),
+            num_held_out=len(self._held_out),
+        )
+
+    def _same(self, name: str, part: TrainingPart) -> list[str]:
+        """Return our videos that are a video of a part."""
+        texts = part.contents.get(name, ())
+        found = [self._known_by.get(text, []) for text in texts]
+        # Rows that several videos share, such as zeros, tell nothing.
+        tells = [text.startswith(FILM) or len(videos) == 1 for text, videos in zip(texts, found, strict=True)]
+        same = [video for videos in compress(found, tells) for video in videos]
+        trained, held_out = self._trained.get(name, ()), self._held_out.get(name, ())
+        if self._is_published and part.corpus == self._corpus:
+            same += [name] if trained or held_out else []
+        # Own films may have one name by chance; then no segment is the same.
+        elif {*part.videos[name], *texts} & {*trained, *held_out, _times(trained), _times(held_out)}:
+            same.append(name)
+        return list(dict.fromkeys(same))
+
+    def _is_another(self, name: str, part: TrainingPart) -> bool:
+        """Return whether a video of a part, which is none of ours by what is known, can be none of them."""
+        if self._is_published and is_published(part.dataset):
+            return part.corpus == self._corpus or name not in self._held_out
+        return self._has_films and _has_film(part.contents.get(name, ()))
+
+    def _cut(self, video: str, learnt: set[str]) -> list[str]:
+        """Return the held-out segments of a video that our split cuts which were learnt from."""
+        ours, held_out = set(self._trained[video]), self._held_out[video]
+        if not learnt:
+            return list(held_out)
+        others = learnt - ours
+        exact = [segment for segment in held_out if segment in others]
+        if self._is_published or exact:
+            return exact
+        return [segment for segment in held_out if any(_overlap(segment, other) for other in others)]
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Return whether two segments share more than the tenth of a second to which they are rounded."""
+    (begin_s, end_s), (first_s, last_s) = (map(float, segment.split("-")) for segment in (one, other))
+    return min(end_s, last_s) - max(begin_s, first_s) > 0.15
+
+
+def _leak_text(setting: str, part: TrainingPart, seen: _Seen, asked: TrainingPart) -> str:
+    where = f"dataset.name={asked.dataset} dataset.split={asked.split}"
+    if asked.num_folds:
+        where += f" dataset.num_folds={asked.num_folds} dataset.fold={asked.fold}"
+    return (
+        f"{setting} was learnt from {seen}: it was made on {part.name}, and this run is of {asked.name}. Make it on "
+        f"the training videos of this run ({where}), or start without it"
+    )

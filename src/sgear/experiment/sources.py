@@ -1,0 +1,334 @@
+"""What `source` and `dataset.video_roots` name: a reader of frames, or stored features, one or several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from pathlib import Path
+
+from sgear.data.dataset import SKIP_EFFECT, SKIP_HINT, OnError, checked_on_error, is_unreadable
+from sgear.data.frames import CheckedLengths, FrameReader, PartialFrames, cache_frames, model_size
+from sgear.datasets.places import dataset_folder, film_places
+from sgear.datasets.registry import annotation_folder, stated_lengths
+from sgear.datasets.video_info import numbering_rates, read_video_info
+from sgear.errors import ConfigError, FeatureError, VideoError
+from sgear.experiment.moved import feature_names
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, SourceConfig
+from sgear.features import MultiFeatures, side_by_side
+from sgear.features.inspection import TableOnDisk
+from sgear.features.lmdb import LmdbFeatures
+from sgear.features.lmdb_layout import LmdbLayout
+from sgear.features.opening import find_features, open_features
+from sgear.features.store import FeatureStore
+from sgear.features.store_index import OF_RUN
+from sgear.features.table import FeatureTable, StoredFeatures
+from sgear.lineage import Lineage
+from sgear.models.pretrained import Preprocessing
+from sgear.predictions.skipped import Skipped, merge_skipped
+from sgear.video.find import find_films, needs_rate
+from sgear.video.pool import FilmPool
+
+READINGS = ("cache", "films")
+
+
+def film_roots(config: DatasetConfig) -> tuple[Path, ...]:
+    """Return the folders in which films are looked for, in this order.
+
+    Raises:
+        VideoError: If a folder of `video_roots` does not exist.
+    """
+    if not config.video_roots:
+        return film_places(config.name, config.root)
+    roots = tuple(map(Path, config.video_roots))
+    for root in roots:
+        if not root.is_dir():
+            raise VideoError(
+                f"dataset.video_roots: {root}: no such folder of videos. Check the path (of a run: --video-root)."
+            )
+    return roots
+
+
+def open_frames(
+    config: ExperimentConfig,
+    video_ids: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    found: dict[str, Path] | None = None,
+) -> FrameReader:
+    """Find the film of each video and return what reads their frames at the size the model needs.
+
+    Args:
+        config: The experiment.
+        video_ids: Videos that will be read.
+        preprocessing: Size the model reads.
+        found: Takes the film of each video.
+
+    Raises:
+        ConfigError: If a setting is unknown or has no effect.
+        VideoError: If films are missing or cannot be opened (with `on_error=skip`: if all of them are), or a film of
+            pictures has no known rate.
+    """
+    source = config.source
+    if source.reading not in READINGS:
+        raise ConfigError(f"source.reading={source.reading!r} is unknown; choose {', '.join(READINGS)}")
+    if source.decoder != "pyav":
+        raise ConfigError(f"source.decoder={source.decoder!r}: videos are read by PyAV alone; leave the setting out")
+    if source.frame_fps < 0:
+        raise ConfigError(f"source.frame_fps={source.frame_fps:g} must be positive, or 0 for the rate of the data set")
+    films, unreadable = _find(config, video_ids)
+    if found is not None:
+        found.update(films)
+    pictures = [video_id for video_id, path in films.items() if needs_rate(path)]
+    rates, durations_s = _rates(config, films, pictures)
+    frames: FrameReader
+    if source.reading == "films":
+        frames = FilmPool(films, size=model_size(preprocessing), frame_fps=rates)
+    else:
+        root = dataset_folder(config.dataset.name, config.dataset.root) / "cache"
+        frames, failures = cache_frames(films, root, preprocessing, fps=source.cache_fps, frame_fps=rates)
+        unreadable |= failures
+    if durations_s:
+        frames = CheckedLengths(frames, durations_s, rates)
+    if not unreadable:
+        return frames
+    first = next(video_id for video_id in video_ids if video_id in unreadable)
+    problem = f"{len(unreadable)} of {len(video_ids)} films cannot be read, first {first!r}: {unreadable[first]}"
+    if len(unreadable) == len(video_ids):
+        raise VideoError(problem)
+    if checked_on_error(source.on_error) == "stop":
+        raise VideoError(f"{problem.rstrip('.')}. {SKIP_HINT}")
+    return PartialFrames(frames, unreadable)
+
+
+def _find(config: ExperimentConfig, video_ids: Sequence[str]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return the film of each video, and with `on_error=skip` why some have none."""
+    roots = film_roots(config.dataset)
+    skips = checked_on_error(config.source.on_error) == "skip"
+    films = find_films(
+        video_ids,
+        roots,
+        remedy="name other folders in dataset.video_roots (of a run: --video-root)",
+        remedy_for_some="" if skips else f"set source.on_error=skip, which {SKIP_EFFECT}",
+        allows_missing=skips,
+    )
+    return films, without_film(video_ids, films, roots)
+
+
+def without_film(video_ids: Sequence[str], films: Container[str], roots: Sequence[Path]) -> dict[str, str]:
+    """Return for each video that has no film why it cannot be read.
+
+    Args:
+        video_ids: The videos.
+        films: Videos that have one.
+        roots: Where films were looked for.
+    """
+    searched = ", ".join(str(root) for root in roots if root.is_dir())
+    return {name: f"no film of video {name!r} under {searched}" for name in video_ids if name not in films}
+
+
+def _rates(
+    config: ExperimentConfig, films: Mapping[str, Path], pictures: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the rate of each film of pictures, and the length of those of which it is known and to be checked."""
+    given, dataset = config.source.frame_fps, config.dataset
+    if not pictures and given:
+        raise ConfigError(f"source.frame_fps={given:g} has no effect: all {len(films)} films are video files")
+    if not pictures:
+        return {}, {}
+    if given:
+        lengths_s = stated_lengths(dataset.name, Path(dataset.root) if dataset.root else None)
+        rates = dict.fromkeys(pictures, given)
+    else:
+        remedy = "set source.frame_fps to the frames per second of their numbering"
+        rates, lengths_s = picture_rates(dataset, {video_id: films[video_id] for video_id in pictures}, remedy=remedy)
+    is_checked = config.source.check_clock
+    return rates, {name: lengths_s[name] for name in pictures if is_checked and name in lengths_s}
+
+
+def picture_rates(
+    dataset: DatasetConfig, pictures: Mapping[str, Path], *, remedy: str
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return how many pictures of a film there are in a second, and its length where that is known to be checked.
+
+    Args:
+        dataset: The data set, which says so.
+        pictures: Films that are made of pictures.
+        remedy: What to do where it does not.
+
+    Raises:
+        VideoError: If the rate of a film is not known.
+    """
+    info = read_video_info(annotation_folder(dataset.name, Path(dataset.root) if dataset.root else None))
+    rates = numbering_rates(dataset.name, list(pictures), info)
+    unknown = [video_id for video_id in pictures if video_id not in rates]
+    if unknown:
+        raise VideoError(
+            f"{pictures[unknown[0]]}: pictures do not say at which rate they were taken, and {dataset.name} does not "
+            f"say it of {len(unknown)} of {len(pictures)} such films, first {unknown[0]!r}; {remedy}"
+        )
+    return rates, {video_id: info[video_id].duration_s for video_id in pictures if video_id in info}
+
+
+_DEFAULTS = vars(SourceConfig())
+
+
+def read_features(
+    source: SourceConfig, places: Sequence[Path], known: Callable[[str], FeatureTable | None]
+) -> StoredFeatures:
+    """Open all that `source.features` names.
+
+    Args:
+        source: Names, folders, and the layout of LMDBs.
+        places: Folders that are searched after `source.feature_roots`.
+        known: Returns the data set's own features of a name, or None.
+
+    Raises:
+        ConfigError: If nothing is named, a name comes twice, or a setting of LMDBs has no effect.
+        FeatureError: If a name is found nowhere, or what is there is damaged.
+    """
+    names = feature_names(source.features)
+    if not all(names) or len(set(names)) != len(names):
+        raise ConfigError(
+            f"source.features={source.features!r} must name features, or several kinds of them as in rgb+flow+obj"
+        )
+    layout = _layout(source)
+    roots = [*map(Path, source.feature_roots), *places]
+    tables: dict[str, StoredFeatures] = {}
+    for name in names:
+        own = known(name)
+        tables[name] = open_features(find_features(name, roots), layout) if own is None else own
+    if layout != LmdbLayout() and not any(isinstance(table, LmdbFeatures) for table in tables.values()):
+        raise ConfigError(f"{_describe(source)} has no effect: source.features={source.features!r} is no LMDB")
+    return side_by_side(tables) if len(tables) > 1 else tables[names[0]]
+
+
+def _layout(source: SourceConfig) -> LmdbLayout:
+    try:
+        return LmdbLayout(key=source.lmdb_key, fps=source.lmdb_fps, max_gap_s=source.lmdb_max_gap_s)
+    except ValueError as err:
+        raise ConfigError(f"{_describe(source)}: {err}") from err
+
+
+def _describe(source: SourceConfig) -> str:
+    names = [name for name in ("lmdb_key", "lmdb_fps", "lmdb_max_gap_s") if getattr(source, name) != _DEFAULTS[name]]
+    return ", ".join(f"source.{name}={getattr(source, name)!r}" for name in names)
+
+
+def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str, *, on_error: OnError = "stop") -> None:
+    """Refuse features that lack annotated videos, before the first epoch meets them.
+
+    Args:
+        table: The features.
+        video_ids: Annotated videos.
+        name: What `source.features` says.
+        on_error: With `skip`, some of the videos may be missing.
+
+    Raises:
+        FeatureError: Counts the missing videos and names the first.
+    """
+    missing = [video_id for video_id in video_ids if not _is_there(table, video_id, on_error)]
+    if on_error == "skip" and len(missing) < len(video_ids):
+        return
+    if missing and isinstance(table, MultiFeatures):
+        # It knows which modality is absent.
+        table[missing[0]]
+    if missing:
+        raise FeatureError(
+            f"source.features={name!r}: no features of {len(missing)} of {len(video_ids)} annotated videos, first "
+            f"{missing[0]!r}; extract or copy them ('sgear features inspect --dataset' lists them all), or remove "
+            f"their annotation rows. {SKIP_HINT}"
+        )
+
+
+def _is_there(table: StoredFeatures, video_id: str, on_error: OnError) -> bool:
+    try:
+        return video_id in table
+    except FeatureError as err:
+        # An LMDB may be damaged where the video would be; its clips are then found unreadable one by one.
+        if not is_unreadable(err):
+            raise
+        if on_error == "stop":
+            raise FeatureError(f"{err}. {SKIP_HINT}") from err
+        return False
+
+
+def tables_on_disk(table: StoredFeatures | None, name: str) -> dict[str, TableOnDisk]:
+    """Return the stores and LMDBs among features by name; those that belong to the data set itself are left out.
+
+    Args:
+        table: The features.
+        name: What a single kind is called.
+    """
+    parts = table.modalities if isinstance(table, MultiFeatures) else {name: table}
+    return {name: part for name, part in parts.items() if isinstance(part, FeatureStore | LmdbFeatures)}
+
+
+def _stores(table: StoredFeatures | None) -> list[FeatureStore]:
+    return [part for part in tables_on_disk(table, "").values() if isinstance(part, FeatureStore)]
+
+
+def skipped_of_encoders(table: StoredFeatures | None) -> Skipped:
+    """Return the segments that were left out when the encoders of stored features were trained, by store and split."""
+    return merge_skipped(
+        {f"{split} of features {store.root.name}": reasons for split, reasons in store.description.skipped.items()}
+        for store in _stores(table)
+    )
+
+
+def lineages_of_encoders(table: StoredFeatures | None) -> dict[str, Lineage]:
+    """Return what the encoders of stored features were learnt from, by store or LMDB; published encoders are left out.
+
+    Of features that were imported it is not known.
+    """
+    found: dict[str, Lineage] = {}
+    for part in tables_on_disk(table, "").values():
+        if isinstance(part, LmdbFeatures):
+            found[f"source.features={part.path}"] = Lineage(gaps=(f"the encoder of {part.path.name}",))
+            continue
+        made = part.description
+        # Published weights have a digest and no lineage; what was imported has neither.
+        if made.lineage or not made.weights or OF_RUN in made.encoder:
+            name = made.encoder if OF_RUN in made.encoder else f"the encoder of {made.encoder}"
+            found[f"source.features={part.root}"] = Lineage.from_dict(made.lineage or None, name=name)
+    return found
+
+
+def readable_videos(table: StoredFeatures, video_ids: Sequence[str], *, on_error: OnError) -> list[str]:
+    """Return the videos of which numbers over all rows are taken, such as the spread of each feature.
+
+    Args:
+        table: The features.
+        video_ids: Training videos.
+        on_error: With `skip`, videos that cannot be read are left out; with `stop`, all are returned.
+
+    Raises:
+        FeatureError: If `skip` leaves none; gives the first reason.
+    """
+    if on_error == "stop":
+        return list(video_ids)
+    readable, first = [], None
+    for video_id in video_ids:
+        try:
+            table.standard_deviation([video_id])
+        except FeatureError as err:
+            if not is_unreadable(err):
+                raise
+            first = first or err
+        else:
+            readable.append(video_id)
+    if first is not None and not readable:
+        raise FeatureError(f"none of the {len(video_ids)} training videos has readable features: {first}") from first
+    return readable
+
+
+def require_in_memory(table: StoredFeatures, asking: str) -> FeatureTable:
+    """Return a table as one in memory.
+
+    Raises:
+        ConfigError: If it is read from disk as it is asked for; names the setting that needs all rows at once.
+    """
+    if not isinstance(table, FeatureTable):
+        raise ConfigError(
+            f"{asking} reads all rows of all videos and needs features in memory, but source.features names a store, "
+            "an LMDB, or several kinds; switch it off for these features"
+        )
+    return table

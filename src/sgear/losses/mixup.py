@@ -30,6 +30,7 @@ class Mix:
 
 def make_mix(exists: Bool[Tensor, "B T"], partner: Int[Tensor, " B"], share: Float[Tensor, " B"]) -> Mix:
     """Return the mix of given partners and shares; a clip without any real step takes no part, and gives none."""
+    # A blend with nothing would be a dimmer clip under a full label.
     both = exists & exists[partner]
     is_seen = exists.any(dim=1)
     share = torch.where(is_seen & is_seen[partner], share, 1.0)
@@ -59,6 +60,7 @@ def mix_clips(clip: Float[Tensor, "*batch"], mix: Mix) -> Float[Tensor, "*batch"
     """
     if clip.ndim != 3:
         raise ValueError(f"mixup blends stored features [B T F], got a clip of shape {tuple(clip.shape)}")
+    # l x + (1 - l) x_partner, one l for all features of a step.
     share = mix.step_share[..., None]
     return share * clip + (1 - share) * clip[mix.partner]
 
@@ -96,6 +98,7 @@ def pair_labels(
         return Labels(targets, among=among)
     share = mix.share if targets.ndim == 1 else mix.step_share[:, -targets.shape[1] :]
     return Labels(
+        # l CE(y) + (1 - l) CE(y_partner), as two labels with weights: [2B ...].
         torch.cat([targets, targets[mix.partner]]),
         torch.cat([share, 1 - share]),
         None if among is None else torch.cat([among, among[mix.partner]]),

@@ -100,6 +100,7 @@ class Objective(nn.Module):
         if (config.cls_verb and verb_of_action is None) or (config.cls_noun and noun_of_action is None):
             raise ConfigError("objective.cls_verb and cls_noun need the verb and the noun of each action")
         self.config = config
+        # Not saved: they come from files that the run names, and would be stale copies of these.
         self.register_buffer("relations", relations, persistent=False)
         self.register_buffer("verb_of_action", verb_of_action, persistent=False)
         self.register_buffer("noun_of_action", noun_of_action, persistent=False)
@@ -125,6 +126,7 @@ class Objective(nn.Module):
         """
         asked = pair_labels(targets, mix)
         among = exists if self.config.past_mean == "all" else None
+        # A step that does not exist has no label, whatever was annotated at its instant.
         past = pair_labels(step_labels.masked_fill(~exists, UNKNOWN_ACTION), mix, among=among)
         terms = self._action_terms(output, asked, past)
         if self.config.next and next_labels is not None:
@@ -134,6 +136,7 @@ class Objective(nn.Module):
             if output.horizon_logits is None:
                 raise ConfigError("objective.horizons needs a model that looks ahead from each step (rulstm)")
             num_horizons = output.horizon_logits.shape[1]
+            # Every horizon is asked for the same action; [B S] of the last S steps.
             each = targets[:, None].expand(-1, num_horizons).masked_fill(~exists[:, -num_horizons:], UNKNOWN_ACTION)
             terms["horizons"] = self._classify(output.horizon_logits, pair_labels(each, mix))
         if self.config.feat:
@@ -141,6 +144,7 @@ class Objective(nn.Module):
             terms["feat"] = feature_loss(output.predicted, output.observed, exists, detach_target=detach_target)
         if self.config.needs_prototypes:
             terms |= self._prototype_terms(output, asked, past)
+        # Terms are logged unweighted, so that runs with other weights can be compared.
         weighted = [getattr(self.config, name) * value for name, value in terms.items()]
         if not weighted:
             raise ConfigError("every weight of the objective is 0, so nothing would be trained; set one above 0")
@@ -167,6 +171,7 @@ class Objective(nn.Module):
             if getattr(self.config, name):
                 if logits is None or classes is None:
                     raise ConfigError(f"objective.{name} needs a model with verb and noun classifiers (head.verb_noun)")
+                # The verb of an unknown action is unknown: clamp only keeps the look-up in range.
                 of_action = classes[asked.targets.clamp(min=0)]
                 of_field = torch.where(asked.targets == UNKNOWN_ACTION, UNKNOWN_ACTION, of_action)
                 terms[name] = self._classify(logits, Labels(of_field, asked.weights))
@@ -198,6 +203,7 @@ class Objective(nn.Module):
                     among=labels.among,
                 )
         if config.reg:
+            # Of the last step alone: only it is asked for the action of the clip.
             terms["reg"] = regularization_loss(
                 asked.spread(output.predicted[:, -1]),
                 asked.targets,

@@ -25,6 +25,7 @@ def masked_mean(
         weights: Weight of each, at least 0. Default: 1.
         among: Over which samples the mean is taken; those that are not known count 0. Default: the known ones.
     """
+    # sum(w v known) / sum(w among); a batch without any label gives 0 / 1, and no gradient.
     masses = torch.ones_like(values) if weights is None else weights.to(values.dtype)
     total = (masses * (known if among is None else among)).sum()
     return (values * masses * known).sum() / torch.where(total > 0, total, torch.ones_like(total))
@@ -48,6 +49,7 @@ def classification_loss(
         among: Over which targets the mean is taken, see `masked_mean`.
     """
     flat_targets = targets.reshape(-1)
+    # In float32: under autocast a log-softmax over thousands of classes would lose digits. [M]
     losses = F.cross_entropy(
         logits.reshape(-1, logits.shape[-1]).float(),
         flat_targets,
@@ -73,6 +75,7 @@ def feature_loss(
         exists: Which steps are real.
         detach_target: Keep the gradient away from the observed feature. The released code does not.
     """
+    # o_{t+1} against p_t: the first step has no prediction, the last one no target yet.
     target = observed[:, 1:]
     if detach_target:
         target = target.detach()
@@ -104,7 +107,9 @@ def semantic_loss(
     Source:
         S-GEAR (arXiv:2407.02309), semantic loss, L1-normalised as in the released code.
     """
+    # Rows of cosines [... A], each divided by the sum of its absolute values.
     ours = F.normalize(similarity.float(), p=1, dim=-1)
+    # Unknown labels take row 0 here, and are left out of the mean below.
     theirs = F.normalize(relations[targets.clamp(min=0)].float(), p=1, dim=-1)
     return masked_mean((ours - theirs).abs().sum(dim=-1), targets != UNKNOWN_ACTION, weights, among=among)
 
@@ -128,4 +133,5 @@ def regularization_loss(
     """
     wanted = prototypes[targets.clamp(min=0)].float()
     cosine = torch.cosine_similarity(features.float(), wanted.detach() if detach_target else wanted, dim=-1)
+    # |a - b|^2 = 2 (1 - cos) for vectors of unit length.
     return masked_mean(2 * (1 - cosine), targets != UNKNOWN_ACTION, weights)

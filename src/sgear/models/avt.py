@@ -76,9 +76,11 @@ class Avt(StepwiseModel):
 
     def forward(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate; see `SGear.forward`."""
+        # [B T N D] -> [B T D]: the class token stands for its frame.
         observed = self.encoder(hide_absent(clip, exists))[:, :, 0]
         predicted = self.decoder(observed, exists)
         next_logits, mixed, _ = self.classify(predicted)
+        # Shifted by one step: what was predicted for a step, not what was seen at it, is to be recognized.
         past_logits, _, _ = self.classify(features_for_past(observed, predicted, exists))
         verb_logits, noun_logits = self.classify_fields(mixed[:, -1])
         return AnticipationOutput(

@@ -59,6 +59,7 @@ def causal_mask(exists: Bool[Tensor, "B T"]) -> Bool[Tensor, "B 1 T T"]:
     A step that does not exist still reads itself, so that no softmax runs over nothing.
     """
     num_steps = exists.shape[1]
+    # True at [t, s] where s is not later than t.
     order = torch.ones(num_steps, num_steps, dtype=torch.bool, device=exists.device).tril()
     own = torch.eye(num_steps, dtype=torch.bool, device=exists.device)
     return ((order & exists[:, None, :]) | own)[:, None]
@@ -98,6 +99,7 @@ class CausalBlock(nn.Module):
             h=self.num_heads,
         )
         if past is not None:
+            # [B h T d]: earlier steps stand first, so the newest query may read them all.
             key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
         read = F.scaled_dot_product_attention(
             query,
@@ -110,6 +112,7 @@ class CausalBlock(nn.Module):
         )
         attended = self.attention_out(rearrange(read, "B h T d -> B T (h d)"))
         steps = steps + F.dropout(attended, self.dropout, self.training)
+        # The tanh form, as in GPT-2: with the exact one, weights of AVT would give other scores.
         hidden = F.gelu(self.mlp_in(self.mlp_norm(steps)), approximate="tanh")
         return steps + F.dropout(self.mlp_out(hidden), self.dropout, self.training), (key, value)
 
@@ -193,12 +196,14 @@ class CausalDecoder(nn.Module):
         """
         num_new, num_past = observed.shape[1], 0 if cache is None else cache.num_steps
         check_num_steps(num_past + num_new, self.max_steps)
+        # [B T D] -> [B T W]
         steps = self.project_in(observed)
         if self.positions is not None:
             steps = steps + self.positions.weight[num_past : num_past + num_new]
         steps = F.dropout(steps, self.dropout, self.training)
         known = _join_exists(exists, cache, like=observed)
         if known is not None:
+            # Rows of the new steps alone; columns of all.
             mask = causal_mask(known)[:, :, num_past:]
         elif num_past and num_new > 1:
             num_clips, num_steps = observed.shape[0], num_past + num_new
@@ -206,6 +211,7 @@ class CausalDecoder(nn.Module):
             mask = causal_mask(everything)[:, :, num_past:]
         else:
             mask = None
+        # Keys and values of every block are kept: they depend on earlier steps only, so later ones never change them.
         layers = []
         for block_idx, block in enumerate(self.blocks):
             steps, key_value = block(steps, mask, None if cache is None else cache.layers[block_idx])

@@ -150,6 +150,7 @@ class _SumBlock(TemporalContextBlock):
         """Return what each frame reads of the frames strictly before it; both are [B T h _ _]."""
 
     def _join(self, own: Tensor, past: Tensor, weight: Tensor) -> Tensor:
+        # k_t + sum_s w_s k_s / max(1, sum_s w_s); the bound keeps a past of small weight small.
         return own + (past / weight.clamp(min=1.0) if self.normalise else past)
 
     def read_clip(self, normed: Float[Tensor, "B T N D"], exists: Bool[Tensor, "_ T"]) -> Float[Tensor, "B T h N d"]:
@@ -170,6 +171,7 @@ class _SumBlock(TemporalContextBlock):
     def _joined(self, parts: list[Tensor], exists: Bool[Tensor, "_ T"]) -> list[Tensor]:
         # Sums over many frames keep float32 under autocast.
         real = repeat(exists, "B T -> B T h 1 1", h=self.num_heads).float()
+        # The sum of the weights themselves, by the same rule: what `normalise` divides by.
         weight = self._sums(torch.ones_like(real), real)
         return [self._join(part, self._sums(self._cut(part), real), weight) for part in parts]
 
@@ -223,6 +225,7 @@ class CumulativeBlock(_SumBlock):
     def _sums(self, values: Tensor, real: Float[Tensor, "B T h 1 1"]) -> Tensor:
         num_steps = values.shape[1]
         check_num_steps(num_steps, len(self.step_weights))
+        # Shifted by one step after the running sum: frame t reads s < t, not itself.
         weighted = self.step_weights[:num_steps, None, None, None] * real * values
         return F.pad(weighted.cumsum(dim=1)[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
 
@@ -257,6 +260,7 @@ class OriginalBlock(CumulativeBlock):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, "_ T"]) -> Tensor:
         """See `TemporalContextBlock.attend`."""
         key, value = self._joined([key, value], exists)
+        # [B T h N N]; tril sets later tokens to a score of 0, which is not the same as hiding them.
         scores = query @ key.to(query.dtype).transpose(-2, -1) / self.head_dim**0.5
         return scores.tril().softmax(dim=-1) @ value.to(query.dtype)
 
@@ -298,12 +302,15 @@ class DecayBlock(_SumBlock):
         self.log_lifetime = nn.Parameter(torch.full((self.num_heads,), math.log(lifetime_steps)))
 
     def _absorb(self, past: Tensor, new: Tensor, real: Float[Tensor, "B h 1 1"], step_idx: int) -> Tensor:
+        # past_{t+1} = exp(-1 / lifetime) (past_t + kv_t); exp(-log lifetime) = 1 / lifetime.
         return torch.exp(-torch.exp(-self.log_lifetime))[:, None, None] * (past + real * new)
 
     def _sums(self, values: Tensor, real: Float[Tensor, "B T h 1 1"]) -> Tensor:
         steps = torch.arange(values.shape[1], device=values.device)
+        # [T T]: how many steps s lies before t; the clamp only keeps the unused half finite.
         age = (steps[:, None] - steps).clamp(min=1)
         weights = torch.exp(-age * torch.exp(-self.log_lifetime)[:, None, None]).tril(-1)
+        # bf16 has 8 bits: in a sum over a long clip the newest frames would be rounded away.
         with torch.autocast(values.device.type, enabled=False):
             return torch.einsum("h t s, B s h N d -> B t h N d", weights, real * values)
 
@@ -332,13 +339,16 @@ class CausalBlock(TemporalContextBlock):
         check_num_steps(num_steps, self.max_steps)
         own = torch.eye(num_steps, dtype=torch.bool, device=key.device).expand(exists.shape[0], -1, -1)
         order = torch.ones(num_steps, num_steps, dtype=torch.bool, device=key.device).tril(-1)
+        # Frame t sees its own tokens always, and those of earlier frames that are real.
         past = order & exists[:, None, :]
         query, key, value = (rearrange(part, "B T h N d -> B h (T N) d") for part in (query, key, value))
         if self.detach_past and torch.is_grad_enabled():
+            # Two copies of the keys: earlier frames through the one without gradient, the own frame through the other.
             visible = torch.cat([past, own], dim=2)
             key, value = torch.cat([key.detach(), key], dim=2), torch.cat([value.detach(), value], dim=2)
         else:
             visible = past | own
+        # From frames to tokens: all N tokens of a frame see the same.
         mask = repeat(visible, "B T S -> B 1 (T N) (S M)", N=num_tokens, M=num_tokens)
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return rearrange(read, "B h (T N) d -> B T h N d", T=num_steps)

@@ -22,6 +22,7 @@ class PrototypeBank(nn.Module):
 
     def __init__(self, num_actions: int, width: int) -> None:
         super().__init__()
+        # Length about 1 at any width.
         self.visual = nn.Parameter(torch.randn(num_actions, width) / width**0.5)
 
     @torch.no_grad()
@@ -85,7 +86,9 @@ class PrototypeMix(nn.Module):
         self.detach_values = config.detach_prototype_values
         self.gate = nn.Parameter(torch.tensor(config.gate))
         self.log_temperature = nn.Parameter(
-            torch.tensor(math.log(config.temperature)), requires_grad=config.learn_temperature
+            # Learned as a logarithm: a temperature stays positive, and steps are relative.
+            torch.tensor(math.log(config.temperature)),
+            requires_grad=config.learn_temperature,
         )
 
     def forward(
@@ -96,6 +99,7 @@ class PrototypeMix(nn.Module):
     ) -> Float[Tensor, "*batch D"]:
         """Return mixed features of the same shape."""
         values = prototypes.detach() if self.detach_values else prototypes
+        # [... A] @ [A D]: the prototypes weighed by how much the feature resembles each.
         read_out = (similarity / self.log_temperature.exp()).softmax(dim=-1) @ values
         gate = self.gate.sigmoid()
         return gate * features + (1 - gate) * read_out
@@ -114,6 +118,7 @@ class ActionClassifier(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, num_classes)
+        # Almost equal scores at first, so that the first loss is log A.
         nn.init.normal_(self.linear.weight, std=0.01)
         nn.init.zeros_(self.linear.bias)
 

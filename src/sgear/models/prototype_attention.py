@@ -40,7 +40,7 @@ class SeenFrames:
 def nearest_prototypes(
     means: Float[Tensor, "*batch D"], prototypes: Float[Tensor, "A D"], *, k: int
 ) -> Int[Tensor, "*batch k"]:
-    """Return the k prototypes with the largest cosine to each mean, the likest first."""
+    """Return the k prototypes with the largest cosine to each mean, the most similar first."""
     # Rounded cosines would choose other prototypes.
     with torch.autocast(means.device.type, enabled=False):
         cosines = F.normalize(means.float(), dim=-1) @ F.normalize(prototypes.float(), dim=-1).T
@@ -65,7 +65,7 @@ class _PrototypeAttention(nn.Module, ABC):
         return True
 
     @abstractmethod
-    def _ask(
+    def _attend(
         self, frames: Float[Tensor, "B T D"], means: Float[Tensor, "B T D"], bank: Float[Tensor, "A D"], first_idx: int
     ) -> Float[Tensor, "B T D"]:
         """Return what each frame reads; `means` points where the frames up to each one do."""
@@ -105,13 +105,15 @@ class _PrototypeAttention(nn.Module, ABC):
         Returns:
             What each new frame reads, and what the next ones need.
         """
+        # The choice is no function to differentiate, and sums over a clip need float32.
         real = frames.detach().float()
+        # A sum has the direction of the mean, and a cosine reads nothing but the direction.
         totals = (real if exists is None else real * exists[..., None]).cumsum(dim=1)
         first_idx = 0
         if seen is not None:
             totals, first_idx = totals + seen.total[:, None], seen.num_steps
         bank = prototypes.detach() if self.detach_prototypes else prototypes
-        read = self._ask(frames, totals, bank, first_idx)
+        read = self._attend(frames, totals, bank, first_idx)
         return read, SeenFrames(total=totals[:, -1], num_steps=first_idx + frames.shape[1])
 
 
@@ -147,11 +149,12 @@ class PrototypeAttention(_PrototypeAttention):
             subset = torch.randperm(num_actions, generator=generator)[:num_asked].sort().values
         self.register_buffer("subset", subset)
 
-    def _ask(
+    def _attend(
         self, frames: Float[Tensor, "B T D"], means: Float[Tensor, "B T D"], bank: Float[Tensor, "A D"], first_idx: int
     ) -> Float[Tensor, "B T D"]:
         if self.subset is not None:
             bank = bank[self.subset]
+        # [A D] -> [A 2D], once for all frames of all clips.
         key_value = self.key_value(bank)
         if self.top_k:
             # Each frame asks prototypes of its own: as many attentions as frames, of one query each.
@@ -211,12 +214,14 @@ class ReleasedPrototypeAttention(_PrototypeAttention):
         """Not with the Toeplitz term, which knows as many positions as the longest clip has."""
         return self.blend_gate is None
 
-    def _ask(
+    def _attend(
         self, frames: Float[Tensor, "B T D"], means: Float[Tensor, "B T D"], bank: Float[Tensor, "A D"], first_idx: int
     ) -> Float[Tensor, "B T D"]:
+        # [B T k D]: prototypes of each step, the most similar first; their rank enters the Toeplitz term.
         chosen = bank[nearest_prototypes(means, bank, k=self.top_k)]
         chosen = rearrange(chosen, "B T k (h d) -> B T h k d", h=self.num_heads)
         queries = rearrange(frames, "B T (h d) -> B T h 1 d", h=self.num_heads)
+        # softmax(q k^T / sqrt(d)) over the k prototypes; [B T h 1 k].
         shares = (queries @ chosen.transpose(-2, -1) / chosen.shape[-1] ** 0.5).softmax(dim=-1)
         if self.blend_gate is not None:
             gate = self.blend_gate.sigmoid()
@@ -228,6 +233,7 @@ class ReleasedPrototypeAttention(_PrototypeAttention):
         check_num_steps(first_idx + num_steps, self.max_steps)
         steps = first_idx + torch.arange(num_steps, device=self.distance_weights.device)
         ranks = torch.arange(self.top_k, device=steps.device)
+        # Toeplitz: [h T k], the same weight wherever |step - rank| is the same.
         weights = self.distance_weights[:, (steps[:, None] - ranks).abs()]
         is_cosine = torch.arange(self.num_heads, device=steps.device) // _HEADS_PER_WAVE % 2 == 0
         waves = torch.where(is_cosine[:, None, None], weights.cos(), weights.sin())
@@ -285,6 +291,7 @@ class OriginalPrototypeAttention(ReleasedPrototypeAttention):
         require_whole_clip(frames.shape[1], self.top_k, exists)
         bank = prototypes.detach() if self.detach_prototypes else prototypes
         alike = nearest_prototypes(frames.detach().mean(dim=1), bank, k=self.top_k)
+        # Ranks as torch selects on a GPU: by class id, the least similar of the k last.
         by_id = alike[:, :-1].gather(1, self.released_ids[alike[:, :-1]].argsort(dim=1))
         chosen = rearrange(bank[torch.cat([by_id, alike[:, -1:]], dim=1)], "B k (h d) -> B h k d", h=self.num_heads)
         keys = rearrange(informed, "B T (h d) -> B h T d", h=self.num_heads)

@@ -92,6 +92,7 @@ class RulstmBranch(nn.Module):
         finished = []
         for round_idx in range(longest):
             num_left = min(num_steps, longest - round_idx)
+            # Step t has T - t + steps_ahead rounds; the one that has none left is the last of those under way.
             finished.append(hidden[num_left:])
             hidden, cell = hidden[:num_left], cell[:num_left]
             first = round_idx if self.sequence_completion else 0
@@ -168,6 +169,7 @@ class ModalityAttention(nn.Module):
         """Return the share of each modality at each step; shares sum to 1."""
         parts = []
         for states in branches:
+            # [B T 2 M H]: two states of each branch side by side.
             parts += [states.anticipated if self.reads_unrolled else states.hidden, states.cell]
         return self.layers(torch.cat(parts, dim=-1)).softmax(dim=-1)
 
@@ -262,6 +264,7 @@ class Rulstm(AnticipationModel):
     def horizons_s(self, num_steps: int) -> list[float]:
         """Return how long before the action each of the last S steps of a clip lies, in seconds, descending."""
         settings = self.config.rulstm
+        # The last step is `steps_ahead` steps before the action; none further than S_ant is asked.
         num_horizons = min(num_steps, settings.anticipation_steps - self.steps_ahead + 1)
         return [(self.steps_ahead + later) * settings.step_s for later in reversed(range(num_horizons))]
 
@@ -294,6 +297,7 @@ class Rulstm(AnticipationModel):
             the ends of the unrollings, `next_logits` the scores of the action after the clip as seen from each step.
         """
         self._check(clip)
+        # The rolling loop has one form for clips with and without absent steps.
         if exists is None:
             exists = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
         parts = hide_absent(clip, exists).split(self.widths, dim=-1)
@@ -305,6 +309,7 @@ class Rulstm(AnticipationModel):
             logits = states[0].scores
         else:
             scores = torch.stack([state.scores for state in states])
+            # sum_m a_m s_m: scores, not probabilities, are fused, as in the release.
             logits = torch.einsum("B T M, M B T A -> B T A", self.modality_attention(states), scores)
         predicted = torch.cat([state.anticipated for state in states], dim=-1)
         return AnticipationOutput(

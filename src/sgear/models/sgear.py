@@ -80,6 +80,7 @@ class SGear(StepwiseModel):
         width, max_steps, asking = config.width, config.max_steps, config.prototype_attention
         self.encoder = build_encoder(config.encoder, width=width, num_actions=num_actions)
         self.temporal_context = TemporalContextAggregator(config.temporal_context, width=width, max_steps=max_steps)
+        # One bank for PA, for the head and for the losses: the prototypes move with all of them.
         self.bank = PrototypeBank(num_actions, width)
         self.prototype_attention = (
             build_prototype_attention(asking, width=width, num_actions=num_actions, max_steps=max_steps)
@@ -128,11 +129,13 @@ class SGear(StepwiseModel):
         informed, context = self.temporal_context.step(tokens[:, 0], before.context or None, exists)
         if self.prototype_attention is None:
             return informed[:, 0], ObserverState(context=context)
+        # PA asks with the class token before TCA: its choice of prototypes is that of what was seen, frame by frame.
         related, seen = self.prototype_attention.extend(tokens[:, :, 0], self.bank.visual, real, before.seen)
         return self._fuse(informed[:, 0], related[:, 0]), ObserverState(context=context, seen=seen)
 
     def _fuse(self, informed: Float[Tensor, "*b D"], related: Float[Tensor, "*b D"]) -> Float[Tensor, "*b D"]:
         assert self.fusion_gate is not None
+        # h = g TCA + (1 - g) PA with one learned g for all steps; it starts near 0.62 (gate 0.5).
         gate = self.fusion_gate.sigmoid()
         return gate * informed + (1 - gate) * related
 
@@ -146,6 +149,7 @@ class SGear(StepwiseModel):
 
     def _similarity(self, features: Float[Tensor, "*b D"]) -> Float[Tensor, "*b A"]:
         prototypes, head = self.bank.visual, self.config.head
+        # Whose gradient is cut here differs between the paths of the released code; see `HeadConfig`.
         return cosine_similarity(
             features.detach() if head.detach_similarity_feature else features,
             prototypes.detach() if head.detach_similarity_prototypes else prototypes,
@@ -165,10 +169,14 @@ class SGear(StepwiseModel):
             ConfigError: If the clip has another shape than the encoder reads.
             ValueError: If the clip is longer than the model was built for.
         """
+        # [B T N D]: the class token of each frame first, then its patches; a stored feature is one token.
         tokens = self._encode(clip, exists)
+        # What the decoder reads and what L_feat compares with: one feature per step [B T D].
         observed = self._inform(tokens, exists)
+        # Step t predicts the feature of step t + 1; the last step, the action tau_a later.
         predicted = self.decoder(observed, exists)
         next_logits, mixed, similarity = self.classify(predicted)
+        # L_past judges the feature that was predicted for a step, so recognizing the past trains anticipation too.
         past_logits, _, past_similarity = self.classify(features_for_past(observed, predicted, exists))
         if self.config.head.past_similarity == "encoder":
             past_similarity = self._similarity(tokens[:, :, 0])

@@ -33,6 +33,7 @@ def features_for_past(
     Source:
         AVT (arXiv:2106.02036), section 3.3: past = [observed_0, predicted_0, ..., predicted_{T-2}].
     """
+    # [o_0, p_0, ..., p_{T-2}]: p_t was predicted for step t + 1.
     shifted = torch.cat([observed[:, :1], predicted[:, :-1]], dim=1)
     if exists is None:
         return shifted
@@ -176,6 +177,7 @@ class StepwiseModel(AnticipationModel):
         if num_steps < 1:
             raise ValueError(f"a roll-out needs at least 1 step, got {num_steps}")
         predicted, cache = self.decoder.prefill(observed, exists)
+        # The cache holds the observed steps, so each further step costs one query instead of a whole clip.
         window = DecoderWindow(observed=observed, cache=cache)
         features = [predicted[:, -1]]
         for _ in range(num_steps - 1):

@@ -82,6 +82,7 @@ class EpochSampler(Sampler[int]):
         return self.num_samples
 
     def __iter__(self) -> Iterator[int]:
+        # A prime apart, so that epoch e of one seed is not epoch 0 of the next.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         return iter(torch.randperm(self.num_samples, generator=generator).tolist())
 
@@ -203,6 +204,7 @@ def fit(
     accelerator = make_accelerator(runtime, accumulate=optim.accumulate)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
+    # Weights were drawn before; from here on, dropout and augmentation of this run.
     set_seed(seed)
     sampler = EpochSampler(len(train), seed)
     # A loader draws a seed for its workers whenever it starts; from its own generator, so that starting once more
@@ -219,6 +221,7 @@ def fit(
     state = TrainingState(step_module, plain_optimizer)
     loader, step_module, optimizer = accelerator.prepare(loader, step_module, plain_optimizer)
     num_batches = len(loader)
+    # Rounded up: the batches left at the end of an epoch are a step of their own.
     steps_per_epoch = -(-num_batches // optim.accumulate)
     warmup_steps, total_steps = round(optim.warmup_epochs * steps_per_epoch), optim.epochs * steps_per_epoch
 
@@ -254,6 +257,7 @@ def fit(
     with orderly, closing(tracker), CheckpointWriter(accelerator, run.checkpoints, state) as checkpoints, bar:
         task = bar.add_task(run.name, total=total_steps, completed=progress.step)
         for epoch in range(progress.epoch, optim.epochs):
+            # Order and augmentation follow from (seed, epoch): a resumed run sees what it would have seen.
             sampler.epoch = epoch
             train.set_epoch(epoch)
             first_batch = progress.batch if epoch == progress.epoch else 0
@@ -269,6 +273,7 @@ def fit(
                     accelerator.backward(losses["total"] * (optim.accumulate / group_size))
                     if accelerator.sync_gradients and optim.clip_norm:
                         accelerator.clip_grad_norm_(step_module.parameters(), optim.clip_norm)
+                    # Inside `accumulate` this and `zero_grad` do nothing until the last batch of a group.
                     optimizer.step()
                     optimizer.zero_grad()
                 for name, value in losses.items():
@@ -276,11 +281,13 @@ def fit(
                 if not accelerator.sync_gradients:
                     continue
                 values, sums = sums, {}
+                # Before the average and the checkpoint: a NaN must reach neither.
                 require_finite(values, step=progress.step + 1, lr=lr)
                 if average is not None:
                     average.update_parameters(model)
                 progress = Progress(epoch=epoch, batch=batch_idx + 1, step=progress.step + 1)
                 tracker.log("train", progress.step, {**values, "lr": lr})
+                # For the next step: the rate is a function of the step alone, so a resume needs no scheduler state.
                 lr = lr_at(progress.step)
                 bar.update(task, completed=progress.step, description=f"{run.name} loss {values['total']:.3f}")
                 is_due = runtime.checkpoint_every and progress.step % runtime.checkpoint_every == 0
@@ -290,6 +297,7 @@ def fit(
                     checkpoints.save(progress)
                     raise_if_asked()
             progress = Progress(epoch=epoch + 1, batch=0, step=progress.step, skipped=skipped.gathered())
+            # After a whole epoch: a damaged corpus would else train on nothing, quietly.
             skipped.require_some_read(what="training clips")
             if evaluate is not None and runtime.evaluate_every and (epoch + 1) % runtime.evaluate_every == 0:
                 try:

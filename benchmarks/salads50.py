@@ -22,8 +22,8 @@ from sgear.config import compose_experiment
 from sgear.config.build import build_data, build_feature_data, dataset_root, load_benchmark
 from sgear.config.schema import DatasetConfig
 from sgear.data.dataset import AnticipationDataset
-from sgear.datasets.folds import participant_folds
-from sgear.datasets.salads50 import read_lines
+from sgear.datasets import participant_folds
+from sgear.datasets.salads50_labels import text_lines
 from sgear.metrics.accuracy import top_k_accuracy
 from sgear.metrics.compare import PairedTest, paired_test
 from sgear.pipeline import train_run
@@ -52,7 +52,7 @@ def language_prototypes(out: Path) -> None:
     path = out / "salads50-language.safetensors"
     if not path.is_file():
         root = dataset_root(DatasetConfig(name="salads50-tcn"))
-        names = [line.split(maxsplit=1)[-1] for line in read_lines(root / "mapping.txt")]
+        names = [line.split(maxsplit=1)[-1] for _, line in text_lines(root / "mapping.txt")]
         taxonomy = load_benchmark(DatasetConfig(name="salads50-tcn")).taxonomy
         encodings = root.parent / "language-prototypes" / "encodings_50salads.pth"
         import_original_encodings(encodings, names, taxonomy).save(path)

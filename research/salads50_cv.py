@@ -25,8 +25,7 @@ from sgear.config.build import build_feature_data, load_benchmark, load_features
 from sgear.config.network import build_network, build_objective
 from sgear.config.schema import ExperimentConfig
 from sgear.data import StepLabels
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.folds import participant_folds
+from sgear.datasets import Benchmark, participant_folds
 from sgear.features import FeatureTable
 from sgear.features.corruption import ClassConfusion, unsure_copy
 from sgear.metrics.accuracy import top_k_accuracy

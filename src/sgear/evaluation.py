@@ -16,7 +16,7 @@ from sgear.config.compose import load_run_config
 from sgear.config.identity import require_same_data
 from sgear.config.moved import Places, at_places
 from sgear.data.unreadable import OnError
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import ConfigError, PredictionError, RunError
 from sgear.models import AnticipationModel
 from sgear.models.pretrained import load_model

@@ -12,7 +12,7 @@ from sgear.baselines import (
     predict_baseline,
 )
 from sgear.data import AnticipationDataset, FeatureSource, StepLabels
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import load_dataset
 from sgear.errors import ConfigError
 from sgear.features import FeatureTable, VideoFeatures
 from sgear.metrics.recall import class_mean_recall

@@ -14,7 +14,7 @@ from sgear.cli.prototypes import app
 from sgear.config.build import load_benchmark
 from sgear.config.compose import save_config
 from sgear.config.schema import DatasetConfig, ExperimentConfig, ProtocolConfig, SourceConfig
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import ConfigError, PrototypeError, RunError, WriteError
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models import build_model

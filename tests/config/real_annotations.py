@@ -21,8 +21,7 @@ from tiny_recipes import WIDTHS, TinyRuns, configs
 from sgear.config.build import build_data
 from sgear.config.schema import ExperimentConfig
 from sgear.data import AnticipationDataset
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import Benchmark, load_dataset
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
 from sgear.prototypes import LanguagePrototypes

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sgear.config.published import SAME_ORDER, read_class_order
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import load_dataset
 from sgear.errors import ConfigError, PrototypeError
 from sgear.taxonomy import Taxonomy
 

@@ -13,7 +13,7 @@ from sgear.config.build import build_data, load_benchmark
 from sgear.config.lineage import lineage_of_training, require_unseen, training_part
 from sgear.config.network import build_network
 from sgear.config.schema import DatasetConfig, ExperimentConfig, InitConfig
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError, PrototypeError, RunError
 from sgear.features import FeatureStore, FeatureStoreWriter

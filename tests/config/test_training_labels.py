@@ -17,7 +17,7 @@ from sgear.config import build, compose_experiment
 from sgear.config.build import Data, build_data, build_feature_data, load_benchmark
 from sgear.config.network import build_network
 from sgear.config.schema import ExperimentConfig
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.datasets.own import import_own
 from sgear.features import FeatureTable, VideoFeatures
 from sgear.kitchen import KitchenConfig, make_world, write_annotations

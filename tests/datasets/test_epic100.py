@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.epic100 import load_epic100
-from sgear.datasets.epic_files import published_order
+from sgear.datasets import Benchmark
+from sgear.datasets.epic import load_epic100, published_order
 from sgear.errors import AnnotationError
 
 FILES = {

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from sgear.data import StepLabels
-from sgear.datasets.folds import participant_folds
-from sgear.datasets.salads50 import label_runs, load_salads50
+from sgear.datasets import participant_folds
+from sgear.datasets.salads50_labels import label_runs, load_salads50_tcn
 from sgear.errors import AnnotationError, FeatureError
 
 # Split 1 of the miniature: users 01 and 02 train, user 03 tests.
@@ -41,7 +41,7 @@ def test_a_segment_is_a_maximal_run_of_one_label_without_gaps():
 
 
 def test_early_segments_are_past_only(root):
-    benchmark = load_salads50(root, split=1).benchmark
+    benchmark = load_salads50_tcn(root, split=1).benchmark
     # The first run starts at row 3, that is 1 s; the others at rows 14 and 20.
     assert benchmark.validation.column("start_s").tolist() == pytest.approx([14 / 3, 20 / 3])
     assert benchmark.validation.column("action_id").tolist() == [1, 2]
@@ -51,14 +51,14 @@ def test_early_segments_are_past_only(root):
 
 
 def test_row_labels_come_back_from_the_timeline(root):
-    loaded = load_salads50(root, split=1)
+    loaded = load_salads50_tcn(root, split=1)
     video = loaded.features["rgb-01-1"]
     actions = StepLabels(loaded.benchmark.timeline).at("rgb-01-1", video.times_s)
     assert np.array_equal(actions, LABELS - 1)
 
 
 def test_the_accelerometer_has_the_same_segments(root):
-    camera, hand = (load_salads50(root, split=1, modality=name) for name in ("spatialcnn", "accelerometer"))
+    camera, hand = (load_salads50_tcn(root, split=1, modality=name) for name in ("spatialcnn", "accelerometer"))
     assert camera.benchmark.validation.uids == hand.benchmark.validation.uids
     assert (camera.features.width, hand.features.width) == (4, 2)
 
@@ -66,49 +66,47 @@ def test_the_accelerometer_has_the_same_segments(root):
 def test_a_missing_feature_file_is_named(root):
     (root / "spatialcnn_mid" / "split_1" / "rgb-02-1.npz").unlink()
     with pytest.raises(FeatureError, match=r"rgb-02-1\.npz: no such file"):
-        load_salads50(root, split=1)
+        load_salads50_tcn(root, split=1)
 
 
 def test_a_truncated_feature_file_is_named(root):
     path = root / "accelerometer" / "rgb-03-1.npz"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(FeatureError, match=r"rgb-03-1\.npz: cannot read"):
-        load_salads50(root, split=1, modality="accelerometer")
+        load_salads50_tcn(root, split=1, modality="accelerometer")
 
 
 def test_a_feature_file_without_labels_is_named(root):
     np.savez(root / "spatialcnn_mid" / "split_1" / "rgb-01-1.npz", features=np.zeros((3, 4), dtype=np.float32))
     with pytest.raises(FeatureError, match=r"rgb-01-1\.npz: cannot read arrays"):
-        load_salads50(root, split=1)
+        load_salads50_tcn(root, split=1)
 
 
 def test_an_unknown_label_is_refused(root):
     write_video(root, "rgb-02-2", labels=np.array([0, 1, 4, 4]))
     with pytest.raises(AnnotationError, match="label 4 is unknown; the action list has 3"):
-        load_salads50(root, split=1)
+        load_salads50_tcn(root, split=1)
 
 
 def test_features_and_labels_of_different_length_are_refused(root):
     write_video(root, "rgb-02-2", num_rows=len(LABELS) - 2)
     with pytest.raises(FeatureError, match=r"34 rows, but 36 labels"):
-        load_salads50(root, split=1)
+        load_salads50_tcn(root, split=1)
 
 
 def test_a_missing_list_says_where_to_point(root):
     (root / "splits" / "split_1" / "test.txt").unlink()
     with pytest.raises(AnnotationError, match="SGEAR_DATA"):
-        load_salads50(root, split=1)
+        load_salads50_tcn(root, split=1)
 
 
-def test_an_unknown_split_or_modality_is_an_error(root):
-    with pytest.raises(ValueError, match="splits"):
-        load_salads50(root, split=3)
+def test_an_unknown_modality_is_an_error(root):
     with pytest.raises(ValueError, match="modalities"):
-        load_salads50(root, split=1, modality="depth")
+        load_salads50_tcn(root, split=1, modality="depth")
 
 
 def test_folds_hold_out_each_training_participant_once_and_no_test_video(root):
-    benchmark = load_salads50(root, split=1).benchmark
+    benchmark = load_salads50_tcn(root, split=1).benchmark
     folds = participant_folds(benchmark, num_folds=2, seed=0)
     held_out = [set(fold.validation.column("participant_id")) for fold in folds]
     assert sorted(held_out, key=sorted) == [{"01"}, {"02"}]
@@ -122,7 +120,7 @@ def test_folds_hold_out_each_training_participant_once_and_no_test_video(root):
 @pytest.mark.data
 @pytest.mark.parametrize(("split", "num_asked"), [(1, 170), (2, 157)])
 def test_the_real_splits_have_the_known_instances(real_data, split, num_asked):
-    loaded = load_salads50(real_data / "50salads", split=split)
+    loaded = load_salads50_tcn(real_data / "50salads", split=split)
     benchmark = loaded.benchmark
     assert len(benchmark.validation) == num_asked
     assert benchmark.taxonomy.num_actions == 17

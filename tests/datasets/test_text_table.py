@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgear.datasets.text_table import TextTable, parse_rows, read_csv, read_text, shown, wrong_separator
+from sgear.datasets.csv_table import TextTable, parse_rows, read_csv, read_text, shown, wrong_separator
 from sgear.errors import AnnotationError
 
 CLEAN = b'uid,name,start\na,"salt, fine",1.5\nb,tap:hot,2\n'

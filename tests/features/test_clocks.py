@@ -20,8 +20,8 @@ from sgear.config.clocks import lengths_of_dataset
 from sgear.config.facts import VideoFacts, learn_facts
 from sgear.config.schema import DatasetConfig, ExperimentConfig, SourceConfig
 from sgear.data.verify import all_splits, annotated_videos
+from sgear.datasets import stated_lengths
 from sgear.datasets.own import import_own
-from sgear.datasets.registry import stated_lengths
 from sgear.errors import ConfigError, FeatureError
 from sgear.evaluation import evaluate_run
 from sgear.features import FeatureStore, FeatureStoreWriter

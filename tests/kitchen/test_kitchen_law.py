@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.epic100 import load_epic100
+from sgear.datasets import Benchmark
+from sgear.datasets.epic import load_epic100
 from sgear.errors import AnnotationError
 from sgear.kitchen import (
     KitchenConfig,

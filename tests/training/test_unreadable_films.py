@@ -18,7 +18,7 @@ from sgear.config import compose_experiment
 from sgear.config.build import build_data, load_benchmark
 from sgear.config.schema import DatasetConfig
 from sgear.data.loading import make_loader, whole_batches
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import RunError, VideoError
 from sgear.evaluation import evaluate_horizons, evaluate_run, predict_split
 from sgear.features import FeatureStore

@@ -10,7 +10,7 @@ from sgear.config.build import load_benchmark
 from sgear.config.footage import film_roots, picture_rates, without_film
 from sgear.config.schema import DatasetConfig
 from sgear.data.verify import all_splits, annotated_videos
-from sgear.datasets.video_info import require_stated_length
+from sgear.datasets import require_stated_length
 from sgear.video.corpus import find_films, list_films, needs_rate
 from sgear.video.film import Film
 

@@ -16,7 +16,7 @@ from sgear.config.build import build_protocol
 from sgear.config.compose import load_run_config
 from sgear.config.moved import Places
 from sgear.data.unreadable import OnError, checked_on_error
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import load_dataset
 from sgear.errors import ConfigError, RunError
 from sgear.evaluation import evaluate_horizons, evaluate_run, make_report, predict_split
 from sgear.files import quoted, require_writable

@@ -13,7 +13,7 @@ from sgear.config.build import load_benchmark
 from sgear.config.clocks import faults_of, faults_text, films_at_hand, known_lengths, lengths_of_dataset
 from sgear.config.schema import DatasetConfig
 from sgear.data.verify import all_splits, annotated_videos
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import ConfigError
 from sgear.features import FeatureStore, LmdbLayout, open_features
 from sgear.features.clock import TableOnDisk

@@ -8,7 +8,7 @@ from sgear.cli.runs import find_run
 from sgear.config.build import build_protocol
 from sgear.config.compose import load_run_config
 from sgear.config.recipes import recipe_of_run
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import PredictionError
 from sgear.evaluation import read_predictions
 from sgear.files import quoted, require_regular_file

@@ -18,7 +18,7 @@ from sgear.config import compose_experiment
 from sgear.config.build import load_benchmark
 from sgear.config.schema import DatasetConfig
 from sgear.config.unread import hydra_override
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.kitchen import KitchenConfig, make_world, video_path
 from sgear.models.pretrained import load_model
 from sgear.pipeline import train_run, visual_prototypes

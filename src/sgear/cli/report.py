@@ -12,7 +12,7 @@ from sgear.config.build import build_protocol, load_benchmark
 from sgear.config.compose import load_run_config
 from sgear.config.identity import require_same_data
 from sgear.config.moved import Places, at_places
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.report import (
     Film,
     ReportRun,

@@ -8,10 +8,7 @@ from pathlib import Path
 from sgear.config.footage import film_roots
 from sgear.config.schema import DatasetConfig, ExperimentConfig
 from sgear.data.verify import all_splits
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.places import dataset_folder
-from sgear.datasets.registry import stated_lengths
-from sgear.datasets.salads50 import load_salads50
+from sgear.datasets import Benchmark, dataset_folder, dataset_spec, stated_lengths
 from sgear.errors import FeatureError, VideoError
 from sgear.features.clock import ClockFault, TableOnDisk, clock_faults, open_video
 from sgear.features.store import MappedVideo
@@ -27,9 +24,11 @@ def lengths_of_dataset(dataset: DatasetConfig) -> dict[str, float]:
     Raises:
         SgearError: If its files are damaged.
     """
-    if dataset.name == "salads50-tcn":
-        # Its times count from the beginning of its labels, not of its films; its own features have a row for each.
-        table = load_salads50(dataset_folder(dataset.name, dataset.root), split=dataset.split).features
+    spec = dataset_spec(dataset.name)
+    if spec.own_clock:
+        # Times count from the beginning of its labels, not of its videos; its own features have a row for each.
+        own_features = next(iter(spec.own_features.values()))
+        table = own_features(dataset_folder(dataset.name, dataset.root), dataset.split)
         return {video_id: table[video_id].last_s + table[video_id].period_s for video_id in table.video_ids}
     return stated_lengths(dataset.name, Path(dataset.root) if dataset.root else None)
 

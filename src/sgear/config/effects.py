@@ -17,6 +17,7 @@ from sgear.config.schema import ExperimentConfig, InitConfig
 from sgear.config.sgear_rules import check_sgear, dead_sgear_keys
 from sgear.config.unread import unread_message, with_defaults
 from sgear.data.unreadable import checked_on_error
+from sgear.datasets import dataset_spec
 from sgear.errors import ConfigError
 
 _VIDEO_ONLY = (
@@ -64,9 +65,9 @@ def _dead_keys(config: ExperimentConfig) -> dict[str, str]:
         add("source.kind=video", "objective", ("mixup",))
         unread = ("cache_fps",) if config.source.reading == "films" else ("decoder",)
         add(f"source.reading={config.source.reading}", "source", unread)
-    if config.dataset.name not in ("salads50", "salads50-avt", "salads50-tcn", "egtea", "rulstm-egtea"):
+    if dataset_spec(config.dataset.name).num_splits == 1:
         add(f"dataset.name={config.dataset.name}", "dataset", ("split",))
-    if config.dataset.name != "salads50":
+    if not dataset_spec(config.dataset.name).levels:
         add(f"dataset.name={config.dataset.name}", "dataset", ("granularity",))
     if not config.dataset.num_folds:
         add("dataset.num_folds=0", "dataset", ("fold",))

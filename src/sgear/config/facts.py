@@ -12,8 +12,7 @@ from sgear.config.clocks import check_clocks, films_at_hand, known_lengths, leng
 from sgear.config.schema import ExperimentConfig
 from sgear.config.stored import tables_on_disk
 from sgear.data.verify import all_splits, annotated_videos
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.registry import is_published
+from sgear.datasets import Benchmark, corpus_of
 from sgear.features import StoredFeatures
 from sgear.features.clock import TableOnDisk, open_video
 from sgear.features.opening import LMDB_FILE
@@ -60,7 +59,7 @@ def learn_facts(
     contents = contents_of_stores(tables.values(), known)
     stated_s = lengths_of_dataset(config.dataset) if tables else {}
     # Names say which film it is where data sets are published, and to list the pictures of their films takes long.
-    is_own, films = not is_published(config.dataset.name), dict(films or {})
+    is_own, films = corpus_of(config.dataset.name) is None, dict(films or {})
     asked = known if is_own else [video_id for video_id in video_ids if tables and video_id not in stated_s]
     films |= films_at_hand(config.dataset, [video_id for video_id in asked if video_id not in films])
     for video_id, path in films.items():

@@ -9,9 +9,14 @@ from typing import cast, get_args
 from sgear.config.schema import DatasetConfig, ExperimentConfig
 from sgear.data.frames import CheckedLengths, FrameReader, PartialFrames, cache_frames, model_size
 from sgear.data.unreadable import SKIP_EFFECT, SKIP_HINT, checked_on_error
-from sgear.datasets.places import dataset_folder, film_places
-from sgear.datasets.registry import annotation_folder, stated_lengths
-from sgear.datasets.video_info import numbering_rates, read_video_info
+from sgear.datasets import (
+    annotation_folder,
+    dataset_folder,
+    numbering_rates,
+    read_video_info,
+    stated_lengths,
+    video_places,
+)
 from sgear.errors import ConfigError, VideoError
 from sgear.models.pretrained import Preprocessing
 from sgear.video.corpus import find_films, needs_rate
@@ -28,7 +33,7 @@ def film_roots(config: DatasetConfig) -> tuple[Path, ...]:
         VideoError: If a folder of `video_roots` does not exist.
     """
     if not config.video_roots:
-        return film_places(config.name, config.root)
+        return video_places(config.name, config.root)
     roots = tuple(map(Path, config.video_roots))
     for root in roots:
         if not root.is_dir():

@@ -12,8 +12,7 @@ import numpy as np
 from sgear.config.facts import VideoFacts
 from sgear.config.moved import feature_names
 from sgear.config.schema import ExperimentConfig
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.places import dataset_folder
+from sgear.datasets import Benchmark, dataset_folder
 from sgear.errors import RunError
 from sgear.features.opening import is_stored
 from sgear.lineage import FILM, ROWS

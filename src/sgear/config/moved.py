@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sgear.config.schema import ExperimentConfig, SourceConfig
-from sgear.datasets.places import dataset_folder
+from sgear.datasets import dataset_folder
 from sgear.errors import ConfigError
 from sgear.features.opening import is_stored
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.data.film_sizes import FilmSizes
-from sgear.datasets.video_info import require_stated_length
+from sgear.datasets import require_stated_length
 from sgear.errors import VideoError
 from sgear.models.pretrained import Preprocessing
 from sgear.video.cache import FrameCache, fill_frame_cache

@@ -9,10 +9,11 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
+from sgear.datasets import TextRules
 from sgear.errors import PrototypeError
 from sgear.prototypes.encoders import OFFLINE_ENCODER, load_encoder
 from sgear.prototypes.files import read_prototypes, write_prototypes
-from sgear.prototypes.texts import TextRules, action_texts
+from sgear.prototypes.texts import action_texts
 from sgear.taxonomy import Taxonomy
 
 
@@ -90,7 +91,7 @@ def encode_taxonomy(
         taxonomy: Vocabulary.
         encoder: `offline`, a local folder, or a name on the hub; see `sgear.prototypes.encoders.load_encoder`.
         revision: Commit on the hub.
-        rules: How the data set writes its names; see `sgear.prototypes.texts.text_rules`. Default: plainly.
+        rules: How the data set writes its names; see `DatasetSpec.text_rules`. Default: plainly.
 
     Raises:
         PrototypeError: If the encoder is not available, or a name holds no word.

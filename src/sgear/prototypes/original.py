@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 
+from sgear.datasets import TextRules
 from sgear.errors import PrototypeError
 from sgear.prototypes.encoders import digest_of_file
 from sgear.prototypes.language import LanguagePrototypes
 from sgear.prototypes.original_files import check_cosines, read_tensors, similarity_matrix, write_tensors
 from sgear.prototypes.relations import cosine_relations, vectors_of_relations
-from sgear.prototypes.texts import TextRules, action_texts, name_key
+from sgear.prototypes.texts import action_texts, name_key
 from sgear.taxonomy import Taxonomy
 
 ClassNames = Mapping[int, str] | Sequence[str]

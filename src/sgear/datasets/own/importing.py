@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sgear.datasets.own.checks import check_classes, check_doubles, check_names, check_splits, check_times
-from sgear.datasets.own.films import Clipped, check_films
+from sgear.datasets.own.checks import (
+    Clipped,
+    check_classes,
+    check_doubles,
+    check_films,
+    check_names,
+    check_splits,
+    check_times,
+)
 from sgear.datasets.own.folder import check_free, make_taxonomy, write_folder
-from sgear.datasets.own.problems import Problem, ProblemList
-from sgear.datasets.own.rows import SPLITS, OwnTable, read_own
+from sgear.datasets.own.rows import SPLITS, OwnTable, Problem, ProblemList, read_own
 from sgear.datasets.own.splits import split_rows
 from sgear.errors import ConfigError
 from sgear.taxonomy import Taxonomy

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from sgear.datasets.own.problems import ProblemList
-from sgear.datasets.own.rows import OwnRow
+from sgear.datasets.own.rows import OwnRow, ProblemList
 
 # Up to here all 2^G divisions are tried, above a fixed number of random ones.
 _MOST_GROUPS_TO_ENUMERATE = 12

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from sgear import plugins
 from sgear.cli.main import app
 from sgear.datasets import base, corpus_of, dataset_names, load_dataset
 from sgear.errors import AnnotationError, ConfigError
@@ -29,6 +30,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "\n".join([f"[{base.ENTRY_POINTS}]", *(line.replace('"', "") for line in lines)])
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugins, "_loaded", set())
     invalidate_caches()
     base.dataset_spec.cache_clear()
     yield tmp_path

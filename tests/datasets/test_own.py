@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgear.datasets.own import ImportResult, check_own, import_own, load_own
-from sgear.datasets.own.splits import choose_groups
+from sgear.datasets.own.importing import choose_groups
 from sgear.errors import AnnotationError, ConfigError, VideoError
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_data" / "kitchen_helper.csv"

@@ -125,7 +125,7 @@ def check_times(rows: Sequence[OwnRow], tau_a_s: float, problems: ProblemList) -
     if overlaps:
         before, row = overlaps[0]
         text = f"segments that overlap an earlier one ({len(overlaps)}), first lines {before.line} and {row.line}"
-        problems.note(None, None, text, "An observed instant gets the action whose centre is nearest")
+        problems.note(None, None, text, "An observed instant gets the action whose center is nearest")
     early = [row for row in rows if row.start_s < tau_a_s]
     if early:
         text = f"segments that start before {tau_a_s:g} s ({len(early)}), first line {min(row.line for row in early)}"
@@ -154,7 +154,7 @@ class Clipped:
     end_s: float
 
 
-def check_films(
+def check_videos(
     rows: Sequence[OwnRow], root: Path, problems: ProblemList, *, clip_s: float = 0.0
 ) -> tuple[tuple[OwnRow, ...], tuple[Clipped, ...]]:
     """Open the video of each row; a row may end one frame after the last frame.
@@ -174,10 +174,10 @@ def check_films(
     rows_of: dict[str, list[OwnRow]] = defaultdict(list)
     for row in rows:
         rows_of[row.video].append(row)
-    films = scan_films(root, rows_of)
+    found_of = scan_films(root, rows_of)
     clipped: list[Clipped] = []
     for video, of_video in rows_of.items():
-        found = films.get(video, [])
+        found = found_of.get(video, [])
         line = of_video[0].line
         if not found:
             remedy = f"Put it there as {video}.mp4, or correct the name; case counts"
@@ -186,7 +186,7 @@ def check_films(
             text = f"two videos have this name, {found[0]} and {found[1]}"
             problems.error(line, "video", video, text, "Rename or remove one")
         elif needs_rate(found[0]):
-            text = f"{found[0]} is made of pictures, which do not say how long they last; its rows were not checked"
+            text = f"{found[0]} is made of images, which do not say how long they last; its rows were not checked"
             problems.note(line, "video", text, "Name the rate of their numbers in training, source.frame_fps")
         else:
             clipped += _check_length(of_video, found[0], problems, clip_s)
@@ -201,8 +201,8 @@ def check_films(
 
 def _check_length(rows: list[OwnRow], path: Path, problems: ProblemList, clip_s: float) -> list[Clipped]:
     try:
-        with open_film(path) as film:
-            span = FilmSpan.of(film)
+        with open_film(path) as opened:
+            span = FilmSpan.of(opened)
     except VideoError as err:
         problems.error(rows[0].line, "video", rows[0].video, str(err).rstrip("."), "Copy the video again")
         return []

@@ -42,15 +42,11 @@ def put(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("name", "place"), FILMS)
-def test_films_of_the_original_tree_are_found(data, name, place):
+def test_videos_of_the_original_tree_are_found_also_in_a_given_folder(data, tmp_path, name, place):
     film = put(data / place)
     assert find_films([film.stem], video_places(name)) == {film.stem: film}
-
-
-@pytest.mark.parametrize(("name", "place"), FILMS)
-def test_films_of_the_original_tree_are_found_in_a_given_folder(data, tmp_path, name, place):
-    film = put(tmp_path / "given" / place)
-    assert find_films([film.stem], video_places(name, str(tmp_path / "given"))) == {film.stem: film}
+    given = put(tmp_path / "given" / place)
+    assert find_films([given.stem], video_places(name, str(tmp_path / "given"))) == {given.stem: given}
 
 
 @pytest.mark.parametrize("name", ["kitchen", "epic100", "epic55", "egtea", "salads50", "csv"])

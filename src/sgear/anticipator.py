@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,17 +81,12 @@ class Forecast:
 
     def to_dict(self) -> dict[str, object]:
         """Return a plain dict, JSON-ready."""
-        values = {"now_s": round(self.now_s, 3), **_about(self.about_s, self.top)}
-        if self.later:
-            values["later"] = [_about(self.now_s + step.ahead_s, step.top) for step in self.later]
-        return values
-
-
-def _about(about_s: float, top: tuple[tuple[str, float], ...]) -> dict[str, object]:
-    return {
-        "about_s": round(about_s, 3),
-        "top": [{"action": name, "probability": round(probability, 5)} for name, probability in top],
-    }
+        steps = [(self.about_s, self.top), *((self.now_s + step.ahead_s, step.top) for step in self.later)]
+        first, *later = (
+            {"about_s": round(about_s, 3), "top": [{"action": name, "probability": round(p, 5)} for name, p in top]}
+            for about_s, top in steps
+        )
+        return {"now_s": round(self.now_s, 3), **first, **({"later": later} if later else {})}
 
 
 def load(source: Path | str, *, device: str = "auto") -> Anticipator:
@@ -111,7 +106,7 @@ def load(source: Path | str, *, device: str = "auto") -> Anticipator:
     if not (path / DESCRIPTION_FILE).is_file():
         if not path.exists():
             raise RunError(f"{path}: no such run or model; 'sgear train' makes one")
-        path = path / "model"
+        path /= "model"
     return Anticipator(load_model(path), device=choose_device(device))
 
 
@@ -209,17 +204,12 @@ class Anticipator:
                     clips[row, torch.from_numpy(real)] = seen.clip(np.maximum(window_s[real], first_s))
                 logits = self._run(clips, torch.from_numpy(mask), steps_ahead)
                 for now_s, (top, *later) in zip(chunk_s, self._most_likely(logits, top_k), strict=True):
-                    following = tuple(
-                        LaterStep(protocol.tau_a_s + step / protocol.fps, actions)
-                        for step, actions in enumerate(later, start=1)
-                    )
+                    aheads_s = (protocol.tau_a_s + step / protocol.fps for step in range(1, steps_ahead))
+                    following = tuple(map(LaterStep, aheads_s, later))
                     yield Forecast(now_s=float(now_s), tau_a_s=protocol.tau_a_s, top=top, later=following)
 
     def stream(self, *, top_k: int = 5) -> ForecastStream:
-        """Return a stream that is given frames as they come.
-
-        Args:
-            top_k: Number of actions in a forecast.
+        """Return a stream that is given frames as they come; its forecasts hold `top_k` actions.
 
         Raises:
             RunError: If the model reads stored features, or was trained for recognition.
@@ -236,21 +226,12 @@ class Anticipator:
         return self.protocol
 
     def _transform(self) -> ClipTransform:
-        settings = self.preprocessing
-        return ClipTransform(
-            settings.height,
-            settings.width,
-            settings.mean,
-            settings.std,
-            crop_margin=settings.crop_margin,
-            flip=False,
-            brightness=0.0,
-            contrast=0.0,
-        )
+        of, unchanged = self.preprocessing, {"flip": False, "brightness": 0.0, "contrast": 0.0}
+        return ClipTransform(of.height, of.width, of.mean, of.std, crop_margin=of.crop_margin, **unchanged)
 
     def _reading_size(self) -> ReadingSize:
-        settings = self.preprocessing
-        return ReadingSize(settings.height, settings.width, settings.reading_margin)
+        of = self.preprocessing
+        return ReadingSize(of.height, of.width, of.reading_margin)
 
     def _finish(self, clips: UInt8[Tensor, "B T 3 h w"], mask: Tensor | None) -> Float[Tensor, "B T 3 h w"]:
         colour = self._transform().colour.to(self.device).expand(len(clips), -1, -1)
@@ -271,15 +252,15 @@ class Anticipator:
 
     def _most_likely(self, logits: Float[Tensor, "B S A"], top_k: int) -> list[list[tuple[tuple[str, float], ...]]]:
         """Return the (name, probability) pairs of each step of each window, most likely first."""
-        names: Sequence[str] = self.taxonomy.action_names
+        names = self.taxonomy.action_names
         best = logits.float().softmax(dim=-1).cpu().topk(min(top_k, logits.shape[-1]))
-
-        def named(window: int, step: int) -> tuple[tuple[str, float], ...]:
-            pairs = zip(best.indices[window, step], best.values[window, step], strict=True)
-            return tuple((names[int(action)], float(value)) for action, value in pairs)
-
-        num_windows, num_steps = logits.shape[:2]
-        return [[named(window, step) for step in range(num_steps)] for window in range(num_windows)]
+        return [
+            [
+                tuple((names[action], value) for action, value in zip(actions, values, strict=True))
+                for actions, values in zip(of_steps, values_of_steps, strict=True)
+            ]
+            for of_steps, values_of_steps in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
 
 
 class _SeenFrames:
@@ -298,8 +279,7 @@ class _SeenFrames:
         """Read what is not there yet and forget what is older than the first instant."""
         wanted = sorted(set(timestamps_s.tolist()))
         self._frames = {t_s: frame for t_s, frame in self._frames.items() if t_s >= wanted[0]}
-        new = [t_s for t_s in wanted if t_s not in self._frames]
-        if new:
+        if new := [t_s for t_s in wanted if t_s not in self._frames]:
             batch = self._reader.frames_played_at(new)
             self._frames |= dict(zip(new, self._transform.evaluate(batch.frames), strict=True))
 
@@ -359,11 +339,10 @@ class ForecastStream:
             )
         # A copy: the frame may be shown at a later instant, and callers read their next one into the same memory.
         frame = frame if isinstance(frame, av.VideoFrame) else _as_array(frame).copy()
-        step_s, window_s = 1 / self._protocol.fps, self._protocol.num_steps / self._protocol.fps
-        if self._newest is not None and t_s - self._newest[1] > window_s:
+        step_s = 1 / self._protocol.fps
+        if self._newest is not None and t_s - self._newest[1] > self._protocol.num_steps / self._protocol.fps:
             self.reset()
-        if self._start_s is None:
-            self._start_s = t_s
+        self._start_s = t_s if self._start_s is None else self._start_s
         logits, now_s = None, t_s
         while (due_s := self._start_s + self._num_steps * step_s) <= t_s + TIME_TOLERANCE_S:
             # An instant that has passed shows the frame before; one that has just come shows this one.
@@ -378,7 +357,7 @@ class ForecastStream:
     @torch.inference_mode()
     def _step(self, frame: np.ndarray | av.VideoFrame) -> Float[Tensor, "1 1 A"]:
         image = self._cut(frame)
-        if self._num_steps == 0:
+        if not self._num_steps:
             # As in a window that begins before its video: absent steps, or the first frame again and again.
             stands_in = self._protocol.short_history == "repeat"
             for _ in range(self._protocol.num_steps - 1):
@@ -405,18 +384,15 @@ class ForecastStream:
             self._size, self._converter = size, FrameConverter(*self._owner._reading_size()(size))
         if is_coded:
             image = self._converter(frame)
+        elif size == (self._converter.height, self._converter.width):
+            image = frame
         else:
-            is_of_size = size == (self._converter.height, self._converter.width)
-            image = frame if is_of_size else self._converter.resize(frame)
+            image = self._converter.resize(frame)
         return self._transform.evaluate(torch.from_numpy(image).permute(2, 0, 1)[None])[0]
 
 
 def _as_array(frame: RawFrame) -> UInt8[np.ndarray, "H W 3"]:
-    """Return a frame as RGB bytes.
-
-    Raises:
-        ValueError: If it is no RGB image.
-    """
+    """Return a frame as RGB bytes; a `ValueError` where it is no RGB image."""
     if isinstance(frame, av.VideoFrame):
         return frame.to_ndarray(format="rgb24")
     image = frame.cpu().numpy() if isinstance(frame, Tensor) else np.asarray(frame)

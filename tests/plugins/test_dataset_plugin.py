@@ -1,40 +1,23 @@
 """The page on how to add a data set: its code, installed as a package of somebody else, is found by every command."""
 
-import re
 import sys
-from importlib import invalidate_caches
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from installed import install
 from typer.testing import CliRunner
 
-from sgear import plugins
 from sgear.cli.main import app
-from sgear.datasets import base, corpus_of, dataset_names, load_dataset
+from sgear.datasets import corpus_of, dataset_names, dataset_spec, load_dataset
 from sgear.errors import AnnotationError, ConfigError
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "add-dataset.md"
-CODE, ENTRY = re.findall(r"```(?:python|toml)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of installed packages, with the package of the page."""
-    (tmp_path / "my_tea.py").write_text(CODE)
-    info = tmp_path / "my_tea-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-tea\nVersion: 1.0\n")
-    header, *lines = ENTRY.strip().splitlines()
-    assert header == f'[project.entry-points."{base.ENTRY_POINTS}"]'
-    (info / "entry_points.txt").write_text(
-        "\n".join([f"[{base.ENTRY_POINTS}]", *(line.replace('"', "") for line in lines)])
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(plugins, "_loaded", set())
-    invalidate_caches()
-    base.dataset_spec.cache_clear()
-    yield tmp_path
-    base.dataset_spec.cache_clear()
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    dataset_spec.cache_clear()
+    yield install(tmp_path, "add-dataset.md", monkeypatch)
+    dataset_spec.cache_clear()
     sys.modules.pop("my_tea", None)
 
 
@@ -48,7 +31,7 @@ def tea(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_data_set_of_the_page_is_found_and_read(site: Path, tea: Path) -> None:
+def test_the_data_set_of_the_page_is_found_and_read(module: Path, tea: Path) -> None:
     assert "tea" in dataset_names()
     assert corpus_of("tea") == "tea"
     benchmark = load_dataset("tea")
@@ -60,18 +43,14 @@ def test_the_data_set_of_the_page_is_found_and_read(site: Path, tea: Path) -> No
         load_dataset("tea")
 
 
-def test_a_field_that_is_forgotten_is_named_with_the_package(site: Path) -> None:
-    (site / "my_tea.py").write_text(CODE.replace('    corpus="tea",', "    "))
+def test_a_field_that_is_forgotten_is_named_with_the_package(module: Path) -> None:
+    module.write_text(module.read_text().replace('    corpus="tea",', "    "))
     with pytest.raises(ConfigError, match=r"plug-in 'tea'.*my-tea.*missing.*'corpus'.*uninstall my-tea"):
         load_dataset("tea")
 
 
-def test_a_name_that_is_taken_is_refused(site: Path) -> None:
-    for path in (site / "my_tea.py", site / "my_tea-1.0.dist-info" / "entry_points.txt"):
-        path.write_text(path.read_text().replace("tea =", "egtea =").replace('name="tea"', 'name="egtea"'))
+def test_a_name_that_is_taken_is_refused(module: Path) -> None:
+    entry = module.with_name("my_tea-1.0.dist-info") / "entry_points.txt"
+    entry.write_text(entry.read_text().replace("tea =", "egtea ="))
     with pytest.raises(ConfigError, match=r"\['egtea'\] are installed twice"):
         dataset_names()
-
-
-def test_the_page_is_short() -> None:
-    assert len(PAGE.read_text(encoding="utf-8").splitlines()) <= 60

@@ -24,8 +24,8 @@ def code_of(page: str) -> tuple[str, str]:
 def install(folder: Path, page: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Install the package of a page into a folder that Python then looks into; return its module."""
     code, entry = code_of(page)
-    group, line = re.fullmatch(r'\[project\.entry-points\."([\w.]+)"\]\n(.+)\n', entry).groups()
-    (module,) = re.fullmatch(r'[\w-]+ = "(\w+):\w+"', line).groups()
+    ((group, line),) = re.findall(r'\[project\.entry-points\."([\w.]+)"\]\n(.+)\n', entry)
+    (module,) = re.findall(r'= "(\w+):', line)
     info = folder / f"{module}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module.replace('_', '-')}\nVersion: 1.0\n")

@@ -16,6 +16,7 @@ video; most of the rest is lost frames. Read pictures by it, and every window is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -43,6 +44,7 @@ from sgear.datasets.salads50_labels import (
     text_lines,
 )
 from sgear.errors import AnnotationError
+from sgear.features import FeatureTable
 from sgear.taxonomy import Taxonomy
 
 Granularity = Literal["low", "mid", "eval", "abstract"]
@@ -240,63 +242,44 @@ def _on_video(rows: list[_Row], root: Path, video_id: str) -> list[_Row]:
     return [_Row(start, max(start + 1, stop), label) for start, stop, label in moved]
 
 
-_VIDEOS = ("videos/50Salads/rgb",)
-_TEXT_RULES = TextRules(drops_phases=True)
+def _stored_features(folder: Path, split: int, *, modality: str) -> FeatureTable:
+    return load_salads50_tcn(folder, split=split, modality=modality).features
+
+
+_spec = partial(DatasetSpec, corpus="50salads", whole_videos=True, text_rules=TextRules(drops_phases=True))
+_places = partial(Places, annotations=("50salads",), folder="50salads", videos=("videos/50Salads/rgb",))
 DATASETS = (
-    DatasetSpec(
+    _spec(
         name="salads50",
         load=lambda folder, split, level: load_salads50_raw(folder, split=split, granularity=cast(Granularity, level)),
-        places=Places(
-            annotations=("50salads",),
+        places=_places(
             holds="activityAnnotations",
             source="cvip.computing.dundee.ac.uk/datasets/foodpreparation/50salads, and the splits of its users",
-            folder="50salads",
-            videos=_VIDEOS,
         ),
-        corpus="50salads",
-        whole_videos=True,
-        text_rules=_TEXT_RULES,
         headline="top1",
         num_splits=5,
         levels=get_args(Granularity),
     ),
-    DatasetSpec(
+    _spec(
         name="salads50-avt",
         load=lambda folder, split, level: load_salads50_avt(folder, split=split),
-        places=Places(
-            annotations=("50salads",),
+        places=_places(
             holds="groundTruth",
             source="github.com/yabufarha/anticipating-activities: groundTruth, mapping.txt and the five splits",
-            folder="50salads",
-            videos=_VIDEOS,
         ),
-        corpus="50salads",
-        whole_videos=True,
-        text_rules=_TEXT_RULES,
         headline="top1",
         num_splits=5,
     ),
-    DatasetSpec(
+    _spec(
         name="salads50-tcn",
         load=lambda folder, split, level: load_salads50_tcn(folder, split=split).benchmark,
-        places=Places(
-            annotations=("50salads",),
+        places=_places(
             holds="spatialcnn_mid",
             source="github.com/colincsl/TemporalConvolutionalNetworks, features and labels of its splits",
-            folder="50salads",
-            videos=_VIDEOS,
         ),
-        corpus="50salads",
-        whole_videos=True,
-        text_rules=_TEXT_RULES,
         headline="recall5",
         num_splits=2,
-        own_features={
-            "spatialcnn": lambda folder, split: load_salads50_tcn(folder, split=split).features,
-            "accelerometer": lambda folder, split: (
-                load_salads50_tcn(folder, split=split, modality="accelerometer").features
-            ),
-        },
+        own_features={name: partial(_stored_features, modality=name) for name in ("spatialcnn", "accelerometer")},
         own_clock="set dataset.name=salads50-avt or salads50 for these",
     ),
 )

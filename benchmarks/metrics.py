@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.epic100 import load_epic100
+from sgear.datasets import Benchmark
+from sgear.datasets.epic import load_epic100
 from sgear.predictions import Predictions, compare_predictions, score, score_intervals
 from sgear.predictions.outcomes import own_scores
 from sgear.taxonomy import FIELDS, Field

@@ -17,7 +17,7 @@ import atheris
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "fuzz"))
 with atheris.instrument_imports(include=["sgear.datasets", "sgear.segments", "sgear.taxonomy"]):
     import sgear.datasets.own
-    import sgear.datasets.salads50_raw  # noqa: F401
+    import sgear.datasets.salads50  # noqa: F401
 
 import csv_targets
 

@@ -22,8 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from sgear.data import StepLabels
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.folds import participant_folds
+from sgear.datasets import Benchmark, participant_folds
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import build_feature_data, load_benchmark, load_features, row_labels
 from sgear.experiment.network import build_network, build_objective

@@ -301,14 +301,6 @@ def test_a_run_is_not_overwritten(avt):
         run_of(avt, "twice", "runtime.resume=true")
 
 
-def test_the_file_of_golden_values_as_it_lies_says_what_stands_before_its_names(golden, avt):
-    with pytest.raises(
-        ConfigError,
-        match=r"avt_head\.safetensors: expected .*Those with 'state\.' in front are weights of avt",
-    ):
-        import_weights(avt.config("lies"), golden / "avt_head.safetensors", class_names="same-order", say=print)
-
-
 # --- as the start of a training ------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from sgear.errors import ConfigError, PredictionError
 if TYPE_CHECKING:
     import polars as pl
 
-    from sgear.datasets.benchmark import Benchmark
+    from sgear.datasets import Benchmark
     from sgear.models import AnticipationModel, ModelConfig
     from sgear.predictions import Predictions
     from sgear.predictions.fusion import Rule
@@ -76,7 +76,7 @@ def list_models() -> list[str]:
 
 def list_datasets() -> list[str]:
     """Return the names that `load_dataset` and `dataset.name` take."""
-    from sgear.datasets.registry import dataset_names  # noqa: PLC0415
+    from sgear.datasets import dataset_names  # noqa: PLC0415
 
     return list(dataset_names())
 
@@ -100,7 +100,7 @@ def load_dataset(name: str, root: Path | str | None = None, *, split: int = 1, g
     Raises:
         AnnotationError: If files are missing or wrong.
     """
-    from sgear.datasets.registry import load_dataset as load  # noqa: PLC0415
+    from sgear.datasets import load_dataset as load  # noqa: PLC0415
 
     return load(name, None if root is None else Path(root), split=split, granularity=granularity)
 

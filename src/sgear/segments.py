@@ -52,8 +52,7 @@ class SegmentTable:
         taxonomy: Vocabulary that the ids refer to. An action id of -1 means a (verb, noun) pair without a class; all
             three -1 means that the label is not known.
         origin: Name of the file or generator, for error messages.
-        first_row: Row number of the first record in that file, for error messages.
-        lines: Line of each record in that file, where they are not simply consecutive.
+        lines: Line of each record in that file, where they do not simply follow a header of one line.
 
     Raises:
         AnnotationError: If a column, a value or a pair of values is wrong; names the row.
@@ -65,7 +64,6 @@ class SegmentTable:
         taxonomy: Taxonomy,
         *,
         origin: str,
-        first_row: int = 2,
         lines: Sequence[int] | pl.Series | None = None,
     ) -> None:
         missing = [name for name in SCHEMA if name not in frame.columns]
@@ -75,7 +73,7 @@ class SegmentTable:
         self.frame = frame.select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
         self.taxonomy = taxonomy
         self.origin = origin
-        self._check(range(first_row, first_row + frame.height) if lines is None else lines)
+        self._check(range(2, 2 + frame.height) if lines is None else lines)
 
     def _check(self, lines: Sequence[int] | pl.Series) -> None:
         indexed = self.frame.with_columns(pl.Series("row", lines, dtype=pl.Int64))

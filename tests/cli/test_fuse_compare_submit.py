@@ -12,7 +12,7 @@ from epic_miniature import write_epic100
 from sgear.cli.compare import run_compare
 from sgear.cli.fuse import run_fuse
 from sgear.cli.submit import run_check, run_submit
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import load_dataset
 from sgear.errors import ConfigError, PredictionError, SgearError
 from sgear.predictions import Predictions, late_fuse
 from sgear.taxonomy import Taxonomy

@@ -22,8 +22,8 @@ from sgear.cli.compare import run_compare
 from sgear.cli.evaluate import evaluate_file
 from sgear.cli.fuse import run_fuse
 from sgear.cli.prediction_files import load_predictions
-from sgear.datasets.epic100 import load_epic100
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import load_dataset
+from sgear.datasets.epic import load_epic100
 from sgear.errors import PredictionError, RunError, SgearError
 from sgear.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.models.conversion import read_checkpoint

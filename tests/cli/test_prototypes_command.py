@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from sgear.cli.prototypes import app
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import ConfigError, PrototypeError, RunError, WriteError
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.compose import save_config

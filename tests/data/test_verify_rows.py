@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from sgear.data.verify import RowProblem, annotated_videos, check_rows
-from sgear.datasets.video_info import VideoInfo
+from sgear.datasets import VideoInfo
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 from sgear.video.base import FilmSpan

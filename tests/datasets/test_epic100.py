@@ -3,12 +3,10 @@
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.epic100 import load_epic100
-from sgear.datasets.epic_files import published_order
+from sgear.datasets import Benchmark
+from sgear.datasets.epic import load_epic100, published_order
 from sgear.errors import AnnotationError
 
 FILES = {
@@ -74,10 +72,8 @@ def test_missing_file_is_named(annotations: Path, name: str) -> None:
     [
         ("train", "start_timestamp", "begin", r"train.csv, line 1: columns \['start_timestamp'\] are missing"),
         ("train", "01:00:02.25", "01:00:62.25", r"train.csv, line 3: stop_timestamp is '01:00:62.25'"),
-        ("train", "01:00:02.25", "", r"train.csv, line 3: stop_timestamp is ''"),
         ("train", "01:00:02.25", "00:59:00.00", r"train.csv: row 3, uid 'P01_01_1' ends before it starts"),
         ("train", ",0,1,x", ",0,7,x", r"train.csv, line 2: noun_class is '7', expected a whole number in 0..1"),
-        ("train", ",0,1,x", ",take,1,x", r"train.csv, line 2: verb_class is 'take'"),
         ("train", "P01_01_1", "P01_01_0", r"row 2, uid 'P01_01_0' repeats a uid"),
         ("train", ",0,1,x", ",0,1", r"train.csv, line 2: 7 fields, expected 8"),
         ("verb_classes", "1,turn-on", "2,turn-on", r"verb_classes.csv, line 3: id is '2'"),
@@ -111,21 +107,14 @@ def test_test_segments_have_no_labels(annotations: Path) -> None:
     assert not test.is_labelled
 
 
-def test_a_folder_without_test_segments_has_no_test_split(annotations: Path) -> None:
-    assert load_epic100(annotations).tests == {}
-
-
 def test_a_rebuilt_training_file_says_so(annotations: Path) -> None:
     train = annotations / "EPIC_100_train.csv"
-    train.rename(annotations / "EPIC_100_train_rebuilt.csv")
+    (annotations / "EPIC_100_train_rebuilt.csv").write_bytes(train.read_bytes())
+    assert load_epic100(annotations).train.origin.endswith("EPIC_100_train.csv")
+    train.unlink()
     benchmark = load_epic100(annotations)
     assert "EPIC_100_train_rebuilt.csv (rebuilt, not official)" in benchmark.train.origin
     assert len(benchmark.train) == 2
-
-
-def test_the_official_csv_is_preferred_to_a_rebuilt_one(annotations: Path) -> None:
-    (annotations / "EPIC_100_train_rebuilt.csv").write_text("not read")
-    assert load_epic100(annotations).train.origin.endswith("EPIC_100_train.csv")
 
 
 def test_a_named_training_file_is_not_replaced_by_another(annotations: Path) -> None:
@@ -147,23 +136,6 @@ def test_official_files_have_the_published_sizes(official: Benchmark) -> None:
     taxonomy = official.taxonomy
     assert (len(taxonomy.verbs), len(taxonomy.nouns), taxonomy.num_actions) == (97, 300, 3806)
     assert official.unseen_participants == {"P18", "P32"}
-
-
-@pytest.mark.data
-def test_official_action_ids_agree_with_their_verbs_and_nouns(official: Benchmark) -> None:
-    for segments in (official.train, official.validation):
-        actions = segments.column("action_id")
-        np.testing.assert_array_equal(segments.taxonomy.verb_of_action[actions], segments.column("verb_id"))
-        np.testing.assert_array_equal(segments.taxonomy.noun_of_action[actions], segments.column("noun_id"))
-
-
-@pytest.mark.data
-def test_official_subsets_have_the_published_sizes(official: Benchmark) -> None:
-    sizes = {
-        name: {field: int(mask.sum()) for field, mask in masks.items()} for name, masks in official.subset_masks.items()
-    }
-    assert sizes["tail"] == {"verb": 1760, "noun": 1900, "action": 3105}
-    assert set(sizes["unseen"].values()) == {1065}
 
 
 @pytest.mark.data

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sgear.datasets.places import dataset_folder, feature_places, film_places
-from sgear.datasets.registry import annotation_folder
+from sgear.datasets import annotation_folder, dataset_folder, feature_places, video_places
 from sgear.errors import ConfigError
 from sgear.features.opening import find_features
 from sgear.video.find import find_films
@@ -43,15 +42,11 @@ def put(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("name", "place"), FILMS)
-def test_films_of_the_original_tree_are_found(data, name, place):
+def test_videos_of_the_original_tree_are_found_also_in_a_given_folder(data, tmp_path, name, place):
     film = put(data / place)
-    assert find_films([film.stem], film_places(name)) == {film.stem: film}
-
-
-@pytest.mark.parametrize(("name", "place"), FILMS)
-def test_films_of_the_original_tree_are_found_in_a_given_folder(data, tmp_path, name, place):
-    film = put(tmp_path / "given" / place)
-    assert find_films([film.stem], film_places(name, str(tmp_path / "given"))) == {film.stem: film}
+    assert find_films([film.stem], video_places(name)) == {film.stem: film}
+    given = put(tmp_path / "given" / place)
+    assert find_films([given.stem], video_places(name, str(tmp_path / "given"))) == {given.stem: given}
 
 
 @pytest.mark.parametrize("name", ["kitchen", "epic100", "epic55", "egtea", "salads50", "csv"])
@@ -59,7 +54,7 @@ def test_films_in_the_folder_of_a_data_set_come_before_those_of_the_tree(data, n
     own = put(dataset_folder(name) / "videos" / "deep" / "v.mp4")
     for place in {place for of, place in FILMS if of == name}:
         put((data / place).with_name("v.mp4"))
-    assert find_films(["v"], film_places(name)) == {"v": own}
+    assert find_films(["v"], video_places(name)) == {"v": own}
 
 
 @pytest.mark.parametrize(("name", "place"), FEATURES)
@@ -74,7 +69,7 @@ def test_a_folder_of_50_salads_is_named_after_its_number(data):
     assert {dataset_folder(name) for name in names} == {data / "50salads"}
 
 
-@pytest.mark.parametrize("places", [film_places, feature_places])
+@pytest.mark.parametrize("places", [video_places, feature_places])
 def test_no_place_is_searched_twice(data, places):
     for name in ("epic100", "epic55", "egtea", "salads50", "kitchen"):
         found = places(name, str(data))

@@ -1,13 +1,17 @@
-"""Data sets by name: where files are looked for, and what is said when they are not there."""
+"""Data sets by name: what each says of itself, where files are looked for, and what is said when they are not there."""
 
+import subprocess
+import sys
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 
-from sgear.datasets.registry import dataset_names, load_dataset
+from sgear.datasets import DatasetSpec, TextRules, corpus_of, dataset_names, dataset_spec, load_dataset
 from sgear.errors import AnnotationError, ConfigError
 from sgear.kitchen import KitchenConfig, make_world, write_annotations
 
+NAMES = dataset_names()
 EGTEA = {
     "verb_idx.txt": "Open 1\n",
     "noun_idx.txt": "fridge 1\n",
@@ -53,7 +57,7 @@ def test_an_explicit_folder_wins_over_the_data_folder(data: Path, tmp_path: Path
         load_dataset("egtea", tmp_path / "elsewhere", split=2)
 
 
-@pytest.mark.parametrize("name", [name for name in dataset_names() if name != "csv"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "csv"])
 def test_a_missing_data_set_names_the_places_and_the_source(data: Path, name: str) -> None:
     message = rf"{name}: no \S+ in {data}.*Get the files from .*SGEAR_DATA.*--root .*dataset\.root="
     with pytest.raises(AnnotationError, match=message):
@@ -68,7 +72,7 @@ def test_without_the_variable_the_folder_data_is_searched(tmp_path: Path, monkey
 
 
 def test_own_files_have_no_usual_place(data: Path) -> None:
-    with pytest.raises(AnnotationError, match=r"dataset\.root=FOLDER"):
+    with pytest.raises(ConfigError, match=r"'csv' has no usual place; name its folder with dataset\.root=FOLDER"):
         load_dataset("csv")
 
 
@@ -143,3 +147,39 @@ def test_real_50_salads_loads_at_each_level_on_the_clock_of_the_video(
     assert benchmark.taxonomy.num_actions == num_classes
     first = benchmark.train.of_video("rgb-01-1").column("start_s")[0]
     assert first == pytest.approx(20.13, abs=0.01)
+
+
+def test_each_data_set_says_how_models_are_ranked_and_how_its_names_are_written() -> None:
+    known = {name: (spec.headline, spec.usual_tau_a_s, spec.corpus) for name in NAMES for spec in [dataset_spec(name)]}
+    assert known == {
+        "kitchen": ("recall5", 1.0, None),
+        "epic100": ("recall5", 1.0, "epic-kitchens"),
+        "epic55": ("top5", 1.0, "epic-kitchens"),
+        "csv": ("recall5", 1.0, None),
+        "egtea": ("class_mean_top1", 0.5, "egtea"),
+        "rulstm-ek55": ("top5", 1.0, "epic-kitchens"),
+        "rulstm-ek100": ("recall5", 1.0, "epic-kitchens"),
+        "rulstm-egtea": ("class_mean_top1", 0.5, "egtea"),
+        "salads50": ("top1", 1.0, "50salads"),
+        "salads50-avt": ("top1", 1.0, "50salads"),
+        "salads50-tcn": ("recall5", 1.0, "50salads"),
+    }
+    for name in NAMES:
+        is_epic, is_salads = corpus_of(name) == "epic-kitchens", corpus_of(name) == "50salads"
+        assert dataset_spec(name).text_rules == TextRules(head_first=is_epic, drops_phases=is_salads)
+    assert corpus_of("never-installed") is None
+
+
+def test_what_a_data_set_must_say_has_no_default() -> None:
+    required = {each.name for each in fields(DatasetSpec) if each.default is each.default_factory is MISSING}
+    assert required == {"name", "load", "places", "corpus", "whole_videos", "text_rules", "headline"}
+    with pytest.raises(TypeError, match=r"missing.*'corpus'"):
+        DatasetSpec(name="new", load=lambda *_: None, places=dataset_spec("epic100").places)  # type: ignore[call-arg]
+
+
+def test_a_data_set_is_imported_without_the_others() -> None:
+    code = "import sys; from sgear.datasets import dataset_spec; dataset_spec('epic100'); print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    ours = [name for name in loaded if name.startswith("sgear")]
+    assert not [name for name in ours if name.startswith(("sgear.kitchen", "sgear.features", "sgear.datasets.sal"))]
+    assert len(ours) < 20

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sgear.datasets import load_dataset, read_video_info
 from sgear.datasets.own import check_own, import_own, load_own
-from sgear.datasets.registry import load_dataset
-from sgear.datasets.salads50 import load_salads50
-from sgear.datasets.video_info import read_video_info
+from sgear.datasets.salads50_labels import load_salads50_tcn
 from sgear.errors import FeatureError, SgearError
 from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, Provenance, open_features
 from sgear.features.imports import read_arrays
@@ -121,14 +120,14 @@ def test_files_of_50_salads(real_data, tmp_path, make):
     root = tmp_path / "50salads"
     shutil.copytree(real_data / "50salads" / "splits", root / "splits")
     shutil.copy(real_data / "50salads" / "mid_level_actions.txt", root)
-    refused = replace_each(root, make, lambda: load_salads50(root, split=1))
+    refused = replace_each(root, make, lambda: load_salads50_tcn(root, split=1))
     assert {"train.txt", "mid_level_actions.txt"} <= set(refused)
     first = (root / "splits" / "split_1" / "train.txt").read_text().split()[0]
     features = root / "spatialcnn_mid" / "split_1"
     features.mkdir(parents=True)
     make(features / f"{first}.npz")
     with at_once(), pytest.raises(FeatureError, match=r"is no regular file|is a folder"):
-        load_salads50(root, split=1)
+        load_salads50_tcn(root, split=1)
 
 
 @pytest.mark.parametrize("make", KINDS)

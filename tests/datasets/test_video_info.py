@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sgear.datasets.text_table import read_csv
-from sgear.datasets.video_info import numbering_rates, read_video_info
+from sgear.datasets import numbering_rates, read_video_info
+from sgear.datasets.csv_table import read_csv
 from sgear.errors import AnnotationError
 
 HEAD = "video_id,duration,fps,resolution\n"

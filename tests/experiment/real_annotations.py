@@ -19,8 +19,7 @@ import torch
 from tiny_recipes import WIDTHS, TinyRuns, configs
 
 from sgear.data import AnticipationDataset
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import Benchmark, load_dataset
 from sgear.experiment.build import build_data
 from sgear.experiment.schema import ExperimentConfig
 from sgear.features.store_index import Provenance

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import load_dataset
 from sgear.errors import ConfigError, PrototypeError
 from sgear.experiment.starts import SAME_ORDER, read_class_order
 from sgear.taxonomy import Taxonomy

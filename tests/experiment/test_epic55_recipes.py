@@ -6,7 +6,7 @@ import pytest
 from real_annotations import recipes_of, recipes_on, seen_after_limit_s
 from tiny_recipes import TinyRuns
 
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.experiment.evaluate import predict_split
 from sgear.predictions import Predictions
 

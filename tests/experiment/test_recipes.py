@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_recipes import WIDTHS, TinyRuns, configs, head_of, write_features
 
-from sgear.datasets.registry import stated_lengths
+from sgear.datasets import stated_lengths
 from sgear.kitchen import KitchenConfig, build_kitchen
 
 STORED_SALADS = ("salads50/spatialcnn", "salads50/accelerometer", "salads50/fused", "salads50/ablation")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError, PrototypeError, RunError
 from sgear.experiment import compose_experiment

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from tiny_recipes import write_features
 
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.datasets.own import import_own
 from sgear.experiment import build, compose_experiment
 from sgear.experiment.build import Data, build_data, build_feature_data, load_benchmark

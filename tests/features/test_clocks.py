@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from sgear.cli.main import app
 from sgear.data.verify import all_splits, annotated_videos
+from sgear.datasets import stated_lengths
 from sgear.datasets.own import import_own
-from sgear.datasets.registry import stated_lengths
 from sgear.errors import ConfigError, FeatureError
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import build_asked, load_benchmark, open_stored_features

@@ -23,7 +23,7 @@ from scipy.io import savemat
 from typer.testing import CliRunner
 
 from sgear.cli.features import app
-from sgear.datasets.registry import stated_lengths
+from sgear.datasets import stated_lengths
 from sgear.errors import ConfigError, FeatureError, RunError, SgearError, VideoError
 from sgear.features import FeatureStore, LmdbFeatures, LmdbLayout
 from sgear.kitchen import KitchenConfig, build_kitchen

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
+from sgear.datasets.csv_table import read_csv
 from sgear.datasets.own import check_own, import_own, load_own
-from sgear.datasets.salads50_raw import load_salads50_raw
-from sgear.datasets.text_table import read_csv
+from sgear.datasets.salads50 import load_salads50_raw
 from sgear.errors import AnnotationError, SgearError
 from sgear.files import plain
 from sgear.segments import SegmentTable

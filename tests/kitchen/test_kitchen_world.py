@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgear.datasets.epic100 import load_epic100
+from sgear.datasets.epic import load_epic100
 from sgear.errors import ConfigError
 from sgear.kitchen import (
     TAU_A_S,

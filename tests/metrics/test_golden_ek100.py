@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from sgear.datasets.epic100 import load_epic100
+from sgear.datasets.epic import load_epic100
 from sgear.predictions import Predictions, score
 from sgear.taxonomy import FIELDS
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from submission_examples import PROTOCOL, document
 
-from sgear.datasets.epic100 import load_epic100
+from sgear.datasets.epic import load_epic100
 from sgear.predictions import score
 from sgear.predictions.submission import write_epic100
 from sgear.predictions.submission_check import check_submission

@@ -2,8 +2,9 @@ import re
 
 import pytest
 
+from sgear.datasets import TextRules, load_dataset
 from sgear.errors import PrototypeError
-from sgear.prototypes.texts import TextRules, action_texts, clean_text, name_key, read_class_names, text_rules
+from sgear.prototypes.texts import action_texts, clean_text, name_key, read_class_names
 from sgear.taxonomy import Taxonomy
 
 
@@ -28,15 +29,6 @@ def test_a_name_becomes_plain_words(name, text):
 )
 def test_compounds_written_head_first_are_put_in_order(name, text):
     assert clean_text(name, head_first=True) == text
-
-
-def test_the_epic_family_alone_writes_head_first_and_50_salads_alone_writes_phases():
-    for name in ("epic100", "epic55", "rulstm-ek100", "rulstm-ek55"):
-        assert text_rules(name) == TextRules(head_first=True), name
-    for name in ("salads50-low-fold1", "salads50-split1"):
-        assert text_rules(name) == TextRules(drops_phases=True), name
-    for name in ("egtea-split1", "rulstm-egtea-split1", "kitchen", "csv"):
-        assert text_rules(name) == TextRules(), name
 
 
 @pytest.mark.parametrize(
@@ -160,15 +152,13 @@ def test_the_real_lists_hold_every_class(real_data):
     ],
 )
 def test_real_vocabularies_become_plain_words(request, real_data, monkeypatch, name, granularity, texts):
-    from sgear.datasets.registry import load_dataset
-
     folder = request.getfixturevalue("salads") if name == "salads50" else real_data
     monkeypatch.setenv("SGEAR_DATA", str(folder))
     benchmark = load_dataset(name, granularity=granularity)
     made = dict(
         zip(
             benchmark.taxonomy.action_names,
-            action_texts(benchmark.taxonomy, text_rules(benchmark.name)),
+            action_texts(benchmark.taxonomy, benchmark.text_rules),
             strict=True,
         )
     )

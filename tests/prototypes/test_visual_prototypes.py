@@ -208,9 +208,9 @@ def test_features_that_end_before_a_segment_are_refused():
 
 @pytest.mark.data
 def test_real_features_of_50_salads_give_prototypes_that_name_their_own_rows(real_data):
-    from sgear.datasets.salads50 import load_salads50
+    from sgear.datasets.salads50_labels import load_salads50_tcn
 
-    salads = load_salads50(real_data / "50salads", split=1)
+    salads = load_salads50_tcn(real_data / "50salads", split=1)
     prototypes = class_means_of_features(salads.features, salads.benchmark.train, origin="spatialcnn")
     assert prototypes.num_filled == 0
     assert prototypes.num_exemplars.tolist() == salads.benchmark.train.action_counts().tolist()

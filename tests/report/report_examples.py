@@ -7,7 +7,7 @@ import polars as pl
 import torch
 
 from sgear.anticipator import Forecast
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.predictions import Predictions, score
 from sgear.report import Film, ReportRun
 from sgear.segments import SegmentTable

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from report_examples import make_log, make_predictions
 
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.models import build_model
 from sgear.models.config import DecoderConfig, EncoderConfig, ModelConfig
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model

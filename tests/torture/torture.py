@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from forked import finish, start
 
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import load_dataset
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
 from sgear.kitchen import KitchenConfig, build_kitchen

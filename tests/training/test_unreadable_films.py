@@ -15,7 +15,7 @@ from sgear.cli.fuse import run_fuse
 from sgear.cli.main import main
 from sgear.cli.report import run_report
 from sgear.data.loader import make_loader, whole_batches
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import RunError, VideoError
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import build_data, load_benchmark

@@ -13,8 +13,7 @@ from rich.text import Text
 from sgear.cli.pages import require_page
 from sgear.cli.prediction_files import caveats, labels, load_predictions
 from sgear.cli.screen import open_screen, say, write_out
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import Benchmark, load_dataset
 from sgear.errors import ConfigError, PredictionError
 from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sgear.data.verify import all_splits, annotated_videos
-from sgear.datasets.video_info import require_stated_length
+from sgear.datasets import require_stated_length
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.schema import DatasetConfig
 from sgear.experiment.sources import film_roots, picture_rates, without_film

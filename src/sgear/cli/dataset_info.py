@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sgear.cli.screen import open_screen, say
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import load_dataset
 from sgear.datasets.statistics import SplitStatistics, Statistics, describe
 from sgear.errors import ConfigError
 from sgear.taxonomy import FIELDS, Field

@@ -13,7 +13,7 @@ from sgear.cli.prediction_files import load_predictions
 from sgear.cli.runs import find_run
 from sgear.cli.screen import open_screen, say
 from sgear.data.dataset import OnError, checked_on_error
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import load_dataset
 from sgear.errors import ConfigError, RunError
 from sgear.experiment.build import build_protocol
 from sgear.experiment.compose import load_run_config

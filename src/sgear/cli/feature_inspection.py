@@ -10,7 +10,7 @@ from rich.table import Table
 from sgear.cli.progress import progress_bar
 from sgear.cli.screen import open_screen, say
 from sgear.data.verify import all_splits, annotated_videos
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import ConfigError
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.facts import faults_of, faults_text, films_at_hand, known_lengths, lengths_of_dataset

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sgear.cli.prediction_files import caveats, labels, load_predictions, predictions_path
 from sgear.cli.screen import open_screen, say
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import load_dataset
 from sgear.errors import ConfigError
 from sgear.files import require_writable
 from sgear.predictions import Predictions, score

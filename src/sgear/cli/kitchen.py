@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sgear.cli.progress import progress_bar
 from sgear.cli.screen import say
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.kitchen import KitchenConfig, bayes_ceiling, build_kitchen, frequency_baseline
 
 

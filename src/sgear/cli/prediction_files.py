@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sgear.cli.runs import find_run
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import PredictionError
 from sgear.experiment.build import build_protocol
 from sgear.experiment.compose import load_run_config

@@ -64,7 +64,7 @@ def language(
     from sgear.files import require_writable
     from sgear.prototypes import OFFLINE_ENCODER, encode_taxonomy
     from sgear.prototypes.original import import_original_encodings, import_original_similarities, names_without_action
-    from sgear.prototypes.texts import read_class_names, text_rules
+    from sgear.prototypes.texts import read_class_names
 
     require_writable(out)
     files = [file for file in (original, similarities) if file is not None]
@@ -75,7 +75,7 @@ def language(
     if compounds != "auto" and compounds not in _COMPOUNDS:
         raise ConfigError(f"--compounds {compounds!r} is unknown; choose auto, {', '.join(_COMPOUNDS)}")
     benchmark = load_benchmark(DatasetConfig(name=dataset, root=root, granularity=granularity))
-    taxonomy, rules = benchmark.taxonomy, text_rules(benchmark.name)
+    taxonomy, rules = benchmark.taxonomy, benchmark.text_rules
     rules = replace(rules, head_first=_COMPOUNDS.get(compounds, rules.head_first))
     names = {} if class_names is None else read_class_names(class_names)
     if class_names is None:

@@ -14,7 +14,7 @@ from sgear.cli.kitchen import render_kitchen
 from sgear.cli.progress import progress_bar
 from sgear.cli.report import collect_film, run_report
 from sgear.cli.screen import open_screen, say
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.schema import DatasetConfig

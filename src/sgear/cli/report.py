@@ -8,7 +8,7 @@ from sgear.cli.comparison import print_comparison
 from sgear.cli.pages import require_page
 from sgear.cli.runs import find_run
 from sgear.cli.screen import say
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.experiment.build import build_protocol, load_benchmark
 from sgear.experiment.compose import load_run_config
 from sgear.experiment.facts import require_same_data

@@ -10,8 +10,7 @@ from rich.text import Text
 
 from sgear.cli.prediction_files import load_predictions
 from sgear.cli.screen import open_screen, say
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.registry import load_dataset
+from sgear.datasets import Benchmark, load_dataset
 from sgear.errors import ConfigError, PredictionError
 from sgear.files import require_regular_file, require_writable
 from sgear.predictions import Predictions

@@ -16,9 +16,7 @@ from sgear.cli.film_progress import clock_text, film_progress
 from sgear.cli.screen import open_screen, say
 from sgear.cli.transcode import bytes_text, default_workers
 from sgear.data.verify import RowCheck, all_splits, annotated_videos, check_rows
-from sgear.datasets.places import film_places
-from sgear.datasets.registry import annotation_folder, load_dataset
-from sgear.datasets.video_info import numbering_rates, read_video_info
+from sgear.datasets import annotation_folder, load_dataset, numbering_rates, read_video_info, video_places
 from sgear.errors import ConfigError, VideoError
 from sgear.video.find import PassedOver, composed, counted, is_frame_folder, needs_rate, scan_films
 from sgear.video.verify import FilmCheck, FilmToCheck, verify_films
@@ -134,7 +132,7 @@ def _films_of(dataset: DatasetChoice, video_ids: Sequence[str]) -> _Found:
     for root in dataset.video_roots:
         if not root.is_dir():
             raise VideoError(f"--video-root {root}: no such folder of videos. Check the path.")
-    roots = dataset.video_roots or film_places(dataset.name, "" if dataset.root is None else str(dataset.root))
+    roots = dataset.video_roots or video_places(dataset.name, "" if dataset.root is None else str(dataset.root))
     there = [root for root in dict.fromkeys(roots) if root.is_dir()]
     if not there:
         raise VideoError(f"{dataset.name}: none of {', '.join(map(str, roots))} exists; name folders by --video-root")

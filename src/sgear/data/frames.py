@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.datasets.video_info import require_stated_length
+from sgear.datasets import require_stated_length
 from sgear.errors import VideoError
 from sgear.files import partial_path, state_of
 from sgear.models.pretrained import Preprocessing

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.video_info import LENGTH_TOLERANCE_S, VideoInfo
+from sgear.datasets import LENGTH_TOLERANCE_S, Benchmark, VideoInfo
 from sgear.segments import SegmentTable
 from sgear.video.base import FilmSpan
 

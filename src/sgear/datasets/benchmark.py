@@ -1,8 +1,8 @@
-"""What every loader returns: segments, vocabulary, and the subsets that a benchmark reports on."""
+"""What every loader returns: segments, vocabulary, and the subsets that a benchmark reports on; and folds of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -10,6 +10,19 @@ from numpy.typing import NDArray
 
 from sgear.segments import SegmentTable
 from sgear.taxonomy import FIELDS, Field, Taxonomy
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRules:
+    """How a data set writes the names of its classes, for the words that a sentence encoder reads.
+
+    Args:
+        head_first: `a:b` means "b a"; otherwise it means "a b".
+        drops_phases: A last word `prep`, `core` or `post` is the phase of an action and not a part of its name.
+    """
+
+    head_first: bool = False
+    drops_phases: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +40,9 @@ class Benchmark:
         many_shot_verb_ids: Verbs the benchmark calls frequent (EPIC-KITCHENS-55).
         many_shot_noun_ids: Nouns the benchmark calls frequent (EPIC-KITCHENS-55).
         tests: Test splits by name, e.g. `test`, or `seen` and `unseen`; without labels where they are not published.
-        headline: The metric of `sgear.predictions.score` by which the benchmark ranks models.
+        headline: The metric by which the benchmark ranks models; as the next two from its `DatasetSpec`.
         usual_tau_a_s: Anticipation time in seconds at which numbers are usually given.
+        text_rules: How the names of its classes are written.
         unscored: Segments that are seen as past but never asked for, e.g. those too close to the start of a video.
     """
 
@@ -44,6 +58,7 @@ class Benchmark:
     tests: dict[str, SegmentTable] = field(default_factory=dict)
     headline: str = "recall5"
     usual_tau_a_s: float = 1.0
+    text_rules: TextRules = TextRules()
     unscored: SegmentTable | None = None
 
     @property
@@ -109,3 +124,39 @@ class Benchmark:
     def _verb_or_noun_in(self, verb_ids: frozenset[int], noun_ids: frozenset[int]) -> NDArray[np.bool_]:
         has_verb = np.isin(self.taxonomy.verb_of_action, sorted(verb_ids))
         return has_verb | np.isin(self.taxonomy.noun_of_action, sorted(noun_ids))
+
+
+def participant_folds(benchmark: Benchmark, *, num_folds: int, seed: int = 0) -> list[Benchmark]:
+    """Split the training set by participant: settings are chosen on people the model has not seen, never on test data.
+
+    The validation set of the given benchmark is in none of them.
+
+    Args:
+        benchmark: Where the training set comes from.
+        num_folds: Number of folds, at least 2.
+        seed: Seed of the order of participants.
+
+    Raises:
+        ValueError: If there are fewer participants than folds, or fewer than two folds.
+    """
+    participants = np.unique(benchmark.train.column("participant_id").astype(str))
+    if not 2 <= num_folds <= len(participants):
+        raise ValueError(f"num_folds must be in [2, {len(participants)}] (participants), got {num_folds}")
+    order = np.random.default_rng(seed).permutation(participants)
+    unscored = benchmark.unscored
+    if unscored is not None:
+        # Early segments of training videos stay as past; those of the test videos go with their videos.
+        unscored = unscored.filter(pl.col("video_id").is_in(benchmark.train.video_ids))
+    folds = []
+    for index in range(num_folds):
+        is_held_out = pl.col("participant_id").is_in(order[index::num_folds].tolist())
+        folds.append(
+            replace(
+                benchmark,
+                name=f"{benchmark.name}-fold{index}",
+                train=benchmark.train.filter(~is_held_out),
+                validation=benchmark.train.filter(is_held_out),
+                unscored=unscored,
+            )
+        )
+    return folds

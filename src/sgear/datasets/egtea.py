@@ -1,8 +1,8 @@
-"""EGTEA Gaze+: three splits, from the official clip lists or from RULSTM's files.
+"""EGTEA Gaze+: three splits, from the official clip lists.
 
 Official clip names carry the times in milliseconds; their frame numbers (24 fps) are not used. An action with several
-nouns counts under the first, as in RULSTM, which leaves 51 of the 53 nouns; both loaders give the same vocabulary.
-The uids differ: the clip name here, RULSTM's number there.
+nouns counts under the first, as in RULSTM, which leaves 51 of the 53 nouns; and the loader of its files gives the
+same vocabulary. The uids differ: the clip name here, RULSTM's number there.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from pathlib import Path
 
 import polars as pl
 
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.epic_files import labelled_segments
-from sgear.datasets.rulstm_files import REMEDY, read_segments, refuse_gaps
-from sgear.datasets.text_table import read_csv, read_text
+from sgear.datasets.base import DatasetSpec, Places
+from sgear.datasets.benchmark import Benchmark, TextRules
+from sgear.datasets.csv_table import read_text
+from sgear.datasets.epic import labelled_segments
 from sgear.errors import AnnotationError
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 
-SPLITS = (1, 2, 3)
 _REMEDY = "Expected the folder action_annotation of EGTEA Gaze+: check the path, or get it again."
 _CLIP = re.compile(
     r"(?P<video>(?P<person>[A-Z]+[0-9]+)-[\w-]+)-(?P<start>[0-9]{1,12})-(?P<stop>[0-9]{1,12})-F[0-9]+-F[0-9]+"
@@ -37,12 +36,10 @@ def load_egtea(folder: Path, *, split: int) -> Benchmark:
 
     Raises:
         AnnotationError: If a file is missing or a line is wrong or contradicts the lists of classes.
-        ValueError: If the split is unknown.
 
     Source:
         EGTEA Gaze+, action_annotation_readme.md.
     """
-    _check_split(split)
     verbs = _read_names(folder / "verb_idx.txt")
     nouns = _read_names(folder / "noun_idx.txt")
     actions = _read_actions(folder / "action_idx.txt", verbs, nouns)
@@ -54,43 +51,7 @@ def load_egtea(folder: Path, *, split: int) -> Benchmark:
         action_pairs=tuple((verb, first_nouns.index(noun)) for verb, noun in actions),
     )
     tables = {part: _read_clips(folder / f"{part}_split{split}.txt", actions, taxonomy) for part in ("train", "test")}
-    return _benchmark("egtea", split, taxonomy, tables["train"], tables["test"])
-
-
-def load_egtea_rulstm(folder: Path, *, split: int) -> Benchmark:
-    """Read one split from RULSTM's files, whose times are frame numbers at 30 fps.
-
-    Args:
-        folder: RULSTM's folder `data/egtea`.
-        split: 1, 2 or 3.
-
-    Raises:
-        AnnotationError: If a file is missing or wrong, or the files contradict one another.
-        ValueError: If the split is unknown.
-
-    Source:
-        github.com/fpv-iplab/rulstm, RULSTM/data/egtea.
-    """
-    _check_split(split)
-    taxonomy = _read_rulstm_actions(folder / "actions.csv")
-    train, test = (read_segments(folder / f"{part}{split}.csv", taxonomy) for part in ("training", "validation"))
-    return _benchmark("rulstm-egtea", split, taxonomy, train, test)
-
-
-def _benchmark(name: str, split: int, taxonomy: Taxonomy, train: SegmentTable, test: SegmentTable) -> Benchmark:
-    return Benchmark(
-        name=f"{name}-split{split}",
-        taxonomy=taxonomy,
-        train=train,
-        validation=test,
-        headline="class_mean_top1",
-        usual_tau_a_s=0.5,
-    )
-
-
-def _check_split(split: int) -> None:
-    if split not in SPLITS:
-        raise ValueError(f"EGTEA Gaze+ has splits {SPLITS}, got split {split}")
+    return Benchmark(name=f"egtea-split{split}", taxonomy=taxonomy, train=tables["train"], validation=tables["test"])
 
 
 def _read_lines(path: Path) -> list[tuple[int, str]]:
@@ -151,27 +112,21 @@ def _read_clips(path: Path, actions: list[tuple[int, int]], taxonomy: Taxonomy) 
     return labelled_segments(frame, taxonomy, origin=str(path), lines=pl.Series(numbers, dtype=pl.Int64))
 
 
-def _read_rulstm_actions(path: Path) -> Taxonomy:
-    """Read lines `<id>, <verb>_<noun>, <verb name>_<noun name>` without a header.
-
-    A name has `:` where the official one has `_`, because `_` stands between verb and noun.
-    """
-    table = read_csv(path, ["id", "pair", "name"], has_header=False, remedy=REMEDY)
-    refuse_gaps(table, "id")
-    table.refuse(~pl.col("pair").str.contains(r"^\d{1,6}_\d{1,6}$"), "pair", "<verb id>_<noun id>")
-    table.refuse(~pl.col("name").str.contains(r"^[^_]+_[^_]+$"), "name", "<verb>_<noun>")
-    pairs = [tuple(int(value) for value in pair.split("_")) for pair in table.frame["pair"]]
-    words = [[word.replace(":", "_") for word in name.split("_")] for name in table.frame["name"]]
-    names: tuple[dict[int, str], dict[int, str]] = ({}, {})
-    for line, pair, verb_and_noun in zip(table.lines, pairs, words, strict=True):
-        for kind, class_id, word in zip(names, pair, verb_and_noun, strict=True):
-            if kind.setdefault(class_id, word) != word:
-                raise AnnotationError(
-                    f"{path}, line {line}: class {class_id} is called {word!r} here and {kind[class_id]!r} before. "
-                    "Get the file again."
-                )
-    for kind in names:
-        if sorted(kind) != list(range(len(kind))):
-            raise AnnotationError(f"{path}: the class ids {sorted(kind)} have gaps. Get the file again.")
-    verbs, nouns = (tuple(kind[class_id] for class_id in sorted(kind)) for kind in names)
-    return Taxonomy(verbs=verbs, nouns=nouns, action_pairs=tuple((pair[0], pair[1]) for pair in pairs))
+DATASET = DatasetSpec(
+    name="egtea",
+    load=lambda folder, split, level: load_egtea(folder, split=split),
+    places=Places(
+        annotations=("egtea/action_annotation", "egtea"),
+        holds="action_idx.txt",
+        inner=("action_annotation", "annotations"),
+        source="cbs.ic.gatech.edu/fpv, action annotations of EGTEA Gaze+",
+        videos=("videos/EGTEA/101020/videos",),
+    ),
+    corpus="egtea",
+    # It cuts its videos into clips of different splits.
+    whole_videos=False,
+    text_rules=TextRules(),
+    headline="class_mean_top1",
+    usual_tau_a_s=0.5,
+    num_splits=3,
+)

@@ -2,6 +2,10 @@
 
 They hold no names of verbs and nouns for themselves, only of actions. Where official annotations are at hand, their
 loaders are the better choice: exact times, and every class has its name. Segments and action ids are the same.
+
+No file of segments has a header, and the columns of the action lists differ between the data sets. A frame number is
+floor(30 t), where t is the official time, and 0 is written as 1; so frame / 30 is at most 1/30 s early, and late only
+for segments that begin with the video.
 """
 
 from __future__ import annotations
@@ -9,44 +13,91 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.egtea import load_egtea_rulstm
-from sgear.datasets.epic_files import class_ids
-from sgear.datasets.rulstm_files import REMEDY, check_videos, read_actions, read_ids, read_segments
+from sgear.datasets import epic
+from sgear.datasets.base import DatasetSpec, Places
+from sgear.datasets.benchmark import Benchmark, TextRules
+from sgear.datasets.csv_table import read_csv
+from sgear.datasets.epic import (
+    RULSTM_REMEDY,
+    class_ids,
+    labelled_segments,
+    read_actions,
+    read_ids,
+    refuse_gaps,
+    unlabelled_segments,
+)
 from sgear.errors import AnnotationError
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Field, Taxonomy
 
-RULSTM_NAMES = ("ek55", "ek100", "egtea")
+_FPS = 30.0
+_TIMES = ("uid", "video", "start_frame", "stop_frame")
+_LABELS = ("verb", "noun", "action")
 
 
-def load_rulstm(folder: Path, *, name: str, split: int = 1) -> Benchmark:
-    """Read a data folder of RULSTM.
+def read_segments(path: Path, taxonomy: Taxonomy, *, has_labels: bool = True) -> SegmentTable:
+    """Read a file of segments: uid, video, start and stop frame, and verb, noun and action where they are published.
 
     Args:
-        folder: E.g. `RULSTM/data/ek100`.
-        name: `ek55`, `ek100` or `egtea`.
-        split: 1, 2 or 3 of `egtea`; the others have one split.
+        path: The file.
+        taxonomy: Vocabulary of the labels.
+        has_labels: Whether the three columns of labels are there.
+
+    Returns:
+        Segments with times in seconds; `00330` and `330` are the same uid `330`. The participant is the part of the
+        video name before `_` or `-`.
+
+    Raises:
+        AnnotationError: If the file is missing or wrong, or an action is not that verb with that noun.
+    """
+    table = read_csv(path, [*_TIMES, *(_LABELS if has_labels else ())], has_header=False, remedy=RULSTM_REMEDY)
+    uids = table.text("uid").str.replace(r"^0+(\d+)$", "${1}")
+    videos = table.text("video")
+    table.refuse(~pl.col("video").str.contains(r"^[A-Z]+\d+[_-]"), "video", "a video such as P01_01 or P07-R01-Salad")
+    rows = pl.DataFrame(
+        {
+            "uid": uids,
+            "participant_id": videos.str.extract(r"^([A-Z]+\d+)"),
+            "video_id": videos,
+            "start_s": table.integers("start_frame").to_numpy() / _FPS,
+            "stop_s": table.integers("stop_frame").to_numpy() / _FPS,
+        }
+    )
+    if not has_labels:
+        return unlabelled_segments(rows, taxonomy, origin=str(path), lines=table.lines)
+    bounds = {"verb": taxonomy.verbs, "noun": taxonomy.nouns, "action": taxonomy.action_names}
+    verbs, nouns, actions = (table.integers(name, high=len(names) - 1) for name, names in bounds.items())
+    rows = rows.with_columns(verbs.alias("verb_id"), nouns.alias("noun_id"))
+    segments = labelled_segments(rows, taxonomy, origin=str(path), lines=table.lines)
+    is_wrong = segments.column("action_id") != actions.to_numpy()
+    table.refuse(pl.lit(pl.Series(is_wrong)), "action", "the id of its verb with its noun in actions.csv")
+    return segments
+
+
+def check_videos(path: Path, segments: SegmentTable) -> None:
+    """Check a file of segments against the list of its videos.
+
+    Raises:
+        AnnotationError: If a segment is of a video that is not in the list.
+    """
+    listed = set(read_ids(path))
+    strange = [video for video in segments.video_ids if video not in listed]
+    if strange:
+        raise AnnotationError(
+            f"{segments.origin}: video {strange[0]} is not in {path.name}; {len(strange)} such videos. "
+            "Take both files from the same release."
+        )
+
+
+def load_rulstm_ek55(folder: Path) -> Benchmark:
+    """Read RULSTM's folder `data/ek55`.
 
     Raises:
         AnnotationError: If a file is missing or wrong, or the files contradict one another.
-        ValueError: If name or split is unknown.
-
-    Source:
-        github.com/fpv-iplab/rulstm, RULSTM/data.
     """
-    if name not in RULSTM_NAMES:
-        raise ValueError(f"RULSTM has the data sets {', '.join(RULSTM_NAMES)}, got {name!r}")
-    if name == "egtea":
-        return load_egtea_rulstm(folder, split=split)
-    if split != 1:
-        raise ValueError(f"{name} has one split, got split {split}")
-    return _load_ek55(folder) if name == "ek55" else _load_ek100(folder)
-
-
-def _load_ek55(folder: Path) -> Benchmark:
     pairs, names = read_actions(folder / "actions.csv")
     num_verbs, num_nouns = (max(ids) + 1 for ids in zip(*pairs, strict=True))
     # An action is named after one of its narrations ("get fish" for take + fish), so it does not name its verb.
@@ -57,7 +108,9 @@ def _load_ek55(folder: Path) -> Benchmark:
         action_names=tuple(name.replace("_", " ") for name in names),
     )
     many = {
-        kind: class_ids(folder / f"EPIC_many_shot_{kind}s.csv", f"{kind}_class", num_classes=num_classes, remedy=REMEDY)
+        kind: class_ids(
+            folder / f"EPIC_many_shot_{kind}s.csv", f"{kind}_class", num_classes=num_classes, remedy=RULSTM_REMEDY
+        )
         for kind, num_classes in (("verb", num_verbs), ("noun", num_nouns))
     }
     return Benchmark(
@@ -70,11 +123,15 @@ def _load_ek55(folder: Path) -> Benchmark:
         tests={
             kind: read_segments(folder / f"test_{kind}.csv", taxonomy, has_labels=False) for kind in ("seen", "unseen")
         },
-        headline="top5",
     )
 
 
-def _load_ek100(folder: Path) -> Benchmark:
+def load_rulstm_ek100(folder: Path) -> Benchmark:
+    """Read RULSTM's folder `data/ek100`.
+
+    Raises:
+        AnnotationError: If a file is missing or wrong, or the files contradict one another.
+    """
     path = folder / "actions.csv"
     pairs, names = read_actions(path)
     taxonomy = Taxonomy(
@@ -133,7 +190,7 @@ def _word_of_class(kind: str, ids: list[int], words: list[str], path: Path) -> t
 
 
 def _check_lists(benchmark: Benchmark, listed: dict[str, NDArray[np.bool_]], folder: Path) -> None:
-    """Hold the lists of uids against the classes and participants that they imply."""
+    """Check the lists of uids against the classes and participants that they imply."""
     masks = benchmark.subset_masks
     implied: tuple[tuple[str, str, Field], ...] = (
         ("unseen_participants", "unseen", "action"),
@@ -150,3 +207,96 @@ def _check_lists(benchmark: Benchmark, listed: dict[str, NDArray[np.bool_]], fol
                 f"{benchmark.validation.uids[wrong[0]]!r}, are missing or too many beside others of their class or "
                 "participant. Get the file again."
             )
+
+
+def load_rulstm_egtea(folder: Path, *, split: int) -> Benchmark:
+    """Read one split from RULSTM's files, whose times are frame numbers at 30 fps.
+
+    Args:
+        folder: RULSTM's folder `data/egtea`.
+        split: 1, 2 or 3.
+
+    Raises:
+        AnnotationError: If a file is missing or wrong, or the files contradict one another.
+
+    Source:
+        github.com/fpv-iplab/rulstm, RULSTM/data/egtea.
+    """
+    taxonomy = _read_egtea_actions(folder / "actions.csv")
+    train, test = (read_segments(folder / f"{part}{split}.csv", taxonomy) for part in ("training", "validation"))
+    return Benchmark(name=f"rulstm-egtea-split{split}", taxonomy=taxonomy, train=train, validation=test)
+
+
+def _read_egtea_actions(path: Path) -> Taxonomy:
+    """Read lines `<id>, <verb>_<noun>, <verb name>_<noun name>` without a header.
+
+    A name has `:` where the official one has `_`, because `_` stands between verb and noun.
+    """
+    table = read_csv(path, ["id", "pair", "name"], has_header=False, remedy=RULSTM_REMEDY)
+    refuse_gaps(table, "id")
+    table.refuse(~pl.col("pair").str.contains(r"^\d{1,6}_\d{1,6}$"), "pair", "<verb id>_<noun id>")
+    table.refuse(~pl.col("name").str.contains(r"^[^_]+_[^_]+$"), "name", "<verb>_<noun>")
+    pairs = [tuple(int(value) for value in pair.split("_")) for pair in table.frame["pair"]]
+    words = [[word.replace(":", "_") for word in name.split("_")] for name in table.frame["name"]]
+    names: tuple[dict[int, str], dict[int, str]] = ({}, {})
+    for line, pair, verb_and_noun in zip(table.lines, pairs, words, strict=True):
+        for kind, class_id, word in zip(names, pair, verb_and_noun, strict=True):
+            if kind.setdefault(class_id, word) != word:
+                raise AnnotationError(
+                    f"{path}, line {line}: class {class_id} is called {word!r} here and {kind[class_id]!r} before. "
+                    "Get the file again."
+                )
+    for kind in names:
+        if sorted(kind) != list(range(len(kind))):
+            raise AnnotationError(f"{path}: the class ids {sorted(kind)} have gaps. Get the file again.")
+    verbs, nouns = (tuple(kind[class_id] for class_id in sorted(kind)) for kind in names)
+    return Taxonomy(verbs=verbs, nouns=nouns, action_pairs=tuple((pair[0], pair[1]) for pair in pairs))
+
+
+def _places(name: str, videos: tuple[str, ...], features: tuple[str, ...]) -> Places:
+    return Places(
+        annotations=(f"rulstm/{name}", f"{epic.RULSTM_FOLDER}/{name}"),
+        holds="actions.csv",
+        inner=(name,),
+        source=epic.RULSTM_SOURCE,
+        videos=videos,
+        features=features,
+    )
+
+
+DATASETS = (
+    DatasetSpec(
+        name="rulstm-ek55",
+        load=lambda folder, split, level: load_rulstm_ek55(folder),
+        places=_places("ek55", epic.VIDEOS_55, epic.FEATURES_55),
+        corpus=epic.CORPUS,
+        whole_videos=True,
+        text_rules=epic.TEXT_RULES,
+        headline="top5",
+        numbering_fps=epic.numbering_fps,
+        lengths_from=("epic55", "epic100"),
+    ),
+    DatasetSpec(
+        name="rulstm-ek100",
+        load=lambda folder, split, level: load_rulstm_ek100(folder),
+        places=_places("ek100", epic.VIDEOS_100, epic.FEATURES_100),
+        corpus=epic.CORPUS,
+        whole_videos=True,
+        text_rules=epic.TEXT_RULES,
+        headline="recall5",
+        numbering_fps=epic.numbering_fps,
+        lengths_from=("epic100",),
+    ),
+    DatasetSpec(
+        name="rulstm-egtea",
+        load=lambda folder, split, level: load_rulstm_egtea(folder, split=split),
+        places=_places("egtea", ("videos/EGTEA/101020/videos",), ()),
+        corpus="egtea",
+        # EGTEA cuts its videos into clips of different splits.
+        whole_videos=False,
+        text_rules=TextRules(),
+        headline="class_mean_top1",
+        usual_tau_a_s=0.5,
+        num_splits=3,
+    ),
+)

@@ -1,133 +1,285 @@
-"""50 Salads from stored frame features with frame-wise labels (TCN layout): 17 mid-level actions, 25 users.
+"""50 Salads from the raw annotations: `activityAnnotations/*.txt`, one `start stop label` per line, in camera time.
 
-A segment is a maximal run of one label. Those that start at least two seconds into the file are asked for; the
-earlier ones are seen as past only. Row i of the features was seen at i / 3 s.
+The unit is the microsecond, and every time lies on the camera's grid of 33,338.125 us (29.9957 frames a second), so
+times are whole frames, here played at 30 a second. Frame-wise ground truth and stored features count frames in the
+same way, but the videos lack some (none in 24 of the 50, 87 in rgb-02-2).
+
+Clock `video`: 0 s is the first frame of the video. Where that is, and where frames were lost, is known from
+`groundTruth/` alone: each action starts on the frame where it starts there. In all 50 videos both files name the same
+actions in the same order; the first of them starts 6.6 to 53.9 s after the video does.
+
+Clock `annotations`: 0 s is the first annotated instant of the video, at any level. Row 0 of the stored features is
+there: at 3 rows a second 97.7 % of the rows of all 50 videos have the label annotated for them, 99.4 % in the median
+video; most of the rest is lost frames. Read pictures by it, and every window is as early as that instant is late.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Literal, cast, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.text_table import read_text
-from sgear.errors import AnnotationError, FeatureError
-from sgear.features import FeatureTable, VideoFeatures
-from sgear.files import require_regular_file
-from sgear.segments import SegmentTable
+from sgear.datasets.base import DatasetSpec, Places
+from sgear.datasets.benchmark import Benchmark, TextRules
+from sgear.datasets.csv_table import TextTable, shown
+from sgear.datasets.salads50_labels import (
+    FPS,
+    action_runs,
+    check_users,
+    load_salads50_avt,
+    load_salads50_tcn,
+    read_fold,
+    read_frame_labels,
+    read_mapping,
+    read_videos,
+    require_labels,
+    segment_frame,
+    split_benchmark,
+    text_lines,
+)
+from sgear.errors import AnnotationError
+from sgear.features import FeatureTable
 from sgear.taxonomy import Taxonomy
 
-FPS = 3.0
-GAP = 0
-FIRST_START_S = 2.0
-SPLITS = (1, 2)
+Granularity = Literal["low", "mid", "eval", "abstract"]
+Clock = Literal["video", "annotations"]
+Folds = Literal["abu_farha", "lea"]
+
+TICK_US = 33338.125
+"""Distance of two camera frames in microseconds."""
+# Rounding to whole microseconds moves a time by 1.5e-5 ticks.
+_TICK_TOLERANCE = 1e-3
+# The real videos lost up to 87 frames. Labels at another rate, or of another video, are further off.
+_MOST_LOST_FRAMES = 150
+HIGH_LEVEL = frozenset({"cut_and_mix_ingredients", "prepare_dressing", "serve_salad"})
+"""Labels of the highest level, which lie over the activities."""
+_NO_CLASS = "null"
 
 
 @dataclass(frozen=True)
-class Salads50:
-    """The benchmark and the features of its videos."""
+class _Row:
+    """One annotated phase: frames [start, stop) after the first annotated instant, and its low-level label."""
 
-    benchmark: Benchmark
-    features: FeatureTable
-
-
-def label_runs(labels: NDArray[np.integer]) -> list[tuple[int, int, int]]:
-    """Return (first row, row after the last, label) of each maximal run of one label, gaps left out."""
-    edges = np.flatnonzero(np.diff(labels)) + 1
-    bounds = [0, *edges.tolist(), len(labels)]
-    runs = [(first, stop, int(labels[first])) for first, stop in pairwise(bounds)]
-    return [run for run in runs if run[2] != GAP]
+    start: int
+    stop: int
+    label: str
 
 
-def read_lines(path: Path) -> list[str]:
-    """Return the non-empty lines of a text file.
+def load_salads50_raw(
+    root: Path,
+    *,
+    split: int,
+    granularity: Granularity = "mid",
+    folds: Folds = "abu_farha",
+    clock: Clock = "video",
+) -> Benchmark:
+    """Load one split of the raw annotations at one level.
 
-    Raises:
-        AnnotationError: If it is missing, empty or no text.
-    """
-    text = read_text(path, remedy="Point SGEAR_DATA to a folder that holds 50salads/.")
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _read_arrays(path: Path, names: tuple[str, ...]) -> list[NDArray]:
-    require_regular_file(path, FeatureError, "Copy it there or leave its video out of the split.")
-    try:
-        # numpy leaves a file that it opened itself open where it is no archive.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return [file[name] for name in names]
-    except (KeyError, ValueError, OSError, EOFError, BadZipFile, MemoryError) as err:
-        raise FeatureError(f"{path}: cannot read arrays {list(names)} ({err}); copy the file again") from err
-
-
-def _segments_of_video(video_id: str, labels: NDArray[np.integer], path: Path, num_actions: int) -> pl.DataFrame:
-    if labels.max(initial=0) > num_actions:
-        raise AnnotationError(f"{path}: label {labels.max()} is unknown; the action list has {num_actions} lines")
-    runs = label_runs(labels)
-    return pl.DataFrame(
-        {
-            "uid": [f"{video_id}_{index}" for index in range(len(runs))],
-            "participant_id": [video_id.split("-")[1]] * len(runs),
-            "video_id": [video_id] * len(runs),
-            "start_s": [first / FPS for first, _, _ in runs],
-            "stop_s": [stop / FPS for _, stop, _ in runs],
-            "action_id": [label - 1 for _, _, label in runs],
-        }
-    )
-
-
-def load_salads50(root: Path, *, split: int, modality: str = "spatialcnn") -> Salads50:
-    """Load one split.
+    `low` keeps the phases (prep, core, post) as segments. Above that, a segment goes from the first to the last phase
+    of an activity between which no phase of another class starts; activities annotated for the very same time (several
+    ingredients placed at once, 7 videos) are segments of their own, where the frame-wise labels keep one of them.
+    Phases whose class is `null` at a level are left out. Users 08 and 12 have annotations, but belong to no split and
+    have no features.
 
     Args:
         root: Folder of the data set.
-        split: 1 or 2, the splits whose features are published.
-        modality: `spatialcnn` (128-d, trained on that split's training videos) or `accelerometer` (30-d).
+        split: 1 to 5 for `abu_farha`: users 1-5, 6-11, 13-17, 18-22, 23-27 are tested. 1 or 2 for `lea`.
+        granularity: Level of the labels; `abstract` has the verbs alone.
+        folds: `abu_farha` reads splits_abu_farha/, the five folds of anticipation papers; `lea` reads splits/, the
+            split that stored features were trained on. They are different: `lea` 1 tests users 3, 6, 14, 19 and 22.
+        clock: What 0 s is, see above. `video` needs the frame-wise labels of all videos of the split.
 
     Raises:
-        AnnotationError: If a list or label file is missing or contradicts itself.
-        FeatureError: If a feature file is missing or damaged.
-        ValueError: If split or modality is unknown.
+        AnnotationError: If a file is missing or wrong; names file and line.
+        ValueError: If an argument is unknown.
     """
-    if split not in SPLITS:
-        raise ValueError(f"50 Salads has features for splits {SPLITS}, got split {split}")
-    if modality not in ("spatialcnn", "accelerometer"):
-        raise ValueError(f"50 Salads has the modalities spatialcnn and accelerometer, got {modality!r}")
-    taxonomy = Taxonomy.from_labels(read_lines(root / "mid_level_actions.txt"))
-    labelled = root / "spatialcnn_mid" / f"split_{split}"
-    tables: dict[str, pl.DataFrame] = {}
-    videos: dict[str, VideoFeatures] = {}
-    for part in ("train", "test"):
-        frames = []
-        for video_id in read_lines(root / "splits" / f"split_{split}" / f"{part}.txt"):
-            path = labelled / f"{video_id}.npz"
-            features, labels = _read_arrays(path, ("features", "labels"))
-            frames.append(_segments_of_video(video_id, labels, path, taxonomy.num_actions))
-            if modality == "accelerometer":
-                path = root / "accelerometer" / f"{video_id}.npz"
-                (features,) = _read_arrays(path, ("features",))
-            if len(features) != len(labels):
-                raise FeatureError(f"{path}: {len(features)} rows, but {len(labels)} labels in {labelled.name}")
-            times_s = np.arange(len(features)) / FPS
-            videos[video_id] = VideoFeatures(times_s, features.astype(np.float32), str(path))
-        tables[part] = pl.concat(frames)
-    both = pl.concat(tables.values()).with_columns(
-        pl.col("action_id").replace_strict(range(taxonomy.num_actions), taxonomy.verb_of_action).alias("verb_id"),
-        pl.col("action_id").replace_strict(range(taxonomy.num_actions), taxonomy.noun_of_action).alias("noun_id"),
-    )
-    in_test = pl.col("video_id").is_in(tables["test"]["video_id"].unique().to_list())
-    is_asked = pl.col("start_s") >= FIRST_START_S
-    origin = f"50 Salads split {split}"
-    benchmark = Benchmark(
-        name=f"salads50-split{split}",
-        taxonomy=taxonomy,
-        train=SegmentTable(both.filter(~in_test & is_asked), taxonomy, origin=origin),
-        validation=SegmentTable(both.filter(in_test & is_asked), taxonomy, origin=origin),
-        unscored=SegmentTable(both.filter(~is_asked), taxonomy, origin=origin),
-    )
-    return Salads50(benchmark, FeatureTable(videos))
+    for name, value, known in (
+        ("granularity", granularity, get_args(Granularity)),
+        ("folds", folds, get_args(Folds)),
+        ("clock", clock, get_args(Clock)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    class_of, classes = _read_conversion(root, granularity)
+    taxonomy = Taxonomy.from_labels(classes)
+    parts = read_fold(root, split) if folds == "abu_farha" else _read_lea_split(root, split)
+    if clock == "video":
+        require_labels(root, [*parts["train"], *parts["test"]])
+    tables = {}
+    for part, video_ids in parts.items():
+        segments = []
+        for video_id in video_ids:
+            rows = _read_rows(root, video_id, class_of)
+            if clock == "video":
+                rows = _on_video(rows, root, video_id)
+            segments += [
+                (video_id, first / FPS, stop / FPS, classes.index(name))
+                for first, stop, name in _merge(
+                    [(row.start, row.stop, class_of[row.label]) for row in rows], granularity
+                )
+                if name != _NO_CLASS
+            ]
+        tables[part] = segment_frame(segments, taxonomy)
+    name = f"salads50-{granularity}-{'fold' if folds == 'abu_farha' else 'split'}{split}"
+    return split_benchmark(tables, taxonomy, name=name, origin=str(root / "activityAnnotations"))
+
+
+def _read_lea_split(root: Path, split: int) -> dict[str, list[str]]:
+    if split not in (1, 2):
+        raise ValueError(f"50 Salads has the splits 1 and 2 of Lea et al., got split {split}")
+    folder = root / "splits" / f"split_{split}"
+    return check_users({part: read_videos(folder / f"{part}.txt") for part in ("train", "test")}, folder)
+
+
+def _read_conversion(root: Path, granularity: Granularity) -> tuple[dict[str, str], list[str]]:
+    """Return the class of each low-level label, and the classes in the order of their ids."""
+    path = root / "conversions" / f"low_to_{'mid' if granularity == 'low' else granularity}.txt"
+    class_of: dict[str, str] = {}
+    for number, line in text_lines(path):
+        parts = line.split()
+        if len(parts) != 2 or parts[0] in class_of:
+            raise AnnotationError(
+                f"{path}, line {number}: {shown(line)}, expected a new label and its class. Correct it."
+            )
+        class_of[parts[0]] = parts[0] if granularity == "low" else parts[1]
+    classes = sorted(set(class_of.values()) - {_NO_CLASS})
+    if granularity != "abstract":
+        path = root / f"{granularity}_level_actions.txt" if granularity in ("low", "mid") else root / "eval_actions.txt"
+        listed = [line for _, line in text_lines(path)]
+        if sorted(listed) != classes:
+            odd = sorted(set(listed) ^ set(classes)) or "a name occurs twice"
+            raise AnnotationError(f"{path}: not the classes of the conversion files ({odd}). Get the files again.")
+        classes = listed
+    return class_of, classes
+
+
+def _read_rows(root: Path, video_id: str, class_of: dict[str, str]) -> list[_Row]:
+    """Return the phases of a video in the order of their starts."""
+    path = root / "activityAnnotations" / f"{video_id.removeprefix('rgb-')}-activityAnnotation.txt"
+    lines = text_lines(path)
+    fields = [line.split() for _, line in lines]
+    for (number, line), parts in zip(lines, fields, strict=True):
+        if len(parts) != 3:
+            raise AnnotationError(f"{path}, line {number}: {shown(line)}, expected start, stop and label. Correct it.")
+    frame = pl.DataFrame(fields, schema=dict.fromkeys(("start", "stop", "label"), pl.String), orient="row")
+    table = TextTable(path, frame, pl.Series("line", [number for number, _ in lines]))
+    table.refuse(~pl.col("label").is_in([*class_of, *HIGH_LEVEL]), "label", "an activity of 50 Salads")
+    start_us, stop_us = (table.integers(column).to_numpy() for column in ("start", "stop"))
+    table.refuse(pl.lit(pl.Series(stop_us < start_us)), "stop", "a time at or after the start")
+    table.refuse(pl.lit(frame.is_duplicated()), "start", "a row that does not occur twice")
+    starts = _frames(table, "start", start_us - start_us.min())
+    stops = _frames(table, "stop", stop_us - start_us.min())
+    phases = [row for row in zip(starts, stops, frame["label"], strict=True) if row[2] not in HIGH_LEVEL]
+    if not phases:
+        raise AnnotationError(f"{path}: no low-level activity in the file. Get the file again.")
+    begun = {start for start, _, _ in phases}
+    # The last frame of a phase belongs to it unless another one starts there; a phase has one frame at least.
+    rows = [_Row(start, max(start + 1, stop if stop in begun else stop + 1), label) for start, stop, label in phases]
+    return sorted(rows, key=lambda row: (row.start, class_of[row.label], row.label))
+
+
+def _frames(table: TextTable, column: str, after_us: NDArray[np.int64]) -> list[int]:
+    """Return times after the first annotated instant as frames."""
+    frames = np.round(after_us / TICK_US)
+    is_off_grid = np.abs(after_us / TICK_US - frames) > _TICK_TOLERANCE
+    table.refuse(pl.lit(pl.Series(is_off_grid)), column, f"a time on the camera's grid of {TICK_US} us")
+    return frames.astype(int).tolist()
+
+
+def _merge(rows: list[tuple[int, int, str]], granularity: Granularity) -> list[tuple[int, int, str]]:
+    """Join phases of one class between which no phase of another class starts; rows and result sorted by start."""
+    if granularity == "low":
+        return rows
+    merged: list[tuple[int, int, str]] = []
+    newest: dict[str, tuple[int, int]] = {}
+    for start, stop, name in rows:
+        # Where the open segment of this class stands in `merged`, and when its last phase started.
+        place, last_start = newest.get(name, (-1, -1))
+        if place < 0 or any(last_start < other[0] < start for other in rows if other[2] != name):
+            newest[name] = len(merged), start
+            merged.append((start, stop, name))
+        else:
+            newest[name] = place, start
+            merged[place] = merged[place][0], max(merged[place][1], stop), name
+    return merged
+
+
+def _on_video(rows: list[_Row], root: Path, video_id: str) -> list[_Row]:
+    """Return the phases in frames of the video, counted from its first."""
+    activity_of, _ = _read_conversion(root, "mid")
+    # Of activities that start together, the frame-wise labels show the last by name: the order of `rows`.
+    newest = {row.start: activity_of[row.label] for row in rows}
+    changes = [new for old, new in pairwise([(0, ""), *newest.items()]) if old[1] != new[1]]
+    mapping = read_mapping(root)
+    runs = action_runs(read_frame_labels(root, video_id, mapping), mapping)
+    if [name for _, name in changes] != [name for _, _, name in runs]:
+        raise AnnotationError(
+            f"{root / 'groundTruth'}: the actions of {video_id} do not follow in the order of its raw annotations, so "
+            "nothing says where the video starts. Get both files again."
+        )
+    annotated = np.array([start for start, _ in changes])
+    shown_at, shown_until = (np.array([run[side] for run in runs]) for side in (0, 1))
+    lost = annotated - annotated[0] - (shown_at - shown_at[0])
+    if (np.diff(lost) < 0).any() or lost[-1] > _MOST_LOST_FRAMES:
+        raise AnnotationError(
+            f"{root / 'groundTruth'}: the actions of {video_id} span {np.ptp(shown_at)} frames from first to last "
+            f"start, its raw annotations {np.ptp(annotated)}: expected up to {_MOST_LOST_FRAMES} fewer frames here, "
+            f"lost by the video. These are not the labels of each frame at {FPS:g} a second. Get both files again."
+        )
+
+    def on_video(frame: int) -> int:
+        # Frames lost before an action are known at its start; a later time of its phases stays within its labels.
+        index = max(int(np.searchsorted(annotated, frame, side="right")) - 1, 0)
+        return int(min(frame - annotated[index] + shown_at[index], shown_until[index]))
+
+    moved = [(on_video(row.start), on_video(row.stop), row.label) for row in rows]
+    return [_Row(start, max(start + 1, stop), label) for start, stop, label in moved]
+
+
+def _stored_features(folder: Path, split: int, *, modality: str) -> FeatureTable:
+    return load_salads50_tcn(folder, split=split, modality=modality).features
+
+
+_spec = partial(DatasetSpec, corpus="50salads", whole_videos=True, text_rules=TextRules(drops_phases=True))
+_places = partial(Places, annotations=("50salads",), folder="50salads", videos=("videos/50Salads/rgb",))
+DATASETS = (
+    _spec(
+        name="salads50",
+        load=lambda folder, split, level: load_salads50_raw(folder, split=split, granularity=cast(Granularity, level)),
+        places=_places(
+            holds="activityAnnotations",
+            source="cvip.computing.dundee.ac.uk/datasets/foodpreparation/50salads, and the splits of its users",
+        ),
+        headline="top1",
+        num_splits=5,
+        levels=get_args(Granularity),
+    ),
+    _spec(
+        name="salads50-avt",
+        load=lambda folder, split, level: load_salads50_avt(folder, split=split),
+        places=_places(
+            holds="groundTruth",
+            source="github.com/yabufarha/anticipating-activities: groundTruth, mapping.txt and the five splits",
+        ),
+        headline="top1",
+        num_splits=5,
+    ),
+    _spec(
+        name="salads50-tcn",
+        load=lambda folder, split, level: load_salads50_tcn(folder, split=split).benchmark,
+        places=_places(
+            holds="spatialcnn_mid",
+            source="github.com/colincsl/TemporalConvolutionalNetworks, features and labels of its splits",
+        ),
+        headline="recall5",
+        num_splits=2,
+        own_features={name: partial(_stored_features, modality=name) for name in ("spatialcnn", "accelerometer")},
+        own_clock="set dataset.name=salads50-avt or salads50 for these",
+    ),
+)

@@ -20,18 +20,21 @@ from sgear.data import (
     WindowDataset,
 )
 from sgear.data.dataset import OnError, checked_on_error, observable_segments
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.folds import participant_folds
-from sgear.datasets.places import dataset_folder, feature_places
-from sgear.datasets.registry import load_dataset
-from sgear.datasets.salads50 import load_salads50
+from sgear.datasets import (
+    Benchmark,
+    DatasetSpec,
+    dataset_folder,
+    dataset_spec,
+    feature_places,
+    load_dataset,
+    participant_folds,
+)
 from sgear.errors import ConfigError
 from sgear.experiment.facts import VideoFacts, learn_facts
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, ProtocolConfig
 from sgear.experiment.sources import open_frames, read_features, readable_videos, require_in_memory, require_videos
 from sgear.features import FeatureTable, StoredFeatures
 from sgear.features.frame_classes import ClassConfusion
-from sgear.kitchen import load_kitchen_features
 from sgear.models.encoders import frame_input
 from sgear.models.pretrained import Preprocessing
 from sgear.segments import SegmentTable
@@ -143,27 +146,23 @@ def open_stored_features(config: ExperimentConfig) -> StoredFeatures:
         ConfigError: If the setting names nothing, or features of another clock than the data set's.
         FeatureError: If features are missing or damaged.
     """
-    root = dataset_root(config.dataset)
+    spec = dataset_spec(config.dataset.name)
 
     def of_dataset(name: str) -> FeatureTable | None:
-        match config.dataset.name, name:
-            case "salads50-tcn", "spatialcnn" | "accelerometer":
-                return load_salads50(root, split=config.dataset.split, modality=name).features
-            case "salads50-tcn", _:
-                raise ConfigError(_other_clock(f"source.features={name}"))
-            case "kitchen", "oracle":
-                return load_kitchen_features(root)
-            case _:
-                return None
+        if name in spec.own_features:
+            return spec.own_features[name](dataset_root(config.dataset), config.dataset.split)
+        if spec.own_clock:
+            raise ConfigError(_other_clock(spec, f"source.features={name}"))
+        return None
 
     places = feature_places(config.dataset.name, config.dataset.root)
     return read_features(config.source, places, of_dataset)
 
 
-def _other_clock(setting: str) -> str:
+def _other_clock(spec: DatasetSpec, setting: str) -> str:
     return (
-        f"{setting}: salads50-tcn counts seconds from row 0 of its own features (spatialcnn, accelerometer), and "
-        "nothing says where that is in videos or in other features; set dataset.name=salads50-avt or salads50 for these"
+        f"{setting}: {spec.name} counts seconds from row 0 of its own features ({', '.join(spec.own_features)}), and "
+        f"nothing says where that is in videos or in other features; {spec.own_clock}"
     )
 
 
@@ -261,8 +260,8 @@ def _build_sources(
             labels = StepLabels(benchmark.timeline)
             return [_annotation_source(config, labels, video_ids)], preprocessing, None, VideoFacts()
         case _:
-            if config.dataset.name == "salads50-tcn":
-                raise ConfigError(_other_clock("source.kind=video"))
+            if (spec := dataset_spec(config.dataset.name)).own_clock:
+                raise ConfigError(_other_clock(spec, "source.kind=video"))
             films: dict[str, Path] = {}
             frames = open_frames(config, video_ids, preprocessing, found=films)
             facts, transform = learn_facts(config, benchmark, video_ids, films=films), _clip_transform(config)

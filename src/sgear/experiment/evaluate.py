@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from sgear.data.dataset import OnError
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import ConfigError, PredictionError, RunError
 from sgear.experiment.build import Asked, build_asked, build_protocol
 from sgear.experiment.compose import load_run_config

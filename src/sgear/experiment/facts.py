@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 
 from sgear.data.verify import all_splits, annotated_videos
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.places import dataset_folder
-from sgear.datasets.registry import is_published, stated_lengths
-from sgear.datasets.salads50 import load_salads50
+from sgear.datasets import Benchmark, corpus_of, dataset_folder, dataset_spec, stated_lengths
 from sgear.errors import FeatureError, RunError, VideoError
 from sgear.experiment.moved import feature_names
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig
@@ -44,9 +41,11 @@ def lengths_of_dataset(dataset: DatasetConfig) -> dict[str, float]:
     Raises:
         SgearError: If its files are damaged.
     """
-    if dataset.name == "salads50-tcn":
-        # For `sgear features inspect`: times count from the beginning of the labels, not of the videos.
-        table = load_salads50(dataset_folder(dataset.name, dataset.root), split=dataset.split).features
+    spec = dataset_spec(dataset.name)
+    if spec.own_clock:
+        # Times count from the beginning of its labels, not of its videos; its own features have a row for each.
+        own_features = next(iter(spec.own_features.values()))
+        table = own_features(dataset_folder(dataset.name, dataset.root), dataset.split)
         return {video_id: table[video_id].last_s + table[video_id].period_s for video_id in table.video_ids}
     return stated_lengths(dataset.name, Path(dataset.root) if dataset.root else None)
 
@@ -191,7 +190,7 @@ def learn_facts(
     contents = contents_of_stores(tables.values(), known)
     stated_s = lengths_of_dataset(config.dataset) if tables else {}
     # Names say which film it is where data sets are published, and to list the pictures of their films takes long.
-    is_own, films = not is_published(config.dataset.name), dict(films or {})
+    is_own, films = corpus_of(config.dataset.name) is None, dict(films or {})
     asked = known if is_own else [video_id for video_id in video_ids if tables and video_id not in stated_s]
     films |= films_at_hand(config.dataset, [video_id for video_id in asked if video_id not in films])
     for video_id, path in films.items():

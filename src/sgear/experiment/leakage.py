@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.registry import corpus_of, is_published
+from sgear.datasets import Benchmark, corpus_of, dataset_spec
 from sgear.errors import ConfigError
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig
 from sgear.experiment.sources import lineages_of_encoders
@@ -26,9 +25,6 @@ Films = dict[str, tuple[str, ...]]
 Contents = Mapping[str, Sequence[str]]
 """What each video is known by; see `TrainingPart`."""
 
-_WHOLE_VIDEOS = ("epic-kitchens", "50salads")
-"""Corpora in which every split is by whole videos. EGTEA cuts its videos into clips, own data may."""
-
 
 def training_part(dataset: DatasetConfig, segments: SegmentTable, contents: Contents | None = None) -> TrainingPart:
     """Return the record of training segments.
@@ -38,14 +34,14 @@ def training_part(dataset: DatasetConfig, segments: SegmentTable, contents: Cont
         segments: What is learnt from.
         contents: What videos are known by, those of other segments among them.
     """
-    films, corpus = _films(segments), corpus_of(dataset.name)
+    films, spec = _films(segments), dataset_spec(dataset.name)
     return TrainingPart(
         dataset=dataset.name,
         split=dataset.split,
         num_folds=dataset.num_folds,
         fold=dataset.fold,
-        corpus=corpus,
-        videos=dict.fromkeys(films, ()) if corpus in _WHOLE_VIDEOS else films,
+        corpus=spec.corpus or spec.name,
+        videos=dict.fromkeys(films, ()) if spec.whole_videos else films,
         contents={video: (*(contents or {}).get(video, ()), _times(times)) for video, times in films.items()},
     )
 
@@ -188,8 +184,8 @@ class _Ours:
     """The videos of a data set, by name and by content."""
 
     def __init__(self, dataset: DatasetConfig, benchmark: Benchmark, contents: Contents) -> None:
-        self._corpus = corpus_of(dataset.name)
-        self._is_published = is_published(dataset.name)
+        self._corpus = corpus_of(dataset.name) or dataset.name
+        self._is_published = corpus_of(dataset.name) is not None
         self._trained = _films(benchmark.train)
         self._held_out: Films = {}
         for table in (benchmark.validation, *benchmark.tests.values()):
@@ -251,7 +247,7 @@ class _Ours:
 
     def _is_another(self, name: str, part: TrainingPart) -> bool:
         """Return whether a video of a part, which is none of ours by what is known, can be none of them."""
-        if self._is_published and is_published(part.dataset):
+        if self._is_published and corpus_of(part.dataset) is not None:
             return part.corpus == self._corpus or name not in self._held_out
         return self._has_films and _has_film(part.contents.get(name, ()))
 

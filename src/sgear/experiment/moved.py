@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sgear.datasets.places import dataset_folder
+from sgear.datasets import dataset_folder
 from sgear.errors import ConfigError
 from sgear.experiment.schema import ExperimentConfig, SourceConfig
 from sgear.features.opening import is_stored

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from sgear.data.dataset import checked_on_error
+from sgear.datasets import dataset_spec
 from sgear.errors import ConfigError
 from sgear.experiment.schema import ExperimentConfig, InitConfig
 from sgear.experiment.settings import as_override, check_ranges, flatten, value_text
@@ -26,7 +27,6 @@ _OF_TIMM = tuple(
 )
 _OF_FEATURES = ("model.encoder.feature_*", *(f"model.encoder.{x}" for x in ("recogniser", "map", "init_gain")))
 _PA, _TCA, _HEAD = "model.prototype_attention", "model.temporal_context", "model.head"
-_SPLIT = ("salads50", "salads50-avt", "salads50-tcn", "egtea", "rulstm-egtea")
 
 
 class _Unread(dict[str, str]):
@@ -81,9 +81,9 @@ def _unread(values: Mapping[str, Any]) -> dict[str, str]:
     else:
         dead.add("source.kind", *_STORED, *_OF_FEATURES, "model.encoder.standardise", "objective.mixup")
         dead.add("source.reading", "source.cache_fps" if values["source.reading"] == "films" else "source.decoder")
-    if values["dataset.name"] not in _SPLIT:
+    if (spec := dataset_spec(values["dataset.name"])).num_splits == 1:
         dead.add("dataset.name", "dataset.split")
-    if values["dataset.name"] != "salads50":
+    if not spec.levels:
         dead.add("dataset.name", "dataset.granularity")
     if not values["dataset.num_folds"]:
         dead.add("dataset.num_folds", "dataset.fold")

@@ -14,11 +14,11 @@ class DatasetConfig:
     """Which recordings.
 
     Args:
-        name: One of `sgear.datasets.registry.dataset_names()`.
+        name: One of `sgear.datasets.dataset_names()`.
         root: Folder of the data set. Empty: a folder of the same name under the environment variable SGEAR_DATA
             (`data` where that is not set).
         video_roots: Folders in which films are looked for by name, in this order, at any depth. Empty: the usual places
-            of the data set; see `sgear.datasets.places.film_places`.
+            of the data set; see `sgear.datasets.video_places`.
         split: Split number (egtea, rulstm-egtea, salads50, salads50-avt, salads50-tcn).
         granularity: Level of the labels: `low`, `mid`, `eval` or `abstract` (salads50).
         num_folds: At least 2: split the *training* participants into folds and validate on the fold number `fold`,
@@ -77,7 +77,7 @@ class SourceConfig:
             kitchen: `oracle`), the path of a feature store or LMDB, or the name of one under `feature_roots`. Several
             kinds are joined by `+`, e.g. `rgb+flow+obj`, and stand side by side in that order.
         feature_roots: Folders in which features are looked for, in this order; the usual places of the data set come
-            last, see `sgear.datasets.places.feature_places` (features).
+            last, see `sgear.datasets.feature_places` (features).
         lmdb_key: Keys of an LMDB (features).
         lmdb_fps: Rate at which an LMDB numbers its frames (features).
         lmdb_max_gap_s: A frame that an LMDB lacks is replaced by the nearest one up to so many seconds before it

@@ -7,9 +7,14 @@ from pathlib import Path
 
 from sgear.data.dataset import SKIP_EFFECT, SKIP_HINT, OnError, checked_on_error, is_unreadable
 from sgear.data.frames import CheckedLengths, FrameReader, PartialFrames, cache_frames, model_size
-from sgear.datasets.places import dataset_folder, film_places
-from sgear.datasets.registry import annotation_folder, stated_lengths
-from sgear.datasets.video_info import numbering_rates, read_video_info
+from sgear.datasets import (
+    annotation_folder,
+    dataset_folder,
+    numbering_rates,
+    read_video_info,
+    stated_lengths,
+    video_places,
+)
 from sgear.errors import ConfigError, FeatureError, VideoError
 from sgear.experiment.moved import feature_names
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, SourceConfig
@@ -37,7 +42,7 @@ def film_roots(config: DatasetConfig) -> tuple[Path, ...]:
         VideoError: If a folder of `video_roots` does not exist.
     """
     if not config.video_roots:
-        return film_places(config.name, config.root)
+        return video_places(config.name, config.root)
     roots = tuple(map(Path, config.video_roots))
     for root in roots:
         if not root.is_dir():

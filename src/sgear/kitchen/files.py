@@ -20,8 +20,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.epic100 import load_epic100
+from sgear.datasets import Benchmark, DatasetSpec, Places, TextRules
+from sgear.datasets.epic import load_epic100
 from sgear.errors import ConfigError
 from sgear.features import FeatureTable, VideoFeatures
 from sgear.files import quoted, write_whole
@@ -239,3 +239,20 @@ def _tail_of(classes: NDArray[np.int64], num_classes: int) -> list[int]:
     rarest_first = np.argsort(counts, kind="stable")
     is_tail = np.cumsum(counts[rarest_first]) <= _TAIL_SHARE * counts.sum()
     return sorted(rarest_first[is_tail].tolist())
+
+
+DATASET = DatasetSpec(
+    name="kitchen",
+    load=lambda folder, split, level: replace(load_epic100(folder), name="kitchen"),
+    places=Places(
+        annotations=("kitchen/annotations",),
+        holds="EPIC_100_verb_classes.csv",
+        inner=("annotations",),
+        source="'sgear data kitchen FOLDER', which renders one",
+    ),
+    corpus=None,
+    whole_videos=False,
+    text_rules=TextRules(),
+    headline="recall5",
+    own_features={"oracle": lambda folder, split: load_kitchen_features(folder)},
+)

@@ -104,10 +104,6 @@ class KitchenLaw:
     def _action_probabilities(self, states: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.bincount(self.action_of_state, states, len(self.actions)).astype(np.float64)
 
-    def next_action_distribution(self, past: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float64]:
-        """Return the exact posterior of the next action given all past actions of the video, [A]."""
-        return self.next_action_posteriors(past)[-1]
-
     def sample_episode(self, rng: np.random.Generator) -> tuple[str, list[int]]:
         """Draw one recipe from start to end; returns its goal and its action ids."""
         state = int(rng.choice(len(self.initial), p=self.initial))

@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sgear.datasets import TextRules
 from sgear.errors import PrototypeError
 from sgear.prototypes.files import read_prototypes, write_prototypes
-from sgear.prototypes.texts import TextRules, action_texts
+from sgear.prototypes.texts import action_texts
 from sgear.taxonomy import Taxonomy
 from sgear.tensor_files import reason_of
 from sgear.torchvision_guard import guard_torchvision
@@ -218,7 +219,7 @@ def encode_taxonomy(
         taxonomy: Vocabulary.
         encoder: `offline`, a local folder, or a name on the hub; see `sgear.prototypes.language.load_encoder`.
         revision: Commit on the hub.
-        rules: How the data set writes its names; see `sgear.prototypes.texts.text_rules`. Default: plainly.
+        rules: How the data set writes its names; see `DatasetSpec.text_rules`. Default: plainly.
 
     Raises:
         PrototypeError: If the encoder is not available, or a name holds no word.

@@ -15,11 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sgear.datasets import TextRules
 from sgear.errors import PrototypeError
 from sgear.files import write_whole
 from sgear.prototypes.geometry import cosine_relations, vectors_of_relations
 from sgear.prototypes.language import LanguagePrototypes, digest_of_file
-from sgear.prototypes.texts import TextRules, action_texts, name_key
+from sgear.prototypes.texts import action_texts, name_key
 from sgear.taxonomy import Taxonomy
 from sgear.tensor_files import load_plain
 

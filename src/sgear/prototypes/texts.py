@@ -10,9 +10,9 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
+from sgear.datasets import TextRules
 from sgear.errors import PrototypeError
 from sgear.files import require_regular_file
 from sgear.taxonomy import Taxonomy
@@ -64,31 +64,6 @@ def read_class_names(path: Path) -> dict[int, str]:
 
 PHASES = ("prep", "core", "post")
 """Thirds of an action in the finest labels of 50 Salads."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextRules:
-    """How a data set writes its names.
-
-    Args:
-        head_first: `a:b` means "b a"; otherwise it means "a b".
-        drops_phases: A last word `prep`, `core` or `post` is the phase of an action and not a part of its name.
-    """
-
-    head_first: bool = False
-    drops_phases: bool = False
-
-
-def text_rules(benchmark: str) -> TextRules:
-    """Return how a data set writes its names: EPIC-KITCHENS compounds head first, 50 Salads phases last.
-
-    Args:
-        benchmark: Name of the benchmark, e.g. `epic100`, `rulstm-ek55`, `salads50-low-fold1`.
-    """
-    return TextRules(
-        head_first=re.match(r"(rulstm-)?(epic|ek)\d", benchmark) is not None,
-        drops_phases=benchmark.startswith("salads50"),
-    )
 
 
 def name_key(name: str) -> str:

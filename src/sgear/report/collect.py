@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sgear.anticipator import Forecast
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import RunError
 from sgear.files import quoted
 from sgear.kitchen import TAU_A_S, bayes_ceiling, bayes_scores, recall_ranking

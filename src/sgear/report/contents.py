@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sgear.anticipator import Forecast
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions
 from sgear.predictions.evaluated import evaluated_rows

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.report.classes import MAX_NAMED_CLASSES, frequency_bands, recall_by_band, recall_by_class
 from sgear.report.confusion import MAX_CLASSES, confusion_matrix, part_confusion
 from sgear.report.contents import Film, Reference, ReportRun, aligned_runs, distinct_titles, evaluated_runs

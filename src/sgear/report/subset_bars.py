@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sgear.datasets.benchmark import Benchmark
+from sgear.datasets import Benchmark
 from sgear.metrics.bootstrap import Interval, bootstrap_interval
 from sgear.predictions import Predictions
 from sgear.predictions.outcomes import field_outcomes

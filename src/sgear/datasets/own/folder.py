@@ -18,8 +18,8 @@ from pathlib import Path
 import polars as pl
 
 from sgear.datasets.benchmark import Benchmark
+from sgear.datasets.csv_table import read_csv, read_text
 from sgear.datasets.own.rows import SPLITS, WRITTEN_IDS, OwnRow, OwnTable
-from sgear.datasets.text_table import read_csv, read_text
 from sgear.errors import AnnotationError
 from sgear.segments import UNKNOWN_ACTION, SegmentTable
 from sgear.taxonomy import Taxonomy

@@ -1,6 +1,10 @@
 """A csv of own annotations -> its right rows, and what is wrong with each of the others.
 
 Columns: `video`, `start`, `stop`, then `verb` and `noun`, or `label`; optional `participant`, `split`, `uid`.
+
+Every problem has its line, column, value and remedy. An `error` keeps the file from being imported. A `warning` lets it
+pass, but numbers may not mean what they seem to. A `note` only says what will happen. Annotations in the formats of
+others are told apart: how a csv is made of them, or which data set reads them.
 """
 
 from __future__ import annotations
@@ -8,15 +12,19 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from sgear.datasets.own.formats import renames_of, require_csv
-from sgear.datasets.own.problems import ProblemList, named
-from sgear.datasets.text_table import parse_rows, read_text, wrong_separator
+from sgear.datasets.csv_table import parse_rows, read_text, shown, wrong_separator
+from sgear.errors import AnnotationError
 from sgear.files import plain
 from sgear.video.find import FILM_ENDINGS
 
+Level = Literal["error", "warning", "note"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+_NUM_NAMED = 8
 TIME_COLUMNS = ("video", "start", "stop")
 LABEL_STYLES = (("verb", "noun"), ("label",))
 OPTIONAL = ("participant", "split", "uid")
@@ -46,6 +54,100 @@ _TIME_HINTS = (
         "Write seconds such as 12.5, or remove the row",
     ),
 )
+
+_EPIC = {"video_id", "start_timestamp", "stop_timestamp", "verb_class", "noun_class"}
+_OTHER_NAMES = {
+    "video": ("video_id", "video_uid", "video_name", "clip_uid", "filename", "file"),
+    "start": ("start_timestamp", "start_sec", "start_s", "start_time", "begin", "t_start"),
+    "stop": ("stop_timestamp", "end_timestamp", "end_sec", "stop_s", "end_time", "end", "t_end"),
+    "verb": ("verb_label",),
+    "noun": ("noun_label",),
+    "participant": ("participant_id", "subject"),
+    "uid": ("narration_id",),
+}
+_EGO4D = (
+    "Write a csv with one row for each entry of 'clips': clip_uid as video, action_clip_start_sec as start, "
+    "action_clip_end_sec as stop, then verb and noun"
+)
+_LISTS = (
+    (
+        re.compile(r"\S+-R\d+-\S+-\d+-\d+-F\d+-F\d+( \d+)+"),
+        "a list of EGTEA Gaze+",
+        "It is read from its folder, as the data set egtea (dataset.name, --dataset)",
+    ),
+    (
+        re.compile(r"\d+, ?P\d+_\d+(, ?-?\d+){5}"),
+        "a csv of RULSTM",
+        "It is read from its folder, as the data set rulstm-ek100 or rulstm-ek55 (dataset.name, --dataset)",
+    ),
+    (
+        re.compile(r"[^,;\t]+( \d+)+"),
+        "a list of mmaction2, videos and class numbers without times",
+        "What comes before an action must be known: write a csv with a row for each action of a whole video, with the "
+        "columns video,start,stop,label",
+    ),
+)
+_FIRST_LINES = 5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, or worth to know.
+
+    Args:
+        level: How bad it is.
+        line: Line of the file, from 1; None where it is about the whole file.
+        column: Column of the value; None where it is about the whole row or file.
+        value: What stands there, in quotes where it is long or blank; None as above.
+        text: What is wrong with it.
+        remedy: What to do.
+    """
+
+    level: Level
+    line: int | None
+    column: str | None
+    value: str | None
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = [f"line {self.line}"] if self.line is not None else []
+        if self.column is not None:
+            where.append(self.column if self.value is None else f"{self.column} {self.value}")
+        return f"{', '.join(where)}: {self.text}. {self.remedy}." if where else f"{self.text}. {self.remedy}."
+
+
+class ProblemList:
+    """Collects problems; in the end sorted by level, then line."""
+
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+        self.num_errors = 0
+
+    def error(self, line: int | None, column: str | None, value: str | None, text: str, remedy: str) -> None:
+        """Add an error."""
+        self.num_errors += 1
+        self._problems.append(Problem("error", line, column, None if value is None else shown(value), text, remedy))
+
+    def warning(self, line: int | None, column: str | None, text: str, remedy: str) -> None:
+        """Add a warning."""
+        self._problems.append(Problem("warning", line, column, None, text, remedy))
+
+    def note(self, line: int | None, column: str | None, text: str, remedy: str) -> None:
+        """Add a note."""
+        self._problems.append(Problem("note", line, column, None, text, remedy))
+
+    def sorted(self) -> tuple[Problem, ...]:
+        """Return all problems, errors first, each level by line."""
+        return tuple(
+            sorted(self._problems, key=lambda each: (LEVELS.index(each.level), each.line is not None, each.line or 0))
+        )
+
+
+def named(names: Sequence[str]) -> str:
+    """Return names for a message: the first few in quotes, and how many more there are."""
+    rest = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
+    return ", ".join(shown(name) for name in names[:_NUM_NAMED]) + rest
 
 
 @dataclass(frozen=True)
@@ -247,3 +349,50 @@ def _read_time(text: str, column: str, line: int, problems: ProblemList) -> floa
         return None
     # Minus zero is zero.
     return abs(value)
+
+
+def require_csv(path: Path, text: str) -> None:
+    """Refuse what is JSON, or a list of a known kind.
+
+    Args:
+        path: The file.
+        text: Its content.
+
+    Raises:
+        AnnotationError: Names the format, and what to do.
+    """
+    if text.lstrip()[:1] in ("{", "["):
+        kind, remedy = "JSON", "Write a csv with the columns video,start,stop,verb,noun and one row for each action"
+        if '"clips"' in text and '"action_clip_start_sec"' in text:
+            kind, remedy = "JSON of Ego4D's long-term anticipation", _EGO4D
+        raise AnnotationError(f"{path}: is {kind}, expected csv. {remedy}.")
+    lines = [line.strip() for line in text[:2000].splitlines() if line.strip()][:_FIRST_LINES]
+    for pattern, kind, remedy in _LISTS:
+        if all(map(pattern.fullmatch, lines)):
+            raise AnnotationError(f"{path}: looks like {kind}, expected a csv with a header. {remedy}.")
+
+
+def renames_of(header: Sequence[str], missing: Sequence[str]) -> str:
+    """Return how the columns of a header are to be renamed, in words; empty where none is known to be what is missing.
+
+    Args:
+        header: The names of all columns.
+        missing: Names that are needed and are not there.
+    """
+    found = {}
+    for ours, others in _OTHER_NAMES.items():
+        theirs = [name for name in header if name.casefold() in others]
+        if theirs and ours not in header:
+            found[ours] = theirs[0]
+    if not set(missing) & set(found):
+        return ""
+    remedy = f"Rename {', '.join(f'{theirs} to {ours}' for ours, theirs in found.items())}"
+    others = [name for name in missing if name not in found]
+    if others:
+        remedy += f", and add {', '.join(others)}"
+    if set(header) >= _EPIC:
+        remedy += (
+            "; this is the header of EPIC-KITCHENS, whose own files are read from their folder, as the data set "
+            "epic100 or epic55 (dataset.name, --dataset)"
+        )
+    return remedy

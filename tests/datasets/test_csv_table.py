@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgear.datasets.text_table import TextTable, parse_rows, read_csv, read_text, shown, wrong_separator
+from sgear.datasets.csv_table import TextTable, parse_rows, read_csv, read_text
 from sgear.errors import AnnotationError
 
 CLEAN = b'uid,name,start\na,"salt, fine",1.5\nb,tap:hot,2\n'
@@ -104,10 +104,6 @@ def test_a_missing_file_and_a_folder_say_so_with_the_remedy(tmp_path):
         read_text(tmp_path, remedy="Look there.")
 
 
-def test_rows_of_any_length_can_be_read_for_a_caller_that_judges_them(path):
-    assert parse_rows("a,b\n\n1\n", path) == ([["a", "b"], ["1"]], [1, 3])
-
-
 def test_rows_without_any_value_are_left_out_like_empty_lines(path):
     assert parse_rows('a,b\n,\n1,\n" ",""\n,,,,\n', path) == ([["a", "b"], ["1", ""]], [1, 3])
     table = read_csv(write(path, CLEAN + b",,\n,,\n"), ["uid"])
@@ -168,23 +164,6 @@ def test_what_is_no_whole_number_in_range_is_refused(text):
         column_of(text).integers("a", high=7)
 
 
-def test_whole_numbers_may_have_leading_zeros():
-    assert column_of("007", "0", "00").integers("a").to_list() == [7, 0, 0]
-
-
 def test_the_first_wrong_row_is_shown_and_the_others_are_counted():
     with pytest.raises(AnnotationError, match="line 3: a is '', expected some text; 2 such rows"):
         column_of("x", "", "y", "").text("a")
-
-
-def test_long_values_are_shortened_in_messages():
-    assert shown("a" * 60) == repr("a" * 60)
-    assert shown("a" * 61) == f"{'a' * 60!r}... (61 characters)"
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [(["a;b;c"], "semicolons (;)"), (["a\tb"], "tabs"), (["a|b"], "bars (|)"), (["a", "b;c"], None), (["a"], None)],
-)
-def test_the_separator_is_named_where_it_is_no_comma(header, expected):
-    assert wrong_separator(header) == expected

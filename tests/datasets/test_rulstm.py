@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.epic55 import load_epic55
-from sgear.datasets.epic100 import load_epic100
-from sgear.datasets.rulstm import load_rulstm
+from sgear.datasets import Benchmark
+from sgear.datasets.epic import load_epic55, load_epic100
+from sgear.datasets.rulstm import load_rulstm_ek55, load_rulstm_ek100
 from sgear.errors import AnnotationError
 
 EK55 = {
@@ -36,6 +35,7 @@ EK100 = {
     "validation_tail_nouns_ids.csv": "P02_11_1\n",
     "validation_tail_actions_ids.csv": "P01_11_0\nP02_11_1\n",
 }
+LOADERS = {"ek55": load_rulstm_ek55, "ek100": load_rulstm_ek100}
 
 
 @pytest.fixture
@@ -54,46 +54,37 @@ def write(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["ek55", "ek100"])
-def test_frames_are_thirtieths_of_a_second(name: str, request: pytest.FixtureRequest) -> None:
-    benchmark = load_rulstm(request.getfixturevalue(name), name=name)
-    first_frame = {"ek55": 152, "ek100": 3}[name]
-    assert benchmark.train.column("start_s").tolist() == [first_frame / 30]
-
-
 def test_padded_numbers_and_blanks_are_removed(ek55: Path) -> None:
-    benchmark = load_rulstm(ek55, name="ek55")
+    benchmark = load_rulstm_ek55(ek55)
     assert (benchmark.train.uids, benchmark.train.video_ids) == (["330"], ["P01_02"])
     assert benchmark.validation.uids == ["0"]
     assert benchmark.tests["seen"].uids == ["1924"]
 
 
 def test_actions_of_ek55_are_read_by_the_names_of_their_columns(ek55: Path) -> None:
-    taxonomy = load_rulstm(ek55, name="ek55").taxonomy
+    taxonomy = load_rulstm_ek55(ek55).taxonomy
     assert taxonomy.action_pairs == ((0, 2), (1, 0))
     assert taxonomy.action_names == ("get pan", "turn-on tap")
 
 
 def test_actions_of_ek100_name_their_verbs_and_nouns(ek100: Path) -> None:
-    taxonomy = load_rulstm(ek100, name="ek100").taxonomy
+    taxonomy = load_rulstm_ek100(ek100).taxonomy
     assert taxonomy.action_pairs == ((0, 0), (0, 2), (1, 0))
     assert (taxonomy.verbs, taxonomy.nouns) == (("take", "turn-on"), ("tap:hot", "noun 1", "pan"))
 
 
 def test_uid_lists_become_subsets(ek100: Path) -> None:
-    benchmark = load_rulstm(ek100, name="ek100")
+    benchmark = load_rulstm_ek100(ek100)
     assert benchmark.unseen_participants == {"P02"}
     assert (benchmark.tail_verb_ids, benchmark.tail_noun_ids) == ({1}, {2})
     assert benchmark.subset_masks["tail"]["action"].tolist() == [True, False, True]
 
 
 def test_many_shot_classes_of_ek55_are_read(ek55: Path) -> None:
-    benchmark = load_rulstm(ek55, name="ek55")
+    benchmark = load_rulstm_ek55(ek55)
     assert (benchmark.many_shot_verb_ids, benchmark.many_shot_noun_ids) == ({1}, {2})
-
-
-def test_test_segments_have_no_labels(ek55: Path) -> None:
-    assert load_rulstm(ek55, name="ek55").tests["unseen"].column("action_id").tolist() == [-1]
+    assert benchmark.tests["unseen"].column("action_id").tolist() == [-1]
+    assert benchmark.train.column("start_s").tolist() == [152 / 30]
 
 
 @pytest.mark.parametrize("name", ["ek55", "ek100"])
@@ -104,7 +95,7 @@ def test_missing_file_is_named(name: str, request: pytest.FixtureRequest) -> Non
         text = path.read_text()
         path.unlink()
         with pytest.raises(AnnotationError, match=f"{file}: no such file"):
-            load_rulstm(folder, name=name)
+            LOADERS[name](folder)
         path.write_text(text)
 
 
@@ -135,13 +126,7 @@ def test_wrong_content_is_refused(ek100: Path, file: str, old: str, new: str, me
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(AnnotationError, match=message):
-        load_rulstm(ek100, name="ek100")
-
-
-@pytest.mark.parametrize(("name", "split", "message"), [("ek9", 1, "got 'ek9'"), ("ek55", 2, "ek55 has one split")])
-def test_unknown_names_and_splits_are_refused(tmp_path: Path, name: str, split: int, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        load_rulstm(tmp_path, name=name, split=split)
+        load_rulstm_ek100(ek100)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +136,7 @@ def official100(real_data: Path) -> Benchmark:
 
 @pytest.fixture(scope="module")
 def real100(real_data: Path) -> Benchmark:
-    return load_rulstm(real_data / "rulstm" / "ek100", name="ek100")
+    return load_rulstm_ek100(real_data / "rulstm" / "ek100")
 
 
 @pytest.mark.data
@@ -195,20 +180,14 @@ def test_real_ek100_frames_are_at_most_a_frame_early(official100: Benchmark, rea
 @pytest.mark.data
 def test_real_ek55_frames_are_at_most_a_frame_early(real_data: Path) -> None:
     official = load_epic55(real_data / "epic-kitchens-55-annotations", real_data / "rulstm" / "ek55")
-    assert_same_segments(official, load_rulstm(real_data / "rulstm" / "ek55", name="ek55"), late_s=0)
+    assert_same_segments(official, load_rulstm_ek55(real_data / "rulstm" / "ek55"), late_s=0)
 
 
 @pytest.mark.data
 def test_real_ek55_has_the_published_sizes(real_data: Path) -> None:
-    benchmark = load_rulstm(real_data / "rulstm" / "ek55", name="ek55")
+    benchmark = load_rulstm_ek55(real_data / "rulstm" / "ek55")
     assert (len(benchmark.train), len(benchmark.validation), benchmark.taxonomy.num_actions) == (23493, 4979, 2513)
     assert {field: len(ids) for field, ids in benchmark.many_shot_ids.items() if field != "action"} == {
         "verb": 26,
         "noun": 71,
     }
-
-
-@pytest.mark.data
-def test_egtea_is_read_by_its_own_loader(real_data: Path) -> None:
-    benchmark = load_rulstm(real_data / "rulstm" / "egtea", name="egtea", split=3)
-    assert (len(benchmark.train), len(benchmark.validation)) == (8300, 2021)

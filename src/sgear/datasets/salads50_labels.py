@@ -1,46 +1,70 @@
-"""50 Salads, frame-wise labels at 30 frames a second: `groundTruth/*.txt` with `mapping.txt`.
+"""50 Salads from labels of each row or frame: its splits, `groundTruth/*.txt`, and stored features with labels.
 
-Frame i is shown at i / 30 s of the video. `action_start` and `action_end` fill the video before the first and after the
-last action: two classes beside the 17 actions, in the dense protocol (`sgear.datasets.dense`) and in AVT's.
+Frame-wise labels are at 30 frames a second, frame i shown at i / 30 s of the video. `action_start` and `action_end`
+fill the video before the first and after the last action: two classes beside the 17 actions, in the dense protocol
+(`sgear.datasets.dense`) and in AVT's.
+
+Stored features (TCN layout) have one label for each row, 17 mid-level actions; row i was seen at i / 3 s.
+
+A segment is a maximal run of one label. Those that start at least two seconds into the file are asked for; the
+earlier ones are seen as past only.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.salads50 import FIRST_START_S, label_runs
-from sgear.datasets.text_table import read_text, shown
-from sgear.errors import AnnotationError
+from sgear.datasets.csv_table import read_text, shown
+from sgear.errors import AnnotationError, FeatureError
+from sgear.features import FeatureTable, VideoFeatures
+from sgear.files import require_regular_file
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 
 FPS = 30.0
 START, END = "action_start", "action_end"
-SPLITS = (1, 2, 3, 4, 5)
-VIDEO_ID = re.compile(r"rgb-([0-9]{2})-[0-9]")
+_VIDEO_ID = re.compile(r"rgb-([0-9]{2})-[0-9]")
 _REMEDY = "Check the folder of 50 Salads, or get the file again."
+_TCN_FPS = 3.0
+_TCN_REMEDY = "Point SGEAR_DATA to a folder that holds 50salads/."
+_GAP = 0
+_FIRST_START_S = 2.0
 
 
-def text_lines(path: Path) -> list[tuple[int, str]]:
+@dataclass(frozen=True)
+class Salads50:
+    """The benchmark and the features of its videos."""
+
+    benchmark: Benchmark
+    features: FeatureTable
+
+
+def label_runs(labels: NDArray[np.integer]) -> list[tuple[int, int, int]]:
+    """Return (first row, row after the last, label) of each maximal run of one label, gaps left out."""
+    edges = np.flatnonzero(np.diff(labels)) + 1
+    bounds = [0, *edges.tolist(), len(labels)]
+    runs = [(first, stop, int(labels[first])) for first, stop in pairwise(bounds)]
+    return [run for run in runs if run[2] != _GAP]
+
+
+def text_lines(path: Path, remedy: str = _REMEDY) -> list[tuple[int, str]]:
     """Return (line number, text) of each line of a text file that is not blank.
 
     Raises:
         AnnotationError: If the file is missing, empty or no UTF-8 text.
     """
-    lines = re.split(r"\r\n|\r|\n", read_text(path, remedy=_REMEDY))
+    lines = re.split(r"\r\n|\r|\n", read_text(path, remedy=remedy))
     return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
-
-
-def user_of(video_id: str) -> str:
-    """Return the user of a video: `rgb-01-2` is the second salad of user 01."""
-    return video_id.split("-")[1]
 
 
 def read_videos(path: Path) -> list[str]:
@@ -52,7 +76,7 @@ def read_videos(path: Path) -> list[str]:
     videos: dict[str, int] = {}
     for number, line in text_lines(path):
         video_id = line.rsplit("/", 1)[-1].removesuffix(".txt")
-        if not VIDEO_ID.fullmatch(video_id):
+        if not _VIDEO_ID.fullmatch(video_id):
             raise AnnotationError(
                 f"{path}, line {number}: {shown(line)}, expected a video such as rgb-01-2. Correct the file."
             )
@@ -69,10 +93,7 @@ def read_fold(root: Path, split: int) -> dict[str, list[str]]:
 
     Raises:
         AnnotationError: If a file is missing or wrong, or a user is on both sides.
-        ValueError: If there is no such fold.
     """
-    if split not in SPLITS:
-        raise ValueError(f"50 Salads has the folds {SPLITS}, got split {split}")
     folder = root / "splits_abu_farha"
     if not folder.is_dir() and (root / "splits" / f"train.split{split}.bundle").is_file():
         folder = root / "splits"
@@ -86,7 +107,7 @@ def check_users(parts: dict[str, list[str]], folder: Path) -> dict[str, list[str
     Raises:
         AnnotationError: If a user is in both.
     """
-    train, test = ({user_of(video_id) for video_id in parts[part]} for part in ("train", "test"))
+    train, test = ({video_id.split("-")[1] for video_id in parts[part]} for part in ("train", "test"))
     if train & test:
         raise AnnotationError(f"{folder}: users {sorted(train & test)} are in train and in test. Get the files again.")
     return parts
@@ -158,7 +179,6 @@ def load_salads50_avt(root: Path, *, split: int) -> Benchmark:
 
     Raises:
         AnnotationError: If a file is missing or wrong; names the videos whose label files are missing.
-        ValueError: If there is no such fold.
 
     Source:
         github.com/facebookresearch/AVT, datasets/breakfast_50salads.py and expts/13_50s_avt.txt, which the S-GEAR
@@ -182,7 +202,6 @@ def load_salads50_avt(root: Path, *, split: int) -> Benchmark:
         taxonomy=taxonomy,
         train=tables["train"],
         validation=tables["test"],
-        headline="top1",
     )
 
 
@@ -218,7 +237,7 @@ def segment_frame(rows: list[tuple[str, float, float, int]], taxonomy: Taxonomy)
 
 def split_benchmark(tables: dict[str, pl.DataFrame], taxonomy: Taxonomy, *, name: str, origin: str) -> Benchmark:
     """Return the benchmark of `train` and `test` segments; those of the first two seconds are past only."""
-    is_asked = pl.col("start_s") >= FIRST_START_S
+    is_asked = pl.col("start_s") >= _FIRST_START_S
 
     def table(frame: pl.DataFrame) -> SegmentTable:
         return SegmentTable(frame, taxonomy, origin=origin)
@@ -229,5 +248,58 @@ def split_benchmark(tables: dict[str, pl.DataFrame], taxonomy: Taxonomy, *, name
         train=table(tables["train"].filter(is_asked)),
         validation=table(tables["test"].filter(is_asked)),
         unscored=table(pl.concat([frame.filter(~is_asked) for frame in tables.values()])),
-        headline="top1",
+    )
+
+
+def _read_arrays(path: Path, names: tuple[str, ...]) -> list[NDArray]:
+    require_regular_file(path, FeatureError, "Copy it there or leave its video out of the split.")
+    try:
+        # numpy leaves a file that it opened itself open where it is no archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return [file[name] for name in names]
+    except (KeyError, ValueError, OSError, EOFError, BadZipFile, MemoryError) as err:
+        raise FeatureError(f"{path}: cannot read arrays {list(names)} ({err}); copy the file again") from err
+
+
+def load_salads50_tcn(root: Path, *, split: int, modality: str = "spatialcnn") -> Salads50:
+    """Load one split.
+
+    Args:
+        root: Folder of the data set.
+        split: 1 or 2, the splits whose features are published.
+        modality: `spatialcnn` (128-d, trained on that split's training videos) or `accelerometer` (30-d).
+
+    Raises:
+        AnnotationError: If a list or label file is missing or contradicts itself.
+        FeatureError: If a feature file is missing or damaged.
+        ValueError: If the modality is unknown.
+    """
+    if modality not in ("spatialcnn", "accelerometer"):
+        raise ValueError(f"50 Salads has the modalities spatialcnn and accelerometer, got {modality!r}")
+    taxonomy = Taxonomy.from_labels([line for _, line in text_lines(root / "mid_level_actions.txt", _TCN_REMEDY)])
+    labelled = root / "spatialcnn_mid" / f"split_{split}"
+    tables: dict[str, pl.DataFrame] = {}
+    videos: dict[str, VideoFeatures] = {}
+    for part in ("train", "test"):
+        rows: list[tuple[str, float, float, int]] = []
+        for _, video_id in text_lines(root / "splits" / f"split_{split}" / f"{part}.txt", _TCN_REMEDY):
+            path = labelled / f"{video_id}.npz"
+            features, labels = _read_arrays(path, ("features", "labels"))
+            if labels.max(initial=0) > taxonomy.num_actions:
+                raise AnnotationError(
+                    f"{path}: label {labels.max()} is unknown; the action list has {taxonomy.num_actions} lines"
+                )
+            runs = label_runs(labels)
+            rows += [(video_id, first / _TCN_FPS, stop / _TCN_FPS, label - 1) for first, stop, label in runs]
+            if modality == "accelerometer":
+                path = root / "accelerometer" / f"{video_id}.npz"
+                (features,) = _read_arrays(path, ("features",))
+            if len(features) != len(labels):
+                raise FeatureError(f"{path}: {len(features)} rows, but {len(labels)} labels in {labelled.name}")
+            times_s = np.arange(len(features)) / _TCN_FPS
+            videos[video_id] = VideoFeatures(times_s, features.astype(np.float32), str(path))
+        tables[part] = segment_frame(rows, taxonomy)
+    name = f"salads50-split{split}"
+    return Salads50(
+        split_benchmark(tables, taxonomy, name=name, origin=f"50 Salads split {split}"), FeatureTable(videos)
     )

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from sgear.datasets import load_dataset
 
 from sgear.data import AnnotationSource, AnticipationDataset, FeatureSource, StepLabels, collate
 from sgear.data.dataset import observable_segments
+from sgear.datasets import load_dataset
 from sgear.errors import ConfigError
 from sgear.features import FeatureTable, VideoFeatures
 from sgear.metrics.recall import class_mean_recall

@@ -16,9 +16,9 @@ from pathlib import Path
 from sgear.datasets.own.rows import OwnRow, ProblemList, named
 from sgear.errors import VideoError
 from sgear.files import quoted
+from sgear.video.base import FilmSpan
 from sgear.video.find import needs_rate, scan_films
 from sgear.video.pool import open_film
-from sgear.video.base import FilmSpan
 
 # Joiners are seen in some scripts only.
 _UNIMPORTANT = "_\u200c\u200d"

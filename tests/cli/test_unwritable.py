@@ -125,7 +125,7 @@ def test_a_full_disk_is_told_without_a_file_too():
         OSError("a library says so"),
         ConnectionError(errno.ECONNREFUSED, "Connection refused"),
         FileNotFoundError(
-            errno.ENOENT, "No such file", str(Path(package.__file__).parent / "config" / "conf" / "x.yaml")
+            errno.ENOENT, "No such file", str(Path(package.__file__).parent / "experiment" / "conf" / "x.yaml")
         ),
         FileNotFoundError(errno.ENOENT, "No such file", np.__file__),
         OSError(errno.EBADF, "Bad file descriptor", 7),

@@ -123,3 +123,12 @@ def test_encodings_and_checkpoints_of_the_releases_have_the_19_classes_in_the_sa
 def test_every_recipe_says_whose_protocol_it_has(name):
     text = (resources.files("sgear.experiment.conf") / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
     assert f"Protocol: {ALL[name].dataset.name}" in text[: text.index("\nname:")]
+
+
+@pytest.mark.parametrize("features", ["spatialcnn", "accelerometer", "fused"])
+def test_avt_and_sgear_have_the_same_budget(features):
+    sgear, avt = (compose_experiment([f"experiment=salads50/{features}{suffix}"]) for suffix in ("", "_avt"))
+    assert (sgear.model.name, avt.model.name) == ("sgear", "avt")
+    for part in ("optim", "protocol", "source", "dataset"):
+        assert getattr(sgear, part) == getattr(avt, part)
+    assert (sgear.model.encoder, sgear.model.decoder) == (avt.model.encoder, avt.model.decoder)

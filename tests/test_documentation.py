@@ -88,7 +88,7 @@ _FUSIONS = re.compile(r"sgear fuse ([^`\n]+)")
 
 def fusions() -> set[tuple[str, ...]]:
     """The words of each command on a page, or in the head of a recipe, that fuses runs of recipes."""
-    conf = REPOSITORY / "src" / "sgear" / "config" / "conf"
+    conf = REPOSITORY / "src" / "sgear" / "experiment" / "conf"
     texts = [path.read_text(encoding="utf-8") for path in (*PAGES, *conf.rglob("*.yaml"))]
     lines = [line for text in texts for line in _FUSIONS.findall(re.sub(r"\\\n#?", " ", text))]
     return {words for line in lines if recipe_of_run((words := tuple(shlex.split(line)))[0].removeprefix("runs/"))}

@@ -14,6 +14,7 @@ from numbered_files import make_folder, make_tar
 
 from sgear.errors import VideoError
 from sgear.video.pool import FilmPool, open_film, reading_size
+from sgear.video.training_copy import CopySettings, make_copy
 
 IDS = [f"P01_0{idx}" for idx in range(5)]
 
@@ -145,3 +146,17 @@ def test_repr_tells_how_many_are_open(paths):
     with FilmPool(paths) as pool:
         pool.film(IDS[0])
         assert repr(pool) == "FilmPool(8 films, 1 of at most 8 open)"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("avi", "mpeg4"), ("mpg", "mpeg2video"), ("ts", "libx264"), ("flv", "libx264")]
+)
+def test_training_on_what_is_not_surely_read_at_random_asks_for_a_copy(tmp_path, suffix, codec):
+    path = make_film(tmp_path / f"film.{suffix}", steady(20), codec=codec)
+    with FilmPool({"film": path}) as pool, pytest.raises(VideoError, match="sgear data transcode"):
+        pool.frames_played_at("film", [0.0])
+    with open_film(path) as film:
+        assert len([*film.iterate()]) == 20
+    make_copy(path, tmp_path / "film.mp4", CopySettings(short_side=48))
+    with FilmPool({"film": tmp_path / "film.mp4"}) as pool:
+        assert numbers_in(pool.frames_played_at("film", [0.5, 0.1]).frames) == [15, 3]

@@ -10,6 +10,7 @@ import torch
 from coded_films import make_film, steady
 
 import sgear
+from sgear.cli.anticipate import run_anticipate
 from sgear.errors import ConfigError, RunError, VideoError
 from sgear.models import (
     DecoderConfig,
@@ -252,3 +253,18 @@ def test_the_lines_of_the_readme_run(tmp_path, video, monkeypatch, capsys):
     assert said[7].startswith("0.0 ('")
     assert names["network"].bank.visual.shape == (3806, 768)
     assert dict(sgear.evaluate(names["run"].path)) == dict(names["scores"])
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_a_forecast_opens_its_video_once_with_or_without_an_overlay(video, tmp_path, monkeypatch, draws):
+    save_model(make_trained("avt"), tmp_path / "model")
+    opened, open_any = [], av.open
+
+    def counting(file, *args, **options):
+        opened.append(str(file))
+        return open_any(file, *args, **options)
+
+    monkeypatch.setattr(av, "open", counting)
+    out = tmp_path / "drawn.mp4" if draws else None
+    run_anticipate(video, tmp_path / "model", every_s=0.5, top_k=3, as_json=True, out=out, device="cpu")
+    assert [file for file in opened if str(video) in file] == [f"file:{video}"]

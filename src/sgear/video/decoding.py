@@ -169,7 +169,7 @@ class StreamDecoder:
     @property
     def is_random_access(self) -> bool:
         """Whether the frame of any instant is found without playing from the beginning, and surely the right one."""
-        return self.container_name in _RANDOM_ACCESS and not self._recovers_late
+        return self.container_name in _RANDOM_ACCESS
 
     @property
     def time_base(self) -> Fraction:

@@ -203,3 +203,15 @@ def test_the_last_annotated_action_of_epic_kitchens_100(real_data):
     recall = class_mean_recall(model(clips).logits.numpy(), seen.column("action_id"), k=5)
     # Nearly what RULSTM gets from RGB features (0.133), so an annotated past is no weak opponent.
     assert recall == pytest.approx(0.1332, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["frequency", "last_action", "last_recognised", "pooled"])
+def test_a_baseline_reads_nothing_that_comes_after_a_step(name):
+    model = learned(name, table_of_orders(CYCLES))
+    is_table = "annotations" in model.sources
+    generator = torch.Generator().manual_seed(0)
+    clip = torch.randint(0, 4, (2, 8, 1), generator=generator).float() if is_table else torch.randn(2, 8, 4)
+    other = clip.clone()
+    other[:, 5:] = other[:, 5:].flip(1) + (0.0 if is_table else 1.0)
+    first, second = model(clip).next_logits, model(other).next_logits
+    torch.testing.assert_close(first[:, :5], second[:, :5])

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ from tiny_models import (
 from sgear.errors import ConfigError, PrototypeError, RunError
 from sgear.experiment.network import check_frozen_map, start_from_run
 from sgear.experiment.schema import InitConfig
-from sgear.models import build_model
+from sgear.models import EncoderConfig, ModelConfig, RulstmConfig, build_model
 from sgear.models.pretrained import Preprocessing, TrainedModel, load_model, save_model
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
@@ -141,3 +141,44 @@ def test_features_of_another_width_are_refused_with_both_widths(name):
 def test_a_clip_longer_than_built_for_is_refused_with_both_lengths(name):
     with pytest.raises(ValueError, match=r"9 steps.*at most 8.*max_steps"):
         tiny_model(name)(clip_of(0, 1, 9))
+
+
+BUILT_IN = {
+    "sgear": tiny_config("sgear"),
+    "avt": tiny_config("avt"),
+    "rulstm": ModelConfig(
+        name="rulstm",
+        encoder=EncoderConfig(feature_dim=4),
+        rulstm=RulstmConfig(modalities=[4], hidden_dim=8, step_s=1.0, tau_a_s=1.0),
+    ),
+    "frequency": ModelConfig(name="frequency"),
+    "last_action": ModelConfig(name="last_action"),
+}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_description_with_the_settings_of_all_models_as_once_written_loads(name, tmp_path):
+    config = BUILT_IN[name]
+    model = build_model(config, num_actions=len(PAIRS), num_verbs=len(VERBS), num_nouns=len(NOUNS)).eval()
+    trained = TrainedModel(
+        model=model,
+        config=config,
+        taxonomy=taxonomy(),
+        protocol=AnticipationProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=1.0),
+        preprocessing=Preprocessing(kind="features"),
+        log_prior=torch.zeros(len(PAIRS)),
+    )
+    save_model(trained, tmp_path)
+    path = tmp_path / "model.json"
+    description = json.loads(path.read_text())
+    assert set(description["config"]) == {item.name for item in fields(type(model).Config)}
+    before = asdict(config)
+    del before["regression"]
+    for setting in ("frames_per_step", "step_frames_s"):
+        del description["preprocessing"][setting]
+    path.write_text(json.dumps({**description, "config": before}))
+    loaded = load_model(tmp_path)
+    assert type(loaded.model) is type(model)
+    assert loaded.config == model.config
+    weights = loaded.model.state_dict()
+    assert all(torch.equal(weights[key], tensor) for key, tensor in model.state_dict().items())

@@ -208,7 +208,7 @@ def kill_and_resume(job: Job, folder: Path, num_kills: int, rng: random.Random) 
         found = job.result(out)
         for name in expected.keys() | found.keys():
             hold(found.get(name) == expected.get(name), f"{name} of run {num_runs} is not that of a run never killed")
-        left = [str(path) for path in out.parent.rglob("*") if path.suffix in (".claim", ".part")]
+        left = [str(path) for path in out.parent.rglob("*") if path.suffix in (".lock", ".part")]
         left += [str(path) for path in (out / "run").rglob("*.partial")]
         hold(not left, f"left behind: {left}")
         num_runs += 1

@@ -27,7 +27,7 @@ from sgear.config.build import load_benchmark
 from sgear.config.schema import DatasetConfig
 from sgear.datasets.kitchen import KitchenConfig
 from sgear.metrics import class_mean_recall, paired_test, top_k_accuracy
-from sgear.metrics.compare import PairedTest
+from sgear.metrics.statistics import PairedTest
 from sgear.pipeline import train_run, visual_prototypes
 from sgear.predictions import Predictions
 from sgear.prototypes import encode_taxonomy

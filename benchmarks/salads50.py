@@ -24,8 +24,8 @@ from sgear.config.schema import DatasetConfig
 from sgear.data.dataset import AnticipationDataset
 from sgear.datasets.folds import participant_folds
 from sgear.datasets.salads50 import read_lines
-from sgear.metrics.accuracy import top_k_accuracy
-from sgear.metrics.compare import PairedTest, paired_test
+from sgear.metrics.ranks import top_k_accuracy
+from sgear.metrics.statistics import PairedTest, paired_test
 from sgear.pipeline import train_run
 from sgear.predictions import Predictions, late_fuse
 from sgear.prototypes.original import import_original_encodings

@@ -29,7 +29,7 @@ from sgear.datasets.benchmark import Benchmark
 from sgear.datasets.folds import participant_folds
 from sgear.features import FeatureTable
 from sgear.features.corruption import ClassConfusion, unsure_copy
-from sgear.metrics.accuracy import top_k_accuracy
+from sgear.metrics.ranks import top_k_accuracy
 from sgear.training.evaluate import run_model
 from sgear.training.loop import fit
 from sgear.training.run import RunDirectory

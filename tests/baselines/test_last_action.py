@@ -15,7 +15,7 @@ from sgear.data import AnticipationDataset, FeatureSource, StepLabels
 from sgear.datasets.registry import load_dataset
 from sgear.errors import ConfigError
 from sgear.features import FeatureTable, VideoFeatures
-from sgear.metrics.recall import class_mean_recall
+from sgear.metrics.class_means import class_mean_recall
 from sgear.predictions import Predictions
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.metrics.recall import mean_per_class
+from sgear.metrics.class_means import mean_per_class
 from sgear.predictions.outcomes import Outcome, field_outcomes
 from sgear.predictions.scoring import Subsets, score
 from sgear.predictions.table import Predictions

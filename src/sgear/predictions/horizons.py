@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sgear.errors import PredictionError
-from sgear.metrics.horizons import HorizonScores, horizon_scores
+from sgear.metrics.registry import HorizonScores, horizon_scores
 from sgear.predictions.outcomes import field_outcomes
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import FIELDS, Field

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.metrics.calibration import reliability
-from sgear.metrics.precision import class_mean_precision
-from sgear.metrics.recall import mean_of_present, mean_per_class
-from sgear.metrics.softmax_pass import TIE_TOLERANCE
+from sgear.metrics.class_means import class_mean_precision, mean_of_present, mean_per_class
+from sgear.metrics.probabilities import TIE_TOLERANCE, reliability
 from sgear.predictions.outcomes import Outcome, field_outcomes, own_scores
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import FIELDS, Field

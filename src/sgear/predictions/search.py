@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import PredictionError
-from sgear.metrics.accuracy import top_k_hits
+from sgear.metrics.ranks import top_k_hits
 from sgear.predictions.fusion import Rule, addend_of, align, combine, late_fuse, parts_of
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import Field

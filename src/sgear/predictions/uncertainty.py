@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import PredictionError
-from sgear.metrics.bootstrap import Interval, bootstrap_interval
-from sgear.metrics.calibration import Binning, Reliability, reliability
-from sgear.metrics.compare import Method, PairedTest, paired_test
+from sgear.metrics.probabilities import Binning, Reliability, reliability
+from sgear.metrics.statistics import Interval, Method, PairedTest, bootstrap_interval, paired_test
 from sgear.predictions.outcomes import Outcome, field_outcomes
 from sgear.predictions.scoring import Subsets, check_subsets
 from sgear.predictions.table import Predictions

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from sgear.metrics.recall import mean_per_class
+from sgear.metrics.class_means import mean_per_class
 from sgear.predictions.compare import ClassChange, ComparedScore
 from sgear.predictions.outcomes import Outcome
 from sgear.report.style import (

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sgear.datasets.benchmark import Benchmark
-from sgear.metrics.bootstrap import Interval, bootstrap_interval
+from sgear.metrics.statistics import Interval, bootstrap_interval
 from sgear.predictions import Predictions
 from sgear.predictions.outcomes import field_outcomes
 from sgear.predictions.uncertainty import METRICS

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.metrics.arrays import takes_tensors
-from sgear.metrics.recall import mean_of_present, mean_per_class
+from sgear.metrics.class_means import mean_of_present, mean_per_class
+from sgear.metrics.ranks import takes_tensors
 
 
 @dataclass(frozen=True)

@@ -98,26 +98,6 @@ def class_mean_recall(
 
 
 @takes_tensors
-def class_mean_accuracy(scores: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
-    """Average over classes the share of samples whose class has the best score: class-mean top-1 recall.
-
-    EGTEA Gaze+ papers call it mean class accuracy; it is top-1 accuracy with every class given the same weight.
-
-    Args:
-        scores: Any ranking [M K], higher is likelier.
-        targets: Class of each sample [M], in [0, K).
-
-    Returns:
-        Accuracy in [0, 1].
-
-    Raises:
-        ValueError: If shapes do not fit or there is no sample.
-        PredictionError: If a score is NaN.
-    """
-    return class_mean_recall(scores, targets, k=1)
-
-
-@takes_tensors
 def precision_per_class(
     scores: NDArray[np.floating], targets: NDArray[np.int64], *, tie_tolerance: float = 0.0
 ) -> NDArray[np.float64]:

@@ -6,13 +6,14 @@ and forgotten. Exponentials and sums are float64; float32 sums could swap two ve
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
@@ -146,13 +147,21 @@ def softmax_pass(
             result.part_confidence[index][rows] = sums.max(axis=0) / total
 
     starts = range(0, num_samples, num_rows)
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with ThreadPoolExecutor(_num_threads()) as pool:
         list(pool.map(fill, starts))
     return result
 
 
 Binning = Literal["width", "mass"]
 """Bins of equal width in confidence, or of (nearly) equal numbers of samples."""
+
+
+def _num_threads() -> int:
+    # A command that only reads scores does not load torch, which takes longer than its work.
+    if torch := sys.modules.get("torch"):
+        return torch.get_num_threads()
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    return int(stated) if stated.isdigit() and int(stated) else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -229,55 +238,3 @@ def reliability(
         confidence=np.bincount(bins, weights=confidence, minlength=num_bins) / divisor,
         accuracy=np.bincount(bins, weights=is_right, minlength=num_bins) / divisor,
     )
-
-
-@takes_tensors
-def expected_calibration_error(
-    confidence: NDArray[np.floating],
-    is_right: NDArray[np.bool_],
-    *,
-    num_bins: int = 15,
-    binning: Binning = "width",
-) -> float:
-    """Return the mean distance of confidence and accuracy over bins; see `reliability`, which it sums up."""
-    return reliability(confidence, is_right, num_bins=num_bins, binning=binning).ece
-
-
-@takes_tensors
-def brier_score(probs: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
-    """Return the mean squared distance of the probabilities to the truth, summed over classes; in [0, 2], 0 is best.
-
-    Args:
-        probs: Probabilities [M K].
-        targets: Class of each sample [M], in [0, K).
-
-    Raises:
-        ValueError: If shapes disagree, a target is outside [0, K), or there is no sample.
-
-    Source:
-        Brier, Verification of forecasts expressed in terms of probability (1950).
-    """
-    own = _own_probs(probs, targets)
-    return float(((probs.astype(np.float64) ** 2).sum(axis=1) - 2 * own + 1).mean())
-
-
-@takes_tensors
-def negative_log_likelihood(probs: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
-    """Return the mean of -log P(true class) in nats; infinite where a true class was given 0.
-
-    Args:
-        probs: Probabilities [M K].
-        targets: Class of each sample [M], in [0, K).
-
-    Raises:
-        ValueError: If shapes disagree, a target is outside [0, K), or there is no sample.
-    """
-    own = _own_probs(probs, targets)
-    return float("inf") if (own == 0).any() else float(-np.log(own).mean())
-
-
-def _own_probs(probs: NDArray[np.floating], targets: NDArray[np.int64]) -> NDArray[np.float64]:
-    check_targets(probs, targets)
-    if not len(targets):
-        raise ValueError("a mean over no samples is undefined")
-    return probs[np.arange(len(targets)), targets].astype(np.float64)

@@ -1,8 +1,11 @@
-"""Scores over anticipation times, and how early the right answer first appears."""
+"""The metrics, one line each: every table, plot and command takes its scores from here.
+
+Another package adds one by an entry point of the group `sgear.metrics`, whose module calls `register_metric`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,32 +13,108 @@ from numpy.typing import NDArray
 
 from sgear.metrics.class_means import mean_of_present, mean_per_class
 from sgear.metrics.ranks import takes_tensors
+from sgear.plugins import load_plugins
+
+ENTRY_POINTS = "sgear.metrics"
+Values = NDArray[np.bool_] | NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class HorizonScores:
-    """Scores of one field at several anticipation times, from far to near.
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A score as a mean of one value per segment: over segments, or over classes.
+
+    A value depends on its segment alone, so the same values serve subsets, bootstrap intervals and paired tests.
 
     Args:
-        tau_a_s: Anticipation times in seconds [H], descending.
-        top1: Top-1 accuracy [H].
-        top5: Top-5 accuracy [H].
-        recall5: Class-mean top-5 recall [H].
-        time_to_action1_s: Time to action by the best class, in seconds.
-        time_to_action5_s: Time to action by the five best classes, in seconds.
+        heading: What stands above its column.
+        compute: Gives the value of each segment [M] in [0, 1], higher is better, from the rank of its true class [M],
+            0 for the best, and the number of classes.
+        class_mean: Whether the mean is over classes, each with the same weight.
+        brief: Whether tables of few columns show it too.
     """
 
-    tau_a_s: NDArray[np.float64]
-    top1: NDArray[np.float64]
-    top5: NDArray[np.float64]
-    recall5: NDArray[np.float64]
-    time_to_action1_s: float
-    time_to_action5_s: float
+    heading: str
+    compute: Callable[[NDArray[np.int64], int], Values]
+    class_mean: bool
+    brief: bool = True
+
+    @property
+    def title(self) -> str:
+        """The heading, which says of a class-mean that it is one."""
+        prefix = "class-mean "
+        return self.heading if not self.class_mean or self.heading.startswith(prefix) else prefix + self.heading
+
+    def score(
+        self,
+        ranks: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        num_classes: int,
+        classes: NDArray[np.int64] | None = None,
+    ) -> float:
+        """Return the score of segments.
+
+        Args:
+            ranks: Rank of the true class of each segment [M], see `target_ranks`.
+            targets: True class of each segment [M].
+            num_classes: Number of classes K.
+            classes: Classes to average over, for a class-mean. Default: all that occur.
+
+        Raises:
+            ValueError: If there is no segment, or none of these classes.
+        """
+        if not len(ranks):
+            raise ValueError("a mean over no samples is undefined")
+        values = self.compute(ranks, num_classes)
+        if self.class_mean:
+            return mean_of_present(mean_per_class(values, targets, num_classes), classes)
+        return float(values.mean())
+
+
+def _top(k: int) -> Callable[[NDArray[np.int64], int], Values]:
+    """Return the hits among the k best; k is cut to the number of classes."""
+    return lambda ranks, num_classes: ranks < min(k, num_classes)
+
+
+_METRICS = {
+    "top1": Metric(heading="top-1", compute=_top(1), class_mean=False),
+    "top5": Metric(heading="top-5", compute=_top(5), class_mean=False),
+    "recall5": Metric(heading="recall@5", compute=_top(5), class_mean=True),
+    "class_mean_top1": Metric(heading="class-mean top-1", compute=_top(1), class_mean=True, brief=False),
+}
+
+
+def register_metric(name: str, metric: Metric) -> None:
+    """Add a metric, before anything asks for the metrics.
+
+    Args:
+        name: Its key in reports and its name in settings, e.g. `top10`.
+        metric: What it is.
+
+    Raises:
+        ValueError: If there is another one of that name or heading.
+    """
+    headings = {each.heading: key for key, each in _METRICS.items()}
+    if name in _METRICS or metric.heading in headings:
+        raise ValueError(f"there is a metric {headings.get(metric.heading, name)!r} already; choose another name")
+    _METRICS[name] = metric
+
+
+def metrics(*, brief: bool = False) -> Mapping[str, Metric]:
+    """Return all metrics by name, those of installed packages last.
+
+    Args:
+        brief: Leave out those that tables of few columns do not show.
+
+    Raises:
+        ConfigError: If an installed metric cannot be loaded.
+    """
+    load_plugins(ENTRY_POINTS)
+    return {name: metric for name, metric in _METRICS.items() if metric.brief or not brief}
 
 
 @takes_tensors
 def time_to_action(hits: NDArray[np.bool_], tau_a_s: Sequence[float] | NDArray[np.floating]) -> float:
-    """Return how long before its start an action is first foretold, on average over samples.
+    """Return how long before its start an action is first predicted, on average over samples.
 
     A sample counts with the longest anticipation time at which it is a hit, even if a later answer is wrong again,
     and with 0 if it never is.
@@ -64,39 +143,3 @@ def time_to_action(hits: NDArray[np.bool_], tau_a_s: Sequence[float] | NDArray[n
     if not (times_s > 0).all() or len(np.unique(times_s)) < len(times_s):
         raise ValueError(f"anticipation times must be positive and different, got {times_s.tolist()}")
     return float(np.where(hits, times_s, 0.0).max(axis=1).mean())
-
-
-@takes_tensors
-def horizon_scores(
-    ranks: NDArray[np.int64],
-    targets: NDArray[np.int64],
-    tau_a_s: Sequence[float] | NDArray[np.floating],
-    *,
-    num_classes: int,
-) -> HorizonScores:
-    """Return the scores at each anticipation time, and the time to action.
-
-    Args:
-        ranks: Rank of the true class of each sample at each anticipation time [M H]; see `target_ranks`.
-        targets: Class of each sample [M].
-        tau_a_s: Anticipation times in seconds [H], in any order.
-        num_classes: Number of classes K.
-
-    Raises:
-        ValueError: If shapes disagree, there is no sample or time, or a time is not positive or occurs twice.
-    """
-    times_s = np.asarray(tau_a_s, dtype=np.float64)
-    if ranks.shape != (*targets.shape, *times_s.shape):
-        raise ValueError(f"expected ranks [M H], got {ranks.shape} for {targets.shape} samples, {times_s.shape} times")
-    order = np.argsort(-times_s)
-    times_s, first, fifth = times_s[order], ranks[:, order] < 1, ranks[:, order] < min(5, num_classes)
-    to_action1_s, to_action5_s = time_to_action(first, times_s), time_to_action(fifth, times_s)
-    recalls = [mean_of_present(mean_per_class(hits, targets, num_classes)) for hits in fifth.T]
-    return HorizonScores(
-        tau_a_s=times_s,
-        top1=first.mean(axis=0),
-        top5=fifth.mean(axis=0),
-        recall5=np.array(recalls),
-        time_to_action1_s=to_action1_s,
-        time_to_action5_s=to_action5_s,
-    )

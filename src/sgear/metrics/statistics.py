@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from sgear.metrics.class_means import mean_of_present, mean_per_class
 from sgear.metrics.ranks import takes_tensors
@@ -237,6 +236,9 @@ def paired_test(
         case "sign":
             if targets is not None:
                 raise ValueError("the sign test gives every sample the same weight; it cannot compare class-means")
+            # Takes half a second to import, which scores alone need not wait for.
+            from scipy.stats import binomtest  # noqa: PLC0415
+
             p_value = binomtest(num_first, num_first + num_second).pvalue if num_first + num_second else 1.0
         case "permutation":
             p_value = _share_as_far(difference, _swapped(delta, targets, num_resamples, seed))

@@ -28,7 +28,7 @@ from sgear.experiment.schema import DatasetConfig
 from sgear.experiment.train import train_run, visual_prototypes
 from sgear.kitchen import KitchenConfig
 from sgear.metrics import class_mean_recall, paired_test, top_k_accuracy
-from sgear.metrics.compare import PairedTest
+from sgear.metrics.statistics import PairedTest
 from sgear.predictions import Predictions
 from sgear.prototypes import encode_taxonomy
 from sgear.training.run import RunDirectory, read_json

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from sgear.predictions.fusion import Rule
     from sgear.training.run import RunDirectory
 
-_NAMES = {"recall@5": "recall5", "top-1": "top1", "top-5": "top5", "class-mean top-1": "class_mean_top1"}
+
+def _names() -> dict[str, str]:
+    """Return the metrics of a report by their headings, class-mean recall@5 first."""
+    from sgear.metrics import metrics  # noqa: PLC0415
+
+    names = {metric.heading: name for name, metric in metrics().items()}
+    return {"recall@5": names.pop("recall@5"), **names}
 
 
 class Scores(Mapping[str, float]):
@@ -34,15 +40,16 @@ class Scores(Mapping[str, float]):
 
     def __getitem__(self, name: str) -> float:
         values = self.report["scores"]["overall"]["action"]
-        if name not in _NAMES:
-            raise KeyError(f"{name!r}; choose {', '.join(_NAMES)}")
-        return 100 * values[_NAMES[name]]
+        names = _names()
+        if name not in names:
+            raise KeyError(f"{name!r}; choose {', '.join(names)}")
+        return 100 * values[names[name]]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_NAMES)
+        return iter(_names())
 
     def __len__(self) -> int:
-        return len(_NAMES)
+        return len(_names())
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name} {value:.1f}" for name, value in self.items())
@@ -59,7 +66,7 @@ class Scores(Mapping[str, float]):
                 "field": field,
                 "samples": values["num_samples"],
                 "classes": values["num_classes"],
-                **{name: 100 * values[key] if key in values else None for name, key in _NAMES.items()},
+                **{name: 100 * values[key] if key in values else None for name, key in _names().items()},
             }
             for subset, fields in self.report["scores"].items()
             for field, values in fields.items()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgear.metrics import bootstrap_interval, bootstrap_statistic
-from sgear.metrics.bootstrap import centred_interval, mean_or_class_mean, resampled_means
+from sgear.metrics.statistics import centred_interval, mean_or_class_mean, resampled_means
 
 
 @st.composite

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from metric_twins import slow_calibration_error
-from sklearn.metrics import brier_score_loss, log_loss
 
-from sgear.metrics import brier_score, expected_calibration_error, negative_log_likelihood, reliability
+from sgear.metrics import reliability
 
 CONFIDENCES = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40)
 
@@ -16,7 +15,7 @@ CONFIDENCES = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, ma
 def test_equal_width_error_equals_the_loop_and_count_twin(pairs, num_bins):
     confidence, is_right = (np.array(column) for column in zip(*pairs, strict=True))
     expected = slow_calibration_error(confidence, is_right, num_bins)
-    assert expected_calibration_error(confidence, is_right, num_bins=num_bins) == pytest.approx(expected)
+    assert reliability(confidence, is_right, num_bins=num_bins).ece == pytest.approx(expected)
 
 
 @given(CONFIDENCES, st.integers(1, 20), st.sampled_from(["width", "mass"]))
@@ -36,10 +35,10 @@ def test_a_calibrated_model_has_almost_no_error_and_an_overconfident_one_has_its
     confidence = rng.uniform(0, 1, 200_000)
     is_right = rng.random(200_000) < confidence
     # A bin of 13,333 samples errs by less than 0.005 on average.
-    assert expected_calibration_error(confidence, is_right, binning=binning) < 0.005
+    assert reliability(confidence, is_right, binning=binning).ece < 0.005
     too_sure = np.minimum(confidence + 0.2, 1.0)
     excess = (too_sure - confidence).mean()
-    assert expected_calibration_error(too_sure, is_right, binning=binning) == pytest.approx(excess, abs=0.005)
+    assert reliability(too_sure, is_right, binning=binning).ece == pytest.approx(excess, abs=0.005)
 
 
 @given(CONFIDENCES, st.randoms(use_true_random=False), st.sampled_from(["width", "mass"]))
@@ -49,7 +48,7 @@ def test_error_does_not_depend_on_the_order_of_samples(pairs, random, binning):
     errors = []
     for each in (pairs, shuffled):
         confidence, is_right = (np.array(column) for column in zip(*each, strict=True))
-        errors.append(expected_calibration_error(confidence, is_right, num_bins=4, binning=binning))
+        errors.append(reliability(confidence, is_right, num_bins=4, binning=binning).ece)
     assert errors[0] == pytest.approx(errors[1])
 
 
@@ -77,18 +76,3 @@ def test_wrong_arguments_are_refused():
         reliability(np.empty(0), np.empty(0, dtype=bool))
     with pytest.raises(ValueError, match="num_bins=0"):
         reliability(np.array([0.5]), np.array([True]), num_bins=0)
-    with pytest.raises(ValueError, match="no samples"):
-        brier_score(np.empty((0, 2)), np.empty(0, dtype=np.int64))
-
-
-def test_scores_of_distributions_equal_scikit_learn():
-    rng = np.random.default_rng(0)
-    probs, targets = rng.dirichlet(np.ones(5), 60), rng.integers(0, 5, 60)
-    labels = list(range(5))
-    assert negative_log_likelihood(probs, targets) == pytest.approx(log_loss(targets, probs, labels=labels))
-    one_against_rest = [brier_score_loss(targets == label, probs[:, label]) for label in labels]
-    assert brier_score(probs, targets) == pytest.approx(sum(one_against_rest))
-
-
-def test_a_true_class_of_probability_0_costs_everything():
-    assert negative_log_likelihood(np.array([[1.0, 0.0]]), np.array([1])) == np.inf

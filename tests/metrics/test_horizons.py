@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from metric_twins import slow_time_to_action
 
-from sgear.metrics import class_mean_recall, horizon_scores, target_ranks, time_to_action, top_k_accuracy
+from sgear.metrics import time_to_action
 
 TIMES_S = (2.0, 1.75, 1.5, 1.25, 1.0, 0.75, 0.5, 0.25)
 HITS = hnp.arrays(np.bool_, st.tuples(st.integers(1, 12), st.just(len(TIMES_S))))
@@ -38,21 +38,6 @@ def test_more_hits_never_come_later(hits, others):
     rows = min(len(hits), len(others))
     hits, others = hits[:rows], others[:rows]
     assert time_to_action(hits | others, TIMES_S) >= time_to_action(hits, TIMES_S)
-
-
-def test_curve_has_the_scores_of_each_horizon_from_far_to_near():
-    rng = np.random.default_rng(0)
-    targets = rng.integers(0, 9, 40)
-    scores = {time_s: rng.standard_normal((40, 9)) for time_s in (0.5, 2.0, 1.0)}
-    ranks = np.stack([target_ranks(each, targets) for each in scores.values()], axis=1)
-    curve = horizon_scores(ranks, targets, list(scores), num_classes=9)
-    assert curve.tau_a_s.tolist() == [2.0, 1.0, 0.5]
-    for index, time_s in enumerate(curve.tau_a_s):
-        assert curve.top1[index] == top_k_accuracy(scores[time_s], targets, k=1)
-        assert curve.top5[index] == top_k_accuracy(scores[time_s], targets, k=5)
-        assert curve.recall5[index] == class_mean_recall(scores[time_s], targets, k=5)
-    assert curve.time_to_action1_s <= curve.time_to_action5_s
-    assert curve.time_to_action5_s == time_to_action(ranks < 5, list(scores))
 
 
 @pytest.mark.parametrize("times_s", [[1.0], [1.0, 0.0], [1.0, 1.0], [np.nan, 1.0]])

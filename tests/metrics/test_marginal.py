@@ -9,8 +9,8 @@ from metric_twins import slow_part_rank
 
 from sgear.errors import PredictionError
 from sgear.metrics import marginalize
+from sgear.metrics.probabilities import Grouping, softmax_pass
 from sgear.metrics.ranks import target_ranks
-from sgear.metrics.softmax_pass import Grouping, softmax_pass
 
 
 @st.composite

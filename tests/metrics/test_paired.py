@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgear.metrics import paired_test
-from sgear.metrics.bootstrap import mean_or_class_mean
+from sgear.metrics.statistics import mean_or_class_mean
 
 METHODS = ["sign", "permutation", "bootstrap"]
 

@@ -12,7 +12,7 @@ from report_examples import PROTOCOL, make_benchmark, make_predictions
 
 from sgear.cli.compare import run_compare
 from sgear.errors import PredictionError
-from sgear.metrics import class_mean_recall, expected_calibration_error
+from sgear.metrics import class_mean_recall, reliability
 from sgear.predictions import field_outcomes
 from sgear.predictions.compare import compare
 from sgear.report.comparison_figures import class_recalls, recall_scatter
@@ -96,7 +96,7 @@ def test_the_scores_of_the_page_are_those_of_the_metrics(page, tables):
 def test_the_calibration_errors_are_those_of_the_metrics(page, tables):
     for table in tables:
         is_right = table.logits.argmax(axis=1) == table.targets
-        error = expected_calibration_error(table.probs.max(axis=1), is_right)
+        error = reliability(table.probs.max(axis=1), is_right).ece
         assert f"ECE {100 * error:.1f}%" in page
 
 

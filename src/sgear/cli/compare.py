@@ -15,6 +15,7 @@ from sgear.cli.prediction_files import caveats, labels, load_predictions
 from sgear.cli.screen import open_screen, say, write_out
 from sgear.datasets import Benchmark, load_dataset
 from sgear.errors import ConfigError, PredictionError
+from sgear.metrics import metrics
 from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare
 from sgear.predictions.evaluated import evaluated_part
@@ -22,7 +23,6 @@ from sgear.predictions.scoring import Subsets
 from sgear.predictions.skipped import KEY, skipped_of
 from sgear.taxonomy import FIELDS
 
-_HEADINGS = {"top1": "top-1", "top5": "top-5", "recall5": "recall@5"}
 _NUM_CLASSES_PRINTED = 5
 
 
@@ -162,7 +162,7 @@ def _scores_table(names: list[str], num_samples: int, result: Comparison) -> Tab
         place = f"{row.subset} {row.field}"
         table.add_row(
             place if place != before else "",
-            _HEADINGS[row.metric],
+            metrics()[row.metric].heading,
             f"{100 * row.first:.1f}",
             f"{100 * row.second:.1f}",
             f"{100 * row.difference:+.1f}",

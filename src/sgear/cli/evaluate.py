@@ -20,6 +20,7 @@ from sgear.experiment.compose import load_run_config
 from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, make_report, predict_split
 from sgear.experiment.moved import Places
 from sgear.files import quoted, require_writable
+from sgear.metrics import metrics
 from sgear.predictions.skipped import skipped_of
 from sgear.timing import AnticipationProtocol, VJepaProtocol, WindowProtocol, protocol_from_dict
 from sgear.training.run import RunDirectory, write_json
@@ -123,10 +124,11 @@ def _print_horizons(result: dict, source: Path) -> None:
         pad_edge=False,
     )
     table.add_column("tau_a", justify="right")
-    for name in ("top-1", "top-5", "class-mean recall@5"):
-        table.add_column(name, justify="right")
+    shown = metrics(brief=True)
+    for metric in shown.values():
+        table.add_column(metric.title, justify="right")
     for tau_a, scores in result["scores"].items():
-        numbers = (f"{100 * scores['action'][name]:.1f}" for name in ("top1", "top5", "recall5"))
+        numbers = (f"{100 * scores['action'][name]:.1f}" for name in shown)
         table.add_row(f"{tau_a} s", *numbers)
     screen = open_screen()
     screen.print(table)

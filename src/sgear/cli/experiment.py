@@ -17,6 +17,7 @@ from sgear.experiment.settings import settings_text
 from sgear.experiment.train import silent, train_run
 from sgear.files import quoted
 from sgear.importing import import_weights
+from sgear.metrics import metrics
 from sgear.predictions.caveats import UNCHECKED
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.report.scores import percent
@@ -85,13 +86,15 @@ def print_scores(report: dict, *, source: Path | None = None) -> None:
     protocol = ", ".join(f"{name} {value}" for name, value in report["protocol"].items())
     table = Table(title=f"{report['benchmark']} ({protocol})", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
-    for heading in ("samples", "classes", "top-1", "top-5", "class-mean\nrecall@5", "class-mean\ntop-1"):
+    shown = metrics()
+    titles = [metric.title.replace("class-mean ", "class-mean\n") for metric in shown.values()]
+    for heading in ("samples", "classes", *titles):
         table.add_column(heading, justify="right", no_wrap=True)
     for group, by_field in report["scores"].items():
         for field in reversed(FIELDS):
             if field in by_field:
                 values = by_field[field]
-                numbers = (percent(values.get(name)) for name in ("top1", "top5", "recall5", "class_mean_top1"))
+                numbers = (percent(values.get(name)) for name in shown)
                 counts = (f"{values[name]:,}" for name in ("num_samples", "num_classes"))
                 table.add_row(f"{group.replace('_', '-')} {field}", *counts, *numbers)
         table.add_section()

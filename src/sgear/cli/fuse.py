@@ -14,12 +14,11 @@ from sgear.cli.screen import open_screen, say
 from sgear.datasets import load_dataset
 from sgear.errors import ConfigError
 from sgear.files import require_writable
+from sgear.metrics import metrics
 from sgear.predictions import Predictions, score
 from sgear.predictions.fusion import RULES, Rule, check_weights, late_fuse
-from sgear.predictions.search import SearchMetric, WeightSearch, fuse_with_search
+from sgear.predictions.search import WeightSearch, fuse_with_search
 from sgear.taxonomy import FIELDS, Field
-
-_METRICS: tuple[SearchMetric, ...] = ("recall5", "top1", "top5")
 
 
 def run_fuse(
@@ -47,7 +46,7 @@ def run_fuse(
         noun_weights: Weights of the nouns, where they differ.
         search_on: Predictions of the same models in the same order on a split that is not reported; weights are
             found there.
-        metric: What the search maximises: `recall5`, `top1` or `top5`.
+        metric: What the search maximizes, one of `metrics()`.
         num_steps: Steps per weight of the search.
         dataset: Data set, which predictions of other code need.
         root: Folder of its annotations. Default: under SGEAR_DATA.
@@ -68,9 +67,8 @@ def run_fuse(
     used: dict[Field, Sequence[float]]
     if search_on:
         held_out = [load_predictions(path, benchmark=benchmark) for path in search_on]
-        metric_name = cast(SearchMetric, metric)
         fused, found = fuse_with_search(
-            tables, held_out, metric=metric_name, rule=rule_name, num_steps=num_steps, fields=FIELDS
+            tables, held_out, metric=metric, rule=rule_name, num_steps=num_steps, fields=FIELDS
         )
         searches = dict(found)
         used = {name: search.weights for name, search in searches.items()}
@@ -99,8 +97,8 @@ def _check(
         raise ConfigError(f"give at least two files or runs to fuse, got {len(files)}")
     if rule not in RULES:
         raise ConfigError(f"--rule {rule}: choose one of {', '.join(RULES)}")
-    if metric not in _METRICS or num_steps < 1:
-        raise ConfigError(f"--metric must be one of {', '.join(_METRICS)} and the number of steps at least 1")
+    if metric not in metrics() or num_steps < 1:
+        raise ConfigError(f"--metric must be one of {', '.join(metrics())} and the number of steps at least 1")
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out {out}: predictions are written to a name that ends in .safetensors")
     if search_on and (weights or verb_weights or noun_weights):
@@ -140,8 +138,8 @@ def _print(
     table.add_column("", overflow="fold")
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("top-1", "top-5", "class-mean\nrecall@5") if is_labelled else ():
-        table.add_column(heading, justify="right", no_wrap=True)
+    for metric in metrics(brief=True).values() if is_labelled else ():
+        table.add_column(metric.title.replace("class-mean ", "class-mean\n"), justify="right", no_wrap=True)
     for index, (label, predictions) in enumerate(zip([*names, "fused"], tables, strict=True)):
         cells = [f"{weights[index]:g}" if index < len(names) else "" for weights in columns.values()]
         style = "bold" if index == len(names) else ""
@@ -170,4 +168,4 @@ def _weight_columns(used: dict[Field, Sequence[float]]) -> dict[str, Sequence[fl
 
 def _scores(predictions: Predictions) -> list[str]:
     values = score(predictions)["overall"]["action"]
-    return [f"{100 * values[name]:.1f}" for name in ("top1", "top5", "recall5")]
+    return [f"{100 * values[name]:.1f}" for name in metrics(brief=True)]

@@ -24,7 +24,7 @@ from sgear.models.rulstm import Rulstm
 from sgear.predictions import Predictions, score
 from sgear.predictions.caveats import UNCHECKED, caveats_of, unchecked_of, with_caveats
 from sgear.predictions.evaluated import evaluated_part
-from sgear.predictions.horizons import score_horizons
+from sgear.predictions.horizons import times_to_action
 from sgear.predictions.other_formats import PLAIN, kind_of
 from sgear.predictions.plain_file import read_plain
 from sgear.predictions.skipped import KEY, merge_skipped, skipped_of, with_skipped
@@ -303,7 +303,7 @@ def evaluate_horizons(
         "is_benchmark": not (skipped or caveats),
         "trained_tau_a_s": trained.tau_a_s,
         "scores": scores,
-        "time_to_action_s": score_horizons(list(tables.values()))["action"].time_to_action5_s,
+        "time_to_action_s": times_to_action(list(tables.values()))["action"],
     }
     if skipped:
         result[KEY] = skipped

@@ -6,11 +6,41 @@ highest nor the lowest ids a hit by their position.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import PredictionError
-from sgear.metrics.arrays import takes_tensors
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def takes_tensors(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function of numpy arrays take tensors as well, of any device, with or without gradients.
+
+    Numbers of half precision become float32, so that sums over many of them are not rounded at every step.
+    """
+    of_arrays: Callable[..., R] = function
+
+    @wraps(function)
+    def of_any(*args: P.args, **kwargs: P.kwargs) -> R:
+        return of_arrays(*map(_as_array, args), **{name: _as_array(value) for name, value in kwargs.items()})
+
+    return of_any
+
+
+def _as_array(value: Any) -> Any:
+    """Return a tensor as an array, half precision as float32, and anything else as it is."""
+    # Known by its methods, so that metrics of arrays need no torch.
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = (value.float() if value.is_floating_point() and value.itemsize < 4 else value).numpy()
+    return value.astype(np.float32) if isinstance(value, np.ndarray) and value.dtype == np.float16 else value
+
 
 # A block of scores and its flags fit the second-level cache of one core.
 _SCORES_AT_ONCE = 1 << 18
@@ -82,3 +112,51 @@ def _count_per_row(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
         bytes_of_sum = lanes[:, first : first + 255].sum(axis=1).view(np.uint8)
         total += bytes_of_sum.reshape(-1, 8).sum(axis=1, dtype=np.int64)
     return total
+
+
+def check_k(k: int, num_classes: int) -> None:
+    """Raise if there are not k classes to choose.
+
+    Raises:
+        ValueError: If k is outside [1, K].
+    """
+    if not 1 <= k <= num_classes:
+        raise ValueError(f"k={k} must be in [1, {num_classes}]")
+
+
+@takes_tensors
+def top_k_hits(scores: NDArray[np.floating], targets: NDArray[np.int64], *, k: int) -> NDArray[np.bool_]:
+    """Return for each sample whether its target is among the k best scores.
+
+    Args:
+        scores: Any ranking [M K], higher is likelier.
+        targets: Class of each sample [M], in [0, K).
+        k: Number of guesses, in [1, K].
+
+    Returns:
+        Hits [M].
+
+    Raises:
+        ValueError: If shapes or k do not fit.
+        PredictionError: If a score is NaN.
+    """
+    ranks = target_ranks(scores, targets)
+    check_k(k, scores.shape[1])
+    return ranks < k
+
+
+@takes_tensors
+def top_k_accuracy(scores: NDArray[np.floating], targets: NDArray[np.int64], *, k: int) -> float:
+    """Return the share of samples whose target is among the k best scores, in [0, 1].
+
+    Raises:
+        ValueError: If there is no sample, or shapes or k do not fit.
+        PredictionError: If a score is NaN.
+
+    Example:
+        >>> top_k_accuracy(np.eye(3), np.array([0, 1, 1]), k=1)
+        0.6666666666666666
+    """
+    if not len(targets):
+        raise ValueError("accuracy of no samples is undefined")
+    return float(top_k_hits(scores, targets, k=k).mean())

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.metrics.recall import mean_per_class
+from sgear.metrics import metrics
+from sgear.metrics.class_means import mean_per_class
 from sgear.predictions.outcomes import Outcome, field_outcomes
 from sgear.predictions.scoring import Subsets, score
 from sgear.predictions.table import Predictions
 from sgear.predictions.uncertainty import compare_predictions
 from sgear.taxonomy import FIELDS, Field
 
-METRICS = ("top1", "top5", "recall5")
 NUM_CLASSES_SHOWN = 10
 
 
@@ -25,7 +25,7 @@ class ComparedScore:
     Args:
         subset: `overall` or the name of a subset.
         field: Verb, noun or action.
-        metric: `top1`, `top5` or `recall5` (class-mean top-5 recall).
+        metric: Its name, e.g. `recall5` (class-mean top-5 recall).
         first: Score of the first model, in [0, 1].
         second: Score of the second model.
         difference: First minus second.
@@ -136,7 +136,7 @@ def compare(
         )
         for subset, by_field in tests.items()
         for field, by_metric in by_field.items()
-        for metric in METRICS
+        for metric in metrics(brief=True)
     )
     outcomes, other_outcomes = field_outcomes(first), field_outcomes(second)
     gains: dict[Field, tuple[ClassChange, ...]] = {}

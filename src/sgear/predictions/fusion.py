@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from scipy.stats import rankdata
 
 from sgear.errors import PredictionError
 from sgear.predictions.ordering import float32_in_order, log_probabilities
@@ -176,6 +175,9 @@ def parts_of(
 def _part(table: Predictions, field: Field, addend: Addend) -> NDArray[np.float64]:
     own = {"verb": table.verb_logits, "noun": table.noun_logits, "action": table.logits}[field]
     if addend == "ranks":
+        # Takes half a second to import, which the other rules need not wait for.
+        from scipy.stats import rankdata  # noqa: PLC0415
+
         scores = table.field_probs(field) if own is None else own
         return 1.0 / (RANK_OFFSET + rankdata(-scores, axis=1))
     if own is None:

@@ -1,4 +1,4 @@
-"""Tables of the same segments at several anticipation times: the horizon curve and the time to action."""
+"""Tables of the same segments at several anticipation times: how early the right answer first appears."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from sgear.errors import PredictionError
-from sgear.metrics.horizons import HorizonScores, horizon_scores
+from sgear.metrics import time_to_action
 from sgear.predictions.outcomes import field_outcomes
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import FIELDS, Field
 from sgear.timing import TIME_TOLERANCE_S
 
 
-def score_horizons(tables: Sequence[Predictions]) -> dict[Field, HorizonScores]:
-    """Compute the scores of each field at each anticipation time, and the time to action.
+def times_to_action(tables: Sequence[Predictions], *, k: int = 5) -> dict[Field, float]:
+    """Compute how long before its start an action is first predicted; see `time_to_action`.
 
     Args:
         tables: One table per anticipation time, in any order, on the same segments. Their protocols may differ in
             `tau_a_s` alone, or in `tau_o_s` as well where all windows begin at the same instant.
+        k: Number of guesses.
 
     Returns:
-        For `verb`, `noun` and `action` the scores from the longest to the shortest anticipation time.
+        Seconds for `verb`, `noun` and `action`.
 
     Raises:
         ValueError: If there is no table.
@@ -48,12 +49,7 @@ def score_horizons(tables: Sequence[Predictions]) -> dict[Field, HorizonScores]:
             raise PredictionError("the tables disagree about the true actions; they come from different annotations")
     outcomes = [field_outcomes(table) for table in aligned]
     return {
-        field: horizon_scores(
-            np.stack([outcome[field].ranks for outcome in outcomes], axis=1),
-            outcomes[0][field].targets,
-            times_s,
-            num_classes=outcomes[0][field].num_classes,
-        )
+        field: time_to_action(np.stack([outcome[field].hits(k) for outcome in outcomes], axis=1), times_s)
         for field in FIELDS
     }
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import PredictionError
+from sgear.metrics.probabilities import Grouping, softmax_pass
 from sgear.metrics.ranks import target_ranks
-from sgear.metrics.softmax_pass import Grouping, softmax_pass
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import FIELDS, Field
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.metrics.calibration import reliability
-from sgear.metrics.precision import class_mean_precision
-from sgear.metrics.recall import mean_of_present, mean_per_class
-from sgear.metrics.softmax_pass import TIE_TOLERANCE
+from sgear.metrics import class_mean_precision, metrics, reliability
+from sgear.metrics.probabilities import TIE_TOLERANCE
 from sgear.predictions.outcomes import Outcome, field_outcomes, own_scores
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import FIELDS, Field
@@ -36,10 +34,10 @@ def score(
 
     Returns:
         `{"overall": {"verb": {...}, "noun": {...}, "action": {...}}, "unseen": {...}, ...}`, values in [0, 1]:
-        `top1` and `top5` accuracy; `recall5`, the class-mean top-5 recall; `class_mean_top1`, the class-mean top-1
-        recall; `num_samples` and `num_classes` that were averaged; overall also `ece`, the expected calibration error
-        of the best class in 15 bins of equal width. `many_shot` has `recall5`, `class_mean_top1` and `precision`, each
-        averaged over frequent classes.
+        every metric of `sgear.metrics.metrics()`, such as `top1` and `top5` accuracy, `recall5`, the class-mean top-5
+        recall, and `class_mean_top1`; `num_samples` and `num_classes` that were averaged; overall also `ece`, the
+        expected calibration error of the best class in 15 bins of equal width. `many_shot` has the class-means and
+        `precision`, each averaged over frequent classes.
 
     Raises:
         ValueError: If a mask has another length than the predictions, a subset is called `overall` or `many_shot`, or a
@@ -81,13 +79,9 @@ def check_subsets(subsets: Subsets, num_samples: int) -> None:
 
 def _numbers(outcome: Outcome, mask: NDArray[np.bool_] | None = None) -> Numbers:
     rows = slice(None) if mask is None else mask
-    targets = outcome.targets[rows]
-    top1, top5 = outcome.hits(1)[rows], outcome.hits(5)[rows]
+    targets, ranks = outcome.targets[rows], outcome.ranks[rows]
     return {
-        "top1": float(top1.mean()),
-        "top5": float(top5.mean()),
-        "recall5": mean_of_present(mean_per_class(top5, targets, outcome.num_classes)),
-        "class_mean_top1": mean_of_present(mean_per_class(top1, targets, outcome.num_classes)),
+        **{name: metric.score(ranks, targets, outcome.num_classes) for name, metric in metrics().items()},
         "num_samples": len(targets),
         "num_classes": len(np.unique(targets)),
     }
@@ -101,8 +95,11 @@ def _many_shot_numbers(predictions: Predictions, field: Field, outcome: Outcome,
     targets = outcome.targets
     is_frequent = np.isin(targets, classes)
     return {
-        "recall5": mean_of_present(mean_per_class(outcome.hits(5), targets, outcome.num_classes), classes),
-        "class_mean_top1": mean_of_present(mean_per_class(outcome.hits(1), targets, outcome.num_classes), classes),
+        **{
+            name: metric.score(outcome.ranks, targets, outcome.num_classes, classes)
+            for name, metric in metrics().items()
+            if metric.class_mean
+        },
         "precision": class_mean_precision(scores, targets, classes=classes, tie_tolerance=tolerance),
         "num_samples": int(is_frequent.sum()),
         "num_classes": len(np.unique(targets[is_frequent])),

@@ -11,18 +11,16 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import PredictionError
-from sgear.metrics.accuracy import top_k_hits
+from sgear.metrics import metrics, target_ranks
 from sgear.predictions.fusion import Rule, addend_of, align, combine, late_fuse, parts_of
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import Field
 
-SearchMetric = Literal["recall5", "top1", "top5"]
 _MAX_ROUNDS = 10
 Weights = tuple[float, ...]
 
@@ -44,7 +42,7 @@ class WeightSearch:
     weights: Weights
     score: float
     tried: tuple[tuple[Weights, float], ...]
-    metric: SearchMetric
+    metric: str
     field: Field
     num_segments: int
     uids_digest: str
@@ -65,7 +63,7 @@ class WeightSearch:
 def search_weights(
     held_out: Sequence[Predictions],
     *,
-    metric: SearchMetric = "recall5",
+    metric: str = "recall5",
     rule: Rule = "probs",
     num_steps: int = 20,
     field: Field = "action",
@@ -78,7 +76,7 @@ def search_weights(
 
     Args:
         held_out: Predictions of the models to fuse, on segments that will not be reported; with labels.
-        metric: Class-mean recall@5, top-1 or top-5 accuracy.
+        metric: Name of what is maximized, one of `sgear.metrics.metrics()`.
         rule: Rule of the fusion.
         num_steps: Steps per weight.
         field: Field whose score is maximised.
@@ -138,7 +136,7 @@ def fuse_with_search(
     reported: Sequence[Predictions],
     held_out: Sequence[Predictions],
     *,
-    metric: SearchMetric = "recall5",
+    metric: str = "recall5",
     rule: Rule = "probs",
     num_steps: int = 20,
     fields: Sequence[Field] = ("action",),
@@ -198,22 +196,22 @@ def _scores(
     tables: Sequence[Predictions],
     targets: NDArray[np.int64],
     candidates: Sequence[Weights],
-    metric: SearchMetric,
+    metric: str,
     rule: Rule,
     field: Field,
 ) -> list[float]:
     num_classes = len(tables[0].taxonomy.names(field))
-    k = 1 if metric == "top1" else min(5, num_classes)
-    hits = np.zeros((len(candidates), len(targets)), dtype=bool)
+    chosen = metrics()[metric]
+    values = np.zeros((len(candidates), len(targets)))
     addend = addend_of(tables, field, rule)
     for rows, parts in parts_of(tables, field, addend):
         for index, weights in enumerate(candidates):
             fused = combine(parts, np.asarray(weights), addend)
-            hits[index, rows] = top_k_hits(fused, targets[rows], k=k)
-    if metric != "recall5":
-        return [float(row.mean()) for row in hits]
+            values[index, rows] = chosen.compute(target_ranks(fused, targets[rows]), num_classes)
+    if not chosen.class_mean:
+        return [float(row.mean()) for row in values]
     counts = np.bincount(targets, minlength=num_classes)
     # Every class that occurs has the same weight, however many segments it has.
     share = 1.0 / (counts[targets] * np.count_nonzero(counts))
-    # One row at a time: equal hits then give equal sums to the last bit, and ties are ties.
-    return [float(share[row].sum()) for row in hits]
+    # One row at a time, without what is 0: equal values then give equal sums to the last bit, and ties are ties.
+    return [float((share * row)[row != 0].sum()) for row in values]

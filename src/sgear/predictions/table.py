@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import PredictionError
-from sgear.metrics.marginalize import marginalize
+from sgear.metrics.probabilities import marginalize
 from sgear.predictions.table_file import read_table_file, write_table_file
 from sgear.segments import UNKNOWN_ACTION
 from sgear.taxonomy import Field, Taxonomy

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import PredictionError
-from sgear.metrics.bootstrap import Interval, bootstrap_interval
-from sgear.metrics.calibration import Binning, Reliability, reliability
-from sgear.metrics.compare import Method, PairedTest, paired_test
+from sgear.metrics import Interval, Metric, PairedTest, bootstrap_interval, metrics, paired_test
+from sgear.metrics.statistics import Method
 from sgear.predictions.outcomes import Outcome, field_outcomes
 from sgear.predictions.scoring import Subsets, check_subsets
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import FIELDS, Field
 
 
-@dataclass(frozen=True)
-class _Metric:
-    """A score as an average of top-k hits: over samples, or over classes."""
-
-    k: int
-    is_class_mean: bool
-
-    def inputs(self, outcome: Outcome, rows: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
-        hits = outcome.hits(self.k)[rows].astype(np.float64)
-        return hits, outcome.targets[rows] if self.is_class_mean else None
-
-
-METRICS = {
-    "top1": _Metric(1, is_class_mean=False),
-    "top5": _Metric(5, is_class_mean=False),
-    "recall5": _Metric(5, is_class_mean=True),
-    "class_mean_top1": _Metric(1, is_class_mean=True),
-}
-"""The scores that have an interval and a test, by their names in `score`."""
+def metric_inputs(
+    metric: Metric, outcome: Outcome, rows: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+    """Return the value of each chosen segment, and for a class-mean their classes, for a bootstrap or a test."""
+    values = metric.compute(outcome.ranks[rows], outcome.num_classes).astype(np.float64)
+    return values, outcome.targets[rows] if metric.class_mean else None
 
 
 def _groups(predictions: Predictions, subsets: Subsets | None) -> Subsets:
@@ -66,7 +50,7 @@ def score_intervals(
         seed: Seed of the resamples.
 
     Returns:
-        `{"overall": {"verb": {"top1": Interval(...), ...}, ...}, ...}` with the names of `METRICS`.
+        `{"overall": {"verb": {"top1": Interval(...), ...}, ...}, ...}` with the names of `metrics()`.
 
     Raises:
         ValueError: If a mask or a number does not fit.
@@ -77,9 +61,9 @@ def score_intervals(
         group: {
             field: {
                 name: bootstrap_interval(
-                    *metric.inputs(outcomes[field], mask), level=level, num_resamples=num_resamples, seed=seed
+                    *metric_inputs(metric, outcomes[field], mask), level=level, num_resamples=num_resamples, seed=seed
                 )
-                for name, metric in METRICS.items()
+                for name, metric in metrics().items()
             }
             for field, mask in masks.items()
         }
@@ -108,7 +92,7 @@ def compare_predictions(
         seed: Seed of both.
 
     Returns:
-        `{"overall": {"verb": {"top1": PairedTest(...), ...}, ...}, ...}` with the names of `METRICS`; differences are
+        `{"overall": {"verb": {"top1": PairedTest(...), ...}, ...}, ...}` with the names of `metrics()`; differences are
         first minus second. The p-values are not corrected for their number.
 
     Raises:
@@ -125,25 +109,13 @@ def compare_predictions(
         result[group] = {}
         for field, mask in masks.items():
             tests = {}
-            for name, metric in METRICS.items():
-                if method == "sign" and metric.is_class_mean:
+            for name, metric in metrics().items():
+                if method == "sign" and metric.class_mean:
                     continue
-                hits, targets = metric.inputs(outcomes[field], mask)
-                other, _ = metric.inputs(others[field], mask)
+                hits, targets = metric_inputs(metric, outcomes[field], mask)
+                other, _ = metric_inputs(metric, others[field], mask)
                 tests[name] = paired_test(
                     hits, other, targets=targets, method=method, num_resamples=num_resamples, seed=seed
                 )
             result[group][field] = tests
     return result
-
-
-def field_reliability(
-    predictions: Predictions, field: Field, *, num_bins: int = 15, binning: Binning = "width"
-) -> Reliability:
-    """Compare the probability of the best class of a field with how often it is right; see `reliability`.
-
-    Raises:
-        PredictionError: If the true actions are not known.
-    """
-    outcome = field_outcomes(predictions)[field]
-    return reliability(outcome.confidence, outcome.hits(1), num_bins=num_bins, binning=binning)

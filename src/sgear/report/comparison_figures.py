@@ -11,7 +11,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from sgear.metrics.recall import mean_per_class
+from sgear.metrics import metrics
+from sgear.metrics.class_means import mean_per_class
 from sgear.predictions.compare import ClassChange, ComparedScore
 from sgear.predictions.outcomes import Outcome
 from sgear.report.style import (
@@ -31,7 +32,6 @@ from sgear.taxonomy import FIELDS, Field
 SURE = 0.05
 """Largest p-value at which a difference is called one."""
 FIRST, SECOND = ACCENT, COLOURS[1]
-METRIC_HEADINGS = {"top1": "top-1", "top5": "top-5", "recall5": "class-mean recall@5"}
 _BOTH, _NEITHER = "#5b8c3e", "#e3e8ec"
 _MAX_DOT = 90.0
 
@@ -66,11 +66,11 @@ def difference_plot(scores: Sequence[ComparedScore], titles: tuple[str, str]) ->
     """
     rows: list[tuple[str, Field]] = list(dict.fromkeys((row.subset, row.field) for row in scores))
     places = dict(zip(rows, _row_places(rows), strict=True))
-    metrics = list(dict.fromkeys(row.metric for row in scores))
+    names = list(dict.fromkeys(row.metric for row in scores))
     last = max(places.values())
     figure = Figure(figsize=(WIDE_IN, 1.25 + 0.17 * last), layout="constrained")
-    panels = figure.subplots(1, len(metrics), sharey=True, sharex=True, squeeze=False)[0]
-    for axes, metric in zip(panels, metrics, strict=True):
+    panels = figure.subplots(1, len(names), sharey=True, sharex=True, squeeze=False)[0]
+    for axes, metric in zip(panels, names, strict=True):
         axes.axvline(0, color=MUTED, lw=0.8)
         for row in scores:
             if row.metric != metric:
@@ -79,7 +79,7 @@ def difference_plot(scores: Sequence[ComparedScore], titles: tuple[str, str]) ->
             colour = MUTED if row.p_value >= SURE else FIRST if row.difference > 0 else SECOND
             axes.plot([row.low, row.high], [place, place], color=colour, lw=1.6, solid_capstyle="butt")
             axes.plot(row.difference, place, marker="o", ms=4, color=colour)
-        axes.set_title(METRIC_HEADINGS[metric])
+        axes.set_title(metrics()[metric].title)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, min_n_ticks=3))
         axes.xaxis.set_major_formatter(lambda value, _: "0" if abs(value) < 1e-9 else f"{100 * value:+g}")
         axes.grid(axis="x")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sgear.metrics import metrics
 from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare
 from sgear.predictions.outcomes import Outcome, field_outcomes
@@ -31,7 +32,6 @@ from sgear.report.style import shorten
 from sgear.report.tables import caveat_text, protocol_text, provenance_table
 from sgear.taxonomy import FIELDS, Field
 
-_ROW_NAMES = {"top1": "top-1", "top5": "top-5", "recall5": "recall@5"}
 _GUESSES = (1, 5)
 
 _Outcomes = dict[Field, Outcome]
@@ -79,7 +79,7 @@ def _score_table(result: Comparison, titles: tuple[str, str]) -> str:
             f"{row.num_first_only:,}",
             f"{row.num_second_only:,}",
         )
-        name = f"{row.subset} {row.field}, {_ROW_NAMES[row.metric]}"
+        name = f"{row.subset} {row.field}, {metrics()[row.metric].heading}"
         rows.append((name, cells, row.p_value < SURE))
     return (
         "<section><h2>Scores</h2><p class='reading'>Percent; recall@5 is the class-mean. The difference is first minus "

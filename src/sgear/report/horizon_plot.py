@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from sgear.metrics import metrics
 from sgear.report.contents import ReportRun
 from sgear.report.style import MUTED, WIDE_IN, percent_axis, run_colours, run_legend, styled
-
-_METRICS = {"recall5": "class-mean recall@5", "top5": "top-5", "top1": "top-1"}
 
 
 @styled()
@@ -31,16 +30,19 @@ def horizon_curve(runs: Sequence[ReportRun], titles: Sequence[str]) -> Figure | 
     if not drawn:
         return None
     figure = Figure(figsize=(WIDE_IN, 2.1 + (0.3 if len(runs) > 1 else 0)), layout="constrained")
-    panels = figure.subplots(1, len(_METRICS))
-    for axes, (metric, name) in zip(panels, _METRICS.items(), strict=True):
+    shown = list(metrics(brief=True).items())[::-1]
+    panels = figure.subplots(1, len(shown))
+    for axes, (name, metric) in zip(panels, shown, strict=True):
         for horizons, _, colour in drawn:
-            points = sorted((float(tau_a), scores["action"][metric]) for tau_a, scores in horizons["scores"].items())
+            at_times = horizons["scores"].items()
+            # A run that was evaluated before a metric was installed has no such numbers.
+            points = sorted((float(tau_a), scores["action"].get(name, float("nan"))) for tau_a, scores in at_times)
             # Marks are whole also where they stand on the edge of the panel.
             axes.plot(*zip(*points, strict=True), color=colour, lw=1.5, marker="o", ms=3, clip_on=False)
             trained = [point for point in points if abs(point[0] - horizons["trained_tau_a_s"]) < 1e-6]
             if trained:
                 axes.plot(*trained[0], marker="o", ms=8, mfc="none", mec=colour, mew=1.0, clip_on=False)
-        axes.set_title(name)
+        axes.set_title(metric.title)
         axes.margins(y=0.12)
         axes.set_ylim(bottom=0)
         axes.invert_xaxis()

@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from sgear.datasets import Benchmark
+from sgear.metrics import metrics
 from sgear.report.classes import MAX_NAMED_CLASSES, frequency_bands, recall_by_band, recall_by_class
 from sgear.report.confusion import MAX_CLASSES, confusion_matrix, part_confusion
 from sgear.report.contents import Film, Reference, ReportRun, aligned_runs, distinct_titles, evaluated_runs
@@ -20,7 +21,7 @@ from sgear.report.prototypes import MAX_CELLS, MAX_DOTS, similarity_agreement, s
 from sgear.report.reliability_plot import FEW_SEGMENTS, calibration_of, reliability_diagram
 from sgear.report.skipped_banner import BANNER_CSS, skipped_banner
 from sgear.report.style import WIDE_IN, to_svg
-from sgear.report.subset_bars import METRIC_NAMES, drawn_metrics, subset_bars, subset_sizes
+from sgear.report.subset_bars import drawn_metrics, subset_bars, subset_sizes
 from sgear.report.tables import caveat_text, facts, protocol_text, provenance_table, score_table
 from sgear.report.timeline import MAX_SEGMENTS, forecast_timeline, outcomes
 
@@ -108,9 +109,9 @@ def _subsets(runs: Sequence[ReportRun], benchmark: Benchmark) -> Section:
         if name != "overall"
     ]
     subsets = f" and over the subsets of the benchmark: {', '.join(names)}" if names else ""
-    metrics = " and ".join(METRIC_NAMES[metric] for metric in drawn_metrics(benchmark))
+    drawn = " and ".join(metrics()[metric].title for metric in drawn_metrics(benchmark))
     reading = (
-        f"{metrics[0].upper()}{metrics[1:]} over all segments{subsets}. Below each name stands its number of segments. "
+        f"{drawn[0].upper()}{drawn[1:]} over all segments{subsets}. Below each name stands its number of segments. "
         "The thin line is the 95% bootstrap interval: where the score might have been, had other "
         "segments been recorded."
     )

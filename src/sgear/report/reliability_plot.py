@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from sgear.metrics.calibration import Reliability, reliability
+from sgear.metrics.probabilities import Reliability, reliability
 from sgear.predictions.outcomes import Outcome, field_outcomes
 from sgear.report.contents import ReportRun
 from sgear.report.style import MUTED, RULE, WIDE_IN, percent_axis, run_colours, run_legend, styled

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sgear.metrics import metrics
 from sgear.report.contents import (
     BAYES_CEILING,
     FREQUENCY_BASELINE,
@@ -35,15 +36,20 @@ class Column:
     heading: str
 
 
-COLUMNS = (
-    Column("top1", "overall", "action", "top1", "top-1"),
-    Column("top5", "overall", "action", "top5", "top-5"),
-    Column("recall5", "overall", "action", "recall5", "recall@5"),
+_OTHER_COLUMNS = (
     Column("verb_recall5", "overall", "verb", "recall5", "verb"),
     Column("noun_recall5", "overall", "noun", "recall5", "noun"),
     Column("unseen_recall5", "unseen", "action", "recall5", "unseen"),
     Column("tail_recall5", "tail", "action", "recall5", "tail"),
 )
+
+
+def score_columns() -> tuple[Column, ...]:
+    """Return all columns: the metrics of the actions, then the recall of parts and subsets."""
+    shown = metrics(brief=True).items()
+    return (*(Column(name, "overall", "action", name, metric.heading) for name, metric in shown), *_OTHER_COLUMNS)
+
+
 SHARED = ("top1", "top5", "recall5")
 """The numbers that every reference has."""
 
@@ -71,7 +77,7 @@ def run_scores(report: dict) -> dict[str, float]:
     scores = report["scores"]
     return {
         column.key: scores[column.subset][column.field][column.metric]
-        for column in COLUMNS
+        for column in score_columns()
         if column.field in scores.get(column.subset, {})
     }
 
@@ -101,7 +107,7 @@ def score_rows(runs: Sequence[ReportRun], references: Sequence[Reference]) -> li
 
 def used_columns(rows: Sequence[ScoreRow]) -> list[Column]:
     """Return the columns in which some row has a number."""
-    return [column for column in COLUMNS if any(column.key in row.values for row in rows)]
+    return [column for column in score_columns() if any(column.key in row.values for row in rows)]
 
 
 def percent(value: float | None, *, digits: int = 1) -> str:

@@ -10,20 +10,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sgear.datasets import Benchmark
-from sgear.metrics.bootstrap import Interval, bootstrap_interval
+from sgear.metrics import Interval, bootstrap_interval, metrics
 from sgear.predictions import Predictions
 from sgear.predictions.outcomes import field_outcomes
-from sgear.predictions.uncertainty import METRICS
+from sgear.predictions.uncertainty import metric_inputs
 from sgear.report.contents import ReportRun, distinct_titles
 from sgear.report.style import INK, WIDE_IN, percent_axis, run_colours, run_legend, styled
 from sgear.taxonomy import FIELDS, Field
 
-METRIC_NAMES = {
-    "top1": "top-1 accuracy",
-    "top5": "top-5 accuracy",
-    "recall5": "class-mean recall@5",
-    "class_mean_top1": "class-mean top-1",
-}
 _NUM_RESAMPLES = 1000
 _MAX_WRITTEN_BARS = 9
 
@@ -64,13 +58,13 @@ def subset_intervals(predictions: Predictions, benchmark: Benchmark) -> Interval
     outcomes = field_outcomes(predictions)
     intervals: Intervals = {}
     for name in drawn_metrics(benchmark):
-        metric = METRICS[name]
+        metric = metrics()[name]
         intervals[name] = {}
         for subset, masks in _all_masks(benchmark).items():
-            if subset == "many-shot" and not metric.is_class_mean:
+            if subset == "many-shot" and not metric.class_mean:
                 continue
             intervals[name][subset] = {
-                field: bootstrap_interval(*metric.inputs(outcomes[field], mask), num_resamples=_NUM_RESAMPLES)
+                field: bootstrap_interval(*metric_inputs(metric, outcomes[field], mask), num_resamples=_NUM_RESAMPLES)
                 for field, mask in masks.items()
                 if mask.any()
             }
@@ -87,11 +81,11 @@ def subset_bars(runs: Sequence[ReportRun], benchmark: Benchmark) -> Figure:
     """
     tables = [subset_intervals(run.predictions, benchmark) for run in runs]
     sizes = subset_sizes(benchmark)
-    metrics = list(tables[0])
-    height_in = 2.3 * len(metrics) + (0.3 if len(runs) > 1 else 0)
+    names = list(tables[0])
+    height_in = 2.3 * len(names) + (0.3 if len(runs) > 1 else 0)
     figure = Figure(figsize=(WIDE_IN, height_in), layout="constrained")
-    panels = figure.subplots(len(metrics), len(FIELDS), sharey="row", squeeze=False)
-    for row, metric in zip(panels, metrics, strict=True):
+    panels = figure.subplots(len(names), len(FIELDS), sharey="row", squeeze=False)
+    for row, metric in zip(panels, names, strict=True):
         for axes, field in zip(row, FIELDS, strict=True):
             _draw_panel(axes, [table[metric] for table in tables], field, sizes)
             axes.set_title(f"{field}s")
@@ -99,7 +93,7 @@ def subset_bars(runs: Sequence[ReportRun], benchmark: Benchmark) -> Figure:
             by_field[field].high for table in tables for by_field in table[metric].values() for field in by_field
         )
         row[0].set_ylim(0, 1.14 * highest if highest else 1.0)
-        row[0].set_ylabel(METRIC_NAMES[metric])
+        row[0].set_ylabel(metrics()[metric].title)
     run_legend(figure, distinct_titles(runs), marker="s")
     return figure
 

@@ -7,10 +7,11 @@ from html import escape
 from typing import Any
 
 from sgear.datasets import Benchmark
+from sgear.metrics import metrics
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import KEY
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
-from sgear.report.scores import COLUMNS, SHARED, Column, ScoreRow, percent, score_rows, used_columns
+from sgear.report.scores import SHARED, Column, ScoreRow, percent, score_columns, score_rows, used_columns
 
 _LONGEST_LINE = 40
 _UNITS = {"tau_a_s": ("tau_a", "s"), "tau_o_s": ("tau_o", "s"), "fps": ("fps", "")}
@@ -77,10 +78,10 @@ def score_table(runs: Sequence[ReportRun], references: Sequence[Reference]) -> s
     rows = score_rows(runs, references)
     columns = used_columns(rows)
     has_shares = any(row.shares for row in rows)
-    groups = [("action", [column for column in columns if column.key in SHARED])]
-    groups.append(("class-mean recall@5 of", [column for column in columns if column.key not in SHARED]))
+    groups = [("action", [column for column in columns if column.key in metrics()])]
+    groups.append(("class-mean recall@5 of", [column for column in columns if column.key not in metrics()]))
     if has_shares:
-        groups.append(("share of the way", [column for column in COLUMNS if column.key in SHARED]))
+        groups.append(("share of the way", [column for column in score_columns() if column.key in SHARED]))
     groups = [(heading, members) for heading, members in groups if members]
     starts = [sum(len(members) for _, members in groups[:position]) for position in range(len(groups))]
     over = "".join(f"<th class='group' colspan={len(members)}>{heading}</th>" for heading, members in groups)

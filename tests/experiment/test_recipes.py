@@ -12,7 +12,10 @@ from tiny_recipes import WIDTHS, TinyRuns, configs, head_of, write_features
 from sgear.datasets.registry import stated_lengths
 from sgear.kitchen import KitchenConfig, build_kitchen
 
-STORED_SALADS = ("salads50/spatialcnn", "salads50/accelerometer", "salads50/fused", "salads50/ablation")
+STORED_SALADS = (
+    *("salads50/spatialcnn", "salads50/accelerometer", "salads50/fused", "salads50/ablation"),
+    *("salads50/last_recognised", "salads50/pooled"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ from sgear.experiment.schema import DatasetConfig
 from sgear.experiment.train import train_run
 from sgear.metrics.ranks import top_k_accuracy
 from sgear.metrics.statistics import PairedTest, paired_test
+from sgear.models import Baseline, RegressionConfig, build_model
 from sgear.predictions import Predictions, late_fuse
 from sgear.prototypes.original import import_original_encodings
 from sgear.training.run import RunDirectory, read_json, write_json

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sgear.features.corruption import ClassConfusion, unsure_copy
 
 from sgear.data import StepLabels
 from sgear.datasets import Benchmark, participant_folds
@@ -28,7 +27,8 @@ from sgear.experiment import compose_experiment
 from sgear.experiment.build import build_feature_data, load_benchmark, load_features, row_labels
 from sgear.experiment.network import build_network, build_objective
 from sgear.experiment.schema import ExperimentConfig
-from sgear.features import FeatureTable
+from sgear.features import FeatureTable, VideoFeatures
+from sgear.features.frame_classes import ClassConfusion
 from sgear.metrics.ranks import top_k_accuracy
 from sgear.training.evaluate import run_model
 from sgear.training.loop import fit

@@ -12,8 +12,9 @@ from tiny_recipes import WIDTHS, TinyRuns, configs, head_of, write_features
 from sgear.datasets import stated_lengths
 from sgear.kitchen import KitchenConfig, build_kitchen
 
-STORED_SALADS = tuple(
-    f"salads50/{name}" for name in ("spatialcnn", "accelerometer", "fused", "ablation", "last_recognised", "pooled")
+STORED_SALADS = (
+    *("salads50/spatialcnn", "salads50/accelerometer", "salads50/fused", "salads50/ablation"),
+    *("salads50/last_recognised", "salads50/pooled"),
 )
 
 

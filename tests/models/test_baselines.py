@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from sgear.metrics.recall import class_mean_recall
 
 from sgear.data import AnnotationSource, AnticipationDataset, FeatureSource, StepLabels, collate
 from sgear.data.dataset import observable_segments
 from sgear.datasets import load_dataset
 from sgear.errors import ConfigError
 from sgear.features import FeatureTable, VideoFeatures
+from sgear.metrics.class_means import class_mean_recall
 from sgear.models import Baseline, CountsConfig, EncoderConfig, ModelConfig, RegressionConfig, build_model
 from sgear.models.baselines import SPANS, transition_probs
 from sgear.segments import SegmentTable

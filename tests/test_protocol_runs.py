@@ -12,7 +12,7 @@ from sgear.errors import ConfigError, PredictionError
 from sgear.experiment import load_run_config
 from sgear.experiment.build import build_asked, build_data, load_benchmark
 from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, make_report, predict, predict_split
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, ProtocolConfig, SourceConfig
+from sgear.experiment.schema import AnticipationConfig, DatasetConfig, ExperimentConfig, FeatureSourceConfig
 from sgear.experiment.train import train_run
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.losses import ObjectiveConfig
@@ -39,8 +39,8 @@ def experiment(kitchen: Path, tmp_path_factory) -> ExperimentConfig:
         name="head",
         output_root=str(tmp_path_factory.mktemp("runs")),
         dataset=DatasetConfig(name="kitchen", root=str(kitchen)),
-        protocol=ProtocolConfig(tau_a_s=1.0, tau_o_s=4.0, fps=1.0),
-        source=SourceConfig(kind="features", features="oracle"),
+        protocol=AnticipationConfig(tau_a_s=1.0, tau_o_s=4.0, fps=1.0),
+        source=FeatureSourceConfig(features="oracle"),
         model=ModelConfig(
             name="avt",
             width=16,
@@ -186,7 +186,7 @@ def test_folds_validate_on_training_people_only(experiment: ExperimentConfig):
 
 
 def test_segments_with_nothing_to_see_are_kept_for_the_prior(experiment: ExperimentConfig):
-    far = replace(experiment, protocol=ProtocolConfig(tau_a_s=20.0, tau_o_s=4.0, fps=1.0))
+    far = replace(experiment, protocol=AnticipationConfig(tau_a_s=20.0, tau_o_s=4.0, fps=1.0))
     data = build_data(far)
     _, asked = build_asked(far, "validation")
     assert len(asked.blind) > 0

@@ -15,7 +15,13 @@ from sgear.datasets import Benchmark
 from sgear.errors import ConfigError, PrototypeError, RunError, WriteError
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.compose import save_config
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, ProtocolConfig, SourceConfig
+from sgear.experiment.schema import (
+    AnticipationConfig,
+    DatasetConfig,
+    ExperimentConfig,
+    FeatureSourceConfig,
+    RecognitionConfig,
+)
 from sgear.experiment.train import visual_prototypes
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models import build_model
@@ -85,8 +91,8 @@ def write_run(path: Path, root: Path, benchmark: Benchmark, *, name: str = "sgea
     config = ExperimentConfig(
         name=path.name,
         dataset=DatasetConfig(name="kitchen", root=str(root)),
-        protocol=ProtocolConfig(kind=kind, num_steps=2, jitter=0.0),
-        source=SourceConfig(kind="features", features="oracle"),
+        protocol=RecognitionConfig(num_steps=2, jitter=0.0) if kind == "recognition" else AnticipationConfig(),
+        source=FeatureSourceConfig(features="oracle"),
         model=model_config,
     )
     save_config(config, path / "config.yaml")

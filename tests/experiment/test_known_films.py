@@ -18,7 +18,7 @@ from sgear.experiment import compose_experiment
 from sgear.experiment.build import load_benchmark, open_stored_features
 from sgear.experiment.facts import learn_facts
 from sgear.experiment.leakage import lineage_of_training, require_unseen, training_part
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, SourceConfig
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig, InitConfig
 from sgear.experiment.train import train_run
 from sgear.features import FeatureStoreWriter
 from sgear.features.store_index import Provenance
@@ -237,7 +237,7 @@ def test_a_run_on_the_held_out_rows_under_another_name_is_refused_and_what_is_un
     # The rows of our third video are those of their first one.
     theirs = own_features(tmp_path / "theirs", ["x", "y", "z"], seed=1)
     store, stored = (Path(each.root) / "features" / "vit" for each in (ours, theirs))
-    config = ExperimentConfig(dataset=ours, source=SourceConfig(kind="features", features=str(store)))
+    config = ExperimentConfig(dataset=ours, source=FeatureSourceConfig(features=str(store)))
     rows = open_stored_features(config)["c"]
     provenance = Provenance(encoder="made", weights="0123", preprocessing="none", fps=4.0)
     (stored / "videos" / "x.safetensors").unlink()

@@ -19,7 +19,7 @@ from sgear.experiment.compose import save_config
 from sgear.experiment.evaluate import evaluate_run, predict_split
 from sgear.experiment.facts import data_record, learn_facts, require_same_data
 from sgear.experiment.moved import PLACES, Places, at_places
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, SourceConfig
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig, InitConfig
 from sgear.experiment.settings import flatten
 from sgear.experiment.train import train_run, visual_prototypes
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays
@@ -213,7 +213,7 @@ def placed(text: str) -> ExperimentConfig:
     """A configuration in which every setting that names a place is the same text."""
     config = ExperimentConfig(
         dataset=DatasetConfig(root=text, video_roots=[text]),
-        source=SourceConfig(features=text, feature_roots=[text]),
+        source=FeatureSourceConfig(features=text, feature_roots=[text]),
         init=InitConfig(
             run=text, weights=text, class_names=text, branches=[text], visual_prototypes=text, language_prototypes=text
         ),

@@ -6,9 +6,10 @@ import pytest
 
 from sgear.errors import ConfigError
 from sgear.experiment import compose_experiment
-from sgear.experiment.schema import ExperimentConfig
+from sgear.experiment.schema import PROTOCOLS, SOURCES, ExperimentConfig
 from sgear.experiment.settings import _RANGES, _WORDS, Range, flatten
 from sgear.models import build_model
+from sgear.models.base import list_models, model_class
 
 
 @pytest.mark.parametrize(
@@ -67,16 +68,25 @@ def test_every_number_of_the_configuration_has_a_range_or_is_free():
     }
     known = {key for keys in _RANGES.values() for key in keys}
     numbers = {
-        key
-        for key, value in flatten(ExperimentConfig()).items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        key for key, value in all_defaults().items() if isinstance(value, int | float) and not isinstance(value, bool)
     }
     assert known <= numbers
     assert numbers - known == free
 
 
-def test_ranges_and_words_hold_the_defaults():
+def all_defaults() -> dict[str, object]:
+    """The defaults of all models, steps and protocols."""
     values = flatten(ExperimentConfig())
+    for name in list_models():
+        values |= flatten(ExperimentConfig(model=model_class(name).Config()))
+    for kinds, part in ((SOURCES, "source"), (PROTOCOLS, "protocol")):
+        for kind in kinds.values():
+            values |= flatten(ExperimentConfig(**{part: kind()}))
+    return values
+
+
+def test_ranges_and_words_hold_the_defaults():
+    values = all_defaults()
     assert all(values[key] in allowed for allowed, keys in _RANGES.items() for key in keys)
     assert all(values[key] in words for key, words in _WORDS.items())
     assert {item.name for item in fields(Range)} == {"low", "high", "has_low", "has_high"}

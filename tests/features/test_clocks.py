@@ -22,7 +22,7 @@ from sgear.experiment import compose_experiment
 from sgear.experiment.build import build_asked, load_benchmark, open_stored_features
 from sgear.experiment.evaluate import evaluate_run
 from sgear.experiment.facts import VideoFacts, learn_facts, lengths_of_dataset
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, SourceConfig
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig, VideoSourceConfig
 from sgear.experiment.train import train_run
 from sgear.features import FeatureStore, FeatureStoreWriter
 from sgear.features.extract import FrameEncoder, extract
@@ -52,7 +52,7 @@ def import_at(fps: float, root: Path, name: str) -> FeatureStore:
 
 
 def config_of(dataset: DatasetConfig, features: str, **source) -> ExperimentConfig:
-    return ExperimentConfig(dataset=dataset, source=SourceConfig(kind="features", features=features, **source))
+    return ExperimentConfig(dataset=dataset, source=FeatureSourceConfig(features=features, **source))
 
 
 def facts_of(config: ExperimentConfig) -> VideoFacts:
@@ -254,11 +254,11 @@ def test_a_rate_of_pictures_that_nothing_confirms_is_said(tmp_path):
     films = {f"v{i}": tmp_path / f"v{i}" for i in range(3)}
     for folder in films.values():
         folder.mkdir()
-    config = ExperimentConfig(dataset=dataset, source=SourceConfig(frame_fps=25.0))
+    config = ExperimentConfig(dataset=dataset, source=VideoSourceConfig(frame_fps=25.0))
     benchmark = load_benchmark(dataset)
     (caveat,) = learn_facts(config, benchmark, list(films), films=films).caveats
     assert caveat.startswith("clock unverified: of pictures read at source.frame_fps=25")
-    assumed = replace(config, source=SourceConfig())
+    assumed = replace(config, source=VideoSourceConfig())
     assert learn_facts(assumed, benchmark, list(films), films=films).caveats == ()
 
 

@@ -15,7 +15,7 @@ from sgear.cli.report import run_report
 from sgear.errors import ConfigError, PredictionError, RunError, WriteError
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.compose import save_config
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, ProtocolConfig
+from sgear.experiment.schema import AnticipationConfig, DatasetConfig, ExperimentConfig, InitConfig
 from sgear.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.prototypes import LanguagePrototypes
 from sgear.training.run import RunDirectory
@@ -33,7 +33,7 @@ def _kitchen_run(path: Path, root: Path, *, tau_a_s: float = 1.0, language: bool
     dataset = DatasetConfig(name="kitchen", root=str(root))
     benchmark = load_benchmark(dataset)
     run = write_run(path, benchmark, predictions=make_predictions(benchmark, protocol={**PROTOCOL, "tau_a_s": tau_a_s}))
-    config = ExperimentConfig(name=path.name, dataset=dataset, protocol=ProtocolConfig(tau_a_s=tau_a_s))
+    config = ExperimentConfig(name=path.name, dataset=dataset, protocol=AnticipationConfig(tau_a_s=tau_a_s))
     if language:
         file = path / "language.safetensors"
         num_actions = benchmark.taxonomy.num_actions

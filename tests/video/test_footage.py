@@ -13,7 +13,7 @@ from PIL import Image
 from sgear.data.frames import FrameReader
 from sgear.errors import ConfigError, SgearError, VideoError
 from sgear.experiment import compose_experiment
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, SourceConfig
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, VideoSourceConfig
 from sgear.experiment.sources import film_roots, open_frames
 from sgear.kitchen.recipes import NOUNS, VERBS
 from sgear.models.pretrained import Preprocessing
@@ -70,7 +70,7 @@ def write_info(root: Path, duration_s: float, fps: float = FPS) -> None:
 
 def experiment(root: Path, place: Path, name: str = "kitchen", **source) -> ExperimentConfig:
     dataset = DatasetConfig(name=name, root=str(root), video_roots=[str(place.parent)])
-    return ExperimentConfig(dataset=dataset, source=SourceConfig(**source))
+    return ExperimentConfig(dataset=dataset, source=VideoSourceConfig(**source))
 
 
 def read(config: ExperimentConfig, preprocessing: Preprocessing = SAME) -> FrameReader:
@@ -91,7 +91,7 @@ def test_a_cache_that_keeps_every_frame_gives_the_pixels_of_the_films(root, kind
 
 @pytest.mark.parametrize("reading", ["cache", "films"])
 def test_pictures_of_a_film_give_the_pixels_and_times_of_the_film(root, film, folder, archive, reading):
-    cache_fps = 4.0 * FPS if reading == "cache" else SourceConfig().cache_fps
+    cache_fps = 4.0 * FPS if reading == "cache" else VideoSourceConfig().cache_fps
     of_film, of_folder, of_archive = (
         read(experiment(root, place, reading=reading, cache_fps=cache_fps)).frames_played_at("P01_01", INSTANTS_S)
         for place in (film, folder, archive)
@@ -126,7 +126,7 @@ def test_a_film_is_read_from_the_first_root_that_holds_it(root, film, tmp_path):
         make_film(place / "P01_01.mp4", steady(4 + number, FPS), rate=FPS)
     for roots, num_frames in (((first, second), 4), ((second, first), 5)):
         dataset = DatasetConfig(root=str(root), video_roots=[str(place) for place in roots])
-        frames = read(ExperimentConfig(dataset=dataset, source=SourceConfig(reading="films")))
+        frames = read(ExperimentConfig(dataset=dataset, source=VideoSourceConfig(reading="films")))
         assert frames.span_s("P01_01")[1] == pytest.approx((num_frames - 1) / FPS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -13,7 +14,7 @@ from sgear.errors import ConfigError
 from sgear.experiment import compose_experiment, list_experiments
 from sgear.experiment.recipes import families_text, purpose
 from sgear.experiment.schema import ExperimentConfig
-from sgear.experiment.settings import settings_text
+from sgear.experiment.settings import all_settings_text, settings_text
 from sgear.experiment.train import silent, train_run
 from sgear.files import quoted
 from sgear.importing import import_weights
@@ -46,12 +47,12 @@ def list_recipes() -> None:
 
 def print_settings(overrides: list[str]) -> None:
     """Print every setting, its value in an experiment (without one, its default), and what it means."""
-    say(settings_text(_compose(overrides) if overrides else ExperimentConfig()))
+    say(settings_text(_compose(overrides)) if overrides else all_settings_text())
 
 
 def show_experiment(overrides: list[str]) -> None:
     """Print the resolved settings as YAML, to be read by people and programs."""
-    write_out(OmegaConf.to_yaml(OmegaConf.structured(_compose(overrides))))
+    write_out(OmegaConf.to_yaml(OmegaConf.create(asdict(_compose(overrides)))))
 
 
 def train_experiment(overrides: list[str]) -> None:

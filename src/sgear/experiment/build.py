@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +31,19 @@ from sgear.datasets import (
 )
 from sgear.errors import ConfigError
 from sgear.experiment.facts import VideoFacts, learn_facts
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, ProtocolConfig
+from sgear.experiment.schema import (
+    AnnotationSourceConfig,
+    DatasetConfig,
+    ExperimentConfig,
+    FeatureSourceConfig,
+    ProtocolConfig,
+    RecognitionConfig,
+    VideoSourceConfig,
+)
 from sgear.experiment.sources import open_frames, read_features, readable_videos, require_in_memory, require_videos
 from sgear.features import FeatureTable, StoredFeatures
 from sgear.features.frame_classes import ClassConfusion
+from sgear.models import EncoderConfig
 from sgear.models.encoders import frame_input
 from sgear.models.pretrained import Preprocessing
 from sgear.segments import SegmentTable
@@ -96,16 +105,13 @@ def build_protocol(config: ProtocolConfig) -> WindowProtocol | RecognitionProtoc
     Raises:
         ConfigError: If a value is out of range or the kind is unknown.
     """
-    window = ("tau_a_s", "tau_o_s", "fps", "short_history", "views", "view_mean")
-    names = {
-        "anticipation": window,
-        "vjepa": window,
-        "recognition": ("num_steps", "after_start_s", "fps") if config.after_start_s else ("num_steps", "jitter"),
-    }
-    if config.kind not in names:
-        raise ConfigError(f"protocol.kind={config.kind!r} is unknown; choose {', '.join(names)}")
+    values = asdict(config)
+    if isinstance(config, RecognitionConfig):
+        # Steps are spread over the action, or follow its start at a rate.
+        for name in ("jitter",) if config.after_start_s else ("after_start_s", "fps"):
+            del values[name]
     try:
-        return protocol_from_dict({"kind": config.kind} | {name: getattr(config, name) for name in names[config.kind]})
+        return protocol_from_dict(values)
     except ValueError as err:
         raise ConfigError(f"protocol: {err}") from err
 
@@ -155,6 +161,8 @@ def open_stored_features(config: ExperimentConfig) -> StoredFeatures:
             raise ConfigError(_other_clock(spec, f"source.features={name}"))
         return None
 
+    if not isinstance(config.source, FeatureSourceConfig):
+        raise ConfigError(f"source.kind={config.source.kind} names no features; set source.kind=features")
     places = feature_places(config.dataset.name, config.dataset.root)
     return read_features(config.source, places, of_dataset)
 
@@ -173,6 +181,7 @@ def row_labels(table: FeatureTable, labels: StepLabels, video_ids: list[str]) ->
 
 def _feature_source(config: ExperimentConfig, benchmark: Benchmark, table: StoredFeatures) -> FeatureSource:
     source = config.source
+    assert isinstance(source, FeatureSourceConfig)  # both callers read features
     if table.width != config.model.encoder.feature_dim:
         raise ConfigError(
             f"model.encoder.feature_dim={config.model.encoder.feature_dim}, but the features {source.features!r} are "
@@ -191,8 +200,7 @@ def _feature_source(config: ExperimentConfig, benchmark: Benchmark, table: Store
     return FeatureSource(table, pool_s=source.pool_s, confusion=confusion)
 
 
-def _clip_transform(config: ExperimentConfig) -> ClipTransform:
-    source, encoder = config.source, config.model.encoder
+def _clip_transform(source: VideoSourceConfig, encoder: EncoderConfig) -> ClipTransform:
     read = frame_input(encoder)
     if len(source.scale_jitter) not in (0, 2):
         raise ConfigError(f"source.scale_jitter must be empty or two margins, got {list(source.scale_jitter)}")
@@ -217,15 +225,14 @@ def build_preprocessing(config: ExperimentConfig) -> Preprocessing:
     Raises:
         ConfigError: If the kind of steps is unknown, or a setting is out of range.
     """
-    source, encoder = config.source, config.model.encoder
-    match source.kind:
-        case "features":
+    match config.source:
+        case FeatureSourceConfig() as source:
             return Preprocessing(kind="features", pool_s=source.pool_s)
-        case "annotations":
+        case AnnotationSourceConfig():
             return Preprocessing(kind="annotations")
-        case "video":
-            transform = _clip_transform(config)
-            read = frame_input(encoder)
+        case VideoSourceConfig() as source:
+            transform = _clip_transform(source, config.model.encoder)
+            read = frame_input(config.model.encoder)
             return Preprocessing(
                 kind="video",
                 height=read.size[0],
@@ -237,34 +244,29 @@ def build_preprocessing(config: ExperimentConfig) -> Preprocessing:
                 crop_margin=source.crop_margin,
                 reading_margin=transform.reading_margin,
             )
-        case other:
-            raise ConfigError(f"source.kind={other!r} is unknown; choose video, features or annotations")
 
 
 def _build_sources(
     config: ExperimentConfig, benchmark: Benchmark, video_ids: list[str]
 ) -> tuple[Sequence[StepSource], Preprocessing, StoredFeatures | None, VideoFacts]:
     """Return one source per view, and what is known of the videos; steps that show annotations are for evaluation."""
-    source, preprocessing = config.source, build_preprocessing(config)
-    if source.kind == "features" and config.protocol.views != "centre":
-        raise ConfigError(
-            f"protocol.views={config.protocol.views} needs source.kind=video; stored features have one view"
-        )
-    match source.kind:
-        case "features":
+    preprocessing = build_preprocessing(config)
+    match config.source:
+        case FeatureSourceConfig() as source:
             table = open_stored_features(config)
             require_videos(table, video_ids, source.features, on_error=checked_on_error(source.on_error))
             facts = learn_facts(config, benchmark, video_ids, features=table)
             return [_feature_source(config, benchmark, table)], preprocessing, table, facts
-        case "annotations":
+        case AnnotationSourceConfig():
             labels = StepLabels(benchmark.timeline)
             return [_annotation_source(config, labels, video_ids)], preprocessing, None, VideoFacts()
-        case _:
+        case VideoSourceConfig() as source:
             if (spec := dataset_spec(config.dataset.name)).own_clock:
                 raise ConfigError(_other_clock(spec, "source.kind=video"))
             films: dict[str, Path] = {}
             frames = open_frames(config, video_ids, preprocessing, found=films)
-            facts, transform = learn_facts(config, benchmark, video_ids, films=films), _clip_transform(config)
+            facts = learn_facts(config, benchmark, video_ids, films=films)
+            transform = _clip_transform(source, config.model.encoder)
             views = VIEWS[config.protocol.views]
             steps = {"frames_per_step": preprocessing.frames_per_step, "step_frames_s": preprocessing.step_frames_s}
             return [VideoSource(frames, transform, view, **steps) for view in views], preprocessing, None, facts
@@ -328,8 +330,7 @@ def build_feature_data(config: ExperimentConfig, benchmark: Benchmark, table: St
         SgearError: If they do not fit the configuration.
     """
     sources = [_feature_source(config, benchmark, table)]
-    preprocessing = Preprocessing(kind="features", pool_s=config.source.pool_s)
-    return _make_samples(config, benchmark, sources, preprocessing, table)
+    return _make_samples(config, benchmark, sources, build_preprocessing(config), table)
 
 
 def _make_samples(
@@ -347,7 +348,7 @@ def _make_samples(
         )
     source, on_error = sources[0], checked_on_error(config.source.on_error)
     labels = StepLabels(benchmark.training_timeline)
-    if config.source.kind == "annotations":
+    if isinstance(config.source, AnnotationSourceConfig):
         source = _annotation_source(config, labels, benchmark.train.video_ids)
     if isinstance(protocol, RecognitionProtocol):
         train = RecognitionDataset(benchmark.train, protocol, labels, source, seed=config.seed, on_error=on_error)
@@ -359,8 +360,9 @@ def _make_samples(
             source,
             seed=config.seed,
             on_error=on_error,
-            tau_a_jitter_s=config.source.tau_a_jitter_s,
-            next_within_s=config.source.next_within_s,
+            # Baselines that count have no steps to vary.
+            tau_a_jitter_s=getattr(config.source, "tau_a_jitter_s", 0.0),
+            next_within_s=getattr(config.source, "next_within_s", 0.0),
         )
     return Data(
         benchmark=benchmark,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, field, fields, make_dataclass
 from pathlib import Path
+from typing import Any, cast, get_type_hints
 
 import yaml
 from hydra import compose, initialize_config_module
-from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -16,20 +18,50 @@ from omegaconf.errors import OmegaConfBaseException
 from sgear.errors import ConfigError, RunError
 from sgear.experiment.moved import from_folder
 from sgear.experiment.recipes import families_text, list_experiments
-from sgear.experiment.rules import check_settings
-from sgear.experiment.schema import ExperimentConfig
+from sgear.experiment.rules import check_experiment, check_typed
+from sgear.experiment.schema import PROTOCOLS, SOURCES, ExperimentConfig
 from sgear.experiment.settings import as_override
 from sgear.files import require_regular_file
+from sgear.models.base import list_models, model_class
 from sgear.training.run import RunDirectory, read_json
 
 _CONF = "sgear.experiment.conf"
+CHOICES = ("model", "source", "protocol")
+_GONE = {"source": {"decoder"}}
+"""Settings of older runs."""
 # A run's configuration has some 3,000 bytes and ten brackets. The time to read brackets grows with their square.
 _MAX_BYTES, _MAX_BRACKETS = 64_000, 1_000
 
 
-def _schema():
-    """Return the schema as a config whose values may be set; frozen dataclasses would make it read-only."""
-    node = OmegaConf.structured(ExperimentConfig)
+def _choice(part: str, values: Mapping[str, Any]) -> type:
+    """Return the dataclass of a model, of a kind of steps or of a protocol.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    chosen = values.get(part)
+    chosen = chosen if isinstance(chosen, dict) else {}
+    if part == "model":
+        return model_class(str(chosen.get("name", "sgear"))).Config
+    kinds, default = (SOURCES, "video") if part == "source" else (PROTOCOLS, "anticipation")
+    kind = str(chosen.get("kind", default))
+    if kind not in kinds:
+        raise ConfigError(f"{part}.kind={kind!r} is unknown; choose {', '.join(kinds)}")
+    return kinds[kind]
+
+
+def _schema(choices: Mapping[str, type]) -> Any:
+    """Return the defaults of an experiment whose model, steps and protocol are chosen, with the types of all values."""
+    types = get_type_hints(ExperimentConfig) | dict(choices)
+    made = make_dataclass(
+        "Experiment",
+        [
+            (item.name, types[item.name], field(default_factory=choices[item.name]) if item.name in choices else item)
+            for item in fields(ExperimentConfig)
+        ],
+    )
+    node = OmegaConf.structured(made)
+    # Frozen dataclasses would make it read-only.
     pending = [node]
     while pending:
         part = pending.pop()
@@ -38,10 +70,66 @@ def _schema():
     return node
 
 
-def _all_keys(node: object, prefix: str = "") -> list[str]:
+def _keys(node: object, prefix: str = "") -> list[str]:
     if not isinstance(node, dict):
         return [prefix]
-    return [key for name, value in node.items() for key in _all_keys(value, f"{prefix}.{name}".lstrip("."))]
+    return [key for name, value in node.items() for key in _keys(value, f"{prefix}.{name}".lstrip("."))]
+
+
+def _typed(values: dict[str, Any], *, typed: Collection[str] = ()) -> ExperimentConfig:
+    """Give values their types.
+
+    Args:
+        values: What a recipe, the command line or the file of a run says.
+        typed: Keys that the user gave; the others come from a recipe.
+
+    Raises:
+        ConfigError: Names all keys that the chosen model, steps and protocol do not have.
+        OmegaConfBaseException: If a value has another type than its setting.
+    """
+    choices = {part: _choice(part, values) for part in CHOICES}
+    values = _of_choices(values, choices, typed)
+    schema = _schema(choices)
+    known = _keys(OmegaConf.to_container(schema))
+    if unknown := [key for key in _keys(values) if key not in known and not _is_part(key, known)]:
+        raise ConfigError("\n  ".join(_unknown_text(key, known, choices) for key in unknown))
+    made = OmegaConf.to_object(OmegaConf.merge(schema, values))
+    return ExperimentConfig(**{item.name: getattr(made, item.name) for item in fields(ExperimentConfig)})
+
+
+def _of_choices(values: dict[str, Any], choices: Mapping[str, type], typed: Collection[str]) -> dict[str, Any]:
+    """Return values without those of other models, steps and protocols than the chosen ones.
+
+    A recipe that another one builds on may set them, and so do the files of older runs; what was typed stays.
+    """
+    others = {
+        "model": {item.name for name in list_models() for item in fields(model_class(name).Config)},
+        "source": {item.name for kind in SOURCES.values() for item in fields(kind)},
+        "protocol": {item.name for kind in PROTOCOLS.values() for item in fields(kind)},
+    }
+    kept = dict(values)
+    for part, chosen in choices.items():
+        foreign = others[part] - {item.name for item in fields(chosen)}
+        foreign |= _GONE.get(part, set())
+        foreign -= {key.split(".")[1] for key in typed if key.startswith(f"{part}.")}
+        if isinstance(said := values.get(part), dict):
+            kept[part] = {name: value for name, value in said.items() if name not in foreign}
+    return kept
+
+
+def _is_part(key: str, known: Collection[str]) -> bool:
+    return any(name.startswith(f"{key}.") for name in known)
+
+
+def _unknown_text(key: str, known: Collection[str], choices: Mapping[str, type]) -> str:
+    close = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    hint = f"did you mean {', '.join(close)}?" if close else "'sgear train --settings' lists all"
+    part = key.partition(".")[0]
+    if part not in choices:
+        return f"unknown setting {key!r}; {hint}"
+    chosen = choices[part]()
+    which = f"model.name={chosen.name}" if part == "model" else f"{part}.kind={chosen.kind}"
+    return f"{which} has no setting {key}; {hint}"
 
 
 def _unknown_experiment(name: str) -> str:
@@ -51,16 +139,10 @@ def _unknown_experiment(name: str) -> str:
 
 
 def _explain(overrides: list[str], err: Exception) -> ConfigError:
-    known = _all_keys(OmegaConf.to_container(OmegaConf.structured(ExperimentConfig())))
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if key == "experiment":
-            if value not in list_experiments():
-                return ConfigError(_unknown_experiment(value))
-        elif key not in known and not any(name.startswith(f"{key}.") for name in known):
-            close = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
-            hint = f"did you mean {', '.join(close)}?" if close else "list all keys with 'sgear train --settings'"
-            return ConfigError(f"unknown setting {key!r} in {override!r}; {hint}")
+        if key == "experiment" and value not in list_experiments():
+            return ConfigError(_unknown_experiment(value))
     first_line = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
     cause = str(err.__cause__).splitlines()[0] if err.__cause__ is not None else ""
     return ConfigError(f"the settings {overrides} cannot be read: {first_line} {cause}".strip() + _quotes(err))
@@ -70,7 +152,7 @@ def _quotes(err: Exception) -> str:
     """Return how texts are quoted, where an error is about how a setting is written."""
     if not isinstance(err, OverrideParseException):
         return ""
-    key, _, value = err.override.partition("=")
+    key, _, value = err.override.lstrip("+~").partition("=")
     # Shells do not expand what stands after the sign.
     written = as_override(key, os.path.expanduser(value))
     return f". A text with brackets, commas or other signs stands in quotes: {written}"
@@ -80,25 +162,27 @@ def compose_experiment(overrides: list[str]) -> ExperimentConfig:
     """Compose an experiment from overrides such as `experiment=kitchen/sgear seed=1`.
 
     Raises:
-        ConfigError: If a key is unknown, a value has the wrong type, or a setting would have no effect.
+        ConfigError: If a key is unknown, a value has the wrong type or is out of its range, or two exclude each other.
     """
-    ConfigStore.instance().store(name="schema", node=_schema())
+    # The types are known when model, steps and protocol are: until then every key is taken.
+    forced = [o if o.startswith(("+", "~", "experiment=", "hydra")) else f"++{o}" for o in overrides]
     try:
         with initialize_config_module(config_module=_CONF, version_base="1.3"):
-            composed = compose(config_name="config", overrides=overrides)
-        config = OmegaConf.to_object(composed)
+            composed = compose(config_name="config", overrides=forced)
+        values = OmegaConf.to_container(composed)
+        typed = [override.lstrip("+~").partition("=")[0] for override in overrides]
+        config = _typed(cast(dict[str, Any], values), typed=typed)
     except (HydraException, OmegaConfBaseException) as err:
         raise _explain(overrides, err) from err
-    if not isinstance(config, ExperimentConfig):
-        raise _explain(overrides, TypeError("the configuration has another schema"))
-    check_settings(config, typed=[override.lstrip("+~").partition("=")[0] for override in overrides])
+    check_experiment(config)
+    check_typed(config, typed)
     return config
 
 
 def save_config(config: ExperimentConfig, path: Path) -> None:
     """Write the resolved configuration."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.structured(config), path)
+    OmegaConf.save(OmegaConf.create(asdict(config)), path)
 
 
 def load_run_config(path: Path) -> ExperimentConfig:
@@ -125,14 +209,12 @@ def load_run_config(path: Path) -> ExperimentConfig:
         values = yaml.safe_load(text)
         if not isinstance(values, dict):
             raise ValueError("it is empty" if values is None else f"it holds a {type(values).__name__}")
-        config = OmegaConf.to_object(OmegaConf.merge(_schema(), values))
-    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, RecursionError) as err:
+        config = _typed(values)
+    except (ConfigError, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, RecursionError) as err:
         reason = " ".join(str(err).split())
         raise RunError(
             f"{path}: cannot be read as a run's configuration ({reason}); copy it again, or train the run again"
         ) from err
-    if not isinstance(config, ExperimentConfig):
-        raise RunError(f"{path}: holds no run configuration")
     data = RunDirectory(path.parent).data
     known = read_json(data) if data.is_file() else {}
     if not isinstance(known, dict) or not isinstance(folder := known.get("working_folder", ""), str):

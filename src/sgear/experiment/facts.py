@@ -16,7 +16,13 @@ from sgear.data.verify import all_splits, annotated_videos
 from sgear.datasets import Benchmark, corpus_of, dataset_folder, dataset_spec, stated_lengths
 from sgear.errors import FeatureError, RunError, VideoError
 from sgear.experiment.moved import feature_names
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig
+from sgear.experiment.schema import (
+    DatasetConfig,
+    ExperimentConfig,
+    FeatureSourceConfig,
+    VideoSourceConfig,
+    encoder_weights,
+)
 from sgear.experiment.sources import film_roots, tables_on_disk
 from sgear.features import StoredFeatures
 from sgear.features.inspection import ClockFault, TableOnDisk, clock_faults, open_video
@@ -123,7 +129,7 @@ def check_clocks(
     caveats = []
     for name, table in tables.items():
         faults, unknown = faults_of(table, benchmark, video_ids, lengths_s)
-        if faults and config.source.check_clock:
+        if faults and getattr(config.source, "check_clock", True):
             raise FeatureError(f"features {name!r}: {faults_text(faults)}")
         # Without any number: each split has another, and it is said once for all.
         reason = "rows do not last as long as the videos" if faults else "the lengths of videos are not known"
@@ -134,7 +140,9 @@ def check_clocks(
 def unchecked_pictures(config: ExperimentConfig, films: Mapping[str, Path]) -> list[str]:
     """Return what must be said with every number where pictures are read at a rate that nothing confirms."""
     source = config.source
-    pictures = {video_id for video_id, path in films.items() if needs_rate(path)} if source.kind == "video" else set()
+    if not isinstance(source, VideoSourceConfig):
+        return []
+    pictures = {video_id for video_id, path in films.items() if needs_rate(path)}
     if source.check_clock and (not source.frame_fps or lengths_of_dataset(config.dataset).keys() >= pictures):
         return []
     rate = f" at source.frame_fps={source.frame_fps:g}" if source.frame_fps else ""
@@ -185,7 +193,7 @@ def learn_facts(
     Raises:
         FeatureError: If rows do not last as long as their videos.
     """
-    tables = tables_on_disk(features, config.source.features)
+    tables = tables_on_disk(features, getattr(config.source, "features", ""))
     known = annotated_videos(all_splits(benchmark))
     contents = contents_of_stores(tables.values(), known)
     stated_s = lengths_of_dataset(config.dataset) if tables else {}
@@ -329,8 +337,9 @@ def _of_segments(segments: SegmentTable) -> dict[str, Any]:
 
 def _places(config: ExperimentConfig) -> list[str]:
     source, dataset = config.source, config.dataset
-    stored = [name for name in feature_names(source.features) if is_stored(Path(name))]
-    folders = [dataset_folder(dataset.name, dataset.root), *dataset.video_roots, *source.feature_roots, *stored]
+    folders = [dataset_folder(dataset.name, dataset.root), *dataset.video_roots]
+    if isinstance(source, FeatureSourceConfig):
+        folders += [*source.feature_roots, *(name for name in feature_names(source.features) if is_stored(Path(name)))]
     return [str(Path(folder).resolve()) for folder in folders]
 
 
@@ -343,5 +352,5 @@ def _starts(config: ExperimentConfig) -> dict[str, str]:
         f"init.{name}": getattr(init, name)
         for name in ("weights", "class_names", "visual_prototypes", "language_prototypes")
     }
-    files["model.encoder.weights"] = config.model.encoder.weights
+    files["model.encoder.weights"] = encoder_weights(config.model)
     return {key: digest_of_file(Path(file)) for key, file in files.items() if file and Path(file).is_file()}

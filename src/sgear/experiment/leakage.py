@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sgear.datasets import Benchmark, corpus_of, dataset_spec
 from sgear.errors import ConfigError
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, encoder_weights
 from sgear.experiment.sources import lineages_of_encoders
 from sgear.features.table import StoredFeatures
 from sgear.lineage import FILM, TIMES, Lineage, TrainingPart
@@ -84,7 +84,7 @@ def lineage_of_training(
 
 def _starts(config: ExperimentConfig, features: StoredFeatures | None) -> dict[str, Lineage]:
     starts = inherited_lineages(config.init) | lineages_of_encoders(features)
-    if weights := config.model.encoder.weights:
+    if weights := encoder_weights(config.model):
         starts[f"model.encoder.weights={weights}"] = published_lineage(Path(weights))
     return starts
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sgear.datasets import dataset_folder
 from sgear.errors import ConfigError
-from sgear.experiment.schema import ExperimentConfig, SourceConfig
+from sgear.experiment.schema import ExperimentConfig, FeatureSourceConfig, SourceConfig, encoder_weights
 from sgear.features.opening import is_stored
 
 JOINT = "+"
@@ -66,7 +66,7 @@ def at_places(config: ExperimentConfig, places: Places) -> ExperimentConfig:
         config = replace(config, dataset=replace(config.dataset, root=str(new)))
     if places.video_roots:
         config = replace(config, dataset=replace(config.dataset, video_roots=[*map(str, places.video_roots)]))
-    if places.feature_roots:
+    if places.feature_roots and isinstance(config.source, FeatureSourceConfig):
         names = (name if is_stored(Path(name)) else Path(name).name for name in feature_names(config.source.features))
         roots = [*map(str, places.feature_roots)]
         config = replace(config, source=replace(config.source, features=JOINT.join(names), feature_roots=roots))
@@ -90,7 +90,9 @@ def _map_places(config: ExperimentConfig, change: Callable[[str], str]) -> Exper
         name: each(getattr(config.init, name))
         for name in ("run", "weights", "class_names", "visual_prototypes", "language_prototypes")
     }
-    encoder = replace(config.model.encoder, weights=each(config.model.encoder.weights))
+    model = config.model
+    if encoder_weights(model):
+        model = replace(model, encoder=replace(model.encoder, weights=each(model.encoder.weights)))
     return replace(
         config,
         dataset=replace(
@@ -98,11 +100,13 @@ def _map_places(config: ExperimentConfig, change: Callable[[str], str]) -> Exper
         ),
         source=_map_features(config.source, each),
         init=replace(config.init, **init, branches=[*map(each, config.init.branches)]),
-        model=replace(config.model, encoder=encoder),
+        model=model,
     )
 
 
 def _map_features(source: SourceConfig, change: Callable[[str], str]) -> SourceConfig:
+    if not isinstance(source, FeatureSourceConfig):
+        return source
     names = []
     for name in feature_names(source.features) if source.features else []:
         changed = change(name)

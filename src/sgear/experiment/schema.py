@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from sgear.losses import ObjectiveConfig
-from sgear.models import ModelConfig
+from sgear.models import SGearConfig
 from sgear.training.config import OptimConfig, RuntimeConfig
 
 
@@ -36,23 +37,17 @@ class DatasetConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtocolConfig:
-    """Which instants of a video are seen; see `sgear.timing`.
+class AnticipationConfig:
+    """Steps that end tau_a before an action; see `sgear.timing`.
 
     Args:
-        kind: `anticipation` (tau_a_s, tau_o_s, fps, short_history, views, view_mean), `recognition` (num_steps, and
-            jitter or after_start_s and fps), or `vjepa`, which takes the settings of `anticipation` and is not
-            comparable with it.
+        kind: `anticipation`, or `vjepa`, which is not comparable with it.
         tau_a_s: Anticipation time in seconds.
         tau_o_s: Observation time in seconds.
         fps: Steps per second.
         short_history: `mask` or `repeat`: what stands for steps before the video.
         views: `centre`, `three-crop` or `three-crop-flip`: parts of each frame seen at test time (video).
         view_mean: What is averaged over several views: `probabilities`, or `logits` as AVT and the released S-GEAR do.
-        num_steps: Steps within the action (recognition).
-        jitter: Random shift of each step in training, as a share of their distance (recognition).
-        after_start_s: Above 0: the steps are not spread over the action, but end so many seconds after its start and
-            lie 1 / fps apart, whatever its length, as in the released S-GEAR (recognition).
     """
 
     kind: str = "anticipation"
@@ -62,59 +57,61 @@ class ProtocolConfig:
     short_history: str = "mask"
     views: str = "centre"
     view_mean: str = "probabilities"
-    num_steps: int = 4
-    jitter: float = 1.0
-    after_start_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceConfig:
-    """Where steps come from, and how training varies them.
+class RecognitionConfig:
+    """Steps within, or right after the start of, an action; see `sgear.timing`.
 
     Args:
-        kind: `video`, `features`, or `annotations`: the annotated past itself, for counted baselines.
-        features: Stored features: a name that the data set knows (salads50-tcn: `spatialcnn`, `accelerometer`;
-            kitchen: `oracle`), the path of a feature store or LMDB, or the name of one under `feature_roots`. Several
-            kinds are joined by `+`, e.g. `rgb+flow+obj`, and stand side by side in that order.
-        feature_roots: Folders in which features are looked for, in this order; the usual places of the data set come
-            last, see `sgear.datasets.feature_places` (features).
-        lmdb_key: Keys of an LMDB (features).
-        lmdb_fps: Rate at which an LMDB numbers its frames (features).
-        lmdb_max_gap_s: A frame that an LMDB lacks is replaced by the nearest one up to so many seconds before it
-            (features).
-        pool_s: Average the features of the last seconds of each step; 0 takes the newest row (features).
-        reading: `cache` decodes each film once and keeps its frames, small, on disk; `films` decodes each window from
-            the films, for corpora whose cache would be too large (video).
+        kind: `recognition`.
+        num_steps: Number of steps.
+        jitter: Random shift of each step in training, as a share of their distance (after_start_s=0).
+        after_start_s: Above 0: the steps are not spread over the action, but end so many seconds after its start and
+            lie 1 / fps apart, whatever its length, as in the released S-GEAR.
+        fps: Steps per second (after_start_s).
+    """
+
+    views: ClassVar[str] = "centre"
+    kind: str = "recognition"
+    num_steps: int = 4
+    jitter: float = 1.0
+    after_start_s: float = 0.0
+    fps: float = 1.0
+
+
+ProtocolConfig = AnticipationConfig | RecognitionConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSourceConfig:
+    """Steps are frames of videos, varied in training.
+
+    Args:
+        kind: `video`.
+        reading: `cache` decodes each video once and keeps its frames, small, on disk; `films` decodes each window from
+            the videos, for corpora whose cache would be too large.
         cache_fps: Frames per second kept in the frame cache; an instant is shown by the newest kept frame before it
-            (video, reading=cache).
-        decoder: Decoder of video files, which is `pyav` (video, reading=films).
-        frame_fps: Rate at which numbered pictures were numbered, for films that are folders or tar files of them. 0: as
-            published, or as the video info csv of the data set says (video).
-        crop_margin: Share by which the picture is larger than the crop that is seen (video).
+            (reading=cache).
+        frame_fps: Rate at which numbered images were numbered, for videos that are folders or tar files of them. 0: as
+            published, or as the video info csv of the data set says.
+        crop_margin: Share by which the image is larger than the crop that is seen.
         scale_jitter: Two margins between which training draws that of each clip; empty: always `crop_margin`. A short
-            side of 384 to 425 pixels around a crop of 384 is [0.0, 0.1068] (video).
-        flip: Mirror half of the training clips (video).
-        brightness: Largest relative change of brightness in training (video).
-        contrast: Largest relative change of contrast in training (video).
-        next_within_s: The loss term `next` asks each step for the action that starts within this many seconds.
+            side of 384 to 425 pixels around a crop of 384 is [0.0, 0.1068].
+        flip: Mirror half of the training clips.
+        brightness: Largest relative change of brightness in training.
+        contrast: Largest relative change of contrast in training.
         tau_a_jitter_s: Training lengthens tau_a by up to this many seconds.
-        check_clock: Refuse stored features, and pictures read at a rate that was given, that do not last as long as
-            their videos: they may show the future. false goes on, and the result is no benchmark number.
-        confusion: Strength of class confusion of training rows, 0 is off; see `ClassConfusion` (features).
+        next_within_s: The loss term `next` asks each step for the action that starts within this many seconds.
+        check_clock: Refuse images read at a rate that was given, that do not last as long as their videos: they may
+            show the future. false goes on, and the result is no benchmark number.
         on_error: `stop` ends the run at the first clip that cannot be read. `skip` goes on without it; the report
             then lists what was left out, and the result is no benchmark number.
     """
 
     kind: str = "video"
-    features: str = ""
-    feature_roots: list[str] = field(default_factory=list)
-    lmdb_key: str = "{video}_frame_{number:010d}.jpg"
-    lmdb_fps: float = 30.0
-    lmdb_max_gap_s: float = 0.3
-    pool_s: float = 0.0
     reading: str = "cache"
     cache_fps: float = 6.0
-    decoder: str = "pyav"
     frame_fps: float = 0.0
     crop_margin: float = 0.08
     scale_jitter: list[float] = field(default_factory=list)
@@ -124,8 +121,72 @@ class SourceConfig:
     tau_a_jitter_s: float = 0.0
     next_within_s: float = 0.0
     check_clock: bool = True
-    confusion: float = 0.0
     on_error: str = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSourceConfig:
+    """Steps are stored features.
+
+    Args:
+        kind: `features`.
+        features: A name that the data set knows (salads50-tcn: `spatialcnn`, `accelerometer`; kitchen: `oracle`), the
+            path of a feature store or LMDB, or the name of one under `feature_roots`. Several kinds are joined by `+`,
+            e.g. `rgb+flow+obj`, and stand side by side in that order.
+        feature_roots: Folders in which features are looked for, in this order; the usual places of the data set come
+            last, see `sgear.datasets.feature_places`.
+        lmdb_key: Keys of an LMDB.
+        lmdb_fps: Rate at which an LMDB numbers its frames.
+        lmdb_max_gap_s: A frame that an LMDB lacks is replaced by the nearest one up to so many seconds before it.
+        pool_s: Average the features of the last seconds of each step; 0 takes the newest row.
+        confusion: Strength of class confusion of training rows, 0 is off; see `ClassConfusion`.
+        tau_a_jitter_s: Training lengthens tau_a by up to this many seconds.
+        next_within_s: The loss term `next` asks each step for the action that starts within this many seconds.
+        check_clock: Refuse features that do not last as long as their videos: they may show the future. false goes on,
+            and the result is no benchmark number.
+        on_error: `stop` ends the run at the first clip that cannot be read. `skip` goes on without it; the report
+            then lists what was left out, and the result is no benchmark number.
+    """
+
+    kind: str = "features"
+    features: str = ""
+    feature_roots: list[str] = field(default_factory=list)
+    lmdb_key: str = "{video}_frame_{number:010d}.jpg"
+    lmdb_fps: float = 30.0
+    lmdb_max_gap_s: float = 0.3
+    pool_s: float = 0.0
+    confusion: float = 0.0
+    tau_a_jitter_s: float = 0.0
+    next_within_s: float = 0.0
+    check_clock: bool = True
+    on_error: str = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotationSourceConfig:
+    """Steps are the annotated past itself, for baselines that count.
+
+    Args:
+        kind: `annotations`.
+        on_error: There is nothing that could not be read.
+    """
+
+    kind: str = "annotations"
+    on_error: str = "stop"
+
+
+SourceConfig = VideoSourceConfig | FeatureSourceConfig | AnnotationSourceConfig
+
+SOURCES: dict[str, type] = {
+    "video": VideoSourceConfig,
+    "features": FeatureSourceConfig,
+    "annotations": AnnotationSourceConfig,
+}
+PROTOCOLS: dict[str, type] = {
+    "anticipation": AnticipationConfig,
+    "vjepa": AnticipationConfig,
+    "recognition": RecognitionConfig,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,9 +229,9 @@ class ExperimentConfig:
         output_root: Where run directories go.
         seed: Seed of weights, data order, dropout and augmentation.
         dataset: Recordings.
-        protocol: Instants seen.
-        source: Steps.
-        model: Network.
+        protocol: Instants seen, chosen by `protocol.kind`.
+        source: Steps, chosen by `source.kind`.
+        model: Network: the `Config` of a registered model, chosen by `model.name`.
         objective: Loss weights.
         optim: Optimisation.
         init: Starting point.
@@ -181,10 +242,15 @@ class ExperimentConfig:
     output_root: str = "runs"
     seed: int = 0
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
-    source: SourceConfig = field(default_factory=SourceConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
+    protocol: ProtocolConfig = field(default_factory=AnticipationConfig)
+    source: SourceConfig = field(default_factory=VideoSourceConfig)
+    model: Any = field(default_factory=SGearConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     init: InitConfig = field(default_factory=InitConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+
+def encoder_weights(model: Any) -> str:
+    """Return the file that the encoder of a model starts from; empty where there is none."""
+    return getattr(getattr(model, "encoder", None), "weights", "")

@@ -8,11 +8,12 @@ import re
 import shlex
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from sgear.errors import ConfigError
-from sgear.experiment.schema import ExperimentConfig
+from sgear.experiment.schema import PROTOCOLS, SOURCES, ExperimentConfig
+from sgear.models.base import list_models, model_class
 
 _UNQUOTED = re.compile(r"[\w/.:@%+?-]*", re.ASCII)
 """Texts that Hydra reads as they are."""
@@ -138,17 +139,17 @@ def check_ranges(values: Mapping[str, Any]) -> None:
     """Raise at the first value that no part of the package could use.
 
     Args:
-        values: All settings by their dotted key.
+        values: All settings by their dotted key; not every experiment has all of them.
 
     Raises:
         ConfigError: Names key, value, and what it takes.
     """
     for allowed, keys in _RANGES.items():
         for key in keys:
-            if values[key] not in allowed:
+            if key in values and values[key] not in allowed:
                 raise ConfigError(f"{key}={values[key]} is out of range; it takes {allowed}")
     for key, words in _WORDS.items():
-        if values[key] not in words:
+        if key in values and values[key] not in words:
             raise ConfigError(f"{key}={values[key]!r} is unknown; choose {', '.join(words)}")
     for key, value in values.items():
         if isinstance(value, float) and not math.isfinite(value):
@@ -165,18 +166,41 @@ def settings_text(config: ExperimentConfig) -> str:
     Args:
         config: The values.
     """
-    ours, defaults = flatten(config), flatten(ExperimentConfig())
+    parts = {part: type(getattr(config, part))() for part in ("model", "source", "protocol")}
+    ours, defaults = flatten(config), flatten(ExperimentConfig(**parts))
     entries = []
-    for key, meaning in meanings().items():
+    for key, meaning in meanings(config).items():
         default = "" if ours[key] == defaults[key] else f"  (default {value_text(defaults[key])})"
-        text = textwrap.fill(meaning, _WIDTH, initial_indent="    ", subsequent_indent="    ")
-        entries.append(f"{key}={value_text(ours[key])}{default}\n{text}")
+        entries.append(f"{key}={value_text(ours[key])}{default}\n{_filled(meaning)}")
     return "\n".join(entries)
 
 
-def meanings() -> dict[str, str]:
-    """Return what each setting means, by its dotted key."""
-    return _meanings_of(ExperimentConfig(), "")
+def all_settings_text() -> str:
+    """Return every setting with its default and its meaning, then those of the other models, steps and protocols."""
+    texts = [settings_text(ExperimentConfig())]
+    shown = set(meanings(ExperimentConfig()))
+    for part, made, chosen in (
+        *(("model", model_class(name).Config(), f"model.name={name}") for name in list_models()),
+        *(("source", kind(), f"source.kind={name}") for name, kind in SOURCES.items()),
+        *(("protocol", kind(), f"protocol.kind={name}") for name, kind in PROTOCOLS.items()),
+    ):
+        config = replace(ExperimentConfig(), **{part: made})
+        new = {key: meaning for key, meaning in meanings(config).items() if key not in shown}
+        if new:
+            texts.append(f"# with {chosen}")
+            values = flatten(config)
+            texts += [f"{key}={value_text(values[key])}\n{_filled(meaning)}" for key, meaning in new.items()]
+        shown |= new.keys()
+    return "\n".join(texts)
+
+
+def meanings(config: ExperimentConfig) -> dict[str, str]:
+    """Return what each setting of an experiment means, by its dotted key."""
+    return _meanings_of(config, "")
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent="    ")
 
 
 def _meanings_of(part: Any, prefix: str) -> dict[str, str]:

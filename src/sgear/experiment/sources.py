@@ -17,7 +17,7 @@ from sgear.datasets import (
 )
 from sgear.errors import ConfigError, FeatureError, VideoError
 from sgear.experiment.moved import feature_names
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, SourceConfig
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig, VideoSourceConfig
 from sgear.features import MultiFeatures, side_by_side
 from sgear.features.inspection import TableOnDisk
 from sgear.features.lmdb import LmdbFeatures
@@ -31,8 +31,6 @@ from sgear.models.pretrained import Preprocessing
 from sgear.predictions.skipped import Skipped, merge_skipped
 from sgear.video.find import find_films, needs_rate
 from sgear.video.pool import FilmPool
-
-READINGS = ("cache", "films")
 
 
 def film_roots(config: DatasetConfig) -> tuple[Path, ...]:
@@ -73,12 +71,7 @@ def open_frames(
             pictures has no known rate.
     """
     source = config.source
-    if source.reading not in READINGS:
-        raise ConfigError(f"source.reading={source.reading!r} is unknown; choose {', '.join(READINGS)}")
-    if source.decoder != "pyav":
-        raise ConfigError(f"source.decoder={source.decoder!r}: videos are read by PyAV alone; leave the setting out")
-    if source.frame_fps < 0:
-        raise ConfigError(f"source.frame_fps={source.frame_fps:g} must be positive, or 0 for the rate of the data set")
+    assert isinstance(source, VideoSourceConfig)  # nothing else shows frames
     films, unreadable = _find(config, video_ids)
     if found is not None:
         found.update(films)
@@ -134,7 +127,9 @@ def _rates(
     config: ExperimentConfig, films: Mapping[str, Path], pictures: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return the rate of each film of pictures, and the length of those of which it is known and to be checked."""
-    given, dataset = config.source.frame_fps, config.dataset
+    source, dataset = config.source, config.dataset
+    assert isinstance(source, VideoSourceConfig)  # nothing else shows frames
+    given = source.frame_fps
     if not pictures and given:
         raise ConfigError(f"source.frame_fps={given:g} has no effect: all {len(films)} films are video files")
     if not pictures:
@@ -145,7 +140,7 @@ def _rates(
     else:
         remedy = "set source.frame_fps to the frames per second of their numbering"
         rates, lengths_s = picture_rates(dataset, {video_id: films[video_id] for video_id in pictures}, remedy=remedy)
-    is_checked = config.source.check_clock
+    is_checked = source.check_clock
     return rates, {name: lengths_s[name] for name in pictures if is_checked and name in lengths_s}
 
 
@@ -173,11 +168,11 @@ def picture_rates(
     return rates, {video_id: info[video_id].duration_s for video_id in pictures if video_id in info}
 
 
-_DEFAULTS = vars(SourceConfig())
+_DEFAULTS = vars(FeatureSourceConfig())
 
 
 def read_features(
-    source: SourceConfig, places: Sequence[Path], known: Callable[[str], FeatureTable | None]
+    source: FeatureSourceConfig, places: Sequence[Path], known: Callable[[str], FeatureTable | None]
 ) -> StoredFeatures:
     """Open all that `source.features` names.
 
@@ -206,14 +201,14 @@ def read_features(
     return side_by_side(tables) if len(tables) > 1 else tables[names[0]]
 
 
-def _layout(source: SourceConfig) -> LmdbLayout:
+def _layout(source: FeatureSourceConfig) -> LmdbLayout:
     try:
         return LmdbLayout(key=source.lmdb_key, fps=source.lmdb_fps, max_gap_s=source.lmdb_max_gap_s)
     except ValueError as err:
         raise ConfigError(f"{_describe(source)}: {err}") from err
 
 
-def _describe(source: SourceConfig) -> str:
+def _describe(source: FeatureSourceConfig) -> str:
     names = [name for name in ("lmdb_key", "lmdb_fps", "lmdb_max_gap_s") if getattr(source, name) != _DEFAULTS[name]]
     return ", ".join(f"source.{name}={getattr(source, name)!r}" for name in names)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sgear.errors import ConfigError
 from sgear.experiment.recipes import command_for, training_command
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, encoder_weights
 from sgear.files import quoted
 from sgear.models import AnticipationModel, ModelConfig
 from sgear.models.blocks import CLASS_BLOCKS, block_names, copy_blocks
@@ -41,8 +41,8 @@ def check_starts(config: ExperimentConfig) -> None:
         raise ConfigError(problems[0])
     if problems:
         raise ConfigError("\n  ".join(["this experiment starts from what is not there yet:", *problems]))
-    encoder = config.model.encoder
-    if config.source.kind == "video" and encoder.name != FEATURES and encoder.pretrained:
+    encoder = getattr(config.model, "encoder", None)
+    if encoder is not None and encoder.name != FEATURES and encoder.pretrained:
         require_published_weights(encoder.name)
 
 
@@ -65,7 +65,7 @@ def _missing_files(config: ExperimentConfig) -> Iterator[str]:
     for key, (name, command) in made_by.items():
         if name and not Path(name).is_file():
             yield f"{key}={name}: no such file; make it with: {command}"
-    given = {"init.weights": init.weights, "model.encoder.weights": config.model.encoder.weights}
+    given = {"init.weights": init.weights, "model.encoder.weights": encoder_weights(config.model)}
     for key, name in given.items():
         if name and not Path(name).is_file():
             yield f"{key}={name}: no such file; check the path"

@@ -19,7 +19,7 @@ from sgear.experiment.facts import data_record, learn_facts, require_same_data, 
 from sgear.experiment.leakage import lineage_of_training, training_part
 from sgear.experiment.moved import PLACES, Places, at_places
 from sgear.experiment.network import build_network, build_objective
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, SourceConfig
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig, InitConfig
 from sgear.experiment.settings import flatten
 from sgear.experiment.sources import skipped_of_encoders
 from sgear.experiment.starts import check_starts
@@ -325,7 +325,7 @@ def visual_prototypes_of_features(
         WriteError: If the file cannot be written; nothing is computed then.
     """
     require_writable(out)
-    config = ExperimentConfig(dataset=dataset, source=SourceConfig(kind="features", features=features))
+    config = ExperimentConfig(dataset=dataset, source=FeatureSourceConfig(features=features))
     benchmark = load_benchmark(dataset)
     train, table = benchmark.train, load_features(config)
     part = training_part(dataset, train, learn_facts(config, benchmark, train.video_ids, features=table).contents)

@@ -229,7 +229,8 @@ def test_every_setting_that_names_a_place_counts_from_the_folder_of_the_training
     write_json(run.data, {"working_folder": "../.."})
     monkeypatch.chdir(moved)
     found = flatten(load_run_config(run.config))
-    differing = {key: value for key, value in found.items() if value != flatten(ExperimentConfig())[key]}
+    defaults = flatten(ExperimentConfig(source=FeatureSourceConfig()))
+    differing = {key: value for key, value in found.items() if value != defaults[key]}
     assert differing.keys() == set(PLACES)
     assert all(value in (str(store), [str(store)]) for value in differing.values())
     # What lay in the old folder of the data set is looked for in the new one.

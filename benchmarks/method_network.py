@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sgear.data.dataset import Batch
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, PrototypeAttentionConfig, build_model
+from sgear.models import DecoderConfig, EncoderConfig, PrototypeAttentionConfig, build_model, model_config
 from sgear.models.causal_decoder import CausalBlock
 from sgear.models.sgear import SGear
 from sgear.torchvision_guard import guard_torchvision
@@ -42,7 +42,7 @@ class Sizes:
 def make_train_step(sizes: Sizes) -> TrainStep:
     """Return S-GEAR and its objective with every loss term; weights depend on the sizes alone."""
     torch.manual_seed(0)
-    config = ModelConfig(
+    config = model_config(
         name="sgear",
         width=sizes.width,
         max_steps=sizes.num_steps,

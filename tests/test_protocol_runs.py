@@ -16,7 +16,7 @@ from sgear.experiment.schema import AnticipationConfig, DatasetConfig, Experimen
 from sgear.experiment.train import train_run
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.losses import ObjectiveConfig
-from sgear.models import ModelConfig
+from sgear.models import model_config
 from sgear.models.config import DecoderConfig, EncoderConfig
 from sgear.models.pretrained import load_model
 from sgear.predictions import Predictions
@@ -41,7 +41,7 @@ def experiment(kitchen: Path, tmp_path_factory) -> ExperimentConfig:
         dataset=DatasetConfig(name="kitchen", root=str(kitchen)),
         protocol=AnticipationConfig(tau_a_s=1.0, tau_o_s=4.0, fps=1.0),
         source=FeatureSourceConfig(features="oracle"),
-        model=ModelConfig(
+        model=model_config(
             name="avt",
             width=16,
             max_steps=4,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sgear.errors import ConfigError, RunError
 from sgear.lineage import Lineage
-from sgear.models import AnticipationModel, ModelConfig
+from sgear.models import AnticipationModel
 from sgear.models.pretrained import DESCRIPTION_FILE, WEIGHTS_FILE, Preprocessing, TrainedModel, load_model
 from sgear.models.stepwise import StepwiseModel, StreamState
 from sgear.taxonomy import Taxonomy
@@ -141,7 +141,7 @@ class Anticipator:
 
     def __init__(self, trained: TrainedModel, *, device: str = "cpu") -> None:
         self.model: AnticipationModel = trained.model.to(device)
-        self.config: ModelConfig = trained.config
+        self.config = trained.config
         self.taxonomy: Taxonomy = trained.taxonomy
         self.protocol = trained.protocol
         self.preprocessing: Preprocessing = trained.preprocessing

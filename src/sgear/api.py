@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sgear.datasets import Benchmark
-    from sgear.models import AnticipationModel, ModelConfig
+    from sgear.models import AnticipationModel
     from sgear.predictions import Predictions
     from sgear.predictions.fusion import Rule
     from sgear.training.run import RunDirectory
@@ -113,7 +112,7 @@ def load_dataset(name: str, root: Path | str | None = None, *, split: int = 1, g
 
 
 def create_model(
-    model: str | ModelConfig,
+    model: str,
     *,
     num_actions: int,
     num_verbs: int = 0,
@@ -125,36 +124,26 @@ def create_model(
     """Build a bare network with random weights.
 
     Args:
-        model: One of `list_models()`, or a whole `ModelConfig`.
+        model: One of `list_models()`.
         num_actions: Number of action classes A.
         num_verbs: Number of verbs V, for a verb classifier (`head.verb_noun`).
         num_nouns: Number of nouns N, for a noun classifier.
         feature_dim: Width F of stored features: the network then reads clips [B T F].
         encoder: Full name of a timm ViT instead: the network then reads clips [B T 3 H W].
-        settings: Other fields of `ModelConfig`, e.g. `width=256, max_steps=20`.
+        settings: Other fields of its `Config`, e.g. `width=256, max_steps=20`.
 
     Raises:
         ConfigError: If a name is unknown, or settings do not fit together.
     """
-    from sgear.models import EncoderConfig, ModelConfig, build_model  # noqa: PLC0415
+    from sgear.models import EncoderConfig, RulstmConfig, build_model, model_config  # noqa: PLC0415
 
-    if isinstance(model, ModelConfig):
-        if feature_dim or encoder or settings:
-            raise ConfigError("a whole ModelConfig takes no further settings; change the config instead")
-        config = model
-    else:
-        if feature_dim and encoder:
-            raise ConfigError(f"feature_dim={feature_dim} and encoder={encoder!r}: a network reads one of both")
-        try:
-            config = ModelConfig(name=model, **settings)
-        except TypeError as err:
-            raise ConfigError(f"create_model: {err}; see sgear.models.ModelConfig") from err
-        if encoder:
-            config = replace(config, encoder=EncoderConfig(name=encoder))
-        elif feature_dim and model == "rulstm":
-            config = replace(config, rulstm=replace(config.rulstm, modalities=[feature_dim]))
-        if feature_dim:
-            config = replace(config, encoder=EncoderConfig(feature_dim=feature_dim))
+    if feature_dim and encoder:
+        raise ConfigError(f"feature_dim={feature_dim} and encoder={encoder!r}: a network reads one of both")
+    if feature_dim or encoder:
+        settings["encoder"] = EncoderConfig(name=encoder) if encoder else EncoderConfig(feature_dim=feature_dim)
+    if feature_dim and model == "rulstm":
+        settings.setdefault("rulstm", RulstmConfig(modalities=[feature_dim]))
+    config = model_config(model, **settings)
     return build_model(config, num_actions=num_actions, num_verbs=num_verbs, num_nouns=num_nouns)
 
 

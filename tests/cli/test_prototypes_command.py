@@ -24,8 +24,8 @@ from sgear.experiment.schema import (
 )
 from sgear.experiment.train import visual_prototypes
 from sgear.kitchen import KitchenConfig, build_kitchen
-from sgear.models import build_model
-from sgear.models.config import DecoderConfig, EncoderConfig, ModelConfig
+from sgear.models import build_model, model_config
+from sgear.models.config import DecoderConfig, EncoderConfig
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
 from sgear.prototypes import LanguagePrototypes, VisualPrototypes
 from sgear.taxonomy import Taxonomy
@@ -71,7 +71,7 @@ def language_file(benchmark, tmp_path_factory) -> Path:
 
 def write_run(path: Path, root: Path, benchmark: Benchmark, *, name: str = "sgear", kind: str = "recognition") -> Path:
     """Write a run on stored features, as training leaves it, with random weights."""
-    model_config = ModelConfig(
+    made = model_config(
         name=name,
         width=32,
         max_steps=4,
@@ -80,8 +80,8 @@ def write_run(path: Path, root: Path, benchmark: Benchmark, *, name: str = "sgea
     )
     torch.manual_seed(0)
     trained = TrainedModel(
-        model=build_model(model_config, num_actions=benchmark.taxonomy.num_actions),
-        config=model_config,
+        model=build_model(made, num_actions=benchmark.taxonomy.num_actions),
+        config=made,
         taxonomy=benchmark.taxonomy,
         protocol=RecognitionProtocol(num_steps=2),
         preprocessing=Preprocessing(kind="features"),
@@ -93,7 +93,7 @@ def write_run(path: Path, root: Path, benchmark: Benchmark, *, name: str = "sgea
         dataset=DatasetConfig(name="kitchen", root=str(root)),
         protocol=RecognitionConfig(num_steps=2, jitter=0.0) if kind == "recognition" else AnticipationConfig(),
         source=FeatureSourceConfig(features="oracle"),
-        model=model_config,
+        model=made,
     )
     save_config(config, path / "config.yaml")
     write_json(path / "run.json", {"name": path.name, "seed": 0})
@@ -157,7 +157,7 @@ def test_settings_of_a_data_set_beside_a_run_are_refused(tmp_path):
     features = ("visual", "--features", "oracle", "--dataset", "kitchen", "--out", tmp_path / "v.safetensors")
     with pytest.raises(ConfigError, match="--fold 1 would have no effect without --num-folds"):
         sgear(*features, "--fold", "1")
-    with pytest.raises(ConfigError, match="only salads50 has levels of labels"):
+    with pytest.raises(ConfigError, match=r"granularity=.low. has no effect on kitchen"):
         sgear(*features, "--granularity", "low")
 
 

@@ -28,7 +28,7 @@ from sgear.errors import ConfigError, FeatureError, RunError, SgearError, VideoE
 from sgear.features import FeatureStore, LmdbFeatures, LmdbLayout
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.lineage import Lineage
-from sgear.models import EncoderConfig, ModelConfig, build_model
+from sgear.models import EncoderConfig, build_model, model_config
 from sgear.models.config import DecoderConfig
 from sgear.models.encoders.extraction import run_frame_encoder
 from sgear.models.pretrained import Preprocessing, TrainedModel, load_model, save_model
@@ -59,7 +59,7 @@ def films(tmp_path_factory) -> Path:
 def save_run(path: Path, encoder: EncoderConfig, preprocessing: Preprocessing) -> Path:
     taxonomy = Taxonomy.from_labels(["cut onion", "wash pan"])
     decoder = DecoderConfig(width=16, num_layers=1, num_heads=2)
-    config = ModelConfig(name="avt", width=16, max_steps=4, encoder=encoder, decoder=decoder)
+    config = model_config(name="avt", width=16, max_steps=4, encoder=encoder, decoder=decoder)
     protocol = AnticipationProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=1.0)
     model = build_model(config, num_actions=2).eval()
     trained = TrainedModel(

@@ -16,7 +16,7 @@ from sgear.experiment.schema import DatasetConfig, ExperimentConfig
 from sgear.experiment.train import train_run, visual_prototypes
 from sgear.features import FeatureStoreWriter
 from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
-from sgear.models import ModelConfig
+from sgear.models import model_config
 from sgear.models.encoders import FeatureEncoder
 from sgear.prototypes import VisualPrototypes
 from sgear.training.loop import fit
@@ -230,7 +230,7 @@ def test_prototypes_of_a_run_with_skipped_clips_say_so(root, partial_store, benc
 
 def test_a_baseline_learns_without_what_cannot_be_read_and_says_so(root, partial_store, benchmark, tmp_path):
     config = experiment(root, tmp_path, "partial", "source.on_error=skip")
-    model = ModelConfig(name="pooled", max_steps=config.model.max_steps, encoder=config.model.encoder)
+    model = model_config(name="pooled", max_steps=config.model.max_steps, encoder=config.model.encoder)
     report = read_json(train_run(replace(config, model=model)).report)
     assert report["is_benchmark"] is False
     assert set(benchmark.train.of_video(partial_store).uids) <= set(report["skipped"]["train"])

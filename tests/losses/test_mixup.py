@@ -9,7 +9,7 @@ from sgear.data.dataset import Batch
 from sgear.losses import Objective, ObjectiveConfig
 from sgear.losses.mixup import draw_mix, make_mix, mix_clips, pair_labels
 from sgear.losses.terms import classification_loss
-from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
+from sgear.models import DecoderConfig, EncoderConfig, build_model, model_config
 from sgear.training.loop import TrainStep
 from sgear.video.transforms import no_colour
 
@@ -91,13 +91,13 @@ def test_frames_are_not_mixed():
 
 def make_step(mixup: float) -> tuple[TrainStep, Batch]:
     torch.manual_seed(0)
-    config = ModelConfig(
+    config = model_config(
         width=32,
         max_steps=3,
         encoder=EncoderConfig(feature_dim=4),
         decoder=DecoderConfig(width=32, num_layers=1, num_heads=2, dropout=0.0),
     )
-    config = ModelConfig(**(vars(config) | {"head": type(config.head)(dropout=0.0)}))
+    config = model_config(**(vars(config) | {"head": type(config.head)(dropout=0.0)}))
     objective = ObjectiveConfig(next=1.0, sem=1.0, past_sem=1.0, reg=1.0, mixup=mixup)
     step = TrainStep(build_model(config, num_actions=NUM_ACTIONS), Objective(objective, torch.eye(NUM_ACTIONS)))
     steps = torch.tensor([[0, 1, 2], [-1, 3, 3], [4, 4, -1]])

@@ -1,6 +1,6 @@
 """Baselines as models: what they learn from a small world whose law is known."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,8 @@ from sgear.datasets import load_dataset
 from sgear.errors import ConfigError
 from sgear.features import FeatureTable, VideoFeatures
 from sgear.metrics.class_means import class_mean_recall
-from sgear.models import Baseline, CountsConfig, EncoderConfig, ModelConfig, RegressionConfig, build_model
+from sgear.models import Baseline, CountsConfig, EncoderConfig, RegressionConfig, build_model, model_config
+from sgear.models.base import model_class
 from sgear.models.baselines import SPANS, transition_probs
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
@@ -62,13 +63,13 @@ def samples(table: SegmentTable, *, annotated: bool = False, noise: float = 0.1,
 
 
 def learned(name: str, table: SegmentTable, *, c: float = 1.0, smoothing: float = 1.0, noise: float = 0.1) -> Baseline:
-    config = ModelConfig(
-        name=name,
-        max_steps=8,
-        encoder=EncoderConfig(feature_dim=4),
-        counts=CountsConfig(smoothing=smoothing),
-        regression=RegressionConfig(inverse_regularization=c),
-    )
+    parts = {
+        "encoder": EncoderConfig(feature_dim=4),
+        "counts": CountsConfig(smoothing=smoothing),
+        "regression": RegressionConfig(inverse_regularization=c),
+    }
+    read = {item.name for item in fields(model_class(name).Config)}
+    config = model_config(name, max_steps=8, **{part: value for part, value in parts.items() if part in read})
     model = build_model(config, num_actions=3)
     assert isinstance(model, Baseline)
     dataset = samples(table, annotated="annotations" in model.sources, noise=noise)
@@ -195,7 +196,7 @@ def test_the_last_annotated_action_of_epic_kitchens_100(real_data):
     seen = benchmark.validation.take(observable_segments(benchmark.validation, protocol, source))
     assert (len(seen), len(benchmark.validation) - len(seen)) == (9641, 27)
     dataset = AnticipationDataset(seen, protocol, labels, source, seed=None)
-    config = replace(ModelConfig(name="last_action"), counts=CountsConfig())
+    config = replace(model_config(name="last_action"), counts=CountsConfig())
     model = build_model(config, num_actions=benchmark.taxonomy.num_actions)
     assert isinstance(model, Baseline)
     model.learn(iter(()), benchmark.train)

@@ -11,19 +11,19 @@ import torch
 
 from released_sgear import drawn, make_gpt2
 from sgear.errors import ConfigError, RunError
-from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, RulstmConfig, build_model
+from sgear.models import DecoderConfig, EncoderConfig, RulstmConfig, build_model, model_config
 from sgear.models.conversion import read_checkpoint
 from sgear.models.convert import convert_avt, convert_rulstm, load_published
 from sgear.torchvision_guard import import_timm
 
 NUM_ACTIONS = 5
-RULSTM = ModelConfig(
+RULSTM = model_config(
     name="rulstm",
     max_steps=14,
     encoder=EncoderConfig(feature_dim=7),
     rulstm=RulstmConfig(modalities=[4, 3], hidden_dim=6),
 )
-AVT = ModelConfig(
+AVT = model_config(
     name="avt",
     width=8,
     max_steps=4,
@@ -235,7 +235,7 @@ def test_an_error_says_which_frames_the_vit_of_an_avt_checkpoint_reads():
 
 def test_there_is_no_converter_for_a_model_that_nobody_published(tmp_path):
     with pytest.raises(ConfigError, match="'frequency'; choose one of sgear, avt, rulstm"):
-        load_published(tmp_path / "any.pth", ModelConfig(name="frequency"), num_actions=NUM_ACTIONS)
+        load_published(tmp_path / "any.pth", model_config(name="frequency"), num_actions=NUM_ACTIONS)
 
 
 def written_by_numpy_1(values: object, path: Path) -> None:

@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,17 +24,17 @@ from sgear.models import (
     DecoderConfig,
     EncoderConfig,
     HeadConfig,
-    ModelConfig,
     PrototypeAttentionConfig,
     TemporalContextConfig,
     build_model,
+    model_config,
 )
 from sgear.models.conversion import read_checkpoint
 from sgear.models.convert import convert_avt, convert_sgear, load_published
 from sgear.torchvision_guard import import_timm
 
 FEATURE_DIM = 6
-ON_FEATURES = ModelConfig(
+ON_FEATURES = model_config(
     width=WIDTH,
     max_steps=NUM_STEPS,
     encoder=EncoderConfig(feature_dim=FEATURE_DIM, standardise=True),
@@ -65,7 +66,7 @@ def vit():
     return import_timm().create_model("vit_tiny_patch16_224", num_classes=0, **VIT).eval()
 
 
-def loaded(stored, config: ModelConfig, **options):
+def loaded(stored, config: Any, **options):
     conversion = convert_sgear(stored, config, num_actions=NUM_ACTIONS, **options)
     model = build_model(config, num_actions=NUM_ACTIONS).eval()
     model.load_state_dict(conversion.state, strict=True)

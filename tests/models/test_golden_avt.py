@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
+from sgear.models import DecoderConfig, EncoderConfig, build_model, model_config
 from sgear.models.convert import convert_avt
 from sgear.models.stepwise import features_for_past
 
-CONFIG = ModelConfig(
+CONFIG = model_config(
     name="avt",
     width=16,
     max_steps=12,

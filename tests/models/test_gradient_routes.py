@@ -1,13 +1,14 @@
 """Which loss trains what: every switch that cuts a gradient cuts that one."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from tiny_models import NUM_ACTIONS, clip_of, tiny_config
 
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.models import ModelConfig, build_model
+from sgear.models import build_model
 
 NONE = ObjectiveConfig(cls=0.0, past=0.0, feat=0.0)
 
@@ -15,7 +16,7 @@ NONE = ObjectiveConfig(cls=0.0, past=0.0, feat=0.0)
 def trained(objective: ObjectiveConfig, **parts) -> set[str]:
     """Return which of the prototypes and the decoder get a gradient."""
     torch.manual_seed(0)
-    config: ModelConfig = tiny_config("sgear")
+    config: Any = tiny_config("sgear")
     config = replace(config, head=replace(config.head, verb_noun=False))
     config = replace(config, **{name: replace(getattr(config, name), **change) for name, change in parts.items()})
     model = build_model(config, num_actions=NUM_ACTIONS)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgear.errors import ConfigError
-from sgear.models import EncoderConfig, ModelConfig, RulstmConfig, build_model
+from sgear.models import EncoderConfig, RulstmConfig, build_model, model_config
 from sgear.models.pretrained import export_model
 from sgear.models.rulstm import Rulstm
 
@@ -18,7 +18,7 @@ ONE, THREE = [5], [5, 3, 4]
 
 def tiny_model(modalities: list[int], **settings) -> Rulstm:
     torch.manual_seed(0)
-    config = ModelConfig(
+    config = model_config(
         name="rulstm",
         max_steps=MAX_STEPS,
         encoder=EncoderConfig(feature_dim=sum(modalities)),
@@ -278,7 +278,7 @@ def test_a_clip_of_another_width_is_refused_with_both_widths():
     ],
 )
 def test_a_model_that_cannot_be_built_says_why(settings, message):
-    config = ModelConfig(name="rulstm", encoder=EncoderConfig(feature_dim=5), rulstm=RulstmConfig(modalities=ONE))
+    config = model_config(name="rulstm", encoder=EncoderConfig(feature_dim=5), rulstm=RulstmConfig(modalities=ONE))
     with pytest.raises(ConfigError, match=message):
         build_model(replace(config, **settings), num_actions=NUM_ACTIONS)
 

@@ -8,7 +8,7 @@ import torch
 from tiny_models import clip_of, randomise, tiny_model
 
 from sgear.errors import ConfigError
-from sgear.models import DecoderConfig, EncoderConfig, HeadConfig, ModelConfig, build_model
+from sgear.models import DecoderConfig, EncoderConfig, HeadConfig, build_model, model_config
 from sgear.models.base import hide_absent
 from sgear.models.causal_decoder import CausalDecoder
 from sgear.models.heads import PrototypeMix, cosine_similarity
@@ -64,7 +64,7 @@ def test_the_past_is_like_the_prototypes_as_its_predicted_features_or_as_the_cla
 
 def test_features_without_a_map_reach_the_decoder_as_they_are():
     model = build_model(
-        ModelConfig(
+        model_config(
             name="avt",
             width=6,
             max_steps=4,
@@ -80,7 +80,7 @@ def test_features_without_a_map_reach_the_decoder_as_they_are():
 
 def test_features_of_another_width_need_their_map():
     with pytest.raises(ConfigError, match=r"map=false hands on 5 numbers per step as they are, but model\.width=6"):
-        build_model(ModelConfig(width=6, encoder=EncoderConfig(feature_dim=5, map=False)), num_actions=3)
+        build_model(model_config(width=6, encoder=EncoderConfig(feature_dim=5, map=False)), num_actions=3)
 
 
 def test_prototype_mix_equals_its_formula():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sgear.models import ModelConfig, build_model
+from sgear.models import build_model, model_config
 from sgear.models.causal_decoder import CausalDecoder
 from sgear.models.config import DecoderConfig, EncoderConfig, HeadConfig, PrototypeAttentionConfig
 from sgear.models.encoders import FeatureEncoder
@@ -46,7 +46,7 @@ def test_init_gain_scales_the_first_map():
 
 
 def test_gates_start_where_they_are_told_to():
-    config = ModelConfig(
+    config = model_config(
         width=32,
         max_steps=6,
         encoder=EncoderConfig(feature_dim=5),

@@ -1,16 +1,18 @@
 """Tiny models of every kind, with weights as large as trained ones."""
 
+from typing import Any
+
 import torch
 
 from sgear.models import (
     DecoderConfig,
     EncoderConfig,
     HeadConfig,
-    ModelConfig,
     PrototypeAttentionConfig,
     RulstmConfig,
     TemporalContextConfig,
     build_model,
+    model_config,
 )
 
 NUM_ACTIONS, NUM_VERBS, NUM_NOUNS, FEATURE_DIM, MAX_STEPS, WIDTH = 7, 3, 4, 6, 8, 32
@@ -36,17 +38,18 @@ PIXELS = EncoderConfig(
 )
 
 
-def tiny_config(name: str, *, pixels: bool = False) -> ModelConfig:
-    return ModelConfig(
-        name=name.split("-")[0],
-        width=WIDTH,
-        max_steps=MAX_STEPS,
-        encoder=PIXELS if pixels else EncoderConfig(feature_dim=FEATURE_DIM),
-        temporal_context=CONTEXTS.get(name, TemporalContextConfig(num_blocks=int(name != "avt"))),
-        prototype_attention=ATTENTIONS.get(name, PrototypeAttentionConfig(num_heads=2)),
-        decoder=DecoderConfig(width=WIDTH, num_layers=2, num_heads=2),
-        head=HeadConfig(verb_noun=True),
-    )
+def tiny_config(name: str, *, pixels: bool = False) -> Any:
+    parts: dict[str, Any] = {
+        "width": WIDTH,
+        "max_steps": MAX_STEPS,
+        "encoder": PIXELS if pixels else EncoderConfig(feature_dim=FEATURE_DIM),
+        "decoder": DecoderConfig(width=WIDTH, num_layers=2, num_heads=2),
+        "head": HeadConfig(verb_noun=True),
+    }
+    if name != "avt":
+        parts["temporal_context"] = CONTEXTS.get(name, TemporalContextConfig(num_blocks=1))
+        parts["prototype_attention"] = ATTENTIONS.get(name, PrototypeAttentionConfig(num_heads=2))
+    return model_config(name.split("-")[0], **parts)
 
 
 def tiny_model(name: str, *, pixels: bool = False):
@@ -69,7 +72,7 @@ RULSTM = {"rulstm": [FEATURE_DIM], "rulstm-fused": [FEATURE_DIM - 2, 2]}
 
 def tiny_rulstm(name: str):
     torch.manual_seed(0)
-    config = ModelConfig(
+    config = model_config(
         name="rulstm",
         max_steps=MAX_STEPS,
         encoder=EncoderConfig(feature_dim=FEATURE_DIM),

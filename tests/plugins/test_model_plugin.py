@@ -12,9 +12,9 @@ pytestmark = pytest.mark.skipif(not hasattr(sgear.models, "register_model"), rea
 
 def test_the_model_of_the_page_is_found_and_holds_the_laws(tmp_path, monkeypatch):
     install(tmp_path, "add-model.md", monkeypatch)
-    assert "pooled" in sgear.list_models()
+    assert "mean_pooled" in sgear.list_models()
     torch.manual_seed(0)
-    net = sgear.create_model("pooled", num_actions=5, feature_dim=8).eval()
+    net = sgear.create_model("mean_pooled", num_actions=5, feature_dim=8).eval()
     clip, exists = torch.randn(2, 6, 8), torch.ones(2, 6, dtype=torch.bool)
     with torch.no_grad():
         scores = net(clip, exists).next_logits

@@ -9,8 +9,8 @@ import torch
 from report_examples import make_log, make_predictions
 
 from sgear.datasets import Benchmark
-from sgear.models import build_model
-from sgear.models.config import DecoderConfig, EncoderConfig, ModelConfig
+from sgear.models import build_model, model_config
+from sgear.models.config import DecoderConfig, EncoderConfig
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
 from sgear.predictions import Predictions, score
 from sgear.timing import protocol_from_dict
@@ -23,7 +23,7 @@ def write_run(
     run = RunDirectory(path)
     taxonomy = benchmark.taxonomy
     predictions = make_predictions(benchmark) if predictions is None else predictions
-    config = ModelConfig(
+    config = model_config(
         name=model_name,
         width=32,
         max_steps=10,

@@ -30,7 +30,7 @@ from sgear.features import FeatureStoreWriter, FeatureTable, VideoFeatures, side
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.lmdb import LmdbFeatures
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, build_model
+from sgear.models import DecoderConfig, EncoderConfig, build_model, model_config
 from sgear.models.pretrained import Preprocessing, TrainedModel
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
@@ -193,7 +193,7 @@ def _model(kind: str, num_steps: int):
         )
     )
     decoder = DecoderConfig(width=8, num_layers=1, num_heads=2)
-    config = ModelConfig(name="avt", width=8, max_steps=num_steps, encoder=encoder, decoder=decoder)
+    config = model_config(name="avt", width=8, max_steps=num_steps, encoder=encoder, decoder=decoder)
     return config, build_model(config, num_actions=TAXONOMY.num_actions)
 
 

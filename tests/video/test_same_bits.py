@@ -17,7 +17,7 @@ from sgear.errors import RunError
 from sgear.features import FeatureStoreWriter
 from sgear.features.extract import FrameEncoder, extract
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.models import DecoderConfig, EncoderConfig, ModelConfig, RulstmConfig, build_model
+from sgear.models import DecoderConfig, EncoderConfig, RulstmConfig, build_model, model_config
 from sgear.models.encoders.extraction import run_frame_encoder
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
 from sgear.segments import SegmentTable
@@ -77,7 +77,7 @@ def make_model():
     encoder = EncoderConfig(
         name="vit_tiny_patch16_224", image_height=24, image_width=32, embed_dim=32, depth=1, num_heads=2, patch_size=8
     )
-    config = ModelConfig(
+    config = model_config(
         name="avt",
         width=32,
         max_steps=PROTOCOL.num_steps,
@@ -172,7 +172,7 @@ def test_a_forecast_of_several_steps_is_a_roll_out_from_what_was_seen(film):
 
 
 def test_a_model_without_a_roll_out_says_so(film):
-    config = ModelConfig(name="rulstm", encoder=EncoderConfig(feature_dim=5), rulstm=RulstmConfig(modalities=[5]))
+    config = model_config(name="rulstm", encoder=EncoderConfig(feature_dim=5), rulstm=RulstmConfig(modalities=[5]))
     model = build_model(config, num_actions=TAXONOMY.num_actions)
     with pytest.raises(RunError, match="predicts one step"):
         next(Anticipator(replace(make_trained(), model=model)).anticipate(film, steps_ahead=2))

@@ -16,10 +16,10 @@ from sgear.models import (
     DecoderConfig,
     EncoderConfig,
     HeadConfig,
-    ModelConfig,
     PrototypeAttentionConfig,
     TemporalContextConfig,
     build_model,
+    model_config,
 )
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
 from sgear.taxonomy import Taxonomy
@@ -57,7 +57,7 @@ def make_trained(kind: str, protocol: AnticipationProtocol | RecognitionProtocol
         protocol = replace(PROTOCOL, short_history="repeat") if kind == "sgear original" else PROTOCOL
     parts = {"width": 32, "max_steps": PROTOCOL.num_steps, "encoder": ENCODER, "head": HeadConfig(temperature=1.0)}
     decoder = DecoderConfig(width=32, num_layers=1, num_heads=2, init_std=0.3)
-    config = ModelConfig(**parts | {"decoder": decoder} | MODELS[kind])
+    config = model_config(**parts | {"decoder": decoder} | MODELS[kind])
     model = build_model(config, num_actions=TAXONOMY.num_actions).eval()
     return TrainedModel(
         model=model, config=config, taxonomy=TAXONOMY, protocol=protocol, preprocessing=SEEN, log_prior=torch.zeros(6)

@@ -174,8 +174,8 @@ def compose_experiment(overrides: list[str]) -> ExperimentConfig:
         config = _typed(cast(dict[str, Any], values), typed=typed)
     except (HydraException, OmegaConfBaseException) as err:
         raise _explain(overrides, err) from err
-    check_experiment(config)
     check_typed(config, typed)
+    check_experiment(config)
     return config
 
 

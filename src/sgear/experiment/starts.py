@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from sgear.errors import ConfigError
 from sgear.experiment.recipes import command_for, training_command
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, encoder_weights
 from sgear.files import quoted
-from sgear.models import AnticipationModel, ModelConfig
+from sgear.models import AnticipationModel
 from sgear.models.blocks import CLASS_BLOCKS, block_names, copy_blocks
 from sgear.models.conversion import Conversion
 from sgear.models.convert import build_published, read_published, stored_actions
@@ -209,7 +210,7 @@ class Published:
         return [*told, describe_order(self.order, self.num_stored)]
 
 
-def published_model(path: Path, config: ModelConfig, taxonomy: Taxonomy, *, class_names: str) -> Published:
+def published_model(path: Path, config: Any, taxonomy: Taxonomy, *, class_names: str) -> Published:
     """Build a whole model from a published checkpoint.
 
     Args:
@@ -239,7 +240,7 @@ def _require_classes(path: Path, stored: Mapping[str, Tensor]) -> int:
     return num_stored
 
 
-def _check_fields(path: Path, stored: Mapping[str, Tensor], config: ModelConfig, taxonomy: Taxonomy) -> None:
+def _check_fields(path: Path, stored: Mapping[str, Tensor], config: Any, taxonomy: Taxonomy) -> None:
     if config.name == "rulstm" or not config.head.verb_noun:
         return
     found = {field: len(stored[f"classifiers.{field}.bias"]) for field in ("verb", "noun")}
@@ -251,9 +252,7 @@ def _check_fields(path: Path, stored: Mapping[str, Tensor], config: ModelConfig,
         )
 
 
-def start_from_weights(
-    model: AnticipationModel, init: InitConfig, config: ModelConfig, taxonomy: Taxonomy
-) -> list[str]:
+def start_from_weights(model: AnticipationModel, init: InitConfig, config: Any, taxonomy: Taxonomy) -> list[str]:
     """Copy the published checkpoint `init.weights`, or its blocks `init.blocks`, into a model.
 
     Returns:

@@ -7,6 +7,7 @@ from sgear.models.base import (
     build_model,
     list_models,
     model_class,
+    model_config,
     register_model,
 )
 from sgear.models.baselines import Baseline, Frequency, LastAction, LastRecognised, PooledRegression
@@ -15,7 +16,6 @@ from sgear.models.config import (
     DecoderConfig,
     EncoderConfig,
     HeadConfig,
-    ModelConfig,
     PrototypeAttentionConfig,
     RegressionConfig,
     RulstmConfig,
@@ -39,7 +39,6 @@ __all__ = [
     "HeadConfig",
     "LastAction",
     "LastRecognised",
-    "ModelConfig",
     "PooledRegression",
     "PrototypeAttentionConfig",
     "RegressionConfig",
@@ -52,6 +51,7 @@ __all__ = [
     "VideoEncoder",
     "build_model",
     "list_models",
+    "model_config",
     "model_class",
     "register_encoder",
     "register_model",

@@ -132,6 +132,24 @@ def model_class(name: str) -> type[AnticipationModel]:
     return _MODELS[name]
 
 
+def model_config(name: str = "sgear", **settings: Any) -> Any:
+    """Return the settings of a model, with their defaults where they are not given.
+
+    Args:
+        name: One of `list_models()`.
+        settings: Fields of its `Config`, e.g. `width=256, max_steps=20`.
+
+    Raises:
+        ConfigError: If no model has that name, or it has no such setting.
+    """
+    kind = model_class(name).Config
+    try:
+        return kind(name=name, **settings)
+    except TypeError as err:
+        known = ", ".join(item.name for item in fields(kind))
+        raise ConfigError(f"model {name!r}: {err}; it has {known}") from err
+
+
 def build_model(config: Any, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> AnticipationModel:
     """Build the model that `config.name` asks for.
 

@@ -212,36 +212,3 @@ class RegressionConfig:
     """
 
     inverse_regularization: float = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """A whole model.
-
-    Args:
-        name: `sgear`, `avt`, `rulstm`, or a baseline: `frequency`, `last_action` and `last_recognised` (what follows
-            the last action, as annotated or as recognized), `pooled` (logistic regression on pooled features). AVT and
-            RULSTM have no prototypes, RULSTM has no decoder: settings that a model does not read are refused.
-        width: Feature width D between encoder, decoder and head.
-        max_steps: Longest clip T that the model can read.
-        encoder: Frame encoder.
-        temporal_context: TCA.
-        prototype_attention: PA.
-        decoder: Causal decoder.
-        head: Classifier.
-        rulstm: RULSTM.
-        counts: Baselines that count.
-        regression: Baselines on features.
-    """
-
-    name: str = "sgear"
-    width: int = 768
-    max_steps: int = 16
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    temporal_context: TemporalContextConfig = field(default_factory=TemporalContextConfig)
-    prototype_attention: PrototypeAttentionConfig = field(default_factory=PrototypeAttentionConfig)
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
-    head: HeadConfig = field(default_factory=HeadConfig)
-    rulstm: RulstmConfig = field(default_factory=RulstmConfig)
-    counts: CountsConfig = field(default_factory=CountsConfig)
-    regression: RegressionConfig = field(default_factory=RegressionConfig)

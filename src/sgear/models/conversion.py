@@ -18,7 +18,6 @@ from torch import Tensor
 
 from sgear.errors import ConfigError, RunError
 from sgear.models.base import AnticipationModel, build_model, without_starts
-from sgear.models.config import ModelConfig
 from sgear.models.loading import shorten
 from sgear.tensor_files import load_plain
 
@@ -200,7 +199,7 @@ class Conversion:
     assumed: str = ""
 
 
-def build_bare(config: ModelConfig, stored: Mapping[str, Tensor], *, num_actions: int) -> AnticipationModel:
+def build_bare(config: Any, stored: Mapping[str, Tensor], *, num_actions: int) -> AnticipationModel:
     """Build a model without fetching or reading other weights, with as many verbs and nouns as the checkpoint has."""
     num_verbs, num_nouns = (len(stored.get(f"classifiers.{field}.bias", [0])) for field in ("verb", "noun"))
     return build_model(without_starts(config), num_actions=num_actions, num_verbs=num_verbs, num_nouns=num_nouns)
@@ -227,7 +226,7 @@ def _fitted(ours: str, theirs: str, tensor: Tensor, shape: torch.Size, class_ord
 
 def convert(
     stored: Mapping[str, Tensor],
-    config: ModelConfig,
+    config: Any,
     naming: Naming,
     *,
     num_actions: int,

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isqrt, log
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sgear.errors import ConfigError
 from sgear.models.base import AnticipationModel
-from sgear.models.config import ModelConfig
 from sgear.models.conversion import Conversion, Naming, build_bare, check_kind, convert, read_checkpoint
 
 _GPT = "future_predictor.gpt_model"
@@ -124,7 +124,7 @@ def _frame_size(stored: Mapping[str, Tensor]) -> str:
 
 
 def convert_avt(
-    stored: Mapping[str, Tensor], config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
+    stored: Mapping[str, Tensor], config: Any, *, num_actions: int, class_order: Sequence[int] | None = None
 ) -> Conversion:
     """Rename the weights of an AVT, on features or end to end.
 
@@ -153,7 +153,7 @@ def convert_avt(
     return replace(conversion, assumed=_HEADS.format(config.decoder.num_heads, _AVT_HEADS))
 
 
-def _untraced(stored: Mapping[str, Tensor], config: ModelConfig) -> list[tuple[str, str, str]]:
+def _untraced(stored: Mapping[str, Tensor], config: Any) -> list[tuple[str, str, str]]:
     """Return what leaves no trace in weights of S-GEAR: names of settings, with the released values and ours."""
     has_attention = "ProtAttn.gate" in stored
     rows = []
@@ -179,7 +179,7 @@ def _sgear_sizes(stored: Mapping[str, Tensor], untraced: Sequence[tuple[str, str
 
 
 def convert_sgear(
-    stored: Mapping[str, Tensor], config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
+    stored: Mapping[str, Tensor], config: Any, *, num_actions: int, class_order: Sequence[int] | None = None
 ) -> Conversion:
     """Rename the weights of a network of the S-GEAR release, on features or end to end.
 
@@ -243,7 +243,7 @@ def _rulstm_sizes(stored: Mapping[str, Tensor]) -> str:
 
 
 def convert_rulstm(
-    stored: Mapping[str, Tensor], config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
+    stored: Mapping[str, Tensor], config: Any, *, num_actions: int, class_order: Sequence[int] | None = None
 ) -> Conversion:
     """Rename the weights of a RULSTM: one branch alone, or branches with modality attention.
 
@@ -278,7 +278,7 @@ def stored_actions(stored: Mapping[str, Tensor]) -> int:
     return next((len(stored[name]) for name in names if name in stored), 0)
 
 
-def read_published(path: Path, config: ModelConfig) -> dict[str, Tensor]:
+def read_published(path: Path, config: Any) -> dict[str, Tensor]:
     """Read a published checkpoint of the model that `config.name` names.
 
     Raises:
@@ -298,7 +298,7 @@ def read_published(path: Path, config: ModelConfig) -> dict[str, Tensor]:
 
 
 def build_published(
-    stored: Mapping[str, Tensor], config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
+    stored: Mapping[str, Tensor], config: Any, *, num_actions: int, class_order: Sequence[int] | None = None
 ) -> tuple[AnticipationModel, Conversion]:
     """Build the model of `config` with published weights, in evaluation mode.
 
@@ -318,7 +318,7 @@ def build_published(
 
 
 def load_published(
-    path: Path, config: ModelConfig, *, num_actions: int, class_order: Sequence[int] | None = None
+    path: Path, config: Any, *, num_actions: int, class_order: Sequence[int] | None = None
 ) -> tuple[AnticipationModel, Conversion]:
     """Read a published checkpoint and build its model; see `read_published` and `build_published`."""
     stored = read_published(path, config)

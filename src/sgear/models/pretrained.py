@@ -20,8 +20,15 @@ from torch import Tensor, nn
 from sgear.errors import RunError
 from sgear.files import replacing, write_whole
 from sgear.lineage import UNKNOWN, Lineage
-from sgear.models.base import AnticipationModel, AnticipationOutput, build_model, model_class, narrowed, without_starts
-from sgear.models.config import ModelConfig
+from sgear.models.base import (
+    AnticipationModel,
+    AnticipationOutput,
+    build_model,
+    list_models,
+    model_class,
+    narrowed,
+    without_starts,
+)
 from sgear.models.loading import describe_mismatch
 from sgear.taxonomy import Taxonomy
 from sgear.timing import RecognitionProtocol, WindowProtocol, protocol_from_dict
@@ -100,7 +107,8 @@ def model_config_from_dict(values: dict[str, Any]) -> Any:
     """
     kind = model_class(values["name"]).Config
     names = {item.name for item in fields(kind)}
-    foreign = {item.name for item in fields(ModelConfig)} - names
+    # Models written before had the settings of all.
+    foreign = {item.name for name in list_models() for item in fields(model_class(name).Config)} - names
     return _from_dict(kind, {name: value for name, value in values.items() if name not in foreign})
 
 

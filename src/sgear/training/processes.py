@@ -8,8 +8,6 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch.distributed import DistError
-
 from sgear.errors import RunError
 
 
@@ -39,6 +37,9 @@ def others_answer() -> Iterator[None]:
     try:
         yield
     except RuntimeError as err:
+        # Here: --help needs this module, and not torch.
+        from torch.distributed import DistError  # noqa: PLC0415
+
         if not isinstance(err, DistError) and not any(words in str(err) for words in _WORDS_OF_GLOO):
             raise
         reason = " ".join(str(err).split()).partition("pair.cc:")[2].partition("] ")[2].partition(". ")[0] or str(err)

@@ -19,7 +19,11 @@ VERBS = "train|import-weights|evaluate|fuse|compare|submit|anticipate|report|qui
 COMMAND = re.compile(rf"(?P<before>['`]?)sgear (?:{VERBS})\b(?P<rest>[^\n]*)")
 SAFE = ("quoted(", "as_override(", "shlex.")
 # Words that the package itself chooses: the name of a recipe, a kind of prototypes, a type of values.
-OURS = {"experiment/recipes.py": {"name"}, "prototypes/files.py": {"kind", "wanted"}, "features/lmdb_layout.py": {"kind"}}
+OURS = {
+    "experiment/recipes.py": {"name"},
+    "prototypes/files.py": {"kind", "wanted"},
+    "features/lmdb_layout.py": {"kind"},
+}
 ODD = "my data (1)'s $HOME"
 
 

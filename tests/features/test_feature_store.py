@@ -290,3 +290,20 @@ def test_a_damaged_index_is_refused(store):
 def test_an_empty_store_is_refused(tmp_path):
     with pytest.raises(FeatureError, match="holds no finished video yet"):
         FeatureStoreWriter(tmp_path / "store", MADE_BY, width=6).finish()
+
+
+@pytest.mark.parametrize("change", ["written over", "cut off", "replaced", "removed"])
+def test_a_file_that_changes_while_it_is_in_use_is_not_read_on(store, change):
+    path = store.root / "videos" / "P01_01.safetensors"
+    store["P01_01"].read(np.array([2.0]))
+    content = path.read_bytes()
+    if change == "replaced":
+        path.with_suffix(".new").write_bytes(content)
+        path.with_suffix(".new").replace(path)
+    elif change == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(content[:-8] if change == "cut off" else content)
+    with pytest.raises(FeatureError, match=r"P01_01\.safetensors: was changed or replaced while it was in use"):
+        store["P01_01"]
+    assert store["P01_02"].read(np.array([2.0]))[1] == 2.0

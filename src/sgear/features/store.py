@@ -29,6 +29,7 @@ from sgear.features.table import (
     row_not_finite,
     sampled_deviation,
 )
+from sgear.files import require_unchanged, state_of
 
 # The kernel allows a process some 65,000 maps.
 _MAX_OPEN = 4096
@@ -96,7 +97,8 @@ class FeatureStore:
         if self.index.is_empty():
             raise FeatureError(f"{self.root}: the store holds no finished video yet; extract or import some")
         self._fingerprints = dict(self.index.select("video_id", "fingerprint").iter_rows())
-        self._open: dict[str, MappedVideo] = {}
+        # Each with its file, and what that was when it was mapped.
+        self._open: dict[str, tuple[MappedVideo, Path, tuple[int, int]]] = {}
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_open": {}}
@@ -121,8 +123,13 @@ class FeatureStore:
         if video_id not in self._open:
             if len(self._open) >= _MAX_OPEN:
                 self._open.pop(next(iter(self._open)))
-            self._open[video_id] = self._map(video_id)
-        return self._open[video_id]
+            path = video_file(self.root, video_id)
+            before = state_of(path)
+            self._open[video_id] = self._map(video_id), path, before
+        video, path, before = self._open[video_id]
+        # Rows of a file that is written over would be of both, and those of one that is cut off kill the process.
+        require_unchanged(path, before, FeatureError)
+        return video
 
     def standard_deviation(self, video_ids: Sequence[str]) -> NDArray[np.float32]:
         """Return the standard deviation of each feature [F], from rows spread evenly over each video."""

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from sgear.errors import PredictionError, WriteError
-from sgear.files import leftover_partials, require_regular_file, require_writable, visible, write_whole
+from sgear.files import (
+    create_exclusively,
+    leftover_partials,
+    partial_path,
+    replacing,
+    require_regular_file,
+    require_writable,
+    visible,
+    write_whole,
+)
 
 
 def test_a_file_is_written_with_the_folders_above_it_and_nothing_beside_it(tmp_path):
@@ -65,3 +74,26 @@ def test_only_regular_files_are_opened(tmp_path):
 
 def test_control_characters_are_written_out():
     assert visible("wash\x1b[2J \u202epan\r\n\té") == r"wash\x1b[2J \u202epan\r" + "\n\té"
+
+
+def test_what_a_killed_process_left_goes_with_the_next_whole_file(tmp_path):
+    path = tmp_path / "visual.safetensors"
+    partial_path(path).write_bytes(b"half")
+    write_whole(path, b"whole")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    partial_path(path).write_bytes(b"half")
+    try:
+        create_exclusively(path, "another")
+    except FileExistsError:
+        assert path.read_bytes() == b"whole"
+    assert leftover_partials(path) == []
+
+
+def test_what_another_process_is_writing_stays(tmp_path):
+    path = tmp_path / "index.parquet"
+    with replacing(path) as partial:
+        partial.write_bytes(b"mine")
+        write_whole(path, b"theirs")
+        assert leftover_partials(path) == [partial]
+    assert path.read_bytes() == b"mine"
+    assert leftover_partials(path) == []

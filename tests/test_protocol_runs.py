@@ -11,7 +11,7 @@ from sgear.data import AnticipationDataset, FeatureSource
 from sgear.errors import ConfigError, PredictionError
 from sgear.experiment import load_run_config
 from sgear.experiment.build import build_asked, build_data, load_benchmark
-from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, make_report, predict, predict_split
+from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, predict, predict_split
 from sgear.experiment.schema import AnticipationConfig, DatasetConfig, ExperimentConfig, FeatureSourceConfig
 from sgear.experiment.train import train_run
 from sgear.kitchen import KitchenConfig, build_kitchen
@@ -20,6 +20,7 @@ from sgear.models import model_config
 from sgear.models.config import DecoderConfig, EncoderConfig
 from sgear.models.pretrained import load_model
 from sgear.predictions import Predictions
+from sgear.scoring import make_report
 from sgear.timing import AnticipationProtocol, ViewMean, VJepaProtocol
 from sgear.training.config import OptimConfig, RuntimeConfig
 from sgear.training.loop import make_accelerator

@@ -192,11 +192,14 @@ def evaluate(
     Raises:
         SgearError: If files are missing or damaged, or predictions do not hold each segment exactly once.
     """
-    from sgear.experiment.evaluate import evaluate_run, make_report, read_predictions  # noqa: PLC0415
     from sgear.experiment.moved import Places  # noqa: PLC0415
     from sgear.predictions import Predictions  # noqa: PLC0415
+    from sgear.scoring import make_report, read_predictions  # noqa: PLC0415
 
     if not isinstance(target, Predictions) and Path(target).is_dir():
+        from sgear.experiment.evaluate import evaluate_run  # noqa: PLC0415
+        from sgear.experiment.moved import Places  # noqa: PLC0415
+
         if dataset:
             raise PredictionError(f"{target}: a run knows its data set; leave out dataset")
         return Scores(evaluate_run(Path(target), places=Places(root=None if root is None else Path(root))))

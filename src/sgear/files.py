@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shlex
 import stat
@@ -40,24 +41,46 @@ def leftover_partials(path: Path) -> list[Path]:
     return [path.parent / name for name in names if "." not in name[len(begin) : -len(PARTIAL)]]
 
 
+def drop_leftovers(path: Path) -> None:
+    """Remove the half-written files that killed processes left beside `path`; those of live ones are locked."""
+    for leftover in leftover_partials(path):
+        with contextlib.suppress(OSError), leftover.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
+
+
+@contextlib.contextmanager
+def _own_partial(path: Path) -> Iterator[Path]:
+    """Make a file to write to beside `path`, locked while this process lives, and remove what is left of it."""
+    drop_leftovers(path)
+    partial = partial_path(path)
+    with partial.open("xb") as file:
+        # Some disks have no locks; what is left on them stays.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield partial
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
 def create_exclusively(path: Path, text: str) -> None:
     """Make a file with a content at once.
 
     Raises:
         FileExistsError: If there is one; it is left as it is.
     """
-    partial = partial_path(path)
-    partial.write_text(text, encoding="utf-8")
-    try:
-        # Unlike a rename, a link never replaces what another worker made meanwhile.
-        os.link(partial, path)
-    except OSError as err:
-        if err.errno not in _NO_LINKS:
-            raise
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    finally:
-        partial.unlink()
+    with _own_partial(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+        try:
+            # Unlike a rename, a link never replaces what another worker made meanwhile.
+            os.link(partial, path)
+        except OSError as err:
+            if err.errno not in _NO_LINKS:
+                raise
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
 
 
 class HoldsDescriptor:
@@ -179,20 +202,16 @@ def replacing(path: Path) -> Iterator[Path]:
         WriteError: If it cannot be written; nothing is left then, and an earlier file of that name is as it was.
     """
     require_writable(path)
-    partial = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()
-        mode = partial.stat().st_mode
-        yield partial
-        # The writer of tensor files shuts everybody else out.
-        partial.chmod(mode)
-        replace_durably(partial, path)
+        with _own_partial(path) as partial:
+            mode = partial.stat().st_mode
+            yield partial
+            # The writer of tensor files shuts everybody else out.
+            partial.chmod(mode)
+            replace_durably(partial, path)
     except (OSError, SafetensorError) as err:
         raise unwritable(path, err) from err
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

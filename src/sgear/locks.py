@@ -59,6 +59,13 @@ class FileLock:
                     return cls(path, descriptor)
             os.close(descriptor)
 
+    @classmethod
+    def tidy(cls, folder: Path) -> None:
+        """Remove the files that killed processes left in a folder of locks."""
+        for path in folder.glob(f"*{_SUFFIX}"):
+            if (lock := cls.take(path)) is not None:
+                lock.release()
+
     def release(self) -> None:
         """Give the lock up and remove its file, and the folder of locks if it was the last."""
         self._path.unlink(missing_ok=True)

@@ -13,7 +13,6 @@ from report_examples import make_benchmark, make_predictions, make_run
 from report_run_files import write_run
 
 from sgear.errors import PredictionError, RunError
-from sgear.experiment.evaluate import make_report
 from sgear.predictions import score
 from sgear.predictions.evaluated import evaluated_part, evaluated_rows
 from sgear.report import aligned_runs, collect_run, evaluated_runs, frequency_reference
@@ -25,6 +24,7 @@ from sgear.report.reliability_plot import calibration_of, reliability_diagram
 from sgear.report.style import to_svg
 from sgear.report.subset_bars import drawn_metrics, subset_bars, subset_intervals, subset_sizes
 from sgear.report.timeline import forecast_timeline
+from sgear.scoring import make_report
 from sgear.timing import VJepaProtocol
 from sgear.training.run import read_json, write_json
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from sgear.cli.compare import run_compare
-from sgear.cli.experiment import print_scores
 from sgear.cli.feature_commands import extract_features
 from sgear.cli.fuse import run_fuse
 from sgear.cli.main import main
 from sgear.cli.report import run_report
+from sgear.cli.scores import print_scores
 from sgear.data.loader import make_loader, whole_batches
 from sgear.datasets import Benchmark
 from sgear.errors import RunError, VideoError

@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from sgear.cli.screen import open_screen, say
+from sgear.metrics.registry import percent
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
-from sgear.report.scores import percent, score_rows, used_columns
+from sgear.report.scores import score_rows, used_columns
 from sgear.report.tables import protocol_text
 
 _STYLES = {"reference": "dim", "run": "bold", "ceiling": "dim"}

@@ -1,4 +1,4 @@
-"""`sgear evaluate`: the numbers of a run, or of any file of predictions."""
+"""`sgear evaluate RUN`: the model again, and its numbers."""
 
 from __future__ import annotations
 
@@ -8,40 +8,21 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from sgear.cli.experiment import print_scores, print_skipped
-from sgear.cli.prediction_files import load_predictions
 from sgear.cli.runs import find_run
+from sgear.cli.scores import print_scores, print_skipped
 from sgear.cli.screen import open_screen, say
 from sgear.data.dataset import OnError, checked_on_error
-from sgear.datasets import load_dataset
 from sgear.errors import ConfigError, RunError
 from sgear.experiment.build import build_protocol
 from sgear.experiment.compose import load_run_config
-from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, make_report, predict_split
+from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, predict_split
 from sgear.experiment.moved import Places
 from sgear.files import quoted, require_writable
 from sgear.metrics import metrics
 from sgear.predictions.skipped import skipped_of
+from sgear.scoring import make_report
 from sgear.timing import AnticipationProtocol, VJepaProtocol, WindowProtocol, protocol_from_dict
-from sgear.training.run import RunDirectory, write_json
-
-
-def evaluate_file(
-    file: Path, *, dataset: str, root: Path | None, dataset_split: int, granularity: str, out: Path | None
-) -> None:
-    """Score a file of predictions against the annotations of a data set.
-
-    Raises:
-        PredictionError: If the file does not hold each validation segment of the data set exactly once.
-        WriteError: If the scores cannot be written to `out`.
-    """
-    if out is not None:
-        require_writable(out)
-    benchmark = load_dataset(dataset, root, split=dataset_split, granularity=granularity)
-    report = make_report(load_predictions(file, benchmark=benchmark), benchmark)
-    if out is not None:
-        write_json(out, report)
-    print_scores(report, source=file if out is None else out)
+from sgear.training.run import RunDirectory
 
 
 def evaluate_directory(

@@ -6,10 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from omegaconf import OmegaConf
-from rich import box
-from rich.table import Table
 
-from sgear.cli.screen import open_screen, say, write_out
+from sgear.cli.scores import print_scores
+from sgear.cli.screen import say, write_out
 from sgear.errors import ConfigError
 from sgear.experiment import compose_experiment, list_experiments
 from sgear.experiment.recipes import families_text, purpose
@@ -18,12 +17,7 @@ from sgear.experiment.settings import all_settings_text, settings_text
 from sgear.experiment.train import silent, train_run
 from sgear.files import quoted
 from sgear.importing import import_weights
-from sgear.metrics import metrics
-from sgear.predictions.caveats import UNCHECKED
-from sgear.predictions.skipped import skipped_of, skipped_text
-from sgear.report.scores import percent
 from sgear.stopping import Stopped
-from sgear.taxonomy import FIELDS
 from sgear.training.checkpoints import list_checkpoints
 from sgear.training.processes import is_main_process
 from sgear.training.run import RunDirectory, read_json
@@ -74,56 +68,3 @@ def import_experiment(file: Path, overrides: list[str], class_names: str) -> Non
     """Make a run directory from published weights and print what was loaded."""
     run = import_weights(_compose(overrides), file, class_names=class_names, say=say)
     say(f"run directory: {run.path}; next: sgear evaluate {quoted(run.path)}")
-
-
-def print_scores(report: dict, *, source: Path | None = None) -> None:
-    """Print the scores of a report as a table, in percent.
-
-    Args:
-        report: Content of `report.json`.
-        source: File that lists what could not be read, where there is such a list and the file is known.
-    """
-    screen = open_screen()
-    protocol = ", ".join(f"{name} {value}" for name, value in report["protocol"].items())
-    table = Table(title=f"{report['benchmark']} ({protocol})", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    shown = metrics()
-    titles = [metric.title.replace("class-mean ", "class-mean\n") for metric in shown.values()]
-    for heading in ("samples", "classes", *titles):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for group, by_field in report["scores"].items():
-        for field in reversed(FIELDS):
-            if field in by_field:
-                values = by_field[field]
-                numbers = (percent(values.get(name)) for name in shown)
-                counts = (f"{values[name]:,}" for name in ("num_samples", "num_classes"))
-                table.add_row(f"{group.replace('_', '-')} {field}", *counts, *numbers)
-        table.add_section()
-    screen.print(table)
-    if "many_shot" in report["scores"]:
-        precisions = (
-            f"{field} {percent(values['precision'])}" for field, values in report["scores"]["many_shot"].items()
-        )
-        say(f"precision over many-shot classes: {', '.join(precisions)}", screen=screen)
-    if "caveat" in report:
-        say(f"note: {report['caveat']}", screen=screen)
-    for note in report.get(UNCHECKED, []):
-        say(f"not checked: {note}", screen=screen)
-    say(
-        f"evaluated {report['num_evaluated']} of {report['num_asked']} segments asked for, "
-        f"{report['num_from_prior']} of them from the class prior",
-        screen=screen,
-    )
-    print_skipped(report, source=source)
-
-
-def print_skipped(report: dict, *, source: Path | None) -> None:
-    """Say that a report holds no benchmark numbers where segments were skipped, and where they are listed."""
-    problem = skipped_text(skipped_of(report))
-    if problem:
-        unread = report.get("num_unreadable", 0)
-        prior = f"; {unread} evaluated ones got the class prior" if unread else ""
-        say(f"{problem}{prior}", style="bold red")
-        if source is not None:
-            place = "" if source.suffix == ".json" else "provenance of "
-            say(f"which and why: {place}{source}")

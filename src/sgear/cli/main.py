@@ -119,7 +119,6 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write the scores of a file of predictions (json).")] = None,
 ) -> None:
     """Print the scores of a run, evaluated again, or of a file of predictions."""
-    from sgear.cli.evaluate import evaluate_directory, evaluate_file
     from sgear.errors import ConfigError, PredictionError
     from sgear.experiment.moved import Places
     from sgear.files import require_regular_file
@@ -138,12 +137,16 @@ def evaluate(
         raise ConfigError(f"{' and '.join(unread)} {verb} with {others}, and {target} is none")
     if not is_file:
         places = Places(root=root, video_roots=tuple(video_root or ()), feature_roots=tuple(feature_root or ()))
+        from sgear.cli.evaluate import evaluate_directory
+
         evaluate_directory(
             target, split=split, tau_a_s=tau_a or [], protocol=protocol, views=views, on_error=on_error, places=places
         )
         return
     if not dataset:
         raise ConfigError(f"{target} is a file of predictions: name its data set, e.g. --dataset epic100")
+    from sgear.cli.scores import evaluate_file
+
     evaluate_file(target, dataset=dataset, root=root, dataset_split=dataset_split, granularity=granularity, out=out)
 
 

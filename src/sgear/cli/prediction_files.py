@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sgear.cli.runs import find_run
 from sgear.datasets import Benchmark
 from sgear.errors import PredictionError
-from sgear.experiment.build import build_protocol
-from sgear.experiment.compose import load_run_config
-from sgear.experiment.evaluate import read_predictions
-from sgear.experiment.recipes import recipe_of_run
 from sgear.files import quoted, require_regular_file
-from sgear.models.pretrained import read_protocol
 from sgear.predictions import Predictions
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import skipped_of, skipped_text
+from sgear.scoring import read_predictions
 from sgear.training.run import RunDirectory, require_one_protocol
 
 
@@ -30,11 +25,15 @@ def predictions_path(path: Path, split: str = "validation") -> Path:
         PredictionError: If there is no such file.
         RunError: If a folder is not a run directory.
     """
-    if not path.exists() and recipe_of_run(path.name) is None:
-        raise PredictionError(f"{path}: no such file or run directory; check the path")
     if path.exists() and not path.is_dir():
         require_regular_file(path, PredictionError)
         return path
+    # Here: a file of predictions needs no configuration and no network.
+    from sgear.cli.runs import find_run
+    from sgear.experiment.recipes import recipe_of_run
+
+    if not path.exists() and recipe_of_run(path.name) is None:
+        raise PredictionError(f"{path}: no such file or run directory; check the path")
     run = find_run(path)
     file = run.split_predictions(split)
     if not file.is_file():
@@ -58,12 +57,16 @@ def load_predictions(path: Path, split: str = "validation", *, benchmark: Benchm
     """
     file = predictions_path(path, split)
     if path.is_dir():
-        return _of_run(find_run(path), file)
+        return _of_run(RunDirectory(path), file)
     return read_predictions(file, benchmark)
 
 
 def _of_run(run: RunDirectory, file: Path) -> Predictions:
     """Read predictions of a run, which state the protocol that its configuration and its model state."""
+    from sgear.experiment.build import build_protocol
+    from sgear.experiment.compose import load_run_config
+    from sgear.models.pretrained import read_protocol
+
     table = Predictions.load(file)
     stated = {
         run.config.name: build_protocol(load_run_config(run.config).protocol).to_dict(),

@@ -153,6 +153,7 @@ class FeatureStoreWriter:
         Raises:
             FeatureError: If no video is finished, or a file is damaged.
         """
+        FileLock.tidy(self.root / _LOCK_FOLDER)
         write_index(self.root, self.description)
         return FeatureStore(self.root)
 

@@ -143,3 +143,8 @@ def time_to_action(hits: NDArray[np.bool_], tau_a_s: Sequence[float] | NDArray[n
     if not (times_s > 0).all() or len(np.unique(times_s)) < len(times_s):
         raise ValueError(f"anticipation times must be positive and different, got {times_s.tolist()}")
     return float(np.where(hits, times_s, 0.0).max(axis=1).mean())
+
+
+def percent(value: float | None, *, digits: int = 1) -> str:
+    """Format a share in [0, 1] in percent; a dash where there is none."""
+    return "\N{EN DASH}" if value is None else f"{100 * value:.{digits}f}"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.metrics import metrics
+from sgear.metrics.registry import percent
 from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare
 from sgear.predictions.outcomes import Outcome, field_outcomes
@@ -26,7 +27,6 @@ from sgear.report.contents import ReportRun
 from sgear.report.html import CALIBRATION_READING, Section
 from sgear.report.page import render_document, write_page
 from sgear.report.reliability_plot import Calibration, reliability_diagram, reliability_tables
-from sgear.report.scores import percent
 from sgear.report.skipped_banner import BANNER_CSS, skipped_banner
 from sgear.report.style import shorten
 from sgear.report.tables import caveat_text, protocol_text, provenance_table

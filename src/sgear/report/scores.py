@@ -108,8 +108,3 @@ def score_rows(runs: Sequence[ReportRun], references: Sequence[Reference]) -> li
 def used_columns(rows: Sequence[ScoreRow]) -> list[Column]:
     """Return the columns in which some row has a number."""
     return [column for column in score_columns() if any(column.key in row.values for row in rows)]
-
-
-def percent(value: float | None, *, digits: int = 1) -> str:
-    """Format a share in [0, 1] in percent; a dash where there is none."""
-    return "\N{EN DASH}" if value is None else f"{100 * value:.{digits}f}"

@@ -8,10 +8,11 @@ from typing import Any
 
 from sgear.datasets import Benchmark
 from sgear.metrics import metrics
+from sgear.metrics.registry import percent
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import KEY
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
-from sgear.report.scores import SHARED, Column, ScoreRow, percent, score_columns, score_rows, used_columns
+from sgear.report.scores import SHARED, Column, ScoreRow, score_columns, score_rows, used_columns
 
 _LONGEST_LINE = 40
 _UNITS = {"tau_a_s": ("tau_a", "s"), "tau_o_s": ("tau_o", "s"), "fps": ("fps", "")}

@@ -13,9 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils.tensorboard.writer import SummaryWriter
-
 from sgear.errors import RunError
 from sgear.files import PARTIAL, require_regular_file, write_whole
 from sgear.locks import STALE_S, RunLock, holder_of
@@ -286,6 +283,9 @@ def git_commit() -> str:
 
 def collect_provenance() -> dict[str, object]:
     """Return commit, package versions, Python, processor and GPU."""
+    # Here: to read the files of a run takes no torch.
+    import torch  # noqa: PLC0415
+
     return {
         "commit": git_commit(),
         "python": platform.python_version(),
@@ -310,6 +310,8 @@ class Tracker:
         kept = [line for line in before if line["step"] <= first_step]
         write_whole(metrics, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._file = metrics.open("a", encoding="utf-8")
+        from torch.utils.tensorboard.writer import SummaryWriter  # noqa: PLC0415
+
         self._board = SummaryWriter(str(board), purge_step=first_step or None)
 
     def log(self, kind: str, step: int, values: dict[str, float]) -> None:

@@ -221,6 +221,7 @@ def fill_frame_cache(
             failures[video_id] = failure
         if progress is not None:
             progress(num_done, len(jobs))
+    FileLock.tidy(root / _LOCK_FOLDER)
     return failures
 
 

@@ -185,6 +185,7 @@ def transcode(
         if _is_finished(copy, job.source, settings):
             result.elsewhere.remove(copy)
             result.kept.append(copy)
+    FileLock.tidy(out / _LOCK_FOLDER)
     result.seconds = time.monotonic() - begin_s
     return result
 

@@ -74,8 +74,8 @@ def test_missing_films_are_counted_and_the_first_is_named(kitchen: Path, tmp_pat
 @pytest.mark.parametrize(
     ("override", "parts"),
     [
-        ("source.flip=true", ("source.flip=True", "no effect", "source.kind=features")),
-        ("model.encoder.depth=3", ("model.encoder.depth=3", "no effect")),
+        ("source.flip=true", ("source.kind=features has no setting source.flip",)),
+        ("model.encoder.depth=3", ("model.encoder.depth=3", "no effect", "source.kind=features")),
         ("optim.lrr=1", ("unknown setting 'optim.lrr'", "did you mean optim.lr")),
         ("optim.epochs=many", ("many", "Integer")),
         ("protocol.tau_a_s=-1.0", ("tau_a_s must be positive",)),

@@ -120,7 +120,6 @@ def evaluate(
 ) -> None:
     """Print the scores of a run, evaluated again, or of a file of predictions."""
     from sgear.errors import ConfigError, PredictionError
-    from sgear.experiment.moved import Places
     from sgear.files import require_regular_file
 
     # What is not there is taken for a file where it looks like one.
@@ -134,11 +133,12 @@ def evaluate(
     if unread:
         others = "a run directory" if is_file else "a file of predictions"
         verb = "goes" if len(unread) == 1 else "go"
-        raise ConfigError(f"{' and '.join(unread)} {verb} with {others}, and {target} is none")
+        raise ConfigError(f"{' and '.join(unread)} {verb} with {others}, but {target} is not one")
     if not is_file:
-        places = Places(root=root, video_roots=tuple(video_root or ()), feature_roots=tuple(feature_root or ()))
         from sgear.cli.evaluate import evaluate_directory
+        from sgear.experiment.moved import Places
 
+        places = Places(root=root, video_roots=tuple(video_root or ()), feature_roots=tuple(feature_root or ()))
         evaluate_directory(
             target, split=split, tau_a_s=tau_a or [], protocol=protocol, views=views, on_error=on_error, places=places
         )

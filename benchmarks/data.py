@@ -2,7 +2,7 @@
 
     python benchmarks/data.py [--groups video loader features] [--rounds 7] [--clips 100] [--folder FOLDER] [--out FILE]
 
-It writes about 1 GB of random features and some films under FOLDER (default: a temporary folder). `--smoke` runs
+It writes about 1 GB of random features and some videos under FOLDER (default: a temporary folder). `--smoke` runs
 everything once at the smallest size, to see that it works.
 """
 

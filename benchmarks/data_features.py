@@ -14,8 +14,8 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import torch
-from data_films import make_film
 from data_ratios import Ratio, Sizes, compare, in_turns, one_thread
+from data_videos import make_video
 from numpy.typing import NDArray
 
 from sgear.data import FeatureSource
@@ -24,12 +24,12 @@ from sgear.features.extract import FrameEncoder, extract
 from sgear.features.imports import import_lmdb
 from sgear.features.lmdb_export import write_lmdb
 from sgear.models.encoders.extraction import timm_frame_encoder
-from sgear.video.pool import open_film, reading_size
+from sgear.video.pool import open_video, reading_size
 from sgear.video.transforms import ClipTransform
 
 WIDTH, FPS, STEPS = 1024, 30, 15
 BATCH_SIZE = 16
-NUM_EVEN_FILMS = 10
+NUM_EVEN_VIDEOS = 10
 Window = tuple[str, NDArray[np.float64]]
 
 
@@ -52,7 +52,7 @@ def make_features(folder: Path, sizes: Sizes) -> tuple[Path, FeatureStore, Featu
 
 
 def draw_windows(sizes: Sizes) -> list[Window]:
-    """Return windows anywhere in the films, as a training epoch asks for them."""
+    """Return windows anywhere in the videos, as a training epoch asks for them."""
     rng = np.random.default_rng(1)
     steps_s = np.arange(STEPS - 1, -1, -1.0)
     ends_s = rng.uniform(STEPS + 1, sizes.num_rows / FPS - 1, sizes.num_lookups)
@@ -134,25 +134,25 @@ def window_ratios(folder: Path, *, rounds: int, sizes: Sizes) -> list[Ratio]:
     ]
 
 
-def decode_alone(films: dict[str, Path], encoder: FrameEncoder, fps: float) -> None:
+def decode_alone(videos: dict[str, Path], encoder: FrameEncoder, fps: float) -> None:
     """Decode and crop what an extraction reads."""
     size = (encoder.image_height, encoder.image_width)
     transform = ClipTransform(
         *size, encoder.mean, encoder.std, crop_margin=encoder.crop_margin, flip=False, brightness=0.0, contrast=0.0
     )
-    for path in films.values():
-        with open_film(path, size=reading_size(size, encoder.crop_margin, (256, 456))) as film:
-            instants_s = np.arange(int(film.last_pts_s * fps) + 1) / fps
+    for path in videos.values():
+        with open_video(path, size=reading_size(size, encoder.crop_margin, (256, 456))) as video:
+            instants_s = np.arange(int(video.last_pts_s * fps) + 1) / fps
             for begin in range(0, len(instants_s), BATCH_SIZE):
-                transform.evaluate(film.frames_played_at(instants_s[begin : begin + BATCH_SIZE]).frames)
+                transform.evaluate(video.frames_played_at(instants_s[begin : begin + BATCH_SIZE]).frames)
 
 
-def run_extraction(folder: Path, films: dict[str, Path], encoder: FrameEncoder, fps: float) -> None:
+def run_extraction(folder: Path, videos: dict[str, Path], encoder: FrameEncoder, fps: float) -> None:
     """Extract to a new store."""
     shutil.rmtree(folder / "extracted", ignore_errors=True)
     provenance = encoder.provenance(fps=fps, views="centre")
     writer = FeatureStoreWriter(folder / "extracted", provenance, width=encoder.width)
-    extract(encoder, films, writer, fps=fps, batch_size=BATCH_SIZE)
+    extract(encoder, videos, writer, fps=fps, batch_size=BATCH_SIZE)
 
 
 def channel_means(frames: torch.Tensor) -> torch.Tensor:
@@ -166,10 +166,10 @@ def extraction_ratios(folder: Path, *, rounds: int, sizes: Sizes, fps: float = 2
     One thread each. Beside other work on the machine the ratios against encoding say more about that work than about
     the extraction; the share of its time that lies within the encoder does not depend on it.
     """
-    film = make_film(folder / "original-30.mp4", seconds=sizes.seconds)
-    films = {f"v{number}": film for number in range(2)}
+    video = make_video(folder / "original-30.mp4", seconds=sizes.seconds)
+    videos = {f"v{number}": video for number in range(2)}
     # Where both take as long, the first batch and the last one have nothing beside them: among few they would be all.
-    many = {f"v{number}": film for number in range(NUM_EVEN_FILMS)}
+    many = {f"v{number}": video for number in range(NUM_EVEN_VIDEOS)}
     slow = timm_frame_encoder("resnet18", pretrained=False)
     cheap = replace(slow, encode=channel_means, name="means", width=3)
     inside_s: list[float] = []
@@ -182,14 +182,14 @@ def extraction_ratios(folder: Path, *, rounds: int, sizes: Sizes, fps: float = 2
 
     def extract_slowly() -> None:
         inside_s.append(0.0)
-        run_extraction(folder, films, replace(slow, encode=timed), fps)
+        run_extraction(folder, videos, replace(slow, encode=timed), fps)
 
-    even_fps = balanced_rate(films, slow, sizes)
+    even_fps = balanced_rate(videos, slow, sizes)
     ways: dict[str, tuple[Callable[[], object], int]] = {
-        "encode": (lambda: encode_alone(films, slow, sizes, fps), 1),
+        "encode": (lambda: encode_alone(videos, slow, sizes, fps), 1),
         "encode and decode": (extract_slowly, 1),
-        "decode": (lambda: decode_alone(films, cheap, fps), 1),
-        "decode and average": (lambda: run_extraction(folder, films, cheap, fps), 1),
+        "decode": (lambda: decode_alone(videos, cheap, fps), 1),
+        "decode and average": (lambda: run_extraction(folder, videos, cheap, fps), 1),
         "even: encode": (lambda: encode_alone(many, slow, sizes, even_fps), 1),
         "even: decode": (lambda: decode_alone(many, slow, even_fps), 1),
         "even: both": (lambda: run_extraction(folder, many, slow, even_fps), 1),
@@ -198,7 +198,7 @@ def extraction_ratios(folder: Path, *, rounds: int, sizes: Sizes, fps: float = 2
     both, even = taken["encode and decode"], taken["even: both"]
     slower = [max(pair) for pair in zip(taken["even: encode"], taken["even: decode"], strict=True)]
     together = [sum(pair) for pair in zip(taken["even: encode"], taken["even: decode"], strict=True)]
-    evenly = f"{NUM_EVEN_FILMS} films at {even_fps:.2g} rows a second, so that both take as long"
+    evenly = f"{NUM_EVEN_VIDEOS} videos at {even_fps:.2g} rows a second, so that both take as long"
     return [
         compare("encoding alone against extraction", both, taken["encode"], target=0.9),
         compare("share of that extraction within the encoder", both, inside_s[1:], target=0.9),
@@ -208,9 +208,9 @@ def extraction_ratios(folder: Path, *, rounds: int, sizes: Sizes, fps: float = 2
     ]
 
 
-def encode_alone(films: dict[str, Path], encoder: FrameEncoder, sizes: Sizes, fps: float) -> None:
+def encode_alone(videos: dict[str, Path], encoder: FrameEncoder, sizes: Sizes, fps: float) -> None:
     """Encode as many frames as an extraction does, in as many batches."""
-    num_left = len(films) * int(sizes.seconds * fps)
+    num_left = len(videos) * int(sizes.seconds * fps)
     frames = torch.randn(BATCH_SIZE, 3, encoder.image_height, encoder.image_width)
     with torch.inference_mode():
         while num_left > 0:
@@ -218,16 +218,16 @@ def encode_alone(films: dict[str, Path], encoder: FrameEncoder, sizes: Sizes, fp
             num_left -= BATCH_SIZE
 
 
-def balanced_rate(films: dict[str, Path], encoder: FrameEncoder, sizes: Sizes) -> float:
+def balanced_rate(videos: dict[str, Path], encoder: FrameEncoder, sizes: Sizes) -> float:
     """Return at how many rows per second decoding and encoding take equally long on this machine.
 
-    Each is timed at two rates: decoding costs something for every frame of the film, and something for every row.
+    Each is timed at two rates: decoding costs something for every frame of the video, and something for every row.
     """
     rates = (1.0, 4.0)
     ways: dict[str, tuple[Callable[[], object], int]] = {}
     for rate in rates:
-        ways[f"decode {rate}"] = (lambda rate=rate: decode_alone(films, encoder, rate), 1)
-        ways[f"encode {rate}"] = (lambda rate=rate: encode_alone(films, encoder, sizes, rate), 1)
+        ways[f"decode {rate}"] = (lambda rate=rate: decode_alone(videos, encoder, rate), 1)
+        ways[f"encode {rate}"] = (lambda rate=rate: encode_alone(videos, encoder, sizes, rate), 1)
     taken_s = {name: min(times) for name, times in in_turns(ways, rounds=2).items()}
     (decode_1, decode_4), (encode_1, encode_4) = (
         [taken_s[f"{kind} {rate}"] for rate in rates] for kind in ("decode", "encode")

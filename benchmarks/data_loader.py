@@ -1,4 +1,4 @@
-"""How long an encoder waits for a loader of two processes that reads films: for `benchmarks/data.py`."""
+"""How long an encoder waits for a loader of two processes that reads videos: for `benchmarks/data.py`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from data_films import make_copy, make_film
 from data_ratios import Ratio, Sizes, compare
+from data_videos import make_copy, make_video
 
 from sgear.data import AnticipationDataset, StepLabels, VideoSource
 from sgear.data.loader import make_loader, whole_batches
@@ -17,15 +17,15 @@ from sgear.models.encoders.extraction import timm_frame_encoder
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
-from sgear.video.pool import FilmPool, ReadingSize
+from sgear.video.pool import ReadingSize, VideoPool
 from sgear.video.transforms import ClipTransform, finish_clip
 
-STEPS, NUM_FILMS = 15, 2
+STEPS, NUM_VIDEOS = 15, 2
 ENCODER = "vit_small_patch16_224"
 
 
 def draw_segments(sizes: Sizes) -> SegmentTable:
-    """Return actions anywhere in the films."""
+    """Return actions anywhere in the videos."""
     rng, num_clips = np.random.default_rng(3), sizes.num_clips
     starts_s = rng.uniform(STEPS + 1, sizes.seconds - 1, num_clips)
     taxonomy = Taxonomy.from_labels(["take cup"])
@@ -33,7 +33,7 @@ def draw_segments(sizes: Sizes) -> SegmentTable:
         {
             "uid": [f"clip{index}" for index in range(num_clips)],
             "participant_id": ["P01"] * num_clips,
-            "video_id": [f"film{index % NUM_FILMS}" for index in range(num_clips)],
+            "video_id": [f"video{index % NUM_VIDEOS}" for index in range(num_clips)],
             "start_s": starts_s,
             "stop_s": starts_s + 0.5,
             "verb_id": np.zeros(num_clips, dtype=np.int64),
@@ -51,14 +51,14 @@ def loader_ratios(folder: Path, *, rounds: int, sizes: Sizes) -> list[Ratio]:
     ahead when the clock starts. One share counts from there; the other from the first clip on, as the start of the
     processes is paid once in an epoch, however long that is.
     """
-    film = make_copy(make_film(folder / "original-30.mp4", seconds=sizes.seconds))
+    video = make_copy(make_video(folder / "original-30.mp4", seconds=sizes.seconds))
     encoder = timm_frame_encoder(ENCODER, pretrained=False)
     size = (encoder.image_height, encoder.image_width)
     transform = ClipTransform(
         *size, encoder.mean, encoder.std, crop_margin=0.14, flip=True, brightness=0.2, contrast=0.2
     )
-    pool = FilmPool(
-        {f"film{index}": film for index in range(NUM_FILMS)}, size=ReadingSize(*size, transform.reading_margin)
+    pool = VideoPool(
+        {f"video{index}": video for index in range(NUM_VIDEOS)}, size=ReadingSize(*size, transform.reading_margin)
     )
     segments = draw_segments(sizes)
     protocol = AnticipationProtocol(tau_a_s=1.0, tau_o_s=float(STEPS), fps=1.0)

@@ -18,8 +18,8 @@ class Sizes:
     """How much work is measured.
 
     Args:
-        seconds: Length of the films.
-        num_windows: Windows that are read of films in a round.
+        seconds: Length of the videos.
+        num_windows: Windows that are read of videos in a round.
         num_videos: Videos of stored features.
         num_rows: Rows of each.
         num_lookups: Windows that are read of stored features in a round; a twentieth of them frame by frame.

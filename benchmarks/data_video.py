@@ -1,4 +1,4 @@
-"""Windows of 15 steps at 1 fps from films and from their training copies: ratios for `benchmarks/data.py`."""
+"""Windows of 15 steps at 1 fps from videos and from their training copies: ratios for `benchmarks/data.py`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import av
 import numpy as np
-from data_films import HEIGHT, WIDTH, make_copy, make_film
 from data_ratios import Ratio, Sizes, compare, in_turns, one_thread
+from data_videos import HEIGHT, WIDTH, make_copy, make_video
 from numpy.typing import NDArray
 
 from sgear.video.base import FrameConverter
-from sgear.video.pool import FilmPool
+from sgear.video.pool import VideoPool
 from sgear.video.training_copy import CopySettings
 
 STEPS = 15
@@ -20,7 +20,7 @@ Convert = Callable[[av.VideoFrame], NDArray[np.uint8]]
 
 
 def draw_ends(sizes: Sizes) -> list[float]:
-    """Return where windows end, anywhere in the film, in no order."""
+    """Return where windows end, anywhere in the video, in no order."""
     return np.random.default_rng(2).uniform(STEPS, sizes.seconds - 1, sizes.num_windows).tolist()
 
 
@@ -32,19 +32,19 @@ def every_frame(path: Path, end_s: float, fps: int, convert: Convert) -> NDArray
         seek to the key frame before, every frame after it decoded, made an RGB array by `to_rgb`, and stacked.
     """
     with av.open(str(path)) as container:
-        film = container.streams.video[0]
-        film.codec_context.thread_count = 1
-        assert film.time_base is not None
+        video = container.streams.video[0]
+        video.codec_context.thread_count = 1
+        assert video.time_base is not None
         begin_s = end_s - STEPS
-        container.seek(int(begin_s / film.time_base), stream=film)
-        pictures = []
-        for frame in container.decode(film):
+        container.seek(int(begin_s / video.time_base), stream=video)
+        images = []
+        for frame in container.decode(video):
             assert frame.time is not None
             if frame.time > end_s:
                 break
             if frame.time > begin_s:
-                pictures.append(convert(frame))
-    return np.stack(pictures)[fps - 1 :: fps]
+                images.append(convert(frame))
+    return np.stack(images)[fps - 1 :: fps]
 
 
 def to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
@@ -52,27 +52,27 @@ def to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
     return frame.to_rgb().to_ndarray()
 
 
-def played_at(pool: FilmPool, name: str, end_s: float) -> object:
+def played_at(pool: VideoPool, name: str, end_s: float) -> object:
     """Read the 15 frames and no others."""
     return pool.frames_played_at(name, end_s - np.arange(STEPS - 1, -1, -1.0))
 
 
 def video_ratios(folder: Path, *, rounds: int, sizes: Sizes) -> list[Ratio]:
-    """Compare the 15 frames of a window with all frames of it, at 30 and 60 fps, of a film and of its training copy."""
+    """Compare 15 frames of a window with all frames of it, at 30 and 60 fps, of a video and of its training copy."""
     with one_thread():
         return [ratio for fps in (30, 60) for ratio in _ratios_at(fps, folder, rounds=rounds, sizes=sizes)]
 
 
 def _ratios_at(fps: int, folder: Path, *, rounds: int, sizes: Sizes) -> list[Ratio]:
-    original = make_film(folder / f"original-{fps}.mp4", seconds=sizes.seconds, fps=fps)
-    films = {"original": original, "copy": make_copy(original)}
-    pool, ends = FilmPool(films), draw_ends(sizes)
+    original = make_video(folder / f"original-{fps}.mp4", seconds=sizes.seconds, fps=fps)
+    videos = {"original": original, "copy": make_copy(original)}
+    pool, ends = VideoPool(videos), draw_ends(sizes)
 
     def each_end(read: Callable[[float], object]) -> tuple[Callable[[], object], int]:
         return lambda: [read(end_s) for end_s in ends], len(ends)
 
     def all_frames(name: str, convert: Convert) -> tuple[Callable[[], object], int]:
-        return each_end(lambda end_s: every_frame(films[name], end_s, fps, convert))
+        return each_end(lambda end_s: every_frame(videos[name], end_s, fps, convert))
 
     ways = {
         "released": all_frames("original", to_rgb),

@@ -52,9 +52,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="processor threads")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    with_films = set(arguments.recipes) != {"smoke/kitchen"}
-    kitchen = arguments.out / ("kitchen" if with_films else "kitchen-features")
-    render_kitchen(kitchen, KitchenConfig(seed=0), with_films=with_films)
+    with_videos = set(arguments.recipes) != {"smoke/kitchen"}
+    kitchen = arguments.out / ("kitchen" if with_videos else "kitchen-features")
+    render_kitchen(kitchen, KitchenConfig(seed=0), with_videos=with_videos)
     taxonomy = load_benchmark(DatasetConfig(name="kitchen", root=str(kitchen))).taxonomy
     for seed in arguments.seeds:
         language = arguments.out / f"seed-{seed}" / "kitchen-language.safetensors"

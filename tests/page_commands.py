@@ -1,7 +1,7 @@
 """The commands of a page of the documentation, run as a shell would run them, `sgear` within this process.
 
 Understood are assignments, `export`, `sgear`, and the tools in `_TOOLS`; anything else is an error, so that nothing on
-a page is passed over.
+a page is skipped.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""EPIC-KITCHENS-100 end to end in miniature: the commands of docs/epic-kitchens.md, on kitchen films.
+"""EPIC-KITCHENS-100 end to end in miniature: the commands of docs/epic-kitchens.md, on kitchen videos.
 
-Raw films in EPIC's folders -> training copies in the three folders of the DATA/ tree of the original README -> a
+Raw videos in EPIC's folders -> training copies in the three folders of the DATA/ tree of the original README -> a
 feature store and an LMDB in RULSTM's format -> the `epic100` recipes on both, found through SGEAR_DATA alone.
 """
 
@@ -21,7 +21,7 @@ from sgear.video import VideoReader
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "epic-kitchens.md"
 COMMANDS = commands_under(PAGE, "In miniature")
-FILM_ROOTS = (
+VIDEO_ROOTS = (
     "EpicKitchens/videos_ht256px/train",
     "EpicKitchens/videos_ht256px/test",
     "EpicKitchens100/videos_extension_ht256px",
@@ -49,7 +49,7 @@ RECIPES = {
     "tsn": [
         *TINY_TRANSFORMER,
         "model.prototype_attention.num_heads=2",
-        # The whole recipe goes on with a run on films; tests/experiment/test_recipes.py trains that chain.
+        # The whole recipe goes on with a run on videos; tests/experiment/test_recipes.py trains that chain.
         "init.run=''",
         "init.blocks=[]",
         "init.freeze=[]",
@@ -58,7 +58,7 @@ RECIPES = {
 }
 
 
-# As `sgear data kitchen` of the page makes it, with smaller and shorter films.
+# As `sgear data kitchen` of the page makes it, with smaller and shorter videos.
 SMALL_KITCHEN = KitchenConfig(
     num_train_videos=3,
     num_validation_videos=1,
@@ -71,7 +71,7 @@ SMALL_KITCHEN = KitchenConfig(
 
 @pytest.fixture(scope="module")
 def one_core() -> Iterator[None]:
-    """Starting processes takes longer than the work on these films."""
+    """Starting processes takes longer than the work on these videos."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.sched_getaffinity", lambda pid: {0}, raising=False)
         yield
@@ -79,7 +79,7 @@ def one_core() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(one_core, tmp_path_factory) -> Iterator[Path]:
-    """Where all commands of the page ran, on small films in place of those of its first command."""
+    """Where all commands of the page ran, on small videos in place of those of its first command."""
     root = tmp_path_factory.mktemp("miniature")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
@@ -110,15 +110,15 @@ def test_the_commands_of_the_page_run_as_they_stand(one_core, tmp_path, monkeypa
 
 def test_copies_lie_in_the_three_folders_and_keep_names_and_times(data):
     raw = sorted((data.parent / "kitchen" / "videos").rglob("*.mp4"))
-    copies = [path for root in FILM_ROOTS for path in (data / "videos" / root).rglob("*.mp4")]
+    copies = [path for root in VIDEO_ROOTS for path in (data / "videos" / root).rglob("*.mp4")]
     assert {path.relative_to(data / "videos").parts[:-2] for path in copies} == {
-        Path(root).parts for root in FILM_ROOTS
+        Path(root).parts for root in VIDEO_ROOTS
     }
     assert sorted(path.parts[-2:] for path in copies) == [path.parts[-2:] for path in raw]
     copy_of = {path.name: path for path in copies}
     for path in raw:
-        with VideoReader(path) as film, VideoReader(copy_of[path.name]) as copy:
-            assert copy.last_pts_s == pytest.approx(film.last_pts_s, abs=1e-6)
+        with VideoReader(path) as video, VideoReader(copy_of[path.name]) as copy:
+            assert copy.last_pts_s == pytest.approx(video.last_pts_s, abs=1e-6)
 
 
 def test_features_of_both_kinds_cover_all_segments(data):
@@ -171,7 +171,7 @@ def test_a_recipe_on_frames_trains_on_the_copies(data, tmp_path):
     sgear(
         "train",
         "experiment=epic100/avt_vit",
-        "name=films",
+        "name=videos",
         f"output_root={tmp_path}",
         *[setting for setting in TINY if "feature_dim" not in setting],
         *TINY_TRANSFORMER,
@@ -183,4 +183,4 @@ def test_a_recipe_on_frames_trains_on_the_copies(data, tmp_path):
         "model.encoder.depth=1",
         "model.encoder.num_heads=2",
     )
-    assert read_json(tmp_path / "films" / "report.json")["num_evaluated"] == NUM_ACTIONS
+    assert read_json(tmp_path / "videos" / "report.json")["num_evaluated"] == NUM_ACTIONS

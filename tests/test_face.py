@@ -84,7 +84,7 @@ def test_train_evaluate_and_fuse_as_functions(tmp_path):
             actions_per_video=8,
         ),
         num_processes=1,
-        with_films=False,
+        with_videos=False,
     )
     run = sgear.train(
         "kitchen/last_action", "runtime.device=cpu", dataset=kitchen, name="counts", output_root=str(tmp_path / "runs")

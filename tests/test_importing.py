@@ -1,6 +1,6 @@
 """Published weights as runs: imported, evaluated, submitted like trained ones, and as the start of a training.
 
-The peers' own weights and inputs become a data set of features, one film per clip, so that the whole way is checked:
+The peers' own weights and inputs become a data set of features, one video per clip, so that the whole way is checked:
 class order, vocabulary, sampling, model, predictions.
 """
 
@@ -52,7 +52,7 @@ class Peer:
 
 
 def make_data(root: Path, modalities: dict[str, np.ndarray], *, step_s: float) -> None:
-    """Write annotations and one film of features per clip; the action begins one step after the last row."""
+    """Write annotations and one video of features per clip; the action begins one step after the last row."""
     num_clips, num_steps, _ = next(iter(modalities.values())).shape
     start_s = num_steps * step_s
     rows = [f"t{i}, train, {i + 20}, {i + 20.5}, {label}" for i, label in enumerate(LABELS)]

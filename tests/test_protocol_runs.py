@@ -30,7 +30,7 @@ from sgear.training.run import RunDirectory, read_json
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("kitchen")
-    build_kitchen(root, KitchenConfig(num_train_videos=3, num_validation_videos=2), num_processes=1, with_films=False)
+    build_kitchen(root, KitchenConfig(num_train_videos=3, num_validation_videos=2), num_processes=1, with_videos=False)
     return root
 
 

@@ -23,9 +23,9 @@ from sgear.models.pretrained import DESCRIPTION_FILE, WEIGHTS_FILE, Preprocessin
 from sgear.models.stepwise import StepwiseModel, StreamState
 from sgear.taxonomy import Taxonomy
 from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, frames_of_steps, observable
-from sgear.video.base import Film, FrameConverter, opening_s, orientation_of
+from sgear.video.base import FrameConverter, Video, opening_s, orientation_of
 from sgear.video.overlay import draw_forecast
-from sgear.video.pool import ReadingSize, open_film
+from sgear.video.pool import ReadingSize, open_video
 from sgear.video.transforms import ClipTransform, finish_clip
 
 _WINDOWS_PER_BATCH = 16
@@ -154,7 +154,7 @@ class Anticipator:
 
     def anticipate(
         self,
-        video: Path | str | Film,
+        video: Path | str | Video,
         *,
         every_s: float = 1.0,
         top_k: int = 5,
@@ -164,7 +164,7 @@ class Anticipator:
         """Forecast the next action at regular instants of a video, each from the past alone.
 
         Args:
-            video: Any video file, or folder or tar file of images, see `sgear.video.open_film`; or one that is open,
+            video: Any video file, or folder or tar file of images, see `sgear.video.open_video`; or one that is open,
                 which is then read at another size.
             every_s: Seconds between two forecasts.
             top_k: Number of actions in a forecast.
@@ -188,7 +188,7 @@ class Anticipator:
         protocol, transform = self._pixel_protocol(), self._transform()
         if steps_ahead > 1 and not isinstance(self.model, StepwiseModel):
             raise RunError("this model predicts one step; to look further ahead, choose a run of S-GEAR or AVT")
-        with nullcontext(video) if isinstance(video, Film) else open_film(video, frame_fps=frame_fps) as reader:
+        with nullcontext(video) if isinstance(video, Video) else open_video(video, frame_fps=frame_fps) as reader:
             reader.resize(self._reading_size())
             first_s = opening_s(reader)
             nows_s = np.arange(0.0, reader.end_s - TIME_TOLERANCE_S, every_s)
@@ -297,7 +297,7 @@ class Anticipator:
 class _SeenFrames:
     """Frames of the video that a window may still need, cut and resized once each."""
 
-    def __init__(self, reader: Film, transform: ClipTransform) -> None:
+    def __init__(self, reader: Video, transform: ClipTransform) -> None:
         self._reader = reader
         self._transform = transform
         self._frames: dict[float, Tensor] = {}

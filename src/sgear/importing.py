@@ -25,7 +25,7 @@ def import_weights(
 ) -> RunDirectory:
     """Make the run directory of an experiment from a published checkpoint of S-GEAR, AVT or RULSTM, without training.
 
-    Needed are the annotations alone: for the vocabulary and the class prior. Films or features are read by
+    Needed are the annotations alone: for the vocabulary and the class prior. Videos or features are read by
     `sgear evaluate`.
 
     Args:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-FILM, ROWS, TIMES = "film:", "rows:", "times:"
-"""How contents of a video begin: digits of its film, of its stored features, and of the times of its segments."""
+VIDEO, ROWS, TIMES = "film:", "rows:", "times:"
+"""How contents of a video begin: digits of its video, of its stored features, and of the times of its segments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,10 @@ class TrainingPart:
         split: Number of its split.
         num_folds: Number of folds of its training participants; 0 is the official split.
         fold: Held-out fold.
-        corpus: Recordings that the names of videos belong to; data sets of one corpus share films.
+        corpus: Recordings that the names of videos belong to; data sets of one corpus share videos.
         videos: Video -> its segments, as `start-stop` in seconds, where the split cuts videos; without any, the whole
             video.
-        contents: Video -> what it is known by under any name: digits of its film and of its stored features, as far as
+        contents: Video -> what it is known by under any name: digits of its video and of its stored features, as far as
             there are any; and digits of the times of its segments, which videos of one name have in common if they are
             one.
     """

@@ -1,6 +1,6 @@
-"""Work on many films in several processes that may die without taking the others along.
+"""Work on many videos in several processes that may die without taking the others along.
 
-Each worker has a pipe of its own. So a film on which ffmpeg crashes is one lost job, after which a fresh worker goes
+Each worker has a pipe of its own. So a video on which ffmpeg crashes is one lost job, after which a fresh worker goes
 on; and when this process stops, for whatever reason, its workers end and tidy up.
 """
 
@@ -22,7 +22,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 Work = Callable[[Job, Callable[[float], None]], Result]
 
-FilmProgress = Callable[[int, int, float, float], None]
+VideoProgress = Callable[[int, int, float, float], None]
 
 _GRACE_S = 10.0
 
@@ -55,15 +55,15 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-class FilmBoard:
-    """Adds up the seconds of film that all workers have done.
+class VideoBoard:
+    """Adds up the seconds of video that all workers have done.
 
     Args:
-        lengths_s: Length of each film in seconds, as far as it is known.
-        progress: Called with finished films, all films, seconds of film done and to be done.
+        lengths_s: Length of each video in seconds, as far as it is known.
+        progress: Called with finished videos, all videos, seconds of video done and to be done.
     """
 
-    def __init__(self, lengths_s: list[float], progress: FilmProgress | None) -> None:
+    def __init__(self, lengths_s: list[float], progress: VideoProgress | None) -> None:
         self._lengths_s = lengths_s
         self._done_s = [0.0] * len(lengths_s)
         self._num_done = 0
@@ -71,14 +71,14 @@ class FilmBoard:
         self._show()
 
     def tell(self, idx: int, seconds: float) -> None:
-        """Take note of how many seconds of a film are done."""
+        """Take note of how many seconds of a video are done."""
         self._done_s[idx] = seconds
         # A header may state less than there is, or nothing.
         self._lengths_s[idx] = max(self._lengths_s[idx], seconds)
         self._show()
 
     def finish(self, idx: int) -> None:
-        """Take note that nothing more will be done to a film."""
+        """Take note that nothing more will be done to a video."""
         self._done_s[idx] = self._lengths_s[idx]
         self._num_done += 1
         self._show()

@@ -29,7 +29,7 @@ def assert_refused(done: CompletedProcess[str], *parts: str) -> None:
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("bad") / "kitchen"
-    build_kitchen(root, CONFIG, num_processes=1, with_films=False)
+    build_kitchen(root, CONFIG, num_processes=1, with_videos=False)
     return root
 
 
@@ -63,7 +63,7 @@ def test_an_unknown_class_is_named_by_file_and_row(copy: Path, tmp_path: Path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_missing_films_are_counted_and_the_first_is_named(kitchen: Path, tmp_path: Path):
+def test_missing_videos_are_counted_and_the_first_is_named(kitchen: Path, tmp_path: Path):
     done = sgear(
         "train", "experiment=kitchen/recognition", f"dataset.root={kitchen}", f"output_root={tmp_path / 'runs'}"
     )
@@ -98,7 +98,7 @@ def test_a_run_without_a_model_says_so(tmp_path: Path):
     (run / "config.yaml").write_text("name: x\n")
     assert_refused(sgear("evaluate", run), "no trained model")
     assert_refused(sgear("report", run), str(run))
-    assert_refused(sgear("anticipate", tmp_path / "film.mp4", "--model", run), "no trained model")
+    assert_refused(sgear("anticipate", tmp_path / "video.mp4", "--model", run), "no trained model")
 
 
 def test_an_absent_feature_file_is_named(real_data: Path, tmp_path: Path):

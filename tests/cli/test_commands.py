@@ -1,4 +1,4 @@
-"""The commands a newcomer types, on a small kitchen: films, recognition, prototypes, anticipation, report, overlay."""
+"""The commands a newcomer types, on a small kitchen: videos, recognition, prototypes, anticipation, report, overlay."""
 
 import json
 import os
@@ -82,10 +82,10 @@ def test_evaluating_again_gives_the_same_numbers(trained: Path):
     assert json.loads(path.read_text()) == before
 
 
-def test_a_film_is_forecast_as_table_json_and_film(trained: Path, tmp_path: Path):
-    film = next((trained / "kitchen" / "videos").rglob("*.mp4"))
+def test_a_video_is_forecast_as_table_json_and_video(trained: Path, tmp_path: Path):
+    video = next((trained / "kitchen" / "videos").rglob("*.mp4"))
     out = tmp_path / "forecast.mp4"
-    arguments = ("anticipate", film, "--model", trained / "kitchen-sgear", "--every", "2.0", "--top", "3")
+    arguments = ("anticipate", video, "--model", trained / "kitchen-sgear", "--every", "2.0", "--top", "3")
     assert "now (s)" in sgear(*arguments)
     lines = [json.loads(line) for line in sgear(*arguments, "--json", "--out", out).splitlines()]
     assert [line["now_s"] for line in lines[:3]] == [0.0, 2.0, 4.0]
@@ -94,7 +94,7 @@ def test_a_film_is_forecast_as_table_json_and_film(trained: Path, tmp_path: Path
         assert len(probabilities) == 3
         assert probabilities == sorted(probabilities, reverse=True)
         assert sum(probabilities) <= 1.0001
-    with av.open(str(out)) as written, av.open(str(film)) as original:
+    with av.open(str(out)) as written, av.open(str(video)) as original:
         assert written.streams.video[0].frames == original.streams.video[0].frames
     assert "3 s later" in sgear(*arguments, "--steps-ahead", "3")
     ahead = [json.loads(line) for line in sgear(*arguments, "--json", "--steps-ahead", "3").splitlines()]
@@ -103,56 +103,56 @@ def test_a_film_is_forecast_as_table_json_and_film(trained: Path, tmp_path: Path
 
 
 def test_forecasts_do_not_depend_on_what_comes_later(trained: Path, tmp_path: Path):
-    film = next((trained / "kitchen" / "videos").rglob("*.mp4"))
+    video = next((trained / "kitchen" / "videos").rglob("*.mp4"))
     short = tmp_path / "short.mp4"
-    with av.open(str(film)) as source, av.open(str(short), "w") as target:
+    with av.open(str(video)) as source, av.open(str(short), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.pts is not None and packet.pts * packet.time_base < 10:
                 packet.stream = stream
                 target.mux(packet)
     arguments = ("--model", trained / "kitchen-sgear", "--every", "1.0", "--json")
-    whole = [json.loads(line)["top"] for line in sgear("anticipate", film, *arguments).splitlines()]
+    whole = [json.loads(line)["top"] for line in sgear("anticipate", video, *arguments).splitlines()]
     cut = [json.loads(line)["top"] for line in sgear("anticipate", short, *arguments).splitlines()]
     assert len(cut) < len(whole)
     assert cut == whole[: len(cut)]
 
 
-def test_every_real_film_is_forecast(trained: Path, real_data: Path):
-    films = sorted((real_data / "videos").iterdir())
-    assert films
-    for film in films:
-        lines = sgear("anticipate", film, "--model", trained / "kitchen-sgear", "--json").splitlines()
-        assert len(lines) >= 3, film.name
+def test_every_real_video_is_forecast(trained: Path, real_data: Path):
+    videos = sorted((real_data / "videos").iterdir())
+    assert videos
+    for video in videos:
+        lines = sgear("anticipate", video, "--model", trained / "kitchen-sgear", "--json").splitlines()
+        assert len(lines) >= 3, video.name
 
 
-@pytest.mark.parametrize("damage", ["missing", "zero bytes", "not a film", "cut in the middle"])
-def test_a_film_that_cannot_be_read_is_named_and_nothing_is_written(trained: Path, tmp_path: Path, damage: str):
-    film, out = tmp_path / "film.mp4", tmp_path / "forecast.mp4"
+@pytest.mark.parametrize("damage", ["missing", "zero bytes", "not a video", "cut in the middle"])
+def test_a_video_that_cannot_be_read_is_named_and_nothing_is_written(trained: Path, tmp_path: Path, damage: str):
+    video, out = tmp_path / "video.mp4", tmp_path / "forecast.mp4"
     original = next((trained / "kitchen" / "videos").rglob("*.mp4")).read_bytes()
-    contents = {"zero bytes": b"", "not a film": b"hello", "cut in the middle": original[: len(original) // 2]}
+    contents = {"zero bytes": b"", "not a video": b"hello", "cut in the middle": original[: len(original) // 2]}
     if damage in contents:
-        film.write_bytes(contents[damage])
-    done = run("anticipate", film, "--model", trained / "kitchen-sgear", "--out", out)
+        video.write_bytes(contents[damage])
+    done = run("anticipate", video, "--model", trained / "kitchen-sgear", "--out", out)
     assert done.returncode == 2
-    assert "film.mp4" in done.stderr
+    assert "video.mp4" in done.stderr
     assert "Traceback" not in done.stderr
-    assert [path for path in tmp_path.iterdir() if path != film] == []
+    assert [path for path in tmp_path.iterdir() if path != video] == []
 
 
-def _frames_of(film: Path, folder: Path, num: int) -> Path:
+def _frames_of(video: Path, folder: Path, num: int) -> Path:
     folder.mkdir()
-    with av.open(str(film)) as container:
+    with av.open(str(video)) as container:
         for number, frame in enumerate(islice(container.decode(video=0), num), start=1):
             frame.to_image().save(folder / f"frame_{number:010d}.png")
     return folder
 
 
-def test_a_folder_of_pictures_is_forecast_at_the_rate_of_its_numbering(trained: Path, tmp_path: Path):
-    film = next((trained / "kitchen" / "videos").rglob("*.mp4"))
-    with av.open(str(film)) as container:
+def test_a_folder_of_images_is_forecast_at_the_rate_of_its_numbering(trained: Path, tmp_path: Path):
+    video = next((trained / "kitchen" / "videos").rglob("*.mp4"))
+    with av.open(str(video)) as container:
         fps = float(container.streams.video[0].average_rate)
-    folder, out = _frames_of(film, tmp_path / "P01_01", round(4 * fps)), tmp_path / "forecast.mp4"
+    folder, out = _frames_of(video, tmp_path / "P01_01", round(4 * fps)), tmp_path / "forecast.mp4"
     arguments = ("--model", trained / "kitchen-sgear", "--every", "1.0", "--json", "--device", "cpu")
     refused = run("anticipate", folder, *arguments)
     assert refused.returncode == 2
@@ -175,13 +175,13 @@ def test_options_of_anticipate_that_cannot_be_followed_are_refused(tmp_path: Pat
     if options == {"device": "cuda"} and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(ConfigError, match=part):
-        run_anticipate(tmp_path / "film.mp4", tmp_path, every_s=1.0, top_k=5, as_json=True, out=None, **options)
+        run_anticipate(tmp_path / "video.mp4", tmp_path, every_s=1.0, top_k=5, as_json=True, out=None, **options)
 
 
-def test_a_film_whose_end_is_missing_is_forecast_with_a_warning(trained: Path, tmp_path: Path):
-    film = next((trained / "kitchen" / "videos").rglob("*.mp4"))
-    path = tmp_path / "film.mkv"
-    with av.open(str(film)) as source, av.open(str(path), "w") as target:
+def test_a_video_whose_end_is_missing_is_forecast_with_a_warning(trained: Path, tmp_path: Path):
+    video = next((trained / "kitchen" / "videos").rglob("*.mp4"))
+    path = tmp_path / "video.mkv"
+    with av.open(str(video)) as source, av.open(str(path), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.dts is not None:

@@ -155,7 +155,7 @@ def kitchen(tmp_path_factory) -> Path:
     config = KitchenConfig(
         num_train_videos=3, num_validation_videos=2, num_participants=3, num_unseen_participants=1, actions_per_video=8
     )
-    build_kitchen(root, config, num_processes=1, with_films=False)
+    build_kitchen(root, config, num_processes=1, with_videos=False)
     return root
 
 

@@ -347,7 +347,7 @@ def test_epic55_takes_a_file_of_predictions_per_test_split(real_data, tmp_path):
 def test_predictions_with_skipped_segments_are_named_by_fuse_and_compare_and_refused_by_submit(
     epic100, two, tmp_path, capsys
 ):
-    missed = {"validation": {"v_3": "film.mp4: no such film"}}
+    missed = {"validation": {"v_3": "video.mp4: no such video"}}
     save(two[1], 2, provenance={"skipped": missed})
     run_fuse(two, None, "probs", tmp_path / "fused.safetensors")
     assert "not a benchmark number: 1 segment" in capsys.readouterr().out

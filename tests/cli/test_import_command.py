@@ -45,7 +45,7 @@ def test_a_wrong_row_exits_with_2_and_writes_nothing(csv, tmp_path, capsys):
 
 def test_the_command_that_trains_is_quoted_for_odd_folders_and_never_cut(csv, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    out = tmp_path / "my [own] films"
+    out = tmp_path / "my [own] videos"
     run_import(csv, out)
     command = capsys.readouterr().out.splitlines()[-1].partition("Train with: ")[2]
     words = shlex.split(command)

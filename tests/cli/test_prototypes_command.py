@@ -1,4 +1,4 @@
-"""`sgear prototypes`: from a data set to files, pictures and the layout of the original release."""
+"""`sgear prototypes`: from a data set to files, images and the layout of the original release."""
 
 import hashlib
 import os
@@ -45,7 +45,7 @@ def sgear(*arguments: str | Path) -> str:
 def kitchen_root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("data") / "kitchen"
     config = KitchenConfig(num_train_videos=3, num_validation_videos=2, actions_per_video=30)
-    build_kitchen(root, config, num_processes=1, with_films=False)
+    build_kitchen(root, config, num_processes=1, with_videos=False)
     return root
 
 
@@ -126,7 +126,7 @@ def test_a_run_of_another_kind_or_vocabulary_is_refused(kitchen_root, benchmark,
         sgear("visual", run, "--out", tmp_path / "v.safetensors")
     other = tmp_path / "other-kitchen"
     config = KitchenConfig(num_train_videos=1, num_validation_videos=2, actions_per_video=12)
-    build_kitchen(other, config, num_processes=1, with_films=False)
+    build_kitchen(other, config, num_processes=1, with_videos=False)
     run = write_run(tmp_path / "run", other, benchmark)
     with pytest.raises(RunError, match=r"trained on \d+ actions .* but the data now has \d+"):
         sgear("visual", run, "--out", tmp_path / "v.safetensors")
@@ -202,17 +202,17 @@ def test_visual_prototypes_of_a_fold_hold_its_videos_alone(kitchen_root, benchma
 def test_a_place_that_cannot_be_written_is_named_before_any_work(language_file, tmp_path):
     (tmp_path / "folder").mkdir()
     for command in (
-        ("inspect", language_file, "--out", tmp_path / "picture.png"),
+        ("inspect", language_file, "--out", tmp_path / "image.png"),
         ("language", "--dataset", "no-such-data", "--out", tmp_path / "folder"),
         ("visual", "no-such-run", "--out", tmp_path / "folder"),
         ("visual", "--features", "x", "--dataset", "no-such-data", "--out", tmp_path / "folder"),
         ("export", "no-such-file", "--encodings", tmp_path / "folder"),
     ):
         if command[0] == "inspect":
-            (tmp_path / "picture.png").mkdir()
+            (tmp_path / "image.png").mkdir()
         with pytest.raises(WriteError, match="is a folder, expected the name of a file"):
             sgear(*command)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "picture.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "image.png"]
 
 
 def test_inspect_prints_numbers_and_the_nearest_neighbours(language_file, benchmark):
@@ -259,11 +259,11 @@ def test_files_of_two_vocabularies_cannot_be_compared(language_file, tmp_path):
         sgear("inspect", language_file, "--against", file)
 
 
-def test_inspect_writes_a_picture_or_says_which_endings_there_are(language_file, tmp_path):
-    sgear("inspect", language_file, "--out", tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
-    with pytest.raises(ConfigError, match=r"ends in \.html and a picture in \.png"):
-        sgear("inspect", language_file, "--out", tmp_path / "picture.pdf")
+def test_inspect_writes_a_image_or_says_which_endings_there_are(language_file, tmp_path):
+    sgear("inspect", language_file, "--out", tmp_path / "image.png")
+    assert (tmp_path / "image.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(ConfigError, match=r"ends in \.html and an image in \.png"):
+        sgear("inspect", language_file, "--out", tmp_path / "image.pdf")
 
 
 def test_settings_without_effect_are_refused(language_file, kitchen_root, tmp_path):

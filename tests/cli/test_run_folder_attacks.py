@@ -62,7 +62,7 @@ def train(root: Path, output_root: Path, *overrides: str) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("attacked")
-    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_films=False)
+    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_videos=False)
     done = run_here(*train(folder, folder))
     assert done.returncode == 0, done.stderr
     return folder

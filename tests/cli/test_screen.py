@@ -40,7 +40,7 @@ def test_titles_and_cells_of_tables_are_as_they_were_written(capsys, monkeypatch
     assert printed.count(ODD) == 3
 
 
-def test_the_table_of_forecasts_keeps_the_names_of_film_and_actions(capsys, monkeypatch):
+def test_the_table_of_forecasts_keeps_the_names_of_video_and_actions(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     open_screen().print(_table(Path("a[b]c.mp4"), [Forecast(1.0, 1.0, ((ODD, 0.25),))], 1))
     printed = capsys.readouterr().out
@@ -49,7 +49,7 @@ def test_the_table_of_forecasts_keeps_the_names_of_film_and_actions(capsys, monk
 
 
 def test_the_shown_settings_are_whole_yaml():
-    odd = "my [own] films, " + "x" * 90
+    odd = "my [own] videos, " + "x" * 90
     done = run_here("train", "--show", "experiment=own/avt", f'dataset.root="{odd}"')
     assert done.returncode == 0
     config = compose_experiment(["experiment=own/avt", f'dataset.root="{odd}"'])
@@ -94,11 +94,11 @@ def test_of_show_settings_and_list_one_is_asked_for():
     assert "give one of them" in done.stderr
 
 
-def test_a_kitchen_without_films_shows_no_bar_of_films(tmp_path, capsys):
-    render_kitchen(tmp_path / "k", KitchenConfig(num_train_videos=3, num_validation_videos=2), with_films=False)
+def test_a_kitchen_without_videos_shows_no_bar_of_videos(tmp_path, capsys):
+    render_kitchen(tmp_path / "k", KitchenConfig(num_train_videos=3, num_validation_videos=2), with_videos=False)
     printed = capsys.readouterr().out
     assert "0/?" not in printed
-    assert "rendering films" not in printed
+    assert "rendering videos" not in printed
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def command(root: Path, *overrides: str) -> list[str]:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("stopped")
-    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_films=False)
+    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_videos=False)
     done = run_here(*command(folder, f"output_root={folder}"))
     assert done.returncode == 0, done.stderr
     return folder

@@ -1,4 +1,4 @@
-"""A clip that cannot be read is an error with its name, or an empty sample; nothing else is ever passed over."""
+"""A clip that cannot be read is an error with its name, or an empty sample; nothing else is ever skipped."""
 
 import os
 
@@ -73,20 +73,20 @@ def test_what_is_no_damage_of_a_clip_is_raised_as_it_is(error):
     assert err.value is error
 
 
-def test_a_film_error_stays_one_when_it_stops_the_run():
-    dataset = samples(Failing(VideoError("a film")), on_error="stop")
+def test_a_video_error_stays_one_when_it_stops_the_run():
+    dataset = samples(Failing(VideoError("a video")), on_error="stop")
     with pytest.raises(VideoError, match="segment 'whole'"):
         dataset[0]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_an_error_of_a_loader_process_arrives_as_it_was(num_workers):
-    error = VideoError("film.mp4: damaged at t = 1.000 s")
+    error = VideoError("video.mp4: damaged at t = 1.000 s")
     loader = make_loader(samples(Failing(error), on_error="stop"), batch_size=1, num_workers=num_workers)
     with pytest.raises(VideoError) as err:
         list(whole_batches(loader))
     text = str(err.value)
-    assert text.startswith("segment 'whole' (video 'v', 2.000 to 4.000 s): film.mp4: damaged at t = 1.000 s.")
+    assert text.startswith("segment 'whole' (video 'v', 2.000 to 4.000 s): video.mp4: damaged at t = 1.000 s.")
     assert "\n" not in text
 
 

@@ -5,11 +5,11 @@ from sgear.data.verify import RowProblem, annotated_videos, check_rows
 from sgear.datasets import VideoInfo
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
-from sgear.video.base import FilmSpan
+from sgear.video.base import VideoSpan
 
 TAXONOMY = Taxonomy(verbs=("take",), nouns=("cup",), action_pairs=((0, 0),))
-# Frames at 0, 0.1, ..., 9.9 s: the film ends at 10 s, and the rounding of a row is forgiven up to 10.05 s.
-SPAN = FilmSpan(9.9, 10.0)
+# Frames at 0, 0.1, ..., 9.9 s: the video ends at 10 s, and the rounding of a row is forgiven up to 10.05 s.
+SPAN = VideoSpan(9.9, 10.0)
 
 
 def _table(*rows):
@@ -26,26 +26,26 @@ def _table(*rows):
     return SegmentTable(frame, TAXONOMY, origin="rows")
 
 
-def test_rows_within_their_film_are_right():
+def test_rows_within_their_video_are_right():
     check = check_rows({"train": _table(("a", "v", 0.0, 10.04), ("b", "v", 9.0, 10.0))}, {"v": SPAN})
     assert check.is_right
     assert check.num_rows == {"train": 2}
 
 
-def test_rows_that_stop_or_start_after_their_film_are_named():
+def test_rows_that_stop_or_start_after_their_video_are_named():
     splits = {
         "train": _table(("a", "v", 9.0, 10.2)),
         "validation": _table(("b", "v", 11.0, 12.0)),
     }
     check = check_rows(splits, {"v": SPAN})
     assert check.outside == [
-        RowProblem("train", "a", "v", "stops at 10.200 s, after the film, which ends at 10.000 s"),
-        RowProblem("validation", "b", "v", "starts at 11.000 s, after the film, which ends at 10.000 s"),
+        RowProblem("train", "a", "v", "stops at 10.200 s, after the video, which ends at 10.000 s"),
+        RowProblem("validation", "b", "v", "starts at 11.000 s, after the video, which ends at 10.000 s"),
     ]
     assert not check.is_right
 
 
-def test_rows_without_film_and_of_broken_films_are_counted_over_all_splits():
+def test_rows_without_video_and_of_broken_videos_are_counted_over_all_splits():
     splits = {
         "train": _table(("a", "gone", 1.0, 2.0), ("b", "gone", 3.0, 4.0), ("c", "broken", 1.0, 2.0)),
         "test": _table(("d", "gone", 1.0, 2.0)),
@@ -55,13 +55,13 @@ def test_rows_without_film_and_of_broken_films_are_counted_over_all_splits():
     assert not check.is_right
 
 
-def test_films_without_rows_are_told_but_no_mistake():
+def test_videos_without_rows_are_told_but_no_mistake():
     check = check_rows({"train": _table(("a", "v", 1.0, 2.0))}, {"v": SPAN, "other": SPAN, "more": None})
     assert check.without_rows == ["more", "other"]
     assert check.is_right
 
 
-def test_films_of_another_length_than_stated_are_named():
+def test_videos_of_another_length_than_stated_are_named():
     splits = {"train": _table(("a", "v", 1.0, 2.0), ("b", "w", 1.0, 2.0))}
     info = {"v": VideoInfo(10.4, 30.0), "w": VideoInfo(12.0, 30.0), "unused": VideoInfo(1.0, 30.0)}
     check = check_rows(splits, {"v": SPAN, "w": SPAN, "unused": SPAN}, info)

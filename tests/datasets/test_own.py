@@ -370,35 +370,35 @@ def test_many_participants_are_divided_close_to_the_share():
     assert held_out == choose_groups(groups, classes, share=0.2, seed=0)
 
 
-# --- films ---------------------------------------------------------------------------------------------------------
+# --- videos ---------------------------------------------------------------------------------------------------------
 
 
-def make_film(path: Path, duration_s: float) -> None:
+def make_video(path: Path, duration_s: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for index in range(round(duration_s * 10)):
-            picture = np.full((48, 64, 3), 4 * index % 256, dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+            image = np.full((48, 64, 3), 4 * index % 256, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
         container.mux(stream.encode(None))
 
 
-def test_rows_within_their_films_pass_and_later_ones_are_named(csv, tmp_path):
+def test_rows_within_their_videos_pass_and_later_ones_are_named(csv, tmp_path):
     videos = tmp_path / "videos"
     for name, duration_s in (("a", 6), ("sub/b", 5), ("c", 4.5)):
-        make_film(videos / f"{name}.mp4", duration_s)
+        make_video(videos / f"{name}.mp4", duration_s)
     result = check_own(write(csv), videos=videos)
     assert only(result, "error").startswith("line 7, stop '5': the video c.mp4 ends at 4.500 s. Correct the times")
-    make_film(videos / "c.mp4", 5)
+    make_video(videos / "c.mp4", 5)
     assert check_own(write(csv), videos=videos).problems == ()
 
 
-def test_missing_doubled_and_broken_films_are_named_once_each(csv, tmp_path):
+def test_missing_doubled_and_broken_videos_are_named_once_each(csv, tmp_path):
     videos = tmp_path / "videos"
-    make_film(videos / "b.mp4", 6)
-    make_film(videos / "again" / "b.avi", 6)
-    (videos / "c.mkv").write_bytes(b"no film at all")
+    make_video(videos / "b.mp4", 6)
+    make_video(videos / "again" / "b.avi", 6)
+    (videos / "c.mkv").write_bytes(b"no video at all")
     first, second, third = found(check_own(write(csv), videos=videos), "error")
     assert first.startswith("line 2, video 'a': no such video in")
     assert second.startswith("line 4, video 'b': two videos have this name")

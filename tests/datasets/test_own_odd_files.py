@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from test_own import HEADER, ROWS, found, make_film, only, write
+from test_own import HEADER, ROWS, found, make_video, only, write
 
 from sgear.datasets.own import check_own, import_own, load_own
 from sgear.errors import AnnotationError, ConfigError
@@ -106,7 +106,7 @@ def test_what_may_be_meant_as_equal_is_warned_of(tmp_path, other):
 
 def test_the_next_chapter_of_a_gopro_is_named_with_the_command_that_joins_them(real_data):
     case = real_data / "cases" / "10_gopro_chapters"
-    first, second = found(check_own(case / "gopro.csv", videos=case / "films"), "error")
+    first, second = found(check_own(case / "gopro.csv", videos=case / "videos"), "error")
     assert first.startswith(
         "line 3, stop '24': the video GX010001.MP4 ends at 20.000 s. GX020001.MP4 is the next chapter"
     )
@@ -126,10 +126,10 @@ def test_the_next_chapter_of_a_gopro_is_named_with_the_command_that_joins_them(r
 def test_the_command_joins_all_chapters_that_are_there_in_any_folder(tmp_path, names, monkeypatch):
     videos = tmp_path / "my videos (1)'s"
     for name in names:
-        make_film(videos / name, 2)
+        make_video(videos / name, 2)
     # Another recording, and a chapter after a gap, which is of no use alone.
     for name in ("GX020043.MP4", f"{names[0][:2]}770042.MP4"):
-        make_film(videos / name, 2)
+        make_video(videos / name, 2)
     stem = Path(names[0]).stem
     path = write(tmp_path / "own.csv", [f"{stem},0.5,1,a", f"{stem},1,3.5,b"], header="video,start,stop,label")
     text = next(each for each in found(check_own(path, videos=videos), "error") if "stop" in each)
@@ -147,7 +147,7 @@ def test_the_command_joins_all_chapters_that_are_there_in_any_folder(tmp_path, n
 
 def test_other_videos_get_no_chapter(tmp_path):
     for name in ("a.mp4", "GX020001.MP4"):
-        make_film(tmp_path / name, 2)
+        make_video(tmp_path / name, 2)
     path = write(tmp_path / "own.csv", ["a,0.5,1,a", "a,1,3.5,b"], header="video,start,stop,label")
     assert "--clip-to-video SECONDS" in next(
         each for each in found(check_own(path, videos=tmp_path), "error") if "stop" in each
@@ -157,7 +157,7 @@ def test_other_videos_get_no_chapter(tmp_path):
 def test_a_stop_a_little_after_the_end_is_accepted_on_request_and_recorded(tmp_path):
     videos = tmp_path / "videos"
     for name in "abc":
-        make_film(videos / f"{name}.mp4", 5)
+        make_video(videos / f"{name}.mp4", 5)
     rows = [*ROWS[:4], "5,cid,c,validation,2.25,3,take,cup", "6,cid,c,validation,4,5.25,put,cup"]
     path = write(tmp_path / "own.csv", [*rows[:1], "2,ann,a,train,4,5.5,put,cup", *rows[2:]])
     assert len(found(check_own(path, videos=videos), "error")) == 2
@@ -176,7 +176,7 @@ def test_a_stop_a_little_after_the_end_is_accepted_on_request_and_recorded(tmp_p
 
 def test_a_row_that_starts_after_the_end_is_never_clipped(tmp_path):
     for name in "abc":
-        make_film(tmp_path / "videos" / f"{name}.mp4", 4)
+        make_video(tmp_path / "videos" / f"{name}.mp4", 4)
     path = write(tmp_path / "own.csv", [*ROWS[:1], "2,ann,a,train,4.1,4.4,put,cup", *ROWS[2:]])
     assert "line 3, stop '4.4'" in found(check_own(path, videos=tmp_path / "videos", clip_s=9.0), "error")[0]
 

@@ -7,9 +7,9 @@ import pytest
 from sgear.datasets import annotation_folder, dataset_folder, feature_places, video_places
 from sgear.errors import ConfigError
 from sgear.features.opening import find_features
-from sgear.video.find import find_films
+from sgear.video.find import find_videos
 
-FILMS = [
+VIDEOS = [
     ("epic100", "videos/EpicKitchens/videos_ht256px/train/P01/P01_01.MP4"),
     ("epic100", "videos/EpicKitchens/videos_ht256px/test/P01/P01_11.MP4"),
     ("epic100", "videos/EpicKitchens100/videos_extension_ht256px/P01/P01_101.MP4"),
@@ -41,20 +41,20 @@ def put(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("name", "place"), FILMS)
+@pytest.mark.parametrize(("name", "place"), VIDEOS)
 def test_videos_of_the_original_tree_are_found_also_in_a_given_folder(data, tmp_path, name, place):
-    film = put(data / place)
-    assert find_films([film.stem], video_places(name)) == {film.stem: film}
+    video = put(data / place)
+    assert find_videos([video.stem], video_places(name)) == {video.stem: video}
     given = put(tmp_path / "given" / place)
-    assert find_films([given.stem], video_places(name, str(tmp_path / "given"))) == {given.stem: given}
+    assert find_videos([given.stem], video_places(name, str(tmp_path / "given"))) == {given.stem: given}
 
 
 @pytest.mark.parametrize("name", ["kitchen", "epic100", "epic55", "egtea", "salads50", "csv"])
-def test_films_in_the_folder_of_a_data_set_come_before_those_of_the_tree(data, name):
+def test_videos_in_the_folder_of_a_data_set_come_before_those_of_the_tree(data, name):
     own = put(dataset_folder(name) / "videos" / "deep" / "v.mp4")
-    for place in {place for of, place in FILMS if of == name}:
+    for place in {place for of, place in VIDEOS if of == name}:
         put((data / place).with_name("v.mp4"))
-    assert find_films(["v"], video_places(name)) == {"v": own}
+    assert find_videos(["v"], video_places(name)) == {"v": own}
 
 
 @pytest.mark.parametrize(("name", "place"), FEATURES)

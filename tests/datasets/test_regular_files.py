@@ -100,7 +100,7 @@ def test_files_of_a_kitchen(tmp_path, make):
     config = KitchenConfig(
         num_train_videos=3, num_validation_videos=2, num_participants=3, num_unseen_participants=1, actions_per_video=8
     )
-    build_kitchen(tmp_path / "kitchen", config, num_processes=1, with_films=False)
+    build_kitchen(tmp_path / "kitchen", config, num_processes=1, with_videos=False)
     root = tmp_path / "kitchen" / "annotations"
     refused = replace_each(root, make, lambda: (load_dataset("kitchen", root), read_video_info(root)))
     assert {path.name for path in root.iterdir()} - set(refused) == set()

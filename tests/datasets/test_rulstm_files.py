@@ -155,7 +155,7 @@ def test_real_ek100_uid_lists_are_the_masks_of_the_official_classes(official100:
 
 
 def assert_same_segments(official: Benchmark, rulstm: Benchmark, *, late_s: float) -> None:
-    """Compare row by row; a frame may be `late_s` late, and the first frame of a film by itself."""
+    """Compare row by row; a frame may be `late_s` late, and the first frame of a video by itself."""
     for name in ("train", "validation", *official.tests):
         ours, theirs = (each.tests.get(name) or getattr(each, name) for each in (official, rulstm))
         both = ours.frame.join(theirs.frame, on="uid", validate="1:1", suffix="_frame")

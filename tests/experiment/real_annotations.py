@@ -1,6 +1,6 @@
-"""Recipes on the real annotations of their data set: generated features and films under the real names of a few videos.
+"""Recipes on the real annotations of their data set: generated features and videos under real names.
 
-The annotations are read by the ordinary loader and cut to these videos, with the whole vocabulary. Films last as long
+The annotations are read by the ordinary loader and cut to these videos, with the whole vocabulary. Videos last as long
 as the real ones, and a column of the features says when each row was seen.
 """
 
@@ -41,7 +41,7 @@ def recipes_of(family: str) -> list[object]:
 
 @contextmanager
 def recipes_on(
-    name: str, videos: Mapping[str, float], *, annotations: Path, out: Path, films: str
+    name: str, videos: Mapping[str, float], *, annotations: Path, out: Path, folder: str
 ) -> Iterator[tuple[TinyRuns, Benchmark]]:
     """Give runs of the recipes of a data set on some of its videos, and what is annotated there.
 
@@ -49,21 +49,21 @@ def recipes_on(
         name: Data set.
         videos: Length in seconds by video id.
         annotations: Folder of the real data.
-        out: Where features, films and runs go.
-        films: Folder of the films under SGEAR_DATA.
+        out: Where features, videos and runs go.
+        folder: Folder of the videos under SGEAR_DATA.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SGEAR_DATA", str(annotations))
         benchmark = _cut(load_dataset(name), list(videos))
         patch.setenv("SGEAR_DATA", str(out))
         # What a run notes of its data, such as the digests of the annotation files, is read from the real ones.
-        for folder in ("epic-kitchens-100-annotations", "epic-kitchens-55-annotations", "rulstm"):
-            (out / folder).symlink_to(annotations / folder)
+        for place in ("epic-kitchens-100-annotations", "epic-kitchens-55-annotations", "rulstm"):
+            (out / place).symlink_to(annotations / place)
         patch.setattr("sgear.experiment.build.load_dataset", lambda *args, **settings: benchmark)
         for feature, width in WIDTHS.items():
             _write_features(out / name / "features" / feature, videos, width)
         for video_id, length_s in videos.items():
-            _write_film(out / "videos" / films / video_id.partition("_")[0] / f"{video_id}.MP4", length_s)
+            _write_video(out / "videos" / folder / video_id.partition("_")[0] / f"{video_id}.MP4", length_s)
         yield TinyRuns(out / "runs", lambda recipe: [], _random_language), benchmark
 
 
@@ -100,17 +100,17 @@ def _write_features(folder: Path, videos: Mapping[str, float], width: int) -> No
     writer.finish()
 
 
-def _write_film(path: Path, length_s: float) -> None:
+def _write_video(path: Path, length_s: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     shades = np.random.default_rng(0).integers(0, 256, (36, 64, 3), dtype=np.uint8)
-    with av.open(path, "w") as film:
-        stream = film.add_stream("libx264", rate=FRAMES_PER_S, options={"preset": "ultrafast", "g": "4"})
+    with av.open(path, "w") as video:
+        stream = video.add_stream("libx264", rate=FRAMES_PER_S, options={"preset": "ultrafast", "g": "4"})
         stream.height, stream.width, stream.pix_fmt = 36, 64, "yuv420p"
         for number in range(int(length_s * FRAMES_PER_S) + 1):
             frame = av.VideoFrame.from_ndarray(np.roll(shades, number, axis=1), format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, FRAMES_PER_S)
-            film.mux(stream.encode(frame))
-        film.mux(stream.encode(None))
+            video.mux(stream.encode(frame))
+        video.mux(stream.encode(None))
 
 
 def _random_language(taxonomy: Taxonomy) -> LanguagePrototypes:

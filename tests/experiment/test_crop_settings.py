@@ -1,4 +1,4 @@
-"""How large the picture around the crop is: the released sizes in pixels, and settings that say something else."""
+"""How large the image around the crop is: the released sizes in pixels, and settings that say something else."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def kitchen(tmp_path_factory) -> Path:
 
 
 def compose(kitchen: Path, *overrides: str):
-    small = ["model.encoder.image_height=32", "model.encoder.image_width=32", "source.reading=films"]
+    small = ["model.encoder.image_height=32", "model.encoder.image_width=32", "source.reading=videos"]
     return compose_experiment(["experiment=kitchen/avt", f"dataset.root={kitchen}", *small, *overrides])
 
 
@@ -51,7 +51,7 @@ def test_a_recipe_has_the_released_short_sides(recipe, crop, training, evaluatio
     assert [round(crop * (1 + margin)) for margin in margins] == [*training, evaluation]
 
 
-def test_films_are_read_with_room_for_the_widest_crop(kitchen):
+def test_videos_are_read_with_room_for_the_widest_crop(kitchen):
     data = build_data(compose(kitchen, "source.crop_margin=0.1", "source.scale_jitter=[0.0,0.5]"))
     source = data.train.source
     assert isinstance(source, VideoSource)

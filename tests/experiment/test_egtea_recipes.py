@@ -1,6 +1,6 @@
 """The recipes of EGTEA Gaze+ on its own annotations: three videos that its first split cuts, the first 80 s of each.
 
-Pictures, one a second, and random features lie under the names of the real videos.
+Images, one a second, and random features lie under the names of the real videos.
 """
 
 import shutil
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.data
 
 
 def first_clips(path: Path) -> list[str]:
-    """The real lines of clips that end within the pictures."""
+    """The real lines of clips that end within the images."""
     lines = path.read_text().splitlines(keepends=True)
     return [line for line in lines if line.startswith(VIDEOS) and int(line.split()[0].split("-")[-3]) < 1000 * LENGTH_S]
 
@@ -104,7 +104,7 @@ def test_the_window_of_a_clip_ends_tau_a_before_its_real_start(root):
         instants_s = segment.start_s - 0.5 - torch.arange(9, -1, -1)
         exists = instants_s >= 0
         assert torch.equal(sample["exists"], exists)
-        # A picture is as grey as half its second.
+        # An image is as grey as half its second.
         assert torch.equal(shown_s[exists], 2 * (instants_s[exists].floor() / 2).floor())
 
 

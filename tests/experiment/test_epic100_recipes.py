@@ -17,9 +17,9 @@ pytestmark = pytest.mark.data
 
 @pytest.fixture(scope="module")
 def epic(real_data, tmp_path_factory) -> Iterator[tuple[TinyRuns, Benchmark]]:
-    films = "EpicKitchens100/videos_extension_ht256px"
+    videos = "EpicKitchens100/videos_extension_ht256px"
     out = tmp_path_factory.mktemp("epic100")
-    with recipes_on("epic100", VIDEOS, annotations=real_data, out=out, films=films) as made:
+    with recipes_on("epic100", VIDEOS, annotations=real_data, out=out, folder=videos) as made:
         yield made
 
 

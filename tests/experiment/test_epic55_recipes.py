@@ -18,9 +18,9 @@ pytestmark = pytest.mark.data
 
 @pytest.fixture(scope="module")
 def epic(real_data, tmp_path_factory) -> Iterator[tuple[TinyRuns, Benchmark]]:
-    films = "EpicKitchens/videos_ht256px/train"
+    videos = "EpicKitchens/videos_ht256px/train"
     out = tmp_path_factory.mktemp("epic55")
-    with recipes_on("epic55", VIDEOS, annotations=real_data, out=out, films=films) as made:
+    with recipes_on("epic55", VIDEOS, annotations=real_data, out=out, folder=videos) as made:
         yield made
 
 

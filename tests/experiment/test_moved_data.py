@@ -25,7 +25,7 @@ from sgear.experiment.train import train_run, visual_prototypes
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.training.run import RunDirectory, write_json
-from sgear.video.find import list_films
+from sgear.video.find import list_videos
 from sgear.video.training_copy import CopySettings, make_copy
 
 ROWS = {"v1": 61, "v2": 62, "v3": 63}
@@ -254,7 +254,7 @@ def test_damaged_records_are_refused_with_what_to_do(moved):
         train(f"output_root={moved / 'runs'}", f"dataset.root={moved / 'B'}", "runtime.resume=true")
 
 
-# --- starts and films ------------------------------------------------------------------------------------------------
+# --- starts and videos ------------------------------------------------------------------------------------------------
 
 
 def test_what_a_resumed_run_started_from_may_move_and_not_change(moved, tmp_path):
@@ -269,7 +269,7 @@ def test_what_a_resumed_run_started_from_may_move_and_not_change(moved, tmp_path
         train(*settings, f"init.run={tmp_path / 'copy'}", "runtime.resume=true")
 
 
-def test_films_are_the_same_as_copies_and_as_training_copies_and_nothing_else(tmp_path):
+def test_videos_are_the_same_as_copies_and_as_training_copies_and_nothing_else(tmp_path):
     small = KitchenConfig(
         num_train_videos=2,
         num_validation_videos=1,
@@ -283,8 +283,8 @@ def test_films_are_the_same_as_copies_and_as_training_copies_and_nothing_else(tm
     benchmark = load_benchmark(made.dataset)
 
     def facts_at(root: Path):
-        films = list_films([root / "videos"])
-        return learn_facts(made, benchmark, list(films), films=films)
+        videos = list_videos([root / "videos"])
+        return learn_facts(made, benchmark, list(videos), videos=videos)
 
     run = RunDirectory(tmp_path / "run")
     write_json(run.data, data_record(made, benchmark, facts_at(tmp_path / "a"), run))
@@ -297,9 +297,9 @@ def test_films_are_the_same_as_copies_and_as_training_copies_and_nothing_else(tm
     assert first.stat().st_size != original.stat().st_size
     require_same_data(run, there, benchmark, facts_at(tmp_path / "b"))
     shutil.copy(second, first)
-    with pytest.raises(RunError, match=rf"b: holds other data .*other films of 1 videos \({first.stem}\)"):
+    with pytest.raises(RunError, match=rf"b: holds other data .*other videos of 1 videos \({first.stem}\)"):
         require_same_data(run, there, benchmark, facts_at(tmp_path / "b"))
-    # Where a film lies as it lay, it may have been fetched again.
+    # Where a video lies as it lay, it may have been fetched again.
     require_same_data(run, made, benchmark, facts_at(tmp_path / "b"))
 
 

@@ -41,7 +41,7 @@ WIDTHS = {"external/rulstm/RULSTM/ek100_data_full/rgb": 1024, "extracted_feature
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
-    """DATA/ with films in three folders, features in LMDBs, annotations beside them."""
+    """DATA/ with videos in three folders, features in LMDBs, annotations beside them."""
     root = tmp_path_factory.mktemp("original")
     small = KitchenConfig(
         num_train_videos=2,
@@ -59,17 +59,17 @@ def built(tmp_path_factory) -> Path:
         "videos/EpicKitchens/videos_ht256px/test",
         "videos/EpicKitchens100/videos_extension_ht256px",
     )
-    films = sorted((root / "kitchen" / "videos").rglob("*.mp4"))
-    for film, place in zip(films, places, strict=True):
-        folder = data / place / film.parent.name
+    videos = sorted((root / "kitchen" / "videos").rglob("*.mp4"))
+    for video, place in zip(videos, places, strict=True):
+        folder = data / place / video.parent.name
         folder.mkdir(parents=True)
-        shutil.copy(film, folder / f"{film.stem}.MP4")
+        shutil.copy(video, folder / f"{video.stem}.MP4")
     for place, width in WIDTHS.items():
         origin = Provenance(encoder="random", weights="", preprocessing="none", fps=30.0)
         writer = FeatureStoreWriter(root / "store" / place, origin, width=width)
-        for film in films:
+        for video in videos:
             times_s = np.arange(1, 100) / 30
-            writer.write(film.stem, times_s, np.ones((len(times_s), width), dtype=np.float32))
+            writer.write(video.stem, times_s, np.ones((len(times_s), width), dtype=np.float32))
         (data / place).parent.mkdir(parents=True, exist_ok=True)
         export_store(writer.finish(), data / place, layout=LmdbLayout())
     return data
@@ -85,9 +85,9 @@ def recipe(name: str, out: Path, *more: str) -> ExperimentConfig:
     return compose_experiment([f"experiment=epic100/{name}", f"output_root={out}", *TINY, *more])
 
 
-def test_a_recipe_trains_from_films_in_the_original_tree_with_two_loader_workers(data, tmp_path):
+def test_a_recipe_trains_from_videos_in_the_original_tree_with_two_loader_workers(data, tmp_path):
     config = recipe("avt_vit", tmp_path, "runtime.num_workers=2")
-    assert config.source.reading == "films"
+    assert config.source.reading == "videos"
     run = train_run(config)
     report = read_json(run.path / "report.json")
     assert report["num_evaluated"] == report["num_asked"] > 0

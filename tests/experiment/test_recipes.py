@@ -1,6 +1,6 @@
 """Every recipe is built, trained for a step or two and evaluated, at tiny size, in the order they depend on.
 
-The data are a small kitchen in the csv layout of EPIC-KITCHENS-100, with films, and stores of random features under
+The data are a small kitchen in the csv layout of EPIC-KITCHENS-100, with videos, and stores of random features under
 the names and widths of the published ones; sizes of the networks are overridden, everything else is the recipe's.
 """
 

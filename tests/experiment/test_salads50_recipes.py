@@ -1,6 +1,6 @@
-"""The recipes of 50 Salads on its own annotations, whole videos: real features, and pictures at the real times.
+"""The recipes of 50 Salads on its own annotations, whole videos: real features, and images at the real times.
 
-The fold and the split hold a few of their videos. Pictures, one a second, lie under the names of the real videos.
+The fold and the split hold a few of their videos. Images, one a second, lie under the names of the real videos.
 """
 
 from importlib import resources
@@ -78,14 +78,14 @@ def test_the_first_action_is_taken_where_the_video_shows_it(dataset, root):
     sample = data.train[row]
     assert sample["exists"].all()
     shown_s = 2 * sample["clip"].float().mean(dim=(1, 2, 3))
-    # From 1.13 to 19.13 s; a picture is as grey as half its second.
+    # From 1.13 to 19.13 s; an image is as grey as half its second.
     assert torch.allclose(shown_s, torch.arange(1.0, 20.0, 2.0), atol=2.0)
     # All of it is before the first action.
     assert (sample["step_labels"] == -1).all()
 
 
 @pytest.mark.data
-def test_without_the_labels_of_a_video_nothing_is_trained_on_its_pictures(root, tmp_path):
+def test_without_the_labels_of_a_video_nothing_is_trained_on_its_images(root, tmp_path):
     data = tmp_path / "50salads"
     data.mkdir()
     for path in (root / "data").iterdir():

@@ -24,7 +24,7 @@ def refusal(config: ExperimentConfig) -> list[str]:
 
 
 def test_all_that_is_missing_is_told_in_the_order_in_which_it_is_made(tmp_path):
-    root, runs = tmp_path / "my films", tmp_path / "out"
+    root, runs = tmp_path / "my videos", tmp_path / "out"
     lines = refusal(compose_experiment(["experiment=own/sgear", f'dataset.root="{root}"', f"output_root={runs}"]))
     assert [line.strip().partition("=")[0] for line in lines[1:]] == [
         "init.run",

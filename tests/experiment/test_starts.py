@@ -47,7 +47,7 @@ def notes_of(dataset: DatasetConfig, **init) -> list[str]:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("starts")
-    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_films=False)
+    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_videos=False)
     return folder
 
 
@@ -183,8 +183,8 @@ def test_prototypes_without_a_record_are_let_through_with_a_note(root, tmp_path)
     assert note.startswith("from init.visual_prototypes=")
 
 
-def test_films_of_another_kitchen_are_not_taken_for_ours_by_their_names_nor_for_others_without_a_word(root, tmp_path):
-    build_kitchen(tmp_path / "kitchen", replace(KITCHEN, seed=9), num_processes=1, with_films=False)
+def test_videos_of_another_kitchen_are_not_taken_for_ours_by_their_names_nor_for_others_without_a_word(root, tmp_path):
+    build_kitchen(tmp_path / "kitchen", replace(KITCHEN, seed=9), num_processes=1, with_videos=False)
     other = kitchen(tmp_path, num_folds=2, fold=0)
     ours = kitchen(root, num_folds=2, fold=1)
     assert set(load_benchmark(other).train.video_ids) & set(load_benchmark(ours).validation.video_ids)
@@ -194,8 +194,8 @@ def test_films_of_another_kitchen_are_not_taken_for_ours_by_their_names_nor_for_
 
 
 def own_data(folder: Path, splits: dict[str, str]) -> DatasetConfig:
-    """Import a csv of one film; `splits` gives the split of its segments, which start at 0, 10, 20, ... s."""
-    rows = [f"film,{split},{10 * i},{10 * i + 5},{label}" for i, (label, split) in enumerate(splits.items())]
+    """Import a csv of one video; `splits` gives the split of its segments, which start at 0, 10, 20, ... s."""
+    rows = [f"video,{split},{10 * i},{10 * i + 5},{label}" for i, (label, split) in enumerate(splits.items())]
     folder.mkdir()
     (folder / "own.csv").write_text("\n".join(["video,split,start,stop,label", *rows]) + "\n")
     assert import_own(folder / "own.csv", folder / "data").is_accepted
@@ -207,7 +207,7 @@ def test_a_video_that_a_data_set_cuts_is_judged_by_its_segments(tmp_path):
     second = own_data(tmp_path / "b", {"cut": "train", "mix": "validation", "eat": "train"})
     file = str(prototypes_of(first, tmp_path / "v.safetensors"))
     assert notes_of(first, visual_prototypes=file) == []
-    with pytest.raises(ConfigError, match=r"was learnt from 1 segments that .* \(film at 10\.0-15\.0 s\)"):
+    with pytest.raises(ConfigError, match=r"was learnt from 1 segments that .* \(video at 10\.0-15\.0 s\)"):
         notes_of(second, visual_prototypes=file)
 
 

@@ -78,3 +78,10 @@ def test_the_file_of_a_run_made_before_is_read(tmp_path):
     values["protocol"] |= {"num_steps": 4, "jitter": 1.0, "after_start_s": 0.0}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
     assert load_run_config(tmp_path / "config.yaml") == config
+    values["source"]["reading"] = "films"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    assert load_run_config(tmp_path / "config.yaml").source.reading == "videos"
+
+
+def test_an_old_word_is_told_the_new_one():
+    assert "is now source.reading=videos" in refusal(["experiment=own/avt", "source.reading=films"])

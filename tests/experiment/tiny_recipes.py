@@ -129,7 +129,7 @@ def write_features(folder: Path, lengths_s: Mapping[str, float], *, width: int, 
 
 
 def write_seconds(folder: Path, lengths_s: Mapping[str, int]) -> None:
-    """Write videos of one picture a second, each as grey as half its second: what is read says when it was shown."""
+    """Write videos of one image a second, each as grey as half its second: what is read says when it was shown."""
     for video_id, length_s in lengths_s.items():
         (folder / video_id).mkdir(parents=True)
         for second in range(length_s):

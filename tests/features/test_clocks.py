@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from feature_examples import MADE_BY, make_lmdb, make_store, random_rows, rulstm_entries
-from feature_films import write_film
+from feature_videos import write_video
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -38,7 +38,7 @@ KITCHEN = KitchenConfig(
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("clocks") / "kitchen"
-    build_kitchen(root, KITCHEN, num_processes=1, with_films=False)
+    build_kitchen(root, KITCHEN, num_processes=1, with_videos=False)
     return root
 
 
@@ -189,19 +189,19 @@ def store_at(fps: float, root: Path, num_rows: int = 60) -> Path:
     return root
 
 
-def films_of(folder: Path) -> dict[str, Path]:
-    """Write films of 15.0, 15.2 and 15.4 s."""
+def videos_of(folder: Path) -> dict[str, Path]:
+    """Write videos of 15.0, 15.2 and 15.4 s."""
     folder.mkdir()
-    return {f"v{i}": write_film(folder / f"v{i}.mp4", 75 + i, fps=5) for i in range(3)}
+    return {f"v{i}": write_video(folder / f"v{i}.mp4", 75 + i, fps=5) for i in range(3)}
 
 
-def test_films_of_own_data_say_how_long_they_last(tmp_path):
+def test_videos_of_own_data_say_how_long_they_last(tmp_path):
     dataset = own_data(tmp_path / "own")
     right, fast = (str(store_at(fps, tmp_path / f"{fps}")) for fps in (4.0, 4.4))
     (caveat,) = facts_of(config_of(dataset, fast)).caveats
     assert caveat.startswith("clock unverified: of features ")
     assert "the lengths of videos are not known, so it cannot be checked that nothing later than tau_a" in caveat
-    films_of(tmp_path / "own" / "data" / "videos")
+    videos_of(tmp_path / "own" / "data" / "videos")
     assert facts_of(config_of(dataset, right)).caveats == ()
     with pytest.raises(FeatureError, match=r"end at 13\.636 s, but the video lasts 15\.400 s"):
         facts_of(config_of(dataset, fast))
@@ -214,8 +214,8 @@ def test_a_video_is_no_shorter_than_its_annotations(tmp_path):
         facts_of(config_of(dataset, short))
 
 
-def test_extracted_features_know_their_films_wherever_these_are_now(tmp_path):
-    films = films_of(tmp_path / "films")
+def test_extracted_features_know_their_videos_wherever_these_are_now(tmp_path):
+    videos = videos_of(tmp_path / "videos")
     encoder = FrameEncoder(
         encode=lambda frames: frames.mean(dim=(2, 3)),
         name="mean",
@@ -228,11 +228,11 @@ def test_extracted_features_know_their_films_wherever_these_are_now(tmp_path):
         crop_margin=0.0,
     )
     writer = FeatureStoreWriter(tmp_path / "store", encoder.provenance(fps=4.0, views="centre"), width=3)
-    extract(encoder, films, writer, fps=4.0).raise_failures()
+    extract(encoder, videos, writer, fps=4.0).raise_failures()
     writer.finish()
     facts = facts_of(config_of(own_data(tmp_path / "own"), str(tmp_path / "store")))
     assert facts.caveats == ()
-    assert all([text.split(":")[0] for text in texts] == ["rows", "film"] for texts in facts.contents.values())
+    assert all([text.split(":")[0] for text in texts] == ["rows", "video"] for texts in facts.contents.values())
 
 
 def test_a_result_of_an_unverified_clock_is_no_benchmark_number_and_says_why(tmp_path):
@@ -244,27 +244,27 @@ def test_a_result_of_an_unverified_clock_is_no_benchmark_number_and_says_why(tmp
     for report in (json.loads(run.report.read_text()), evaluate_run(run.path)):
         assert report["is_benchmark"] is False
         assert report["caveat"].count("clock unverified: of features 'vit'") == 1
-    # A model that was trained so stays what it is when the films turn up.
-    films_of(Path(dataset.root) / "videos")
+    # A model that was trained so stays what it is when the videos turn up.
+    videos_of(Path(dataset.root) / "videos")
     assert "clock unverified" in evaluate_run(run.path)["caveat"]
 
 
-def test_a_rate_of_pictures_that_nothing_confirms_is_said(tmp_path):
+def test_a_rate_of_images_that_nothing_confirms_is_said(tmp_path):
     dataset = own_data(tmp_path / "own")
-    films = {f"v{i}": tmp_path / f"v{i}" for i in range(3)}
-    for folder in films.values():
+    videos = {f"v{i}": tmp_path / f"v{i}" for i in range(3)}
+    for folder in videos.values():
         folder.mkdir()
     config = ExperimentConfig(dataset=dataset, source=VideoSourceConfig(frame_fps=25.0))
     benchmark = load_benchmark(dataset)
-    (caveat,) = learn_facts(config, benchmark, list(films), films=films).caveats
-    assert caveat.startswith("clock unverified: of pictures read at source.frame_fps=25")
+    (caveat,) = learn_facts(config, benchmark, list(videos), videos=videos).caveats
+    assert caveat.startswith("clock unverified: of images read at source.frame_fps=25")
     assumed = replace(config, source=VideoSourceConfig())
-    assert learn_facts(assumed, benchmark, list(films), films=films).caveats == ()
+    assert learn_facts(assumed, benchmark, list(videos), videos=videos).caveats == ()
 
 
 def test_the_smallest_store_is_not_taken_for_a_checked_one(tmp_path):
     dataset = own_data(tmp_path / "own")
-    films_of(tmp_path / "own" / "data" / "videos")
+    videos_of(tmp_path / "own" / "data" / "videos")
     writer = FeatureStoreWriter(tmp_path / "single", replace(MADE_BY, fps=0.1), width=2)
     for i in range(3):
         writer.write(f"v{i}", np.zeros(1), random_rows(1, width=2))

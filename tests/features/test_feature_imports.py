@@ -119,7 +119,7 @@ def test_nan_rows_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["rgb-01-1.avi.mat", "rgb-01-1.AVI.mat", "rgb-01-1.mat", "rgb-01-1.mp4.mat"])
-def test_the_ending_of_a_film_is_no_part_of_a_video_id(tmp_path, name):
+def test_the_ending_of_a_video_is_no_part_of_a_video_id(tmp_path, name):
     savemat(tmp_path / name, {"A": random_rows(8, 16).T})
     assert list(find_arrays(tmp_path)) == ["rgb-01-1"]
 

@@ -17,7 +17,7 @@ from feature_examples import (
     random_rows,
     rulstm_entries,
 )
-from feature_films import write_film
+from feature_videos import write_video
 from PIL import Image
 from scipy.io import savemat
 from typer.testing import CliRunner
@@ -48,11 +48,11 @@ def sgear(*arguments: str | Path, code: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("films") / "videos"
+def videos(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("videos") / "videos"
     for name, num_frames in (("P01/P01_01", 45), ("P02/P02_01", 25)):
         (root / name).parent.mkdir(parents=True)
-        write_film(root / f"{name}.mp4", num_frames)
+        write_video(root / f"{name}.mp4", num_frames)
     return root
 
 
@@ -75,12 +75,12 @@ def save_run(path: Path, encoder: EncoderConfig, preprocessing: Preprocessing) -
     return path
 
 
-def test_films_are_extracted_inspected_exported_and_imported(films, tmp_path):
+def test_videos_are_extracted_inspected_exported_and_imported(videos, tmp_path):
     store = tmp_path / "store"
-    assert "1 films extracted, 0 were done before, 0 failed" in sgear(
-        "extract", films, *RESNET, "--out", store, "--shard", "0/2"
+    assert "1 videos extracted, 0 were done before, 0 failed" in sgear(
+        "extract", videos, *RESNET, "--out", store, "--shard", "0/2"
     )
-    assert "1 films extracted, 1 were done before, 0 failed" in sgear("extract", films, *RESNET, "--out", store)
+    assert "1 videos extracted, 1 were done before, 0 failed" in sgear("extract", videos, *RESNET, "--out", store)
     assert FeatureStore(store).video_ids == ["P01_01", "P02_01"]
     told = sgear("inspect", store, "--videos", "--verify")
     assert "test_resnet" in told
@@ -92,19 +92,19 @@ def test_films_are_extracted_inspected_exported_and_imported(films, tmp_path):
     assert "2 videos, 8 rows" in sgear("import", tmp_path / "rgb", "--out", tmp_path / "again", "--dtype", "float16")
 
 
-def test_the_encoder_of_a_run_gives_its_class_token(films, tmp_path):
+def test_the_encoder_of_a_run_gives_its_class_token(videos, tmp_path):
     encoder = EncoderConfig(
         name="vit_tiny_patch16_224", image_height=32, image_width=48, embed_dim=16, depth=1, num_heads=2
     )
     run = save_run(tmp_path / "run", encoder, Preprocessing(kind="video", height=32, width=48, crop_margin=0.1))
-    sgear("extract", films, "--encoder", run, "--fps", "2", "--out", tmp_path / "store")
+    sgear("extract", videos, "--encoder", run, "--fps", "2", "--out", tmp_path / "store")
     store = FeatureStore(tmp_path / "store")
     assert store.width == 16
     assert store.description.encoder == "vit_tiny_patch16_224 of run run"
     assert Lineage.from_dict(store.description.lineage, name="store") == load_model(run / "model").lineage
     assert len(store["P01_01"].times_s) == 9
     with pytest.raises(ConfigError, match="--no-pretrained have no effect"):
-        sgear("extract", films, "--encoder", run, "--no-pretrained", "--out", tmp_path / "store")
+        sgear("extract", videos, "--encoder", run, "--no-pretrained", "--out", tmp_path / "store")
 
 
 def test_a_run_on_stored_features_has_no_frame_encoder(tmp_path):
@@ -160,71 +160,71 @@ def test_an_export_of_sparse_rows_says_how_it_can_be_read(tmp_path):
     assert "warning" not in sgear("export", dense.root, tmp_path / "dense_lmdb")
 
 
-def test_a_file_in_the_place_of_a_store_is_refused(films, tmp_path):
+def test_a_file_in_the_place_of_a_store_is_refused(videos, tmp_path):
     (tmp_path / "out").write_text("notes")
     with pytest.raises(FeatureError, match="out: cannot be made a folder for a feature store"):
-        sgear("extract", films, *RESNET, "--out", tmp_path / "out")
+        sgear("extract", videos, *RESNET, "--out", tmp_path / "out")
     assert (tmp_path / "out").read_text() == "notes"
 
 
-PICTURE_FPS, NUM_PICTURES = 2.0, 20
+IMAGE_FPS, NUM_IMAGES = 2.0, 20
 
 
 @pytest.fixture(scope="module")
-def pictured(tmp_path_factory) -> Path:
-    """A data set whose films are folders of numbered pictures, and which says their rate and length."""
-    root = tmp_path_factory.mktemp("pictured") / "kitchen"
+def imaged(tmp_path_factory) -> Path:
+    """A data set whose videos are folders of numbered images, and which says their rate and length."""
+    root = tmp_path_factory.mktemp("imaged") / "kitchen"
     config = KitchenConfig(num_train_videos=2, num_validation_videos=1, num_participants=3, num_unseen_participants=0)
-    benchmark = build_kitchen(root, config, num_processes=1, with_films=False)
+    benchmark = build_kitchen(root, config, num_processes=1, with_videos=False)
     for video_id in benchmark.timeline.video_ids:
         folder = root / "videos" / video_id
         folder.mkdir(parents=True)
-        for number in range(1, NUM_PICTURES + 1):
+        for number in range(1, NUM_IMAGES + 1):
             Image.new("RGB", (64, 48), (9 * number, 0, 0)).save(folder / f"frame_{number:010d}.jpg")
-    write_info(root, benchmark.timeline.video_ids, NUM_PICTURES / PICTURE_FPS)
+    write_info(root, benchmark.timeline.video_ids, NUM_IMAGES / IMAGE_FPS)
     return root
 
 
 def write_info(root: Path, video_ids: list[str], duration_s: float) -> None:
-    lines = [f"{video_id},{duration_s},{PICTURE_FPS},64x48" for video_id in video_ids]
+    lines = [f"{video_id},{duration_s},{IMAGE_FPS},64x48" for video_id in video_ids]
     text = "\n".join(["video_id,duration,fps,resolution", *lines, ""])
     (root / "annotations" / "EPIC_100_video_info.csv").write_text(text)
 
 
-def test_pictures_of_a_data_set_are_found_there_and_have_its_rates(pictured, tmp_path):
-    asked = ("--dataset", "kitchen", "--root", pictured)
-    assert "3 films extracted" in sgear("extract", *RESNET, "--out", tmp_path / "store", *asked)
+def test_images_of_a_data_set_are_found_there_and_have_its_rates(imaged, tmp_path):
+    asked = ("--dataset", "kitchen", "--root", imaged)
+    assert "3 videos extracted" in sgear("extract", *RESNET, "--out", tmp_path / "store", *asked)
     store = FeatureStore(tmp_path / "store")
     assert len(store.video_ids) == 3
     assert store[store.video_ids[0]].times_s.tolist() == list(range(10))
 
 
-def test_pictures_that_do_not_last_as_long_as_the_data_set_says_are_refused(pictured, tmp_path):
-    root = Path(shutil.copytree(pictured, tmp_path / "kitchen"))
+def test_images_that_do_not_last_as_long_as_the_data_set_says_are_refused(imaged, tmp_path):
+    root = Path(shutil.copytree(imaged, tmp_path / "kitchen"))
     video_ids = sorted(path.name for path in (root / "videos").iterdir())
     write_info(root, video_ids, 5.0)
     asked = ("--dataset", "kitchen", "--root", root)
     with pytest.raises(
-        FeatureError, match=r"(?s)3 films .*last 10\.000 s, but .* 5\.000 s.* at about 4\.00 to the second"
+        FeatureError, match=r"(?s)3 videos .*last 10\.000 s, but .* 5\.000 s.* at about 4\.00 to the second"
     ):
         sgear("extract", *RESNET, "--out", tmp_path / "store", *asked)
     sgear("extract", *RESNET, "--out", tmp_path / "given", *asked, "--frame-fps", "4")
     assert FeatureStore(tmp_path / "given")[video_ids[0]].times_s.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
     shutil.rmtree(root / "videos" / video_ids[1])
     write_info(root, video_ids, 10.0)
-    with pytest.raises(FeatureError, match=rf"1 films .* 2 others are done:\nno film of video '{video_ids[1]}' under"):
+    with pytest.raises(FeatureError, match=rf"1 videos .* 2 others are done:\nno file of video '{video_ids[1]}' under"):
         sgear("extract", *RESNET, "--out", tmp_path / "part", *asked)
 
 
-def test_films_come_from_folders_or_from_a_data_set(films, pictured, tmp_path):
-    for given in ([], [films, "--dataset", "kitchen", "--root", pictured]):
-        with pytest.raises(ConfigError, match="either films or folders of films, or a data set"):
+def test_videos_come_from_folders_or_from_a_data_set(videos, imaged, tmp_path):
+    for given in ([], [videos, "--dataset", "kitchen", "--root", imaged]):
+        with pytest.raises(ConfigError, match="either videos or folders of videos, or a data set"):
             sgear("extract", *given, *RESNET, "--out", tmp_path / "store")
 
 
 def test_coverage_of_a_data_set_decides_the_exit_code(tmp_path):
     config = KitchenConfig(num_train_videos=1, num_validation_videos=2, num_participants=3, num_unseen_participants=1)
-    benchmark = build_kitchen(tmp_path / "kitchen", config, num_processes=1, with_films=False)
+    benchmark = build_kitchen(tmp_path / "kitchen", config, num_processes=1, with_videos=False)
     rows = {}
     for video_id, length_s in stated_lengths("kitchen", tmp_path / "kitchen").items():
         times_s = np.arange(0.0, length_s, 0.25)
@@ -268,22 +268,22 @@ def test_inspect_names_a_damaged_page_and_lists_all_damaged_videos(tmp_path):
 
 
 @pytest.mark.parametrize("shard", ["2/2", "1", "a/b", "-1/2"])
-def test_a_shard_that_does_not_exist_is_refused(films, tmp_path, shard):
+def test_a_shard_that_does_not_exist_is_refused(videos, tmp_path, shard):
     with pytest.raises(ConfigError, match="must be I/N"):
-        sgear("extract", films, *RESNET, "--out", tmp_path, f"--shard={shard}")
+        sgear("extract", videos, *RESNET, "--out", tmp_path, f"--shard={shard}")
 
 
-def test_films_that_are_nowhere_or_twice_are_refused(films, tmp_path):
+def test_videos_that_are_nowhere_or_twice_are_refused(videos, tmp_path):
     (tmp_path / "empty").mkdir()
     for places, told in (
-        ([tmp_path / "absent"], "no such film or folder"),
-        ([tmp_path / "empty"], "no films"),
-        ([films, films / "P01"], "are both of video 'P01_01'"),
+        ([tmp_path / "absent"], "no such video or folder"),
+        ([tmp_path / "empty"], "no videos"),
+        ([videos, videos / "P01"], "are both of video 'P01_01'"),
     ):
         with pytest.raises(VideoError, match=told):
             sgear("extract", *places, *RESNET, "--out", tmp_path / "store")
 
 
-def test_an_unknown_encoder_is_refused(films, tmp_path):
+def test_an_unknown_encoder_is_refused(videos, tmp_path):
     with pytest.raises(ConfigError, match="'no_such_net' cannot be built by timm"):
-        sgear("extract", films, "--encoder", "no_such_net", "--out", tmp_path / "store")
+        sgear("extract", videos, "--encoder", "no_such_net", "--out", tmp_path / "store")

@@ -26,7 +26,7 @@ KITCHEN = KitchenConfig(
 def root(tmp_path_factory) -> Path:
     """A kitchen whose own features also lie in a store, in an LMDB, and in a store of one half of the width."""
     folder = tmp_path_factory.mktemp("stored")
-    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_films=False)
+    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_videos=False)
     table = load_kitchen_features(folder / "kitchen")
     features = folder / "kitchen" / "features"
     for name, kept in (("rgb", slice(None)), ("flow", slice(0, 16))):
@@ -134,7 +134,7 @@ def test_settings_of_lmdbs_without_an_lmdb_have_no_effect(root):
         build_data(experiment(root, str(root / "lmdb" / "rgb"), 64, "source.lmdb_key=frame"))
 
 
-def test_settings_of_stored_features_have_no_effect_on_films():
+def test_settings_of_stored_features_have_no_effect_on_videos():
     with pytest.raises(ConfigError, match=r"source\.feature_roots=\['x'\] has no effect with source\.kind=video"):
         compose_experiment(["experiment=kitchen/sgear", "source.feature_roots=[x]"])
 
@@ -142,7 +142,7 @@ def test_settings_of_stored_features_have_no_effect_on_films():
 @pytest.mark.parametrize("features", ["torn", "torn+rgb"])
 def test_a_model_on_features_of_an_encoder_that_skipped_clips_is_no_benchmark_number(root, features, tmp_path):
     table = load_kitchen_features(root / "kitchen")
-    made_by = replace(MADE_BY, skipped={"train": {"k_7": "torn film"}, "validation": {"k_9": "no film"}})
+    made_by = replace(MADE_BY, skipped={"train": {"k_7": "torn video"}, "validation": {"k_9": "no video"}})
     writer = FeatureStoreWriter(tmp_path / "torn", made_by, width=64)
     for video_id in table.video_ids:
         writer.write(video_id, table[video_id].times_s, table[video_id].features)
@@ -153,6 +153,6 @@ def test_a_model_on_features_of_an_encoder_that_skipped_clips_is_no_benchmark_nu
     for report in (json.loads(run.report.read_text()), evaluate_run(run.path)):
         assert report["is_benchmark"] is False
         assert report["skipped"] == {
-            "train of features torn": {"k_7": "torn film"},
-            "validation of features torn": {"k_9": "no film"},
+            "train of features torn": {"k_7": "torn video"},
+            "validation of features torn": {"k_9": "no video"},
         }

@@ -17,7 +17,7 @@ def test_an_export_has_the_keys_and_values_of_rulstm(tmp_path):
     export_store(store, tmp_path / "rgb")
     with lmdb.open(str(tmp_path / "rgb"), readonly=True, lock=False) as environment, environment.begin() as transaction:
         entries = {key.decode(): np.frombuffer(value, "float32") for key, value in transaction.cursor()}
-    # On screen at 0, 0.25, 0.5, 0.75 and 1 s of a film of 30 frames a second.
+    # On screen at 0, 0.25, 0.5, 0.75 and 1 s of a video of 30 frames a second.
     assert list(entries) == [f"P01_01_frame_{number:010d}.jpg" for number in (1, 8, 16, 23, 31)]
     assert np.array_equal(np.stack(list(entries.values())), rows)
 

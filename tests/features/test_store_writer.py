@@ -171,16 +171,16 @@ def test_a_store_without_skipped_segments_is_described_as_before_there_were_any(
 
 
 def test_the_list_of_skipped_segments_is_kept_and_belongs_to_the_store(tmp_path):
-    skipped = {"train": {"v_1": "torn film"}}
+    skipped = {"train": {"v_1": "torn video"}}
     FeatureStoreWriter(tmp_path, replace(MADE_BY, skipped=skipped), width=3)
     assert StoreDescription.load(tmp_path).skipped == skipped
-    with pytest.raises(FeatureError, match=r"made otherwise: skipped is \{'train': \{'v_1': 'torn film'\}\}, not \{\}"):
+    with pytest.raises(FeatureError, match=r"made otherwise: skipped is \{'train': \{'v_1': 'torn"):
         FeatureStoreWriter(tmp_path, MADE_BY, width=3)
 
 
 @pytest.mark.parametrize("found", [[], {"train": ["v_1"]}, {"train": {"v_1": 3}}])
 def test_a_damaged_list_of_skipped_segments_is_refused(found, tmp_path):
-    FeatureStoreWriter(tmp_path, replace(MADE_BY, skipped={"train": {"v_1": "torn film"}}), width=3)
+    FeatureStoreWriter(tmp_path, replace(MADE_BY, skipped={"train": {"v_1": "torn video"}}), width=3)
     path = tmp_path / "store.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "skipped": found}))
     with pytest.raises(FeatureError, match=r"damaged description.*skipped segments by split and uid"):

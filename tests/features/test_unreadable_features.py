@@ -32,7 +32,7 @@ HOLE_S = (8.0, 11.0)
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("holes") / "kitchen"
-    build_kitchen(folder, KITCHEN, num_processes=1, with_films=False)
+    build_kitchen(folder, KITCHEN, num_processes=1, with_videos=False)
     return folder
 
 

@@ -78,7 +78,7 @@ def train(root: Path, name: str, *overrides: str) -> RunDirectory:
     return train_run(compose_experiment(settings))
 
 
-def film_of(root: Path) -> Path:
+def video_of(root: Path) -> Path:
     return next(iter(sorted((root / "kitchen").rglob("*.MP4")) or sorted((root / "kitchen").rglob("*.mp4"))))
 
 
@@ -99,15 +99,15 @@ def test_a_model_with_settings_of_its_own_is_trained_and_loaded(root):
 def test_features_are_those_of_the_clips_that_training_reads(root, run, tmp_path):
     encoder = run_frame_encoder(run.path)
     writer = FeatureStoreWriter(tmp_path / "store", encoder.provenance(fps=2.0, views="centre"), width=encoder.width)
-    extract(encoder, {"v": film_of(root)}, writer, fps=2.0, batch_size=3).raise_failures()
+    extract(encoder, {"v": video_of(root)}, writer, fps=2.0, batch_size=3).raise_failures()
     stored = writer.finish()["v"]
     model = sgear.load(run.path)
-    from sgear.video.pool import open_film
+    from sgear.video.pool import open_video
 
     for row in (0, 1, 5):
-        with open_film(film_of(root), size=model._reading_size()) as film:
+        with open_video(video_of(root), size=model._reading_size()) as video:
             instants_s = np.maximum(row / 2 - np.array([0.75, 0.5, 0.25, 0.0]), 0.0)
-            frames = model._transform().evaluate(film.frames_played_at(instants_s).frames)
+            frames = model._transform().evaluate(video.frames_played_at(instants_s).frames)
         with torch.no_grad():
             expected = model.model.encoder(model._finish(frames[None, None], None))[0, 0, 0]
         np.testing.assert_allclose(stored.read(np.array([row / 2]), 0.0)[0][0], expected.numpy(), atol=1e-6)
@@ -117,9 +117,9 @@ def test_a_stream_forecasts_what_the_windows_of_the_video_do(root, run):
     import av
 
     model = sgear.load(run.path)
-    windows = list(model.anticipate(film_of(root), every_s=1.0, top_k=99))[:4]
+    windows = list(model.anticipate(video_of(root), every_s=1.0, top_k=99))[:4]
     stream, streamed = model.stream(top_k=99), []
-    with av.open(str(film_of(root))) as container:
+    with av.open(str(video_of(root))) as container:
         for frame in container.decode(video=0):
             if forecast := stream.push(frame, float(frame.time)):
                 streamed.append(forecast)
@@ -135,7 +135,7 @@ def test_a_stream_forecasts_what_the_windows_of_the_video_do(root, run):
 
 
 class _Clock:
-    """A film at `fps` whose frames show their number; it keeps what was asked of it."""
+    """A video at `fps` whose frames show their number; it keeps what was asked of it."""
 
     def __init__(self, fps: float, first_s: float) -> None:
         self.fps, self.first_s, self.latest_s = fps, first_s, -np.inf

@@ -76,7 +76,7 @@ def test_verbs_and_nouns_are_ranked_by_summed_probabilities():
     taxonomy = Taxonomy(
         verbs=("take", "cut", "put"), nouns=("knife", "onion"), action_pairs=((0, 0), (0, 1), (1, 1), (2, 0))
     )
-    # Action 3 (put knife) is the single likeliest; the two "take" actions together are likelier.
+    # Action 3 (put knife) is the single most likely; the two "take" actions together are likelier.
     logits = np.log(np.array([[0.3, 0.3, 0.0001, 0.3999]], dtype=np.float32))
     table = Predictions(uids=("v",), logits=logits, targets=np.array([0]), taxonomy=taxonomy, protocol=PROTOCOL)
     scores = score(table)["overall"]

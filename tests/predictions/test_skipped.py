@@ -49,8 +49,8 @@ def test_a_damaged_list_is_an_error(found):
 
 
 def test_the_list_is_kept_in_the_file(tmp_path):
-    table({"validation": {"b": "no film"}}).save(tmp_path / "p.safetensors")
-    assert skipped_of(Predictions.load(tmp_path / "p.safetensors").provenance) == {"validation": {"b": "no film"}}
+    table({"validation": {"b": "no video"}}).save(tmp_path / "p.safetensors")
+    assert skipped_of(Predictions.load(tmp_path / "p.safetensors").provenance) == {"validation": {"b": "no video"}}
 
 
 def test_fusion_keeps_the_union_and_counts_the_evaluated_ones():
@@ -69,5 +69,5 @@ def test_fusing_whole_tables_lists_nothing():
 @pytest.mark.parametrize("split", ["train", "validation", "start from ar"])
 def test_what_was_skipped_anywhere_cannot_be_submitted(split, tmp_path):
     with pytest.raises(PredictionError, match=r"not a benchmark number: 1 segment .*source\.on_error=stop"):
-        write_split(table({split: {"x": "no film"}}), tmp_path / "a.json", EPIC100, sls=(1, 3, 3))
+        write_split(table({split: {"x": "no video"}}), tmp_path / "a.json", EPIC100, sls=(1, 3, 3))
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import torch
 from sgear.anticipator import Forecast
 from sgear.datasets import Benchmark
 from sgear.predictions import Predictions, score
-from sgear.report import Film, ReportRun
+from sgear.report import ReportRun, Video
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 
@@ -110,7 +110,7 @@ def make_run(
     )
 
 
-def make_film(*, every_s: float = 0.5) -> Film:
+def make_video(*, every_s: float = 0.5) -> Video:
     truth = ((1.0, 3.0, "open fridge"), (3.0, 5.0, "take milk"), (5.5, 7.0, "close fridge"))
     forecasts = []
     for now_s in np.arange(0.0, 6.0, every_s):
@@ -118,4 +118,4 @@ def make_film(*, every_s: float = 0.5) -> Film:
         best = "open fridge" if about_s < 3.0 else "close fridge"
         second = "close fridge" if best == "open fridge" else "wash cup"
         forecasts.append(Forecast(float(now_s), 1.0, ((best, 0.6), (second, 0.3))))
-    return Film("P01_01", tuple(forecasts), truth)
+    return Video("P01_01", tuple(forecasts), truth)

@@ -1,4 +1,4 @@
-"""The page and the picture of sets of prototypes."""
+"""The page and the image of sets of prototypes."""
 
 import io
 import itertools
@@ -17,7 +17,7 @@ from sgear.report.palette import png_with_palette
 from sgear.report.prototype_facts import PrototypeSet, fact_figure, fact_rows
 from sgear.report.prototype_heat import HEAT_COLOURS, heat_maps
 from sgear.report.prototype_map import kept_neighbours, plane_positions
-from sgear.report.prototype_page import render_page, render_picture, write_prototype_page
+from sgear.report.prototype_page import render_image, render_page, write_prototype_page
 from sgear.report.style import COLOURS
 from sgear.taxonomy import Taxonomy
 
@@ -78,11 +78,11 @@ def test_equal_prototypes_are_drawn_too():
     assert "Do the two sets agree?" not in page
 
 
-def test_a_picture_is_a_png_with_ink():
+def test_a_image_is_a_png_with_ink():
     taxonomy = make_taxonomy()
-    with Image.open(io.BytesIO(render_picture([make_set(taxonomy)], taxonomy, heading="toy"))) as picture:
-        assert picture.format == "PNG"
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(io.BytesIO(render_image([make_set(taxonomy)], taxonomy, heading="toy"))) as image:
+        assert image.format == "PNG"
+        pixels = np.asarray(image.convert("RGB")).astype(int)
     assert (pixels.mean(axis=2) < 128).mean() > 0.005
     for colour in COLOURS[: len(taxonomy.verbs)]:
         wanted = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
@@ -110,12 +110,12 @@ def centres_of_cells(figure, panel: int, num_cells: int, height: int, width: int
 
 
 @pytest.mark.parametrize(("num_verbs", "num_nouns"), [(3, 5), (5, 9), (5, 21)])
-def test_every_cell_of_a_picture_has_a_colour_of_the_scale(num_verbs, num_nouns):
+def test_every_cell_of_a_image_has_a_colour_of_the_scale(num_verbs, num_nouns):
     taxonomy = make_taxonomy(num_verbs, num_nouns)
     figure = heat_maps([make_set(taxonomy)], taxonomy.action_names)
     sheet = Image.fromarray(pixels_of(figure))
-    with Image.open(io.BytesIO(png_with_palette(sheet, HEAT_COLOURS))) as picture:
-        drawn = np.asarray(picture.convert("RGB"))
+    with Image.open(io.BytesIO(png_with_palette(sheet, HEAT_COLOURS))) as image:
+        drawn = np.asarray(image.convert("RGB"))
     rows, columns = centres_of_cells(figure, 0, taxonomy.num_actions, sheet.height, sheet.width)
     cells = drawn[np.ix_(rows, columns)]
     assert is_heat(cells).all()
@@ -123,13 +123,13 @@ def test_every_cell_of_a_picture_has_a_colour_of_the_scale(num_verbs, num_nouns)
     assert np.array_equal(cells, np.asarray(sheet)[np.ix_(rows, columns)])
 
 
-def test_a_picture_has_at_most_256_colours_and_those_kept():
+def test_a_image_has_at_most_256_colours_and_those_kept():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
     kept = pixels[3, :20]
-    with Image.open(io.BytesIO(png_with_palette(Image.fromarray(pixels), kept))) as picture:
-        assert picture.mode == "P"
-        drawn = np.asarray(picture.convert("RGB"))
+    with Image.open(io.BytesIO(png_with_palette(Image.fromarray(pixels), kept))) as image:
+        assert image.mode == "P"
+        drawn = np.asarray(image.convert("RGB"))
     assert np.array_equal(drawn[3, :20], kept)
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) <= 256
 
@@ -154,7 +154,7 @@ def test_heat_maps_are_square_and_mark_values_beyond_their_scale(num_sets, num_v
     assert sorted(names) == (sorted(taxonomy.action_names) if taxonomy.num_actions < 120 else [])
 
 
-def test_a_picture_shows_the_numbers_and_how_two_sets_agree():
+def test_a_image_shows_the_numbers_and_how_two_sets_agree():
     taxonomy = make_taxonomy()
     sets = [make_set(taxonomy), make_set(taxonomy, "visual", 1, num_filled=2)]
     figure = fact_figure(sets, taxonomy, heading="toy", notes=["how to read it"])
@@ -164,8 +164,8 @@ def test_a_picture_shows_the_numbers_and_how_two_sets_agree():
         assert set(texts) <= set(written)
     sizes = []
     for shown in (sets[:1], sets):
-        with Image.open(io.BytesIO(render_picture(shown, taxonomy, heading="toy"))) as picture:
-            sizes.append(picture.size[1])
+        with Image.open(io.BytesIO(render_image(shown, taxonomy, heading="toy"))) as image:
+            sizes.append(image.size[1])
     # A second map, a second table, and the agreement.
     assert sizes[1] > 1.5 * sizes[0]
 

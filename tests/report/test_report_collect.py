@@ -21,11 +21,11 @@ from sgear.prototypes import LanguagePrototypes
 from sgear.report import (
     BAYES_CEILING,
     FREQUENCY_BASELINE,
-    collect_film,
     collect_run,
-    film_of_predictions,
+    collect_video,
     frequency_reference,
     references_of,
+    video_of_predictions,
 )
 from sgear.training.run import read_json, write_json
 
@@ -43,7 +43,7 @@ def run(tmp_path, benchmark):
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory):
     config = KitchenConfig(num_train_videos=4, num_validation_videos=2)
-    return build_kitchen(tmp_path_factory.mktemp("kitchen"), config, num_processes=1, with_films=False)
+    return build_kitchen(tmp_path_factory.mktemp("kitchen"), config, num_processes=1, with_videos=False)
 
 
 def test_a_run_directory_is_read_whole(run, benchmark):
@@ -136,7 +136,7 @@ def test_only_the_kitchen_has_a_ceiling(kitchen):
 def test_recognition_has_no_ceiling(kitchen):
     predictions = make_predictions(kitchen, protocol={"kind": "recognition", "num_steps": 4, "jitter": 1.0})
     assert len(references_of(kitchen, predictions, dataset="kitchen")) == 1
-    assert film_of_predictions(kitchen, predictions) is None
+    assert video_of_predictions(kitchen, predictions) is None
 
 
 def test_ceiling_is_the_realised_score_of_the_law(kitchen):
@@ -150,43 +150,43 @@ def test_ceiling_is_the_realised_score_of_the_law(kitchen):
     assert "upper bound" not in ceiling.note
 
 
-def test_ceiling_beyond_the_tau_a_of_the_films_is_called_a_bound(kitchen):
+def test_ceiling_beyond_the_tau_a_of_the_videos_is_called_a_bound(kitchen):
     later = make_predictions(kitchen, protocol={**PROTOCOL, "tau_a_s": 2.0})
     assert "upper bound" in references_of(kitchen, later, dataset="kitchen")[1].note
 
 
-def test_film_of_predictions_asks_tau_a_before_each_segment(benchmark):
+def test_video_of_predictions_asks_tau_a_before_each_segment(benchmark):
     predictions = make_predictions(benchmark)
-    film = film_of_predictions(benchmark, predictions, top_k=3)
-    assert film is not None
-    assert film.video_id == "val0"
-    starts_s = [start_s for start_s, _, _ in film.truth]
-    assert [forecast.now_s + forecast.tau_a_s for forecast in film.forecasts] == starts_s
+    video = video_of_predictions(benchmark, predictions, top_k=3)
+    assert video is not None
+    assert video.video_id == "val0"
+    starts_s = [start_s for start_s, _, _ in video.truth]
+    assert [forecast.now_s + forecast.tau_a_s for forecast in video.forecasts] == starts_s
     best = benchmark.taxonomy.action_names[int(predictions.logits[0].argmax())]
-    assert film.forecasts[0].top[0][0] == best
-    assert len(film.forecasts[0].top) == 3
+    assert video.forecasts[0].top[0][0] == best
+    assert len(video.forecasts[0].top) == 3
 
 
 def test_a_segment_before_which_nothing_can_be_seen_has_no_forecast(benchmark):
     later = make_predictions(benchmark, protocol={**PROTOCOL, "tau_a_s": 2.0})
-    film = film_of_predictions(benchmark, later)
-    assert film is not None
-    assert len(film.forecasts) == len(film.truth) - 1
+    video = video_of_predictions(benchmark, later)
+    assert video is not None
+    assert len(video.forecasts) == len(video.truth) - 1
 
 
-def test_film_of_forecasts_has_the_annotated_actions_as_truth(benchmark):
+def test_video_of_forecasts_has_the_annotated_actions_as_truth(benchmark):
     forecast = Forecast(0.5, 1.0, (("verb0 noun0", 1.0),))
-    film = collect_film(benchmark, "val1", iter([forecast]))
-    assert film.forecasts == (forecast,)
-    assert len(film.truth) == 20
-    assert film.truth[0][:2] == (1.5, 3.0)
+    video = collect_video(benchmark, "val1", iter([forecast]))
+    assert video.forecasts == (forecast,)
+    assert len(video.truth) == 20
+    assert video.truth[0][:2] == (1.5, 3.0)
     with pytest.raises(RunError, match="nothing is annotated"):
-        collect_film(benchmark, "absent", [])
+        collect_video(benchmark, "absent", [])
 
 
 def test_a_video_without_validation_segments_is_refused(benchmark):
     with pytest.raises(RunError, match="no validation segment"):
-        film_of_predictions(benchmark, make_predictions(benchmark), video_id="absent")
+        video_of_predictions(benchmark, make_predictions(benchmark), video_id="absent")
 
 
 def test_terminal_table_shows_runs_between_the_references(kitchen):

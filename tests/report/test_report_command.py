@@ -48,14 +48,14 @@ def _kitchen_run(path: Path, root: Path, *, tau_a_s: float = 1.0, language: bool
     return run
 
 
-def test_report_lands_in_the_last_run_with_ceiling_film_and_language(tmp_path, kitchen_root, capsys):
+def test_report_lands_in_the_last_run_with_ceiling_video_and_language(tmp_path, kitchen_root, capsys):
     first = _kitchen_run(tmp_path / "first", kitchen_root)
     last = _kitchen_run(tmp_path / "last", kitchen_root, language=True)
     run_report([first.path, last.path], None)
     text = (last.path / "report.html").read_text(encoding="utf-8")
     assert "Bayes ceiling" in text
     assert "Forecast timeline" in text
-    assert "Do words and pictures agree?" in text
+    assert "Do words and images agree?" in text
     assert len(text) < 3_000_000
     printed = capsys.readouterr().out
     assert "frequency baseline" in printed

@@ -17,7 +17,7 @@ from sgear.predictions import score
 from sgear.predictions.evaluated import evaluated_part, evaluated_rows
 from sgear.report import aligned_runs, collect_run, evaluated_runs, frequency_reference
 from sgear.report.classes import recall_by_class
-from sgear.report.contents import Film
+from sgear.report.contents import Video
 from sgear.report.horizon_plot import horizon_curve
 from sgear.report.html import render_report
 from sgear.report.reliability_plot import calibration_of, reliability_diagram
@@ -118,7 +118,7 @@ def test_the_horizon_curve_marks_the_trained_time_and_leaves_out_runs_without_on
     assert horizon_curve([replace(run, horizons=None)], ["a"]) is None
 
 
-def test_a_page_says_how_early_actions_are_foretold_where_it_is_known(run):
+def test_a_page_says_how_early_actions_are_predicted_where_it_is_known(run):
     page = render_report([run], [], BENCHMARK)
     assert "1.25 s before it starts" in page
     assert "How far ahead" not in render_report([replace(run, horizons=None)], [], BENCHMARK)
@@ -135,8 +135,8 @@ def test_the_cloud_counts_the_evaluated_classes():
 
 
 def test_names_of_overlapping_actions_do_not_cover_each_other():
-    film = Film("v", (), ((0.0, 10.0, "wash cup"), (5.0, 12.0, "take lid")))
-    lane = forecast_timeline(film).axes[0]
+    video = Video("v", (), ((0.0, 10.0, "wash cup"), (5.0, 12.0, "take lid")))
+    lane = forecast_timeline(video).axes[0]
     places = {text.get_text().replace("\n", " "): text.get_position()[0] for text in lane.texts}
     assert places["wash cup"] == pytest.approx(2.5, abs=0.1)
     assert places["take lid"] == pytest.approx(8.5, abs=0.1)

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from report_examples import make_benchmark, make_film, make_run
+from report_examples import make_benchmark, make_run, make_video
 
 from sgear.anticipator import Forecast
-from sgear.report import Film
+from sgear.report import Video
 from sgear.report.classes import frequency_bands, recall_by_band, recall_by_class
 from sgear.report.confusion import confusion_matrix, part_confusion
 from sgear.report.curves import learning_curves, moving_average
@@ -80,7 +80,7 @@ def test_bands_of_distinct_counts_are_thirds():
     ]
 
 
-def test_confusion_counts_true_in_rows_and_foretold_in_columns():
+def test_confusion_counts_true_in_rows_and_predicted_in_columns():
     benchmark = make_benchmark(4, num_validation=30)
     run = make_run(benchmark)
     verb_of_action = benchmark.taxonomy.verb_of_action
@@ -146,8 +146,8 @@ def test_agreement_of_a_space_with_itself_is_one():
 
 
 def test_outcomes_use_only_forecasts_about_the_start_or_before():
-    film = make_film()
-    assert [(judged.action, judged.rank) for judged in outcomes(film)] == [
+    video = make_video()
+    assert [(judged.action, judged.rank) for judged in outcomes(video)] == [
         ("open fridge", 1),
         ("take milk", 0),
         ("close fridge", 1),
@@ -156,25 +156,25 @@ def test_outcomes_use_only_forecasts_about_the_start_or_before():
 
 def test_a_forecast_about_a_later_instant_does_not_count():
     late = Forecast(2.1, 1.0, (("stir pot", 1.0),))
-    film = Film("v", (late,), ((3.0, 4.0, "stir pot"),))
-    assert outcomes(film)[0].rank is None
+    video = Video("v", (late,), ((3.0, 4.0, "stir pot"),))
+    assert outcomes(video)[0].rank is None
 
 
-def test_leading_actions_are_the_true_ones_in_order_then_the_foretold():
-    assert leading_actions(make_film(), 4) == ["open fridge", "take milk", "close fridge", "wash cup"]
+def test_leading_actions_are_the_true_ones_in_order_then_the_predicted():
+    assert leading_actions(make_video(), 4) == ["open fridge", "take milk", "close fridge", "wash cup"]
 
 
-def test_timeline_breaks_a_long_film_into_staves():
+def test_timeline_breaks_a_long_video_into_staves():
     names = [f"action {index % 17}" for index in range(45)]
     truth = tuple((2.0 * index, 2.0 * index + 1.5, name) for index, name in enumerate(names))
     forecasts = tuple(Forecast(start_s - 1, 1.0, ((name, 0.5),)) for start_s, _, name in truth[1:])
-    figure = forecast_timeline(Film("v", forecasts, truth))
+    figure = forecast_timeline(Video("v", forecasts, truth))
     assert len(figure.axes) == 4
     assert _tick_names(figure.axes[0])[:4] == ["what happened", "foreseen", "action 0", "action 1"]
 
 
-def test_timeline_of_a_film_without_forecasts_shows_the_truth():
-    figure = forecast_timeline(Film("v", (), ((0.0, 1.0, "open fridge"),)))
+def test_timeline_of_a_video_without_forecasts_shows_the_truth():
+    figure = forecast_timeline(Video("v", (), ((0.0, 1.0, "open fridge"),)))
     assert "open fridge" in _tick_names(figure.axes[0])
 
 

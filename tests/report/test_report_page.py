@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_examples import PROTOCOL, make_benchmark, make_film, make_predictions, make_run
+from report_examples import PROTOCOL, make_benchmark, make_predictions, make_run, make_video
 
 from sgear.errors import PredictionError
 from sgear.report import BAYES_CEILING, Reference, aligned_runs, frequency_reference, score_rows, write_report
@@ -83,7 +83,7 @@ def references(benchmark, runs):
 
 @pytest.fixture(scope="module")
 def text(benchmark, runs, references):
-    return render_report(runs, references, benchmark, film=make_film())
+    return render_report(runs, references, benchmark, video=make_video())
 
 
 def test_page_has_all_sections_in_order(text):
@@ -98,7 +98,7 @@ def test_page_has_all_sections_in_order(text):
         "Calibration",
         "Confusion of verbs and of nouns",
         "Prototype similarity",
-        "Do words and pictures agree?",
+        "Do words and images agree?",
         "Forecast timeline",
     ]
 
@@ -153,7 +153,7 @@ def test_page_shows_commit_seed_and_versions(text):
 
 
 def test_same_runs_give_the_same_page(benchmark, runs, references, text):
-    assert render_report(runs, references, benchmark, film=make_film()) == text
+    assert render_report(runs, references, benchmark, video=make_video()) == text
 
 
 def test_one_bare_run_makes_a_page_without_the_sections_it_has_nothing_for(benchmark):

@@ -245,7 +245,7 @@ def wear_out_videos(folder: Path) -> str:
     size = {"height": 48, "width": 48, "fps": 10, "num_unseen_participants": 0}
     kitchen = KitchenConfig(num_train_videos=20, num_validation_videos=2, actions_per_video=50, **size)
     build_kitchen(world.kitchen, kitchen, num_processes=1)
-    return wear_out(world, folder / "out", "experiment=kitchen/avt", *ENCODER, "source.reading=films")
+    return wear_out(world, folder / "out", "experiment=kitchen/avt", *ENCODER, "source.reading=videos")
 
 
 def wear_out_store(folder: Path) -> str:
@@ -254,7 +254,7 @@ def wear_out_store(folder: Path) -> str:
     kitchen = KitchenConfig(
         num_train_videos=100, num_validation_videos=4, actions_per_video=100, num_unseen_participants=0
     )
-    build_kitchen(world.kitchen, kitchen, num_processes=1, with_films=False)
+    build_kitchen(world.kitchen, kitchen, num_processes=1, with_videos=False)
     write_random_store(world.kitchen, world.store)
     # Rows of random numbers end where the annotations do, the videos a little later.
     return wear_out(world, folder / "out", *from_store(world, 16), "source.check_clock=false")

@@ -36,7 +36,7 @@ ENCODER = (
     *("model.encoder.image_height=32", "model.encoder.image_width=32", "model.encoder.embed_dim=32"),
     *("model.encoder.depth=1", "model.encoder.num_heads=2", "model.encoder.patch_size=16"),
 )
-FROM_VIDEOS = ("experiment=kitchen/avt", *ENCODER, "source.reading=films")
+FROM_VIDEOS = ("experiment=kitchen/avt", *ENCODER, "source.reading=videos")
 # They name the folder of the run, and the time and how it was begun.
 _VARYING = re.compile(r"run/(config\.yaml|run\.json|tensorboard/.*)")
 
@@ -86,7 +86,7 @@ class World:
         build_kitchen(world.kitchen, KITCHEN, num_processes=1)
         log = root / "log.txt"
         words = ["train", "experiment=kitchen/recognition", "name=recognition", f"output_root={root}"]
-        words += [f"dataset.root={world.kitchen}", "source.reading=films", "model.width=32", "runtime.device=cpu"]
+        words += [f"dataset.root={world.kitchen}", "source.reading=videos", "model.width=32", "runtime.device=cpu"]
         done(start([*words, "optim.epochs=2", "optim.batch_size=8", *ENCODER], log), log)
         done(start(extraction(world, world.store), log), log)
         return world

@@ -1,4 +1,4 @@
-"""A small kitchen whose films are then broken in known places, and what that leaves unreadable by counting alone."""
+"""A small kitchen whose videos are then broken in known places, and what that leaves unreadable by counting alone."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def build(root: Path) -> Path:
     return root
 
 
-def film(root: Path, video_id: str) -> Path:
+def video(root: Path, video_id: str) -> Path:
     return next((root / "videos").rglob(f"{video_id}.mp4"))
 
 
 def remove(root: Path, video_id: str) -> None:
-    film(root, video_id).unlink()
+    video(root, video_id).unlink()
 
 
 def packets_of(container: InputContainer) -> list[tuple[int, int, float]]:
@@ -52,8 +52,8 @@ def packets_of(container: InputContainer) -> list[tuple[int, int, float]]:
 
 
 def cut(root: Path, video_id: str, share: float) -> float:
-    """Keep the first part of a film whose index stands at its beginning; return the time of its last whole frame."""
-    path, indexed = film(root, video_id), root / "indexed.mp4"
+    """Keep the first part of a video whose index stands at its beginning; return the time of its last whole frame."""
+    path, indexed = video(root, video_id), root / "indexed.mp4"
     with av.open(str(path)) as source, av.open(str(indexed), "w", options={"movflags": "faststart"}) as copy:
         stream = copy.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
@@ -69,13 +69,13 @@ def cut(root: Path, video_id: str, share: float) -> float:
 
 
 def damage(root: Path, video_id: str, first_s: float, stop_s: float) -> None:
-    """Overwrite the pictures of all frames in [first_s, stop_s), which must begin and end at key frames."""
-    path = film(root, video_id)
+    """Overwrite the images of all frames in [first_s, stop_s), which must begin and end at key frames."""
+    path = video(root, video_id)
     content = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         for begin, stop, t_s in packets_of(container):
             if first_s <= t_s < stop_s:
-                # The first bytes of a packet are its length and type; only the picture is destroyed.
+                # The first bytes of a packet are its length and type; only the image is destroyed.
                 content[begin + 6 : stop] = random.Random(begin).randbytes(stop - begin - 6)
     path.write_bytes(bytes(content))
 

@@ -28,7 +28,7 @@ def train(root: Path, name: str, *overrides: str, say=lambda message: None):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("heads")
-    build_kitchen(folder / "kitchen", CONFIG, num_processes=1, with_films=False)
+    build_kitchen(folder / "kitchen", CONFIG, num_processes=1, with_videos=False)
     train(
         folder,
         "first",

@@ -41,7 +41,7 @@ def train_lines(run: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("whole")
-    build_kitchen(root / "kitchen", CONFIG, num_processes=1, with_films=False)
+    build_kitchen(root / "kitchen", CONFIG, num_processes=1, with_videos=False)
     finish(start(root, f"output_root={root}"))
     return root
 

@@ -29,7 +29,7 @@ WIDTH = 64
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("rulstm")
-    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_films=False)
+    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_videos=False)
     return folder
 
 

@@ -29,10 +29,10 @@ def test_a_run_stays_below_its_output_root(name: str, tmp_path: Path):
 
 
 def test_a_folder_that_is_no_run_is_not_touched(tmp_path: Path):
-    (tmp_path / "films" / "P01").mkdir(parents=True)
+    (tmp_path / "videos" / "P01").mkdir(parents=True)
     with pytest.raises(RunError, match=r"not a run directory \(it holds P01\)"):
-        enter(tmp_path, "films")
-    assert (tmp_path / "films" / "P01").is_dir()
+        enter(tmp_path, "videos")
+    assert (tmp_path / "videos" / "P01").is_dir()
 
 
 def test_what_a_run_left_before_its_first_checkpoint_is_removed(tmp_path: Path):

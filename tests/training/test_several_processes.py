@@ -17,7 +17,7 @@ KITCHEN = KitchenConfig(
 
 
 def train_with_two(root: Path, *settings: str) -> subprocess.CompletedProcess[str]:
-    build_kitchen(root / "kitchen", KITCHEN, num_processes=1, with_films=False)
+    build_kitchen(root / "kitchen", KITCHEN, num_processes=1, with_videos=False)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += ["-m", "sgear.cli.main", "train", f"dataset.root={root / 'kitchen'}", f"output_root={root}"]
     command += ["optim.epochs=2", "runtime.device=cpu", *settings]

@@ -26,12 +26,12 @@ def cut_and_resize(
     frame: NDArray[np.uint8], height: int, width: int, *, margin: float, top: float, left: float
 ) -> NDArray[np.float64]:
     """Return the crop of a frame [3 H W] as [3 h w], not rounded."""
-    film_height, film_width = frame.shape[1:]
-    scale = min(film_height / height, film_width / width) / (1 + margin)
-    crop_height = min(film_height, max(1, int(np.floor(height * scale + 0.5))))
-    crop_width = min(film_width, max(1, int(np.floor(width * scale + 0.5))))
-    first_row = min(film_height - crop_height, int(top * (film_height - crop_height + 1)))
-    first_column = min(film_width - crop_width, int(left * (film_width - crop_width + 1)))
+    video_height, video_width = frame.shape[1:]
+    scale = min(video_height / height, video_width / width) / (1 + margin)
+    crop_height = min(video_height, max(1, int(np.floor(height * scale + 0.5))))
+    crop_width = min(video_width, max(1, int(np.floor(width * scale + 0.5))))
+    first_row = min(video_height - crop_height, int(top * (video_height - crop_height + 1)))
+    first_column = min(video_width - crop_width, int(left * (video_width - crop_width + 1)))
     rows, columns = triangle_weights(crop_height, height), triangle_weights(crop_width, width)
     result = np.zeros((3, height, width))
     for channel in range(3):

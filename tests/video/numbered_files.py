@@ -1,4 +1,4 @@
-"""Folders and tar files of pictures that say their own number."""
+"""Folders and tar files of images that say their own number."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from coded_films import HEIGHT, WIDTH, picture_of
+from coded_videos import HEIGHT, WIDTH, image_of
 from PIL import Image
 
 
-def picture_bytes(number: int, *, suffix: str = ".jpg", size: tuple[int, int] = (HEIGHT, WIDTH)) -> bytes:
+def image_bytes(number: int, *, suffix: str = ".jpg", size: tuple[int, int] = (HEIGHT, WIDTH)) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture_of(number, *size)).save(buffer, "PNG" if suffix == ".png" else "JPEG", quality=95)
+    Image.fromarray(image_of(number, *size)).save(buffer, "PNG" if suffix == ".png" else "JPEG", quality=95)
     return buffer.getvalue()
 
 
 def make_folder(root: Path, numbers: Iterable[int], *, prefix: str = "frame_", suffix: str = ".jpg") -> Path:
     root.mkdir(parents=True, exist_ok=True)
     for number in numbers:
-        (root / f"{prefix}{number:010d}{suffix}").write_bytes(picture_bytes(number, suffix=suffix.lower()))
+        (root / f"{prefix}{number:010d}{suffix}").write_bytes(image_bytes(number, suffix=suffix.lower()))
     return root
 
 
@@ -34,7 +34,7 @@ def make_tar(
 ) -> Path:
     with tarfile.open(path, "w", format=layout) as archive:
         for number in numbers:
-            add_member(archive, f"{prefix}{number:010d}{suffix}", picture_bytes(number, suffix=suffix.lower()))
+            add_member(archive, f"{prefix}{number:010d}{suffix}", image_bytes(number, suffix=suffix.lower()))
     return path
 
 

@@ -108,7 +108,7 @@ def test_evaluation_crops_the_centre():
     assert clip.eq(255).all()
 
 
-def test_shapes_in_the_picture_are_not_distorted():
+def test_shapes_in_the_image_are_not_distorted():
     frames = torch.zeros(1, 3, 40, 100, dtype=torch.uint8)
     frames[:, :, 10:30, 40:60] = 255
     clip = ClipTransform(20, 20, *NO_NORM, **PLAIN).evaluate(frames)
@@ -117,7 +117,7 @@ def test_shapes_in_the_picture_are_not_distorted():
 
 @settings(max_examples=30, deadline=None)
 @given(height=st.integers(3, 40), width=st.integers(3, 40), margin=st.floats(0, 1), seed=st.integers(0, 1000))
-def test_any_film_gives_the_size_asked_in_range(height, width, margin, seed):
+def test_any_video_gives_the_size_asked_in_range(height, width, margin, seed):
     options = {**STRONG, "crop_margin": margin, "scale_jitter": (margin / 2, margin)}
     frames = _clip(2, height, width)
     clip, colour = ClipTransform(12, 17, *NO_NORM, **options).train(frames, np.random.default_rng(seed))
@@ -158,19 +158,19 @@ def test_frames_that_are_not_bytes_are_refused():
         ClipTransform(8, 8, *NO_NORM, **PLAIN).evaluate(torch.zeros(1, 3, 8, 8))
 
 
-def test_three_crops_of_a_wide_film_are_its_left_centre_and_right():
-    film = torch.arange(64, dtype=torch.uint8).expand(2, 3, 16, 64).contiguous()
+def test_three_crops_of_a_wide_video_are_its_left_centre_and_right():
+    video = torch.arange(64, dtype=torch.uint8).expand(2, 3, 16, 64).contiguous()
     transform = ClipTransform(16, 16, *NO_NORM, **PLAIN)
-    left, centre, right = (transform.evaluate(film, view) for view in VIEWS["three-crop"])
+    left, centre, right = (transform.evaluate(video, view) for view in VIEWS["three-crop"])
     assert left[0, 0, 0].tolist() == list(range(16))
     assert centre[0, 0, 0].tolist() == list(range(24, 40))
     assert right[0, 0, 0].tolist() == list(range(48, 64))
 
 
-def test_three_crops_of_a_tall_film_are_its_top_centre_and_bottom():
-    film = torch.arange(64, dtype=torch.uint8)[:, None].expand(2, 3, 64, 16).contiguous()
+def test_three_crops_of_a_tall_video_are_its_top_centre_and_bottom():
+    video = torch.arange(64, dtype=torch.uint8)[:, None].expand(2, 3, 64, 16).contiguous()
     transform = ClipTransform(16, 16, *NO_NORM, **PLAIN)
-    tops = [transform.evaluate(film, view)[0, 0, 0, 0].item() for view in VIEWS["three-crop"]]
+    tops = [transform.evaluate(video, view)[0, 0, 0, 0].item() for view in VIEWS["three-crop"]]
     assert tops == [0, 24, 48]
 
 
@@ -234,11 +234,11 @@ def test_training_equals_the_slow_twin(height, width, seed):
 
 
 @pytest.mark.parametrize("view", VIEWS["three-crop-flip"])
-@pytest.mark.parametrize("film", [(31, 60), (60, 31)])
-def test_each_view_equals_the_slow_twin(view, film):
+@pytest.mark.parametrize("video", [(31, 60), (60, 31)])
+def test_each_view_equals_the_slow_twin(view, video):
     transform = ClipTransform(**TWINS, **{**PLAIN, "crop_margin": 0.1})
-    ours = _finished(transform.evaluate(_clip(2, *film), view), transform.colour).numpy()
-    twin = slow_evaluate(transform, _clip(2, *film).numpy(), view)
+    ours = _finished(transform.evaluate(_clip(2, *video), view), transform.colour).numpy()
+    twin = slow_evaluate(transform, _clip(2, *video).numpy(), view)
     assert np.abs(ours - twin).max() <= 1.02 / 255 / 0.2
 
 

@@ -1,4 +1,4 @@
-"""Packets that a demuxer skips: the film is refused, or the frames around them are right or an error."""
+"""Packets that a demuxer skips: the video is refused, or the frames around them are right or an error."""
 
 import os
 import random
@@ -9,16 +9,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from coded_films import make_film, numbers_in, steady
+from coded_videos import make_video, numbers_in, steady
 
 from sgear.errors import VideoError
 from sgear.video import VideoReader
 from sgear.video.training_copy import CopySettings, make_copy
-from sgear.video.verify import FilmToCheck, verify_film
+from sgear.video.verify import VideoToCheck, verify_video
 
 NUM_FRAMES = 90
 FULL_RANGE = "yuvj420p"
-FILMS = {
+VIDEOS = {
     "mjpeg.avi": {"codec": "mjpeg", "gop": 1, "pix_fmt": FULL_RANGE},
     "mpeg4.avi": {"codec": "mpeg4"},
     "mpeg4_b.avi": {"codec": "mpeg4", "num_b": 2},
@@ -35,15 +35,15 @@ FILMS = {
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory) -> Callable[[str], Path]:
-    """Makes each film once."""
+def videos(tmp_path_factory) -> Callable[[str], Path]:
+    """Makes each video once."""
     folder = tmp_path_factory.mktemp("lost")
 
     @cache
-    def film(name: str) -> Path:
-        return make_film(folder / name, steady(NUM_FRAMES), noise=20, **FILMS[name])
+    def video(name: str) -> Path:
+        return make_video(folder / name, steady(NUM_FRAMES), noise=20, **VIDEOS[name])
 
-    return film
+    return video
 
 
 def _packet_places(path: Path) -> list[tuple[int, int]]:
@@ -82,16 +82,16 @@ LOST = [[40], [40, 41, 42, 60], [52, 53], [88, 89], [0]]
 
 
 @pytest.mark.parametrize("lost", LOST, ids=str)
-@pytest.mark.parametrize("name", [name for name in FILMS if not name.endswith(".ts")])
-def test_a_film_of_which_packets_are_lost_is_refused(films, name, lost):
-    hurt = _without(films(name), lost)
+@pytest.mark.parametrize("name", [name for name in VIDEOS if not name.endswith(".ts")])
+def test_a_video_of_which_packets_are_lost_is_refused(videos, name, lost):
+    hurt = _without(videos(name), lost)
     with pytest.raises(VideoError, match=r"(it holds|its structure is damaged|not a readable video)"):
         VideoReader(hurt)
 
 
 @pytest.mark.parametrize("lost", LOST[:3], ids=str)
-def test_no_instant_shows_another_frame_where_packets_of_a_stream_are_lost(films, lost):
-    hurt = _without(films("h264_b.ts"), lost)
+def test_no_instant_shows_another_frame_where_packets_of_a_stream_are_lost(videos, lost):
+    hurt = _without(videos("h264_b.ts"), lost)
     # Forward, and in jumps: damage is met by playing on and by seeking.
     order = [*range(NUM_FRAMES), *np.random.default_rng(0).permutation(NUM_FRAMES)[:30]]
     with VideoReader(hurt) as reader:
@@ -103,20 +103,20 @@ def test_no_instant_shows_another_frame_where_packets_of_a_stream_are_lost(films
 
 
 @pytest.mark.parametrize("name", ["mpeg4_b.avi", "vp9.webm", "h264_b.ts"])
-def test_checking_and_copying_find_that_packets_are_lost(films, name, tmp_path):
-    hurt = _without(films(name), [60, 61])
-    assert verify_film(FilmToCheck(hurt), quick=False).problems
+def test_checking_and_copying_find_that_packets_are_lost(videos, name, tmp_path):
+    hurt = _without(videos(name), [60, 61])
+    assert verify_video(VideoToCheck(hurt), quick=False).problems
     with pytest.raises(VideoError):
         make_copy(hurt, tmp_path / "copy.mp4", CopySettings(short_side=24))
     assert os.listdir(tmp_path) == []
 
 
-AVI_FILMS = [name for name in FILMS if name.endswith(".avi")]
+AVI_VIDEOS = [name for name in VIDEOS if name.endswith(".avi")]
 
 
-@pytest.fixture(params=AVI_FILMS)
+@pytest.fixture(params=AVI_VIDEOS)
 def avi(request, tmp_path) -> Path:
-    return make_film(tmp_path / request.param, steady(NUM_FRAMES), noise=20, **FILMS[request.param])
+    return make_video(tmp_path / request.param, steady(NUM_FRAMES), noise=20, **VIDEOS[request.param])
 
 
 def test_an_avi_without_index_and_with_a_hole_is_refused(avi):
@@ -154,26 +154,26 @@ def test_an_index_that_lost_its_first_entry_is_damage(avi):
 
 def test_dropped_frames_of_an_avi_are_no_damage(tmp_path):
     times_s = [idx / 30 for idx in (0, 1, 2, 3, 8, 9, 10, 20, 21, 22, 40, 41)]
-    path = make_film(tmp_path / "film.avi", times_s, codec="mpeg4")
-    assert verify_film(FilmToCheck(path), quick=False).problems == ()
+    path = make_video(tmp_path / "video.avi", times_s, codec="mpeg4")
+    assert verify_video(VideoToCheck(path), quick=False).problems == ()
     with VideoReader(path) as reader:
         numbers = numbers_in(reader.frames_played_at([5.5 / 30, 9.5 / 30, 39.5 / 30]).frames)
     assert numbers == [3, 5, 9]
 
 
-def test_a_lost_element_between_pictures_is_found_by_its_place(tmp_path):
-    path = make_film(tmp_path / "film.webm", steady(30), codec="libvpx-vp9")
+def test_a_lost_element_between_images_is_found_by_its_place(tmp_path):
+    path = make_video(tmp_path / "video.webm", steady(30), codec="libvpx-vp9")
     begin, _ = _packet_places(path)[10]
     content = bytearray(path.read_bytes())
-    assert verify_film(FilmToCheck(path), quick=True).problems == ()
+    assert verify_video(VideoToCheck(path), quick=True).problems == ()
     content[begin + 3 : begin + 8] = bytes(5)
     path.write_bytes(content)
-    (problem,) = verify_film(FilmToCheck(path), quick=True).problems
+    (problem,) = verify_video(VideoToCheck(path), quick=True).problems
     assert "structure is damaged" in problem
 
 
 def test_a_key_frame_whose_time_was_lost_stands_for_no_instant_before_it(tmp_path):
-    path = make_film(tmp_path / "film.ts", steady(NUM_FRAMES), codec="libx265", noise=20)
+    path = make_video(tmp_path / "video.ts", steady(NUM_FRAMES), codec="libx265", noise=20)
     content = path.read_bytes()
     with av.open(str(path)) as container:
         key = [packet.pos for packet in container.demux(video=0) if packet.is_keyframe][4]
@@ -188,7 +188,7 @@ def test_a_key_frame_whose_time_was_lost_stands_for_no_instant_before_it(tmp_pat
 
 @pytest.mark.parametrize("name", ["mjpeg.avi", "h264_b.mkv", "vp9.webm", "h264_b.ts"])
 def test_a_few_wrong_bytes_anywhere_give_frames_or_one_error(tmp_path, name):
-    content = make_film(tmp_path / name, steady(20), **FILMS[name]).read_bytes()
+    content = make_video(tmp_path / name, steady(20), **VIDEOS[name]).read_bytes()
     hurt = tmp_path / f"hurt_{name}"
     for seed in range(60):
         rng = random.Random(seed)
@@ -197,7 +197,7 @@ def test_a_few_wrong_bytes_anywhere_give_frames_or_one_error(tmp_path, name):
         for _ in range(rng.choice([1, 4, 16])):
             changed[rng.choice(zone)] = rng.choice([0, 255, rng.randrange(256)])
         hurt.write_bytes(changed)
-        verify_film(FilmToCheck(hurt), quick=False)
+        verify_video(VideoToCheck(hurt), quick=False)
         try:
             with VideoReader(hurt) as reader:
                 _played(reader, 10)

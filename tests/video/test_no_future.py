@@ -1,6 +1,6 @@
 """Whatever reads the steps, nothing later than tau_a before the action reaches a model.
 
-Pictures are evenly grey and grow brighter from frame to frame; rows of features hold the same number. So every value
+Images are evenly grey and grow brighter from frame to frame; rows of features hold the same number. So every value
 that a model receives tells which is the latest frame that went into it, through crops, mirroring and averages.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from coded_films import build_frame_cache, make_film, overwrite_packet, steady
+from coded_videos import build_frame_cache, make_video, overwrite_packet, steady
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -38,8 +38,8 @@ from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, VJepaProtocol
 from sgear.training.config import RuntimeConfig
 from sgear.training.evaluate import run_model
 from sgear.training.loop import TrainStep, make_accelerator
-from sgear.video import open_film
-from sgear.video.pool import FilmPool
+from sgear.video import open_video
+from sgear.video.pool import VideoPool
 from sgear.video.training_copy import CopySettings, make_copy
 from sgear.video.transforms import VIEWS, ClipTransform
 
@@ -53,10 +53,10 @@ TRANSFORM = ClipTransform(
 )
 SEEN = Preprocessing(kind="video", height=16, width=24, mean=(0.0,) * 3, std=(1.0,) * 3, crop_margin=0.1)
 TAXONOMY = Taxonomy.from_labels(["cut onion", "peel onion"])
-FILMS = ("film", "copy", "folder", "tar", "cache")
+VIDEOS = ("video", "copy", "folder", "tar", "cache")
 FEATURES = ("table", "store", "lmdb", "several")
 # These give the newest frame, the others the newest of those they keep.
-ALL_FRAMES = ("film", "copy", "folder", "tar", "table")
+ALL_FRAMES = ("video", "copy", "folder", "tar", "table")
 
 
 def grey_of(idx):
@@ -65,9 +65,9 @@ def grey_of(idx):
 
 @dataclass(frozen=True)
 class World:
-    """A recording in every form in which it may be stored: sources of steps, films, and when each frame began."""
+    """A recording in every form in which it may be stored: sources of steps, videos, and when each frame began."""
 
-    sources: dict[str, FilmPool | object]
+    sources: dict[str, VideoPool | object]
     paths: dict[str, Path]
     times_s: dict[str, tuple[NDArray[np.float64], ...]]
 
@@ -77,18 +77,18 @@ class World:
         return grey_of(np.stack(counts, axis=1) - 1)
 
 
-def _picture(idx: int, height: int = 24, width: int = 40) -> NDArray[np.uint8]:
+def _image(idx: int, height: int = 24, width: int = 40) -> NDArray[np.uint8]:
     return np.full((height, width, 3), grey_of(idx), np.uint8)
 
 
 def _jpeg(idx: int) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(_picture(idx)).save(buffer, "JPEG", quality=98)
+    Image.fromarray(_image(idx)).save(buffer, "JPEG", quality=98)
     return buffer.getvalue()
 
 
 def _numbered(root: Path) -> tuple[Path, Path]:
-    folder, archive = root / "folder", root / "film.tar"
+    folder, archive = root / "folder", root / "video.tar"
     folder.mkdir()
     with tarfile.open(archive, "w") as tar:
         for idx in range(NUM_FRAMES):
@@ -133,27 +133,27 @@ def world(request, tmp_path_factory) -> World:
     rng = np.random.default_rng(int(seed))
     root = tmp_path_factory.mktemp("world")
     uneven_s = np.concatenate([[0.0], np.cumsum(rng.choice([17, 33, 100, 400], NUM_FRAMES - 1))]) / 1000
-    film = make_film(
-        root / f"film.{suffix}", uneven_s.tolist(), num_b=2, picture=_picture, size=(24, 40), x264="qp=1", gop=11
+    video = make_video(
+        root / f"video.{suffix}", uneven_s.tolist(), num_b=2, image=_image, size=(24, 40), x264="qp=1", gop=11
     )
-    make_copy(film, root / "copy.mp4", CopySettings(short_side=16, crf=1, gop=5))
+    make_copy(video, root / "copy.mp4", CopySettings(short_side=16, crf=1, gop=5))
     folder, archive = _numbered(root)
     rate = float(rng.choice([2.0, 7.0, 29.97, 59.94]))
     size = (20, 34)
     cache = build_frame_cache(
-        {"v": film}, root / "cache", height=size[0], width=size[1], fps=float(rng.choice([3.0, 11.0])), num_processes=1
+        {"v": video}, root / "cache", height=size[0], width=size[1], fps=float(rng.choice([3.0, 11.0])), num_processes=1
     )
     row_s = np.sort(rng.uniform(0, 20, NUM_FRAMES))
     rows = np.array([[grey_of(idx)] for idx in range(NUM_FRAMES)], np.float32)
     table = FeatureTable({"v": VideoFeatures(row_s, rows, "table")})
-    store = _store(film, root / "store", float(rng.choice([1.7, 4.0, 12.5])))
+    store = _store(video, root / "store", float(rng.choice([1.7, 4.0, 12.5])))
     database, database_s = _lmdb(root / "lmdb")
-    paths = {"film": film, "copy": root / "copy.mp4", "folder": folder, "tar": archive}
+    paths = {"video": video, "copy": root / "copy.mp4", "folder": folder, "tar": archive}
     rates = {"folder": rate, "tar": rate}
-    pools = {kind: FilmPool({"v": path}, size=size, frame_fps=rates.get(kind)) for kind, path in paths.items()}
+    pools = {kind: VideoPool({"v": path}, size=size, frame_fps=rates.get(kind)) for kind, path in paths.items()}
     several = side_by_side({"a": store, "b": table})
     even_s = np.arange(NUM_FRAMES) / rate
-    times_s = dict.fromkeys(("film", "copy", "cache", "store"), (uneven_s,))
+    times_s = dict.fromkeys(("video", "copy", "cache", "store"), (uneven_s,))
     times_s |= {"folder": (even_s,), "tar": (even_s,), "table": (row_s,), "lmdb": (database_s,)}
     times_s["several"] = (uneven_s, row_s)
     tables = {"table": table, "store": store, "lmdb": database, "several": several}
@@ -205,7 +205,7 @@ def _noted(model) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def _greys(clips: list[tuple[torch.Tensor, torch.Tensor]], kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features of each step of each clip or the brightest value of its picture [M T F], and what exists."""
+    """Return the features of each step of each clip or the brightest value of its image [M T F], and what exists."""
     clip = torch.cat([clip for clip, _ in clips])
     exists = torch.cat([exists for _, exists in clips])
     assert (clip[~exists] == 0).all()
@@ -227,7 +227,7 @@ def _protocols(draw):
     return protocol
 
 
-@pytest.mark.parametrize("kind", [*FILMS, *FEATURES])
+@pytest.mark.parametrize("kind", [*VIDEOS, *FEATURES])
 def test_nothing_later_than_tau_a_before_the_action_reaches_a_model(world, kind):
     first_s = max(times_s[0] for times_s in world.times_s[kind])
     last_s = min(times_s[-1] for times_s in world.times_s[kind])
@@ -282,7 +282,7 @@ def test_nothing_later_than_tau_a_before_the_action_reaches_a_model(world, kind)
 def _anticipator(
     kind: str, protocol: AnticipationProtocol
 ) -> tuple[Anticipator, list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Return a model of films, and the clips that it reads from now on."""
+    """Return a model of videos, and the clips that it reads from now on."""
     config, model = _model(kind, protocol.num_steps)
     trained = TrainedModel(
         model=model.eval(),
@@ -295,8 +295,8 @@ def _anticipator(
     return Anticipator(trained), _noted(model)
 
 
-@pytest.mark.parametrize("kind", ["film", "copy", "folder", "tar"])
-def test_nothing_later_than_now_reaches_a_model_that_forecasts_a_film(world, kind):
+@pytest.mark.parametrize("kind", ["video", "copy", "folder", "tar"])
+def test_nothing_later_than_now_reaches_a_model_that_forecasts_a_video(world, kind):
     protocol = AnticipationProtocol(tau_a_s=0.9, tau_o_s=1.2, fps=5.0)
     anticipator, clips = _anticipator(kind, protocol)
     times_s = world.times_s[kind][0]
@@ -312,20 +312,20 @@ def test_nothing_later_than_now_reaches_a_model_that_forecasts_a_film(world, kin
             assert ((off > TOO_DARK) & (off < TOO_BRIGHT)).all(), off
 
 
-def test_a_film_that_lacks_its_first_frames_shows_none_before_its_time(tmp_path):
+def test_a_video_that_lacks_its_first_frames_shows_none_before_its_time(tmp_path):
     coding = {"gop": 1, "size": (24, 40), "x264": "qp=1"}
-    path = make_film(tmp_path / "film.mp4", steady(50, 90), rate=90, picture=_picture, **coding)
+    path = make_video(tmp_path / "video.mp4", steady(50, 90), rate=90, image=_image, **coding)
     for packet_idx in range(3):
         overwrite_packet(path, path, packet_idx)
-    with open_film(path) as film:
-        first_s = film.first_pts_s
+    with open_video(path) as video:
+        first_s = video.first_pts_s
         assert first_s == pytest.approx(3 / 90)
         with pytest.raises(VideoError, match="cannot be decoded"):
-            film.frames_played_at([0.02])
-        assert next(film.iterate())[1] == first_s
+            video.frames_played_at([0.02])
+        assert next(video.iterate())[1] == first_s
     protocol = AnticipationProtocol(tau_a_s=0.9, tau_o_s=1.2, fps=5.0)
-    anticipator, clips = _anticipator("film", protocol)
+    anticipator, clips = _anticipator("video", protocol)
     forecasts = list(anticipator.anticipate(path, every_s=0.02))
     assert forecasts[0].now_s == pytest.approx(0.04)
-    assert _greys(clips, "film")[1][0].tolist() == [False] * (protocol.num_steps - 1) + [True]
+    assert _greys(clips, "video")[1][0].tolist() == [False] * (protocol.num_steps - 1) + [True]
     assert _store(path, tmp_path / "store", 50.0)["v"].first_s == pytest.approx(0.04)

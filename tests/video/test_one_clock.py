@@ -1,6 +1,6 @@
-"""One instant has one frame: a jump and a reading from the beginning agree in every container, or the film is refused.
+"""One instant has one frame: a jump and a reading from the beginning agree in every container, or the video is refused.
 
-Films are drawn at random over containers, key-frame distances, rates, B-frames, edit lists and starts. Two recordings
+Videos are drawn at random over containers, key-frame distances, rates, B-frames, edit lists and starts. Two recordings
 that were joined count their time twice.
 """
 
@@ -11,14 +11,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from coded_films import make_film, number_in, numbers_in, played_at, steady
+from coded_videos import make_video, number_in, numbers_in, played_at, steady
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sgear.errors import VideoError
 from sgear.video import VideoReader, streams
 from sgear.video.training_copy import CopySettings, make_copy
-from sgear.video.verify import FilmToCheck, verify_film
+from sgear.video.verify import VideoToCheck, verify_video
 
 NUM_FRAMES = 36
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
@@ -43,24 +43,24 @@ KINDS = {
 }
 NO_B_FRAMES = ("webm", "wmv")
 EVEN_RATES = ("mpg", "vob", "avi", "mxf")
-# Of two joined recordings the second is no part of these: the header of the first says where its pictures end.
+# Of two joined recordings the second is no part of these: the header of the first says where its images end.
 READ_TO_THE_JOINT = ("mp4", "mov", "flv", "wmv")
 
 
-def _film(path: Path, kind: str, times_s, *, gop=12, num_b=0, first=0) -> Path:
+def _video(path: Path, kind: str, times_s, *, gop=12, num_b=0, first=0) -> Path:
     coding = {**KINDS[kind]}
     muxing = coding.pop("options", None)
     if muxing is None:
-        return make_film(path, times_s, gop=gop, num_b=num_b, first=first, **coding)
-    source = make_film(path.with_name(f"{path.name}.mp4"), times_s, gop=gop, num_b=num_b, first=first)
+        return make_video(path, times_s, gop=gop, num_b=num_b, first=first, **coding)
+    source = make_video(path.with_name(f"{path.name}.mp4"), times_s, gop=gop, num_b=num_b, first=first)
     return _remuxed(source, path, options=muxing)
 
 
 def _remuxed(source: Path, path: Path, *, shift_s: float = 0.0, options: dict[str, str] | None = None) -> Path:
-    with av.open(str(source)) as film, av.open(str(path), "w", options=options or {}) as copy:
-        stream = copy.add_stream_from_template(film.streams.video[0])
-        shift = round(shift_s / film.streams.video[0].time_base)
-        for packet in film.demux(video=0):
+    with av.open(str(source)) as video, av.open(str(path), "w", options=options or {}) as copy:
+        stream = copy.add_stream_from_template(video.streams.video[0])
+        shift = round(shift_s / video.streams.video[0].time_base)
+        for packet in video.demux(video=0):
             if packet.dts is not None:
                 packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
                 copy.mux(packet)
@@ -68,18 +68,18 @@ def _remuxed(source: Path, path: Path, *, shift_s: float = 0.0, options: dict[st
 
 
 def _played_through(path: Path) -> list[tuple[float, int]]:
-    with VideoReader(path) as film:
-        return [(pts_s, number_in(frame.permute(1, 2, 0).numpy())) for frame, pts_s in film.iterate()]
+    with VideoReader(path) as video:
+        return [(pts_s, number_in(frame.permute(1, 2, 0).numpy())) for frame, pts_s in video.iterate()]
 
 
-def _assert_jumps_agree(path: Path, film: list[tuple[float, int]], rng: np.random.Generator) -> None:
+def _assert_jumps_agree(path: Path, video: list[tuple[float, int]], rng: np.random.Generator) -> None:
     reader = VideoReader(path)
-    for t_s in rng.uniform(0, film[-1][0], 8):
+    for t_s in rng.uniform(0, video[-1][0], 8):
         if rng.random() < 0.3:
             reader.close()
             reader = VideoReader(path)
         batch = reader.frames_played_at([t_s])
-        assert (batch.pts_s[0], numbers_in(batch.frames)[0]) == played_at(film, t_s)
+        assert (batch.pts_s[0], numbers_in(batch.frames)[0]) == played_at(video, t_s)
     reader.close()
 
 
@@ -103,13 +103,13 @@ def test_a_jump_gives_the_frame_that_is_played_then(kind, tmp_path):
         start_s = 0 if kind in EVEN_RATES else data.draw(st.sampled_from([0, Fraction(37, 10)]))
         path = tmp_path / f"{next(examples)}.{kind}"
         gop = data.draw(st.sampled_from([1, 5, 24]))
-        _film(path, kind, [start_s + time_s for time_s in times_s], gop=gop, num_b=num_b)
-        film = _played_through(path)
-        assert [number for _, number in film] == list(range(NUM_FRAMES))
+        _video(path, kind, [start_s + time_s for time_s in times_s], gop=gop, num_b=num_b)
+        video = _played_through(path)
+        assert [number for _, number in video] == list(range(NUM_FRAMES))
         # Some containers round times to milliseconds.
         stated_s = [float(time_s) for time_s in times_s]
-        assert [pts_s for pts_s, _ in film] == pytest.approx(stated_s, abs=1.1e-3)
-        _assert_jumps_agree(path, film, np.random.default_rng(data.draw(st.integers(0, 99))))
+        assert [pts_s for pts_s, _ in video] == pytest.approx(stated_s, abs=1.1e-3)
+        _assert_jumps_agree(path, video, np.random.default_rng(data.draw(st.integers(0, 99))))
 
     law()
 
@@ -124,9 +124,9 @@ EDITS = {
 @pytest.mark.parametrize("name", EDITS)
 def test_a_jump_respects_every_edit_list(tmp_path, name):
     edits = EDITS[name]
-    source = _film(tmp_path / "source.mp4", "mp4", steady(NUM_FRAMES), num_b=2)
+    source = _video(tmp_path / "source.mp4", "mp4", steady(NUM_FRAMES), num_b=2)
     # A late start takes two entries, which are replaced.
-    path = _remuxed(source, tmp_path / "film.mp4", shift_s=2.0)
+    path = _remuxed(source, tmp_path / "video.mp4", shift_s=2.0)
     content = bytearray(path.read_bytes())
     units = [struct.unpack(">I", content[(at := content.index(box) + 16) : at + 4])[0] for box in (b"mvhd", b"mdhd")]
     place = content.index(b"elst") + 8
@@ -135,25 +135,25 @@ def test_a_jump_respects_every_edit_list(tmp_path, name):
         entry = struct.pack(">III", round(length_s * units[0]), round(begin_s * units[1]), 1 << 16)
         content[place + 4 + 12 * row : place + 16 + 12 * row] = entry
     path.write_bytes(content)
-    film = _played_through(path)
-    assert [pts_s for pts_s, _ in film] == sorted({pts_s for pts_s, _ in film})
-    assert len(film) == pytest.approx(30 * sum(length_s for _, length_s in edits), abs=len(edits))
-    _assert_jumps_agree(path, film, np.random.default_rng(0))
+    video = _played_through(path)
+    assert [pts_s for pts_s, _ in video] == sorted({pts_s for pts_s, _ in video})
+    assert len(video) == pytest.approx(30 * sum(length_s for _, length_s in edits), abs=len(edits))
+    _assert_jumps_agree(path, video, np.random.default_rng(0))
 
 
 def test_a_stream_whose_clock_overflows_is_one_recording(tmp_path):
-    source = _film(tmp_path / "source.ts", "ts", steady(NUM_FRAMES), num_b=2)
-    path = _remuxed(source, tmp_path / "film.ts", shift_s=2**33 / 90_000 - 2.2)
-    film = _played_through(path)
-    assert [pts_s for pts_s, _ in film] == pytest.approx([float(time_s) for time_s in steady(NUM_FRAMES)], abs=1e-4)
-    _assert_jumps_agree(path, film, np.random.default_rng(0))
+    source = _video(tmp_path / "source.ts", "ts", steady(NUM_FRAMES), num_b=2)
+    path = _remuxed(source, tmp_path / "video.ts", shift_s=2**33 / 90_000 - 2.2)
+    video = _played_through(path)
+    assert [pts_s for pts_s, _ in video] == pytest.approx([float(time_s) for time_s in steady(NUM_FRAMES)], abs=1e-4)
+    _assert_jumps_agree(path, video, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_joined_recordings_are_refused_or_only_the_first_is_read(tmp_path, kind):
     num_b = 0 if kind in NO_B_FRAMES else 2
     one, other = (
-        _film(tmp_path / f"{first}.{kind}", kind, steady(NUM_FRAMES), num_b=num_b, first=first).read_bytes()
+        _video(tmp_path / f"{first}.{kind}", kind, steady(NUM_FRAMES), num_b=num_b, first=first).read_bytes()
         for first in (0, 100)
     )
     path = tmp_path / f"joined.{kind}"
@@ -162,33 +162,33 @@ def test_two_joined_recordings_are_refused_or_only_the_first_is_read(tmp_path, k
         with pytest.raises(VideoError, match=r"joined\.\S+: it.*two recordings were joined"):
             VideoReader(path)
         return
-    film = _played_through(path)
-    _assert_jumps_agree(path, film, np.random.default_rng(0))
-    assert [number for _, number in film] == list(range(NUM_FRAMES))
+    video = _played_through(path)
+    _assert_jumps_agree(path, video, np.random.default_rng(0))
+    assert [number for _, number in video] == list(range(NUM_FRAMES))
 
 
 @pytest.mark.parametrize("kind", ["wmv", "asf"])
 def test_times_that_occur_twice_are_refused(tmp_path, kind):
-    path = make_film(tmp_path / f"film.{kind}", steady(NUM_FRAMES))
+    path = make_video(tmp_path / f"video.{kind}", steady(NUM_FRAMES))
     with pytest.raises(VideoError, match=r"it has two frames at 1\.1.. s"):
         VideoReader(path)
 
 
 def test_frames_that_come_out_of_turn_are_refused_when_they_come(tmp_path):
-    path = make_film(tmp_path / "film.wmv", steady(60), codec="mpeg2video", num_b=2)
+    path = make_video(tmp_path / "video.wmv", steady(60), codec="mpeg2video", num_b=2)
     with pytest.raises(VideoError, match="comes out of turn at"):
         VideoReader(path).frames_played_at([1.0])
 
 
 @pytest.mark.parametrize(("suffix", "complaint"), [(".h264", "a bare stream"), (".mpg", "does not say when each")])
 def test_frames_without_times_are_refused(tmp_path, suffix, complaint):
-    path = make_film(tmp_path / f"film{suffix}", steady(NUM_FRAMES), num_b=2)
+    path = make_video(tmp_path / f"video{suffix}", steady(NUM_FRAMES), num_b=2)
     with pytest.raises(VideoError, match=complaint):
         VideoReader(path)
 
 
 def test_a_file_is_gone_through_once_for_all_openings_and_again_when_it_changed(tmp_path, monkeypatch):
-    path = _film(tmp_path / "film.ts", "ts", steady(NUM_FRAMES))
+    path = _video(tmp_path / "video.ts", "ts", steady(NUM_FRAMES))
     readings = []
     demuxed = streams._demuxed
     monkeypatch.setattr(streams, "_demuxed", lambda *args: readings.append(1) or demuxed(*args))
@@ -201,12 +201,12 @@ def test_a_file_is_gone_through_once_for_all_openings_and_again_when_it_changed(
 
 
 @pytest.mark.data
-def test_the_joined_recordings_of_a_user_are_told_from_a_damaged_film(real_data, tmp_path):
+def test_the_joined_recordings_of_a_user_are_told_from_a_damaged_video(real_data, tmp_path):
     path = real_data / "cases" / "01_joined_ts" / "C2_equal.ts"
     message = r"C2_equal\.ts: its clock runs back from 19\.960 s to 0\.000 s.*two recordings were joined"
     with pytest.raises(VideoError, match=message):
         VideoReader(path)
-    (problem,) = verify_film(FilmToCheck(path), quick=False).problems
+    (problem,) = verify_video(VideoToCheck(path), quick=False).problems
     assert "two recordings were joined" in problem
     assert "frames are damaged" not in problem
     with pytest.raises(VideoError, match=message):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from coded_films import make_film, overwrite_packet, steady
+from coded_videos import make_video, overwrite_packet, steady
 
 from sgear.anticipator import Forecast
 from sgear.errors import VideoError, WriteError
@@ -13,8 +13,8 @@ FORECASTS = (Forecast(2.0, 1.0, SWAPPED), Forecast(1.0, 1.0, TOP))
 
 
 @pytest.fixture(scope="module")
-def film_path(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("film") / "film.mp4", steady(30, fps=10), rate=10, size=(240, 320))
+def video_path(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("video") / "video.mp4", steady(30, fps=10), rate=10, size=(240, 320))
 
 
 def _frames_at(path, timestamps_s):
@@ -22,8 +22,8 @@ def _frames_at(path, timestamps_s):
         return reader.frames_played_at(timestamps_s).frames.float()
 
 
-def test_overlay_has_the_frames_and_the_times_of_the_film(film_path, tmp_path):
-    write_overlay(film_path, tmp_path / "out.mp4", FORECASTS)
+def test_overlay_has_the_frames_and_the_times_of_the_video(video_path, tmp_path):
+    write_overlay(video_path, tmp_path / "out.mp4", FORECASTS)
     with VideoReader(tmp_path / "out.mp4") as reader:
         times_s = [pts_s for _, pts_s in reader.iterate()]
         assert (reader.height, reader.width) == (240, 320)
@@ -32,16 +32,16 @@ def test_overlay_has_the_frames_and_the_times_of_the_film(film_path, tmp_path):
 
 def test_uneven_frame_times_are_kept(tmp_path):
     times_s = [0.0, 0.1, 0.15, 0.6, 0.7, 1.5]
-    write_overlay(make_film(tmp_path / "uneven.mp4", times_s), tmp_path / "out.mp4", ())
+    write_overlay(make_video(tmp_path / "uneven.mp4", times_s), tmp_path / "out.mp4", ())
     with VideoReader(tmp_path / "out.mp4") as reader:
         assert [pts_s for _, pts_s in reader.iterate()] == pytest.approx(times_s, abs=1e-4)
 
 
-def test_panel_changes_when_a_forecast_is_made_and_not_before(film_path, tmp_path):
-    write_overlay(film_path, tmp_path / "none.mp4", ())
-    write_overlay(film_path, tmp_path / "out.mp4", FORECASTS)
+def test_panel_changes_when_a_forecast_is_made_and_not_before(video_path, tmp_path):
+    write_overlay(video_path, tmp_path / "none.mp4", ())
+    write_overlay(video_path, tmp_path / "out.mp4", FORECASTS)
     asked_s = [0.95, 1.05, 2.05]
-    # The ribbon at the bottom shows the whole film, so only the picture above it is compared.
+    # The ribbon at the bottom shows the whole video, so only the image above it is compared.
     waiting, told = (_frames_at(tmp_path / name, asked_s)[:, :, :220] for name in ("none.mp4", "out.mp4"))
     difference = (waiting - told).abs().mean(dim=(1, 2, 3))
     assert difference[0] < 0.3
@@ -49,9 +49,9 @@ def test_panel_changes_when_a_forecast_is_made_and_not_before(film_path, tmp_pat
     assert difference[2] > 1
 
 
-def test_truth_adds_to_the_panel(film_path, tmp_path):
-    write_overlay(film_path, tmp_path / "plain.mp4", FORECASTS)
-    write_overlay(film_path, tmp_path / "truth.mp4", FORECASTS, truth=[(0.5, 1.5, "cut"), (2.0, 3.0, "take cup")])
+def test_truth_adds_to_the_panel(video_path, tmp_path):
+    write_overlay(video_path, tmp_path / "plain.mp4", FORECASTS)
+    write_overlay(video_path, tmp_path / "truth.mp4", FORECASTS, truth=[(0.5, 1.5, "cut"), (2.0, 3.0, "take cup")])
     plain, truth = (_frames_at(tmp_path / name, [1.2]) for name in ("plain.mp4", "truth.mp4"))
     assert (plain - truth).abs().mean() > 1
 
@@ -70,7 +70,7 @@ def test_panel_is_drawn_once_for_the_same_content():
 
 
 @pytest.mark.parametrize("size", [(480, 854), (480, 270), (288, 288), (180, 1280), (96, 96), (480, 120), (64, 400)])
-def test_panel_stays_in_the_picture_and_leaves_most_of_it_free(size):
+def test_panel_stays_in_the_image_and_leaves_most_of_it_free(size):
     long_rows = tuple((f"{name} from the big washing-up bowl", share) for name, share in TOP * 2)
     painter = OverlayPainter(*size, Palette([]))
     panel = painter.panel(PanelContent("next action in ~1.0 s", long_rows, "squeeze washing-up liquid", "dry hand"))
@@ -89,56 +89,56 @@ def test_colours_of_many_actions_differ():
     ("size", "expected"), [((96, 96), (288, 288)), ((720, 1280), (480, 852)), ((640, 360), (480, 270))]
 )
 def test_size_of_the_result_is_even_legible_and_limited(tmp_path, size, expected):
-    source = make_film(tmp_path / "film.mp4", steady(4), size=size)
+    source = make_video(tmp_path / "video.mp4", steady(4), size=size)
     write_overlay(source, tmp_path / "out.mp4", FORECASTS)
     with VideoReader(tmp_path / "out.mp4") as reader:
         assert (reader.height, reader.width) == expected
 
 
-def test_result_streams_from_its_first_bytes(film_path, tmp_path):
-    write_overlay(film_path, tmp_path / "out.mp4", FORECASTS)
+def test_result_streams_from_its_first_bytes(video_path, tmp_path):
+    write_overlay(video_path, tmp_path / "out.mp4", FORECASTS)
     content = (tmp_path / "out.mp4").read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
 
 
-def test_progress_counts_every_frame(film_path, tmp_path):
+def test_progress_counts_every_frame(video_path, tmp_path):
     told = []
-    write_overlay(film_path, tmp_path / "out.mp4", (), progress=lambda done, of: told.append((done, of)))
+    write_overlay(video_path, tmp_path / "out.mp4", (), progress=lambda done, of: told.append((done, of)))
     assert told == [(idx, 30) for idx in range(1, 31)]
 
 
-def test_folder_of_the_result_is_made_and_the_film_is_never_replaced(film_path, tmp_path):
-    write_overlay(film_path, tmp_path / "new" / "folder" / "out.mp4", FORECASTS)
-    before = film_path.read_bytes()
-    (tmp_path / "link.mp4").symlink_to(film_path)
-    for out in (film_path, tmp_path / "link.mp4"):
-        with pytest.raises(WriteError, match="is the film itself"):
-            write_overlay(film_path, out, FORECASTS)
+def test_folder_of_the_result_is_made_and_the_video_is_never_replaced(video_path, tmp_path):
+    write_overlay(video_path, tmp_path / "new" / "folder" / "out.mp4", FORECASTS)
+    before = video_path.read_bytes()
+    (tmp_path / "link.mp4").symlink_to(video_path)
+    for out in (video_path, tmp_path / "link.mp4"):
+        with pytest.raises(WriteError, match="is the video itself"):
+            write_overlay(video_path, out, FORECASTS)
     (tmp_path / "file").touch()
     with pytest.raises(WriteError, match="is no folder"):
-        write_overlay(film_path, tmp_path / "file" / "out.mp4", FORECASTS)
-    assert film_path.read_bytes() == before
+        write_overlay(video_path, tmp_path / "file" / "out.mp4", FORECASTS)
+    assert video_path.read_bytes() == before
 
 
-def test_damaged_film_leaves_no_result_behind(film_path, tmp_path):
-    overwrite_packet(film_path, tmp_path / "hurt.mp4", 15)
+def test_damaged_video_leaves_no_result_behind(video_path, tmp_path):
+    overwrite_packet(video_path, tmp_path / "hurt.mp4", 15)
     with pytest.raises(VideoError, match=r"hurt\.mp4"):
         write_overlay(tmp_path / "hurt.mp4", tmp_path / "out.mp4", FORECASTS)
     assert [path.name for path in tmp_path.iterdir()] == ["hurt.mp4"]
 
 
 @pytest.mark.parametrize("changes", [{"max_height": 8}, {"top_k": 0}])
-def test_settings_out_of_range_are_refused(film_path, tmp_path, changes):
+def test_settings_out_of_range_are_refused(video_path, tmp_path, changes):
     with pytest.raises(ValueError, match="at least"):
-        write_overlay(film_path, tmp_path / "out.mp4", FORECASTS, **changes)
+        write_overlay(video_path, tmp_path / "out.mp4", FORECASTS, **changes)
 
 
-def test_picture_outside_of_the_layers_is_untouched():
-    picture = np.full((240, 320, 3), 90, np.uint8)
+def test_image_outside_of_the_layers_is_untouched():
+    image = np.full((240, 320, 3), 90, np.uint8)
     painter = OverlayPainter(240, 320, Palette([]))
     panel = painter.panel(PanelContent("watching..."))
-    panel.paste_on(picture)
-    outside = picture.copy()
+    panel.paste_on(image)
+    outside = image.copy()
     outside[panel.top : panel.top + panel.rgba.shape[0], panel.left : panel.left + panel.rgba.shape[1]] = 90
     assert (outside == 90).all()
-    assert (picture != 90).any()
+    assert (image != 90).any()

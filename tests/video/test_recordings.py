@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sgear.errors import VideoError
-from sgear.video.pool import open_film
+from sgear.video.pool import open_video
 
 pytestmark = pytest.mark.data
 _SIZE = (64, 96)
@@ -46,16 +46,16 @@ _Given = dict[float, tuple[float, torch.Tensor] | str]
 
 
 def _given(path: Path, asked_s: list[float]) -> _Given:
-    """What a reader gives for each instant: time and picture of the frame, or the message of the error."""
+    """What a reader gives for each instant: time and image of the frame, or the message of the error."""
     try:
-        film = open_film(path, size=_SIZE)
+        video = open_video(path, size=_SIZE)
     except VideoError as err:
         return dict.fromkeys(asked_s, str(err))
     given: _Given = {}
-    with film:
+    with video:
         for t_s in asked_s:
             try:
-                batch = film.frames_played_at([t_s])
+                batch = video.frames_played_at([t_s])
                 given[t_s] = float(batch.pts_s[0]), batch.frames[0]
             except VideoError as err:
                 given[t_s] = str(err)
@@ -68,7 +68,7 @@ def test_a_damaged_recording_gives_the_frames_of_the_whole_one_or_an_error(real_
     for source in _recordings(real_data):
         copy = tmp_path / source.name
         copy.write_bytes(DAMAGE[damage](source.read_bytes()))
-        with open_film(source, size=_SIZE) as whole:
+        with open_video(source, size=_SIZE) as whole:
             asked_s = np.linspace(0.01, whole.last_pts_s - 0.01, 12).tolist()
             for t_s, given in _given(copy, asked_s).items():
                 place = f"{source.name}, {damage}, {t_s:.3f} s"
@@ -76,8 +76,8 @@ def test_a_damaged_recording_gives_the_frames_of_the_whole_one_or_an_error(real_
                     assert re.match(rf"{re.escape(str(copy))}: \S.*;", given), f"{place}: {given}"
                     continue
                 pts_s, frame = given
-                assert torch.equal(frame, whole.frames_played_at([pts_s]).frames[0]), f"{place}: spoilt picture"
-                # Matroska goes on at the next cluster it finds, so what is lost there looks like a pause of the film.
+                assert torch.equal(frame, whole.frames_played_at([pts_s]).frames[0]), f"{place}: spoilt image"
+                # Matroska goes on at the next cluster it finds, so what is lost there looks like a pause of the video.
                 if source.suffix != ".mkv":
                     assert pts_s == whole.frames_played_at([t_s]).pts_s[0], f"{place}: another frame"
 
@@ -88,27 +88,27 @@ def test_what_is_left_of_a_recording_is_one_error(real_data, tmp_path, damage):
         copy = tmp_path / source.name
         copy.write_bytes(b"" if damage == "zero_bytes" else b"moved to the archive\n" * 100)
         with pytest.raises(VideoError, match=re.escape(str(copy))):
-            open_film(copy)
+            open_video(copy)
 
 
-def test_official_rgb_frames_are_a_film(real_data):
-    with open_film(real_data / "epic-frames" / "sample_rgb", frame_fps=60.0, size=_SIZE) as film:
-        batch = film.frames_played_at(np.arange(100) / 60)
+def test_official_rgb_frames_are_a_video(real_data):
+    with open_video(real_data / "epic-frames" / "sample_rgb", frame_fps=60.0, size=_SIZE) as video:
+        batch = video.frames_played_at(np.arange(100) / 60)
         assert batch.pts_s.tolist() == (np.arange(100) / 60).tolist()
-        assert (film.num_frames, film.height, film.width) == (100, 256, 456)
+        assert (video.num_frames, video.height, video.width) == (100, 256, 456)
         assert batch.frames.float().std() > 5
 
 
-def test_official_flow_frames_are_two_kinds_of_pictures(real_data):
+def test_official_flow_frames_are_two_kinds_of_images(real_data):
     with pytest.raises(VideoError, match=r"P01_01_flow_[uv]_\*.*P01_01_flow_[uv]_\*"):
-        open_film(real_data / "epic-frames" / "sample_flow", frame_fps=30.0)
+        open_video(real_data / "epic-frames" / "sample_flow", frame_fps=30.0)
 
 
 def test_one_direction_of_flow_is_grey_and_read(real_data, tmp_path):
     for path in (real_data / "epic-frames" / "sample_flow").glob("*_flow_u_*.jpg"):
         shutil.copy(path, tmp_path)
-    with open_film(tmp_path, frame_fps=30.0) as film:
-        frames = film.frames_played_at([0.0, 3.3]).frames
+    with open_video(tmp_path, frame_fps=30.0) as video:
+        frames = video.frames_played_at([0.0, 3.3]).frames
     assert torch.equal(frames[:, 0], frames[:, 2])
 
 
@@ -118,12 +118,12 @@ def test_truncated_official_frames_are_errors(real_data, tmp_path):
     hurt = sorted(tmp_path.glob("*.jpg"))[10]
     hurt.write_bytes(hurt.read_bytes()[:-200])
     with (
-        open_film(tmp_path, frame_fps=60.0) as film,
+        open_video(tmp_path, frame_fps=60.0) as video,
         pytest.raises(VideoError, match=rf"{hurt.name} \(played at t = 0\.175 s\) cannot be used"),
     ):
-        film.frames_played_at([10.5 / 60])
+        video.frames_played_at([10.5 / 60])
 
 
-def test_a_file_of_detections_is_no_film(real_data):
+def test_a_file_of_detections_is_no_video(real_data):
     with pytest.raises(VideoError, match=r"sample_obj\.npy"):
-        open_film(real_data / "epic-frames" / "sample_obj.npy")
+        open_video(real_data / "epic-frames" / "sample_obj.npy")

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from coded_films import build_frame_cache, make_film, steady
+from coded_videos import build_frame_cache, make_video, steady
 from torch.utils.data import DataLoader
 
 from sgear.anticipator import Anticipator
@@ -26,10 +26,10 @@ from sgear.timing import AnticipationProtocol
 from sgear.training.config import RuntimeConfig
 from sgear.training.evaluate import run_model
 from sgear.training.loop import TrainStep, make_accelerator
-from sgear.video.pool import FilmPool, ReadingSize, reading_size
+from sgear.video.pool import ReadingSize, VideoPool, reading_size
 from sgear.video.transforms import VIEWS, ClipTransform, finish_clip
 
-FILM = (80, 120)
+VIDEO = (80, 120)
 SIZE = (24, 32)
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 TAXONOMY = Taxonomy.from_labels(["cut onion", "peel onion", "wash pan"])
@@ -41,17 +41,19 @@ SEEN = Preprocessing(kind="video", height=24, width=32, mean=MEAN, std=STD, crop
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory) -> Path:
-    return make_film(tmp_path_factory.mktemp("film") / "v.mp4", steady(61, fps=10), rate=10, size=FILM, noise=30)
+def video(tmp_path_factory) -> Path:
+    return make_video(tmp_path_factory.mktemp("video") / "v.mp4", steady(61, fps=10), rate=10, size=VIDEO, noise=30)
 
 
-@pytest.fixture(scope="module", params=["cache", "films"])
-def frames(request, film) -> FrameReader:
-    """Both ways in which a data set reads films."""
-    if request.param == "films":
-        return FilmPool({"v": film}, size=ReadingSize(*SIZE, TRANSFORM.reading_margin))
-    height, width = reading_size(SIZE, TRANSFORM.reading_margin, FILM)
-    return build_frame_cache({"v": film}, film.parent / "cache", height=height, width=width, fps=10.0, num_processes=1)
+@pytest.fixture(scope="module", params=["cache", "videos"])
+def frames(request, video) -> FrameReader:
+    """Both ways in which a data set reads videos."""
+    if request.param == "videos":
+        return VideoPool({"v": video}, size=ReadingSize(*SIZE, TRANSFORM.reading_margin))
+    height, width = reading_size(SIZE, TRANSFORM.reading_margin, VIDEO)
+    return build_frame_cache(
+        {"v": video}, video.parent / "cache", height=height, width=width, fps=10.0, num_processes=1
+    )
 
 
 def make_samples(frames: FrameReader, starts_s: list[float], *, seed: int | None) -> AnticipationDataset:
@@ -135,11 +137,11 @@ def test_a_model_reads_exact_zeros_where_no_step_exists(frames):
         assert clip[0, 2:].ne(0).all(dim=-1).any()
 
 
-def test_a_stream_reads_the_bits_of_the_evaluation(frames, film):
+def test_a_stream_reads_the_bits_of_the_evaluation(frames, video):
     trained = make_trained()
     model = trained.model
     clips = note_clips(model)
-    forecasts = list(Anticipator(trained).anticipate(film, every_s=0.5))
+    forecasts = list(Anticipator(trained).anticipate(video, every_s=0.5))
     streamed = torch.cat(clips)
     clips.clear()
     samples = make_samples(frames, [forecast.now_s + PROTOCOL.tau_a_s for forecast in forecasts], seed=None)
@@ -150,11 +152,11 @@ def test_a_stream_reads_the_bits_of_the_evaluation(frames, film):
     assert [forecast.top[0][1] for forecast in forecasts] == best
 
 
-def test_a_forecast_of_several_steps_is_a_roll_out_from_what_was_seen(film):
+def test_a_forecast_of_several_steps_is_a_roll_out_from_what_was_seen(video):
     trained = make_trained()
     model, outputs = trained.model, []
     model.register_forward_hook(lambda module, inputs, output: outputs.append((inputs[1], output.observed)))
-    forecasts = list(Anticipator(trained).anticipate(film, every_s=2.0, steps_ahead=3))
+    forecasts = list(Anticipator(trained).anticipate(video, every_s=2.0, steps_ahead=3))
     ((exists, observed),) = outputs
     with torch.no_grad():
         probs = model.rollout(observed, 3, exists).logits.softmax(dim=-1)
@@ -166,26 +168,26 @@ def test_a_forecast_of_several_steps_is_a_roll_out_from_what_was_seen(film):
             np.testing.assert_allclose([share for _, share in top], sorted(row.tolist(), reverse=True), rtol=1e-5)
         told = forecast.to_dict()
         assert [step["about_s"] for step in told["later"]] == [forecast.now_s + 1.5, forecast.now_s + 2.0]
-    alone = list(Anticipator(make_trained()).anticipate(film, every_s=2.0))
+    alone = list(Anticipator(make_trained()).anticipate(video, every_s=2.0))
     assert [forecast.top for forecast in alone] == [forecast.top for forecast in forecasts]
     assert "later" not in alone[0].to_dict()
 
 
-def test_a_model_without_a_roll_out_says_so(film):
+def test_a_model_without_a_roll_out_says_so(video):
     config = model_config(name="rulstm", encoder=EncoderConfig(feature_dim=5), rulstm=RulstmConfig(modalities=[5]))
     model = build_model(config, num_actions=TAXONOMY.num_actions)
     with pytest.raises(RunError, match="predicts one step"):
-        next(Anticipator(replace(make_trained(), model=model)).anticipate(film, steps_ahead=2))
+        next(Anticipator(replace(make_trained(), model=model)).anticipate(video, steps_ahead=2))
 
 
 def test_a_stream_goes_on_while_the_last_frame_is_held(tmp_path):
-    path = make_film(tmp_path / "held.mp4", steady(30, 10), rate=10, held_s=2.5)
+    path = make_video(tmp_path / "held.mp4", steady(30, 10), rate=10, held_s=2.5)
     forecasts = list(Anticipator(make_trained()).anticipate(path, every_s=1.0))
     assert [forecast.now_s for forecast in forecasts] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 @pytest.mark.parametrize("view", ["centre", "three-crop-flip"])
-def test_an_extraction_encodes_the_bits_of_the_evaluation(frames, film, tmp_path, view):
+def test_an_extraction_encodes_the_bits_of_the_evaluation(frames, video, tmp_path, view):
     num_values = 3 * SIZE[0] * SIZE[1]
     encoder = FrameEncoder(
         encode=lambda frames: frames.flatten(1),
@@ -200,7 +202,7 @@ def test_an_extraction_encodes_the_bits_of_the_evaluation(frames, film, tmp_path
         reading_margin=0.3,
     )
     writer = FeatureStoreWriter(tmp_path, encoder.provenance(fps=2.0, views=view), width=num_values)
-    extract(encoder, {"v": film}, writer, fps=2.0, batch_size=3, views=view)
+    extract(encoder, {"v": video}, writer, fps=2.0, batch_size=3, views=view)
     rows = torch.from_numpy(np.array(writer.finish()["v"].features))
     instants_s = np.arange(len(rows)) / 2
     seen = []
@@ -211,12 +213,12 @@ def test_an_extraction_encodes_the_bits_of_the_evaluation(frames, film, tmp_path
     assert torch.equal(rows, torch.stack(seen).mean(dim=0))
 
 
-def test_the_encoder_of_a_run_extracts_from_the_bits_of_the_evaluation(frames, film, tmp_path):
+def test_the_encoder_of_a_run_extracts_from_the_bits_of_the_evaluation(frames, video, tmp_path):
     trained = make_trained()
     save_model(trained, tmp_path / "run" / "model")
     encoder = run_frame_encoder(tmp_path / "run")
     writer = FeatureStoreWriter(tmp_path / "store", encoder.provenance(fps=2.0, views="centre"), width=encoder.width)
-    extract(encoder, {"v": film}, writer, fps=2.0, batch_size=13)
+    extract(encoder, {"v": video}, writer, fps=2.0, batch_size=13)
     rows = torch.from_numpy(np.array(writer.finish()["v"].features))
     read = VideoSource(frames, TRANSFORM).read("v", np.arange(13) / 2, None)
     with torch.inference_mode():

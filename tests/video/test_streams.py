@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from coded_films import make_film, steady
+from coded_videos import make_video, steady
 
 import sgear
 from sgear.cli.anticipate import run_anticipate
@@ -67,7 +67,7 @@ def make_trained(kind: str, protocol: AnticipationProtocol | RecognitionProtocol
 @pytest.fixture(scope="module")
 def video(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("stream")
-    return make_film(folder / "v.mp4", steady(61, fps=FPS), rate=FPS, size=VIDEO_SIZE, noise=40)
+    return make_video(folder / "v.mp4", steady(61, fps=FPS), rate=FPS, size=VIDEO_SIZE, noise=40)
 
 
 @pytest.fixture(params=MODELS)
@@ -231,7 +231,7 @@ def test_a_camera_that_is_not_there(tmp_path):
 
 
 def test_camera_frames_stand_upright(tmp_path):
-    turned = make_film(tmp_path / "v.mp4", steady(3, fps=FPS), rate=FPS, size=(48, 64), rotation=90)
+    turned = make_video(tmp_path / "v.mp4", steady(3, fps=FPS), rate=FPS, size=(48, 64), rotation=90)
     frame, t_s = next(sgear.camera(turned))
     assert (frame.shape, t_s) == ((64, 48, 3), 0.0)
 
@@ -245,7 +245,7 @@ def test_the_lines_of_the_readme_run(tmp_path, video, monkeypatch, capsys):
     save_model(make_trained("avt"), Path("runs/quickstart/kitchen-sgear/model"))
     Path("video.mp4").write_bytes(video.read_bytes())
     small = KitchenConfig(num_train_videos=4, num_validation_videos=2, num_participants=3, num_unseen_participants=1)
-    build_kitchen(Path("my_kitchen"), small, num_processes=1, with_films=False)
+    build_kitchen(Path("my_kitchen"), small, num_processes=1, with_videos=False)
     names: dict = {}
     exec(lines, names)
     said = capsys.readouterr().out.splitlines()

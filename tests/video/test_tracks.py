@@ -6,19 +6,19 @@ from fractions import Fraction
 import av
 import pytest
 from av.stream import Disposition
-from coded_films import numbers_in, picture_of
+from coded_videos import image_of, numbers_in
 from typer.testing import CliRunner
 
 from sgear.cli.main import app
-from sgear.video import open_film, write_overlay
+from sgear.video import open_video, write_overlay
 from sgear.video.training_copy import CopySettings, make_copy
-from sgear.video.verify import FilmToCheck, verify_film
+from sgear.video.verify import VideoToCheck, verify_video
 
 SMALL, LARGE = (48, 64), (96, 128)
 
 
-def _film(path, sizes, default):
-    """Write a film whose pictures are numbered from 0 in its first track, from 100 in its second, ..."""
+def _video(path, sizes, default):
+    """Write a video whose images are numbered from 0 in its first track, from 100 in its second, ..."""
     with av.open(str(path), "w") as container:
         tracks = []
         for idx, (height, width) in enumerate(sizes):
@@ -28,7 +28,7 @@ def _film(path, sizes, default):
             tracks.append(track)
         for number in range(10):
             for idx, track in enumerate(tracks):
-                image = av.VideoFrame.from_ndarray(picture_of(number + 100 * idx, *sizes[idx]), format="rgb24")
+                image = av.VideoFrame.from_ndarray(image_of(number + 100 * idx, *sizes[idx]), format="rgb24")
                 image.pts, image.time_base = number, Fraction(1, 10)
                 container.mux(track.encode(image))
         for track in tracks:
@@ -37,51 +37,51 @@ def _film(path, sizes, default):
 
 
 def _first_number(path):
-    with open_film(path) as film:
-        return numbers_in(film.frames_played_at([0.0]).frames)[0]
+    with open_video(path) as video:
+        return numbers_in(video.frames_played_at([0.0]).frames)[0]
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
 @pytest.mark.parametrize(("sizes", "default", "read"), [((LARGE, SMALL), 1, 1), ((SMALL, LARGE), 0, 0)])
 def test_the_default_track_is_read_whatever_its_place_and_size(tmp_path, suffix, sizes, default, read):
-    assert _first_number(_film(tmp_path / f"film{suffix}", sizes, default)) == 100 * read
+    assert _first_number(_video(tmp_path / f"video{suffix}", sizes, default)) == 100 * read
 
 
 @pytest.mark.parametrize(("sizes", "read"), [((SMALL, LARGE), 1), ((LARGE, SMALL), 0), ((SMALL, SMALL), 0)])
 def test_without_a_default_track_the_largest_is_read_and_of_equal_ones_the_first(tmp_path, sizes, read):
-    assert _first_number(_film(tmp_path / "film.ts", sizes, None)) == 100 * read
+    assert _first_number(_video(tmp_path / "video.ts", sizes, None)) == 100 * read
 
 
 def test_copies_checks_and_overlays_take_the_same_track(tmp_path):
-    path = _film(tmp_path / "film.mkv", (SMALL, LARGE), 1)
+    path = _video(tmp_path / "video.mkv", (SMALL, LARGE), 1)
     make_copy(path, tmp_path / "copy.mp4", CopySettings(short_side=96))
     write_overlay(path, tmp_path / "drawn.mp4", (), max_height=96)
     assert _first_number(tmp_path / "copy.mp4") == 100
-    with open_film(tmp_path / "drawn.mp4") as film:
-        assert (film.height, film.width) == LARGE
-    check = verify_film(FilmToCheck(path), quick=False)
+    with open_video(tmp_path / "drawn.mp4") as video:
+        assert (video.height, video.width) == LARGE
+    check = verify_video(VideoToCheck(path), quick=False)
     assert (check.size, check.problems) == (LARGE, ())
 
 
 def test_further_tracks_are_mentioned_once(tmp_path):
-    path = _film(tmp_path / "film.mkv", (SMALL, LARGE), 1)
+    path = _video(tmp_path / "video.mkv", (SMALL, LARGE), 1)
     said = "track 1 (128x96) is read, as ffmpeg and players choose, and not track 0 (64x48)"
     result = CliRunner().invoke(app, ["data", "verify", str(path), "--workers", "1"])
     assert result.exit_code == 0
     assert result.output.replace("\n", " ").count(said) == 1
     told = json.loads(CliRunner().invoke(app, ["data", "verify", str(path), "--workers", "1", "--json"]).stdout)
-    assert [said in note for note in told["films"][0]["notes"]] == [True]
-    with open_film(path) as film:
-        assert [said in caveat for caveat in film.caveats()] == [True]
+    assert [said in note for note in told["videos"][0]["notes"]] == [True]
+    with open_video(path) as video:
+        assert [said in caveat for caveat in video.caveats()] == [True]
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_preview_in_front_of_the_film_of_a_user_is_not_read(real_data, suffix):
+def test_a_preview_in_front_of_the_video_of_a_user_is_not_read(real_data, suffix):
     path = real_data / "cases" / "02_main_track_not_first" / f"F_preview_first{suffix}"
-    with open_film(path) as film:
-        assert (film.height, film.width) == (96, 160)
-        batch = film.frames_played_at([0.0, 1.01])
+    with open_video(path) as video:
+        assert (video.height, video.width) == (96, 160)
+        batch = video.frames_played_at([0.0, 1.01])
         # The preview begins with number 500 and has three frames a second.
         assert numbers_in(batch.frames)[0] == 0
         assert batch.pts_s == pytest.approx([0.0, 1.0], abs=1e-3)

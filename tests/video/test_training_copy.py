@@ -1,4 +1,4 @@
-"""What a training copy is: times, key frames, pictures, sound, what it says of itself."""
+"""What a training copy is: times, key frames, images, sound, what it says of itself."""
 
 import json
 from fractions import Fraction
@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from coded_films import decode_all, make_film, number_in, overwrite_packet, played_at, steady
+from coded_videos import decode_all, make_video, number_in, overwrite_packet, played_at, steady
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,8 +19,8 @@ UNEVEN = [0.0, 0.1, 0.15, 0.6, 0.7, 1.5, 1.51, 1.9]
 
 def _all_frames(path):
     """Time and number of every frame, as a reader sees them."""
-    with VideoReader(path) as film:
-        return [(pts_s, number_in(frame.permute(1, 2, 0).numpy())) for frame, pts_s in film.iterate()]
+    with VideoReader(path) as video:
+        return [(pts_s, number_in(frame.permute(1, 2, 0).numpy())) for frame, pts_s in video.iterate()]
 
 
 def _key_idx(path):
@@ -28,7 +28,7 @@ def _key_idx(path):
         return [idx for idx, packet in enumerate(container.demux(video=0)) if packet.size and packet.is_keyframe]
 
 
-def test_copies_of_all_kinds_of_films_have_the_frames_at_the_same_times(tmp_path):
+def test_copies_of_all_kinds_of_videos_have_the_frames_at_the_same_times(tmp_path):
     late = [time_s + Fraction(14, 10) for time_s in steady(20)]
     cases = {
         "steady.mp4": (steady(40), {}),
@@ -42,45 +42,45 @@ def test_copies_of_all_kinds_of_films_have_the_frames_at_the_same_times(tmp_path
         "single.mp4": ([0.0], {}),
     }
     for name, (times_s, options) in cases.items():
-        source = make_film(tmp_path / name, times_s, **options)
+        source = make_video(tmp_path / name, times_s, **options)
         make_copy(source, tmp_path / "copy.mp4", SMALL)
         assert _all_frames(tmp_path / "copy.mp4") == _all_frames(source), name
 
 
 @settings(max_examples=8)
 @given(st.lists(st.integers(1, 90_000), min_size=2, max_size=12), st.data())
-def test_frame_played_at_an_instant_of_the_copy_is_that_of_the_film(tmp_path_factory, gaps, data):
+def test_frame_played_at_an_instant_of_the_copy_is_that_of_the_video(tmp_path_factory, gaps, data):
     folder = tmp_path_factory.mktemp("law")
     ticks = np.cumsum([0, *gaps])
-    source = make_film(folder / "film.mp4", [Fraction(int(tick), 90_000) for tick in ticks])
+    source = make_video(folder / "video.mp4", [Fraction(int(tick), 90_000) for tick in ticks])
     make_copy(source, folder / "copy.mp4", SMALL)
-    film = decode_all(source)
+    video = decode_all(source)
     # Instants at which a frame begins, just before, and anywhere.
     tick = data.draw(st.sampled_from([*ticks, *(ticks[1:] - 1)]) | st.integers(0, int(ticks[-1])))
     t_s = float(Fraction(int(tick), 90_000))
     with VideoReader(folder / "copy.mp4") as copy:
         batch = copy.frames_played_at([t_s])
     seen = (float(batch.pts_s[0]), number_in(batch.frames[0].permute(1, 2, 0).numpy()))
-    assert seen == played_at(film, t_s)
+    assert seen == played_at(video, t_s)
 
 
 def test_lower_rate_keeps_the_frames_played_at_its_instants_with_their_own_times(tmp_path):
-    source = make_film(tmp_path / "film.mp4", UNEVEN)
+    source = make_video(tmp_path / "video.mp4", UNEVEN)
     make_copy(source, tmp_path / "copy.mp4", CopySettings(short_side=24, fps=4.0))
-    film = decode_all(source)
+    video = decode_all(source)
     # The last frame, of 1.9 s, is still on at 2.0 s.
-    kept = sorted({played_at(film, tick / 4) for tick in range(9)})
+    kept = sorted({played_at(video, tick / 4) for tick in range(9)})
     assert decode_all(tmp_path / "copy.mp4") == kept
 
 
 def test_key_frames_are_never_further_apart_than_asked(tmp_path):
-    source = make_film(tmp_path / "film.mp4", steady(50), gop=48)
+    source = make_video(tmp_path / "video.mp4", steady(50), gop=48)
     make_copy(source, tmp_path / "copy.mp4", CopySettings(short_side=24, gop=7))
     assert _key_idx(tmp_path / "copy.mp4") == list(range(0, 50, 7))
 
 
-def test_key_frames_of_the_film_are_not_taken_over(tmp_path):
-    source = make_film(tmp_path / "film.mp4", steady(30), gop=2)
+def test_key_frames_of_the_video_are_not_taken_over(tmp_path):
+    source = make_video(tmp_path / "video.mp4", steady(30), gop=2)
     make_copy(source, tmp_path / "copy.mp4", CopySettings(short_side=24, gop=10))
     assert _key_idx(tmp_path / "copy.mp4") == [0, 10, 20]
 
@@ -99,22 +99,22 @@ def test_size_is_even_keeps_the_shape_and_enlarges_only_when_asked(height, width
 
 
 @pytest.mark.parametrize(("height", "width"), [(51, 75), (75, 51), (24, 90), (7, 9)])
-def test_odd_and_small_films_are_copied(tmp_path, height, width):
-    source = make_film(tmp_path / "film.mp4", steady(3), size=(height, width), pix_fmt="yuv444p")
+def test_odd_and_small_videos_are_copied(tmp_path, height, width):
+    source = make_video(tmp_path / "video.mp4", steady(3), size=(height, width), pix_fmt="yuv444p")
     make_copy(source, tmp_path / "copy.mp4", SMALL)
-    with VideoReader(tmp_path / "copy.mp4") as film:
-        assert (film.height, film.width) == SMALL.size_of(height, width)
+    with VideoReader(tmp_path / "copy.mp4") as video:
+        assert (video.height, video.width) == SMALL.size_of(height, width)
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_rotation_is_in_the_pixels_of_the_copy(tmp_path, rotation):
-    source = make_film(tmp_path / "film.mp4", steady(9), rotation=rotation, size=(48, 96))
+    source = make_video(tmp_path / "video.mp4", steady(9), rotation=rotation, size=(48, 96))
     make_copy(source, tmp_path / "copy.mp4", SMALL)
     with av.open(str(tmp_path / "copy.mp4")) as container:
         raw = next(container.decode(video=0))
     assert raw.rotation == 0
-    with VideoReader(source, size=(raw.height, raw.width)) as film:
-        upright = film.frames_played_at([0.0]).frames[0].permute(1, 2, 0).numpy()
+    with VideoReader(source, size=(raw.height, raw.width)) as video:
+        upright = video.frames_played_at([0.0]).frames[0].permute(1, 2, 0).numpy()
     assert (raw.height < raw.width) == (rotation == 180)
     assert _psnr(raw.to_ndarray(format="rgb24"), upright) > 25
 
@@ -123,18 +123,18 @@ def test_rotation_is_in_the_pixels_of_the_copy(tmp_path, rotation):
     ("color_range", "colorspace", "pix_fmt"),
     [(0, 2, "yuv420p"), (2, 2, "yuvj420p"), (1, 1, "yuv420p"), (0, 2, "yuv444p")],
 )
-def test_pictures_of_the_copy_look_like_those_of_the_film(tmp_path, color_range, colorspace, pix_fmt):
-    source = _colourful_film(tmp_path / "film.mkv", color_range, colorspace, pix_fmt)
+def test_images_of_the_copy_look_like_those_of_the_video(tmp_path, color_range, colorspace, pix_fmt):
+    source = _colourful_video(tmp_path / "video.mkv", color_range, colorspace, pix_fmt)
     make_copy(source, tmp_path / "copy.mp4", CopySettings(short_side=96))
-    with VideoReader(source, size=(96, 144)) as film, VideoReader(tmp_path / "copy.mp4") as copy:
-        seen, copied = (each.frames_played_at([0.0, 0.3]).frames.numpy().astype(float) for each in (film, copy))
+    with VideoReader(source, size=(96, 144)) as video, VideoReader(tmp_path / "copy.mp4") as copy:
+        seen, copied = (each.frames_played_at([0.0, 0.3]).frames.numpy().astype(float) for each in (video, copy))
     assert _psnr(seen, copied) > 34
     # A wrong matrix or range would shift whole colours, which a mean over pixels cannot hide.
     assert np.abs((copied - seen).mean(axis=(0, 2, 3))).max() < 2
 
 
 def test_sound_is_dropped(tmp_path):
-    source = _film_with_sound(tmp_path / "film.mp4")
+    source = _video_with_sound(tmp_path / "video.mp4")
     make_copy(source, tmp_path / "copy.mp4", SMALL)
     with av.open(str(source)) as before, av.open(str(tmp_path / "copy.mp4")) as after:
         assert [stream.type for stream in before.streams] == ["video", "audio"]
@@ -142,7 +142,7 @@ def test_sound_is_dropped(tmp_path):
 
 
 def test_shape_of_single_pixels_is_kept_as_a_note(tmp_path):
-    source = make_film(tmp_path / "film.mp4", steady(3), x264="sar=4/3")
+    source = make_video(tmp_path / "video.mp4", steady(3), x264="sar=4/3")
     make_copy(source, tmp_path / "copy.mp4", SMALL)
     with av.open(str(tmp_path / "copy.mp4")) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
@@ -157,20 +157,20 @@ def test_settings_out_of_range_are_refused(wrong):
 
 
 def test_check_of_a_copy_finds_every_difference(tmp_path):
-    copy = make_film(tmp_path / "copy.mp4", steady(20), gop=10)
+    copy = make_video(tmp_path / "copy.mp4", steady(20), gop=10)
     times_s = [float(time_s) for time_s in steady(20)]
     assert copy_fault(copy, times_s, (48, 64), 10) is None
     assert "pixels" in (copy_fault(copy, times_s, (64, 48), 10) or "")
     assert "key frame" in (copy_fault(copy, times_s, (48, 64), 9) or "")
     assert "instead of 21 frames" in (copy_fault(copy, [*times_s, 0.7], (48, 64), 10) or "")
-    assert "not in the film" in (copy_fault(copy, times_s[:-1], (48, 64), 10) or "")
-    assert "not in the film" in (copy_fault(copy, [time_s + 1e-6 for time_s in times_s], (48, 64), 10) or "")
-    overwrite_packet(make_film(tmp_path / "noisy.mp4", steady(20), noise=30), tmp_path / "bad.mp4", 3)
+    assert "not in the video" in (copy_fault(copy, times_s[:-1], (48, 64), 10) or "")
+    assert "not in the video" in (copy_fault(copy, [time_s + 1e-6 for time_s in times_s], (48, 64), 10) or "")
+    overwrite_packet(make_video(tmp_path / "noisy.mp4", steady(20), noise=30), tmp_path / "bad.mp4", 3)
     assert "cannot be decoded" in (copy_fault(tmp_path / "bad.mp4", times_s, (48, 64), 12) or "")
 
 
 def test_copy_says_in_its_header_of_what_it_was_made(tmp_path):
-    source = make_film(tmp_path / "P01_02.avi", steady(20), codec="mpeg4")
+    source = make_video(tmp_path / "P01_02.avi", steady(20), codec="mpeg4")
     make_copy(source, tmp_path / "copy.mp4", SMALL)
     with av.open(str(tmp_path / "copy.mp4")) as container:
         told = json.loads(container.metadata["comment"])
@@ -182,7 +182,7 @@ def _psnr(first, second):
     return 10 * np.log10(255**2 / np.mean((first.astype(float) - second.astype(float)) ** 2))
 
 
-def _colourful_film(path, color_range, colorspace, pix_fmt):
+def _colourful_video(path, color_range, colorspace, pix_fmt):
     rows, columns = np.mgrid[:192, :288]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"crf": "4"})
@@ -202,7 +202,7 @@ def _colourful_film(path, color_range, colorspace, pix_fmt):
     return path
 
 
-def _film_with_sound(path):
+def _video_with_sound(path):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
         stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"

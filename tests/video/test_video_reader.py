@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from av import error as av_error
-from coded_films import decode_all, make_film, number_in, numbers_in, played_at, steady
+from coded_videos import decode_all, make_video, number_in, numbers_in, played_at, steady
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ def _uneven_times() -> list[float]:
     return [0.0, *np.cumsum(gaps_s)]
 
 
-FILMS = {
+VIDEOS = {
     "short_gop.mp4": {"gop": 10},
     "long_gop.mp4": {"gop": 250},
     "b_frames.mp4": {"gop": 40, "num_b": 3},
@@ -36,60 +36,60 @@ FILMS = {
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    root = tmp_path_factory.mktemp("films")
+def videos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("videos")
     made = {}
-    for name, options in FILMS.items():
+    for name, options in VIDEOS.items():
         times = _uneven_times() if name == "uneven.mp4" else steady(NUM_FRAMES)
         times = [time_s + 7 for time_s in times] if name == "late_start.mkv" else times
-        path = make_film(root / name, times, **options)
+        path = make_video(root / name, times, **options)
         made[name] = (path, decode_all(path))
     return made
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
-def test_frame_played_at_t_is_the_one_that_decoding_everything_gives(films, name, data):
-    path, film = films[name]
-    last_s = film[-1][0]
-    instant = st.floats(0, last_s) | st.sampled_from([pts_s for pts_s, _ in film])
+def test_frame_played_at_t_is_the_one_that_decoding_everything_gives(videos, name, data):
+    path, video = videos[name]
+    last_s = video[-1][0]
+    instant = st.floats(0, last_s) | st.sampled_from([pts_s for pts_s, _ in video])
     asked_s = data.draw(st.lists(instant, min_size=1, max_size=8))
 
     with VideoReader(path) as reader:
         batch = reader.frames_played_at(asked_s)
 
-    expected = [played_at(film, t_s) for t_s in asked_s]
+    expected = [played_at(video, t_s) for t_s in asked_s]
     assert numbers_in(batch.frames) == [number for _, number in expected]
     assert batch.pts_s.tolist() == [pts_s for pts_s, _ in expected]
     assert (batch.pts_s <= np.array(asked_s) + TIME_TOLERANCE_S).all(), "a frame from the future"
 
 
-@pytest.mark.parametrize("name", FILMS)
-def test_one_reader_answers_jumps_to_and_fro_like_fresh_ones(films, name):
-    path, film = films[name]
-    asked_s = np.random.default_rng(0).uniform(0, film[-1][0], 12)
+@pytest.mark.parametrize("name", VIDEOS)
+def test_one_reader_answers_jumps_to_and_fro_like_fresh_ones(videos, name):
+    path, video = videos[name]
+    asked_s = np.random.default_rng(0).uniform(0, video[-1][0], 12)
     with VideoReader(path) as reader:
         numbers = [numbers_in(reader.frames_played_at([t_s]).frames)[0] for t_s in asked_s]
-    assert numbers == [played_at(film, t_s)[1] for t_s in asked_s]
+    assert numbers == [played_at(video, t_s)[1] for t_s in asked_s]
 
 
-@pytest.mark.parametrize("name", FILMS)
-def test_the_span_of_the_film_begins_at_zero_and_ends_with_its_last_frame(films, name):
-    path, film = films[name]
+@pytest.mark.parametrize("name", VIDEOS)
+def test_the_span_of_the_video_begins_at_zero_and_ends_with_its_last_frame(videos, name):
+    path, video = videos[name]
     with VideoReader(path) as reader:
-        assert (reader.first_pts_s, reader.last_pts_s) == (0.0, film[-1][0])
+        assert (reader.first_pts_s, reader.last_pts_s) == (0.0, video[-1][0])
 
 
-def test_iterate_yields_every_frame_from_the_one_played_at_the_start(films):
-    path, film = films["b_frames.mp4"]
+def test_iterate_yields_every_frame_from_the_one_played_at_the_start(videos):
+    path, video = videos["b_frames.mp4"]
     with VideoReader(path) as reader:
         seen = [(pts_s, number_in(frame.permute(1, 2, 0).numpy())) for frame, pts_s in reader.iterate(4.01)]
-    assert seen == film[120:]
+    assert seen == video[120:]
 
 
-def test_reading_by_time_goes_on_beside_an_iterator(films):
-    path, _ = films["long_gop.mp4"]
+def test_reading_by_time_goes_on_beside_an_iterator(videos):
+    path, _ = videos["long_gop.mp4"]
     with VideoReader(path) as reader:
         frames = reader.iterate()
         next(frames)
@@ -97,22 +97,22 @@ def test_reading_by_time_goes_on_beside_an_iterator(films):
         assert next(frames)[1] == pytest.approx(1 / 30)
 
 
-def test_header_values_are_told(films):
-    with VideoReader(films["short_gop.mp4"][0]) as reader:
+def test_header_values_are_told(videos):
+    with VideoReader(videos["short_gop.mp4"][0]) as reader:
         assert (reader.height, reader.width, reader.num_frames) == (48, 64, NUM_FRAMES)
         assert (reader.fps, reader.duration_s) == (pytest.approx(30), pytest.approx(10))
 
 
-def test_size_asks_for_height_and_width(films):
-    path, _ = films["short_gop.mp4"]
+def test_size_asks_for_height_and_width(videos):
+    path, _ = videos["short_gop.mp4"]
     with VideoReader(path, size=(24, 100)) as reader:
         batch = reader.frames_played_at([3.0, 1.0])
     assert batch.frames.shape == (2, 3, 24, 100)
     assert numbers_in(batch.frames) == [90, 30]
 
 
-def test_no_timestamps_give_an_empty_batch(films):
-    with VideoReader(films["short_gop.mp4"][0]) as reader:
+def test_no_timestamps_give_an_empty_batch(videos):
+    with VideoReader(videos["short_gop.mp4"][0]) as reader:
         assert reader.frames_played_at([]).frames.shape == (0, 3, 48, 64)
 
 
@@ -127,9 +127,9 @@ def test_batch_refuses_times_that_do_not_fit_the_frames():
 
 
 @pytest.mark.parametrize(("rotation", "turns"), [(90, 1), (180, 2), (-90, 3)])
-def test_rotation_metadata_turns_the_picture_as_a_player_does(tmp_path, rotation, turns):
-    path = make_film(tmp_path / "turned.mp4", steady(5), rotation=rotation)
-    with VideoReader(make_film(tmp_path / "upright.mp4", steady(5))) as reader:
+def test_rotation_metadata_turns_the_image_as_a_player_does(tmp_path, rotation, turns):
+    path = make_video(tmp_path / "turned.mp4", steady(5), rotation=rotation)
+    with VideoReader(make_video(tmp_path / "upright.mp4", steady(5))) as reader:
         upright = reader.frames_played_at([0.1]).frames
     with VideoReader(path) as reader:
         turned = reader.frames_played_at([0.1]).frames
@@ -138,7 +138,7 @@ def test_rotation_metadata_turns_the_picture_as_a_player_does(tmp_path, rotation
 
 
 def test_odd_sizes_are_read_whole(tmp_path):
-    path = make_film(tmp_path / "odd.mp4", steady(8), size=(45, 67), pix_fmt="yuv444p")
+    path = make_video(tmp_path / "odd.mp4", steady(8), size=(45, 67), pix_fmt="yuv444p")
     with VideoReader(path) as reader:
         batch = reader.frames_played_at([0.1])
     assert batch.frames.shape == (1, 3, 45, 67)
@@ -147,15 +147,15 @@ def test_odd_sizes_are_read_whole(tmp_path):
 
 @pytest.mark.parametrize("num_b", [0, 2])
 def test_avi_without_presentation_times_is_timed_by_its_frames(tmp_path, num_b):
-    path = make_film(tmp_path / "film.avi", steady(60), codec="mpeg4", num_b=num_b)
+    path = make_video(tmp_path / "video.avi", steady(60), codec="mpeg4", num_b=num_b)
     with VideoReader(path) as reader:
         batch = reader.frames_played_at([(idx + 0.5) / 30 for idx in (40, 3, 59)])
     assert numbers_in(batch.frames) == [40, 3, 59]
     assert batch.pts_s == pytest.approx([40 / 30, 3 / 30, 59 / 30])
 
 
-def test_film_of_a_single_frame_is_read(tmp_path):
-    with VideoReader(make_film(tmp_path / "single.mp4", steady(1))) as reader:
+def test_video_of_a_single_frame_is_read(tmp_path):
+    with VideoReader(make_video(tmp_path / "single.mp4", steady(1))) as reader:
         assert numbers_in(reader.frames_played_at([0.0]).frames) == [0]
         assert reader.last_pts_s == 0.0
 
@@ -163,7 +163,7 @@ def test_film_of_a_single_frame_is_read(tmp_path):
 @pytest.mark.parametrize("size", [(0, 10), (10, -1)])
 def test_impossible_size_is_refused(tmp_path, size):
     with pytest.raises(ValueError, match="size must be"):
-        VideoReader(make_film(tmp_path / "film.mp4", steady(2)), size=size)
+        VideoReader(make_video(tmp_path / "video.mp4", steady(2)), size=size)
 
 
 def _recordings() -> list[Path]:
@@ -185,43 +185,43 @@ def test_all_real_recordings_are_read_to_their_end():
             assert batch.frames.float().std() > 5, path
 
 
-def test_a_closed_film_is_not_read_any_more(tmp_path):
-    path = make_film(tmp_path / "film.mp4", steady(30))
-    film = VideoReader(path)
-    film.frames_played_at([0.5])
-    film.close()
+def test_a_closed_video_is_not_read_any_more(tmp_path):
+    path = make_video(tmp_path / "video.mp4", steady(30))
+    video = VideoReader(path)
+    video.frames_played_at([0.5])
+    video.close()
     readings = (
-        lambda: film.frames_played_at([0.5]),
-        lambda: film.frames_played_at([0.1]),
-        lambda: film.last_pts_s,
-        lambda: next(film.iterate()),
+        lambda: video.frames_played_at([0.5]),
+        lambda: video.frames_played_at([0.1]),
+        lambda: video.last_pts_s,
+        lambda: next(video.iterate()),
     )
     for read in readings:
-        with pytest.raises(ValueError, match=r"film\.mp4: this film was closed; open it again"):
+        with pytest.raises(ValueError, match=r"video\.mp4: this video was closed; open it again"):
             read()
 
 
 def test_a_closed_decoder_is_not_used_any_more(tmp_path):
-    decoder = StreamDecoder(make_film(tmp_path / "film.mp4", steady(30)))
+    decoder = StreamDecoder(make_video(tmp_path / "video.mp4", steady(30)))
     decoder.close()
     for use in (lambda: decoder.frames_from(0.0), lambda: decoder.is_seek_shorter(0.0, 0.5)):
-        with pytest.raises(ValueError, match="this film was closed"):
+        with pytest.raises(ValueError, match="this video was closed"):
             use()
 
 
 def test_a_file_that_may_not_be_read_is_told_from_one_that_is_no_video(tmp_path, monkeypatch):
-    path = make_film(tmp_path / "film.mp4", steady(3))
+    path = make_video(tmp_path / "video.mp4", steady(3))
 
     def refuse(*args, **options):
         raise av_error.PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(av, "open", refuse)
-    with pytest.raises(VideoError, match=r"^\S*film\.mp4: the file cannot be read \(Permission denied\)"):
+    with pytest.raises(VideoError, match=r"^\S*video\.mp4: the file cannot be read \(Permission denied\)"):
         VideoReader(path)
 
 
 def test_the_message_of_a_file_of_another_format_names_the_file_once(tmp_path):
-    path = tmp_path / "film.mp4"
+    path = tmp_path / "video.mp4"
     path.write_bytes(b"minutes\n" * 300)
     with pytest.raises(VideoError, match="not a readable video") as error:
         VideoReader(path)
@@ -231,9 +231,9 @@ def test_the_message_of_a_file_of_another_format_names_the_file_once(tmp_path):
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".mpg", "mpeg2video"), (".vob", "mpeg2video")])
 def test_small_frames_of_program_streams_share_packets_and_are_still_the_right_ones(tmp_path, suffix, codec):
-    path = make_film(tmp_path / f"film{suffix}", steady(88), num_b=2, codec=codec)
-    with VideoReader(path) as film:
-        played = [(pts_s, number_in(frame.permute(1, 2, 0).numpy())) for frame, pts_s in film.iterate()]
+    path = make_video(tmp_path / f"video{suffix}", steady(88), num_b=2, codec=codec)
+    with VideoReader(path) as video:
+        played = [(pts_s, number_in(frame.permute(1, 2, 0).numpy())) for frame, pts_s in video.iterate()]
         for t_s in np.random.default_rng(0).uniform(0, played[-1][0], 40):
-            batch = film.frames_played_at([t_s])
+            batch = video.frames_played_at([t_s])
             assert (batch.pts_s[0], number_in(batch.frames[0].permute(1, 2, 0).numpy())) == played_at(played, t_s)

@@ -1,4 +1,4 @@
-"""`sgear anticipate`: a table, JSON lines, or a film."""
+"""`sgear anticipate`: a table, JSON lines, or a video."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sgear.errors import ConfigError, SgearError
 from sgear.files import visible
 from sgear.video.find import needs_rate
 from sgear.video.overlay import require_overlay_place, write_overlay
-from sgear.video.pool import open_film
+from sgear.video.pool import open_video
 
 
 def _table(video: Path, forecasts: list[Forecast], top_k: int) -> Table:
@@ -30,8 +30,8 @@ def _table(video: Path, forecasts: list[Forecast], top_k: int) -> Table:
 
 
 def _ahead_table(video: Path, forecasts: list[Forecast]) -> Table:
-    """Show the likeliest action of each predicted step; the further ones are in the JSON."""
-    table = Table(title=f"{video.name}: the likeliest action, and those that follow it")
+    """Show the most likely action of each predicted step; the further ones are in the JSON."""
+    table = Table(title=f"{video.name}: the most likely action, and those that follow it")
     table.add_column("now (s)", justify="right")
     for ahead_s in (forecasts[0].tau_a_s, *(step.ahead_s for step in forecasts[0].later)):
         table.add_column(f"{ahead_s:g} s later")
@@ -58,40 +58,40 @@ def run_anticipate(
     frame_fps: float | None = None,
     steps_ahead: int = 1,
 ) -> None:
-    """Forecast all through a film, print it, and draw it where `out` is given.
+    """Forecast all through a video, print it, and draw it where `out` is given.
 
     Args:
-        video: Film of any kind.
+        video: Video of any kind.
         model: Run directory.
         every_s: Seconds between two forecasts.
         top_k: Number of actions in a forecast.
         as_json: Print JSON lines.
-        out: Film to write.
+        out: Video to write.
         device: `auto`, `cpu` or `cuda`.
-        frame_fps: Rate at which pictures were numbered, where the film is made of them.
+        frame_fps: Rate at which images were numbered, where the video is made of them.
         steps_ahead: Number of steps to predict.
 
     Raises:
-        SgearError: If an option is wrong or has no effect, or model or film cannot be read.
+        SgearError: If an option is wrong or has no effect, or model or video cannot be read.
     """
     if out is not None:
         if out.suffix.lower() != ".mp4":
-            raise SgearError(f"--out {out}: the film is written as mp4; give a name that ends in .mp4")
+            raise SgearError(f"--out {out}: the video is written as mp4; give a name that ends in .mp4")
         require_overlay_place(video, out)
     place = choose_device(device)
     if frame_fps is not None and not needs_rate(video):
-        raise ConfigError(f"--frame-fps has no effect: {video} is no folder and no tar file of pictures")
+        raise ConfigError(f"--frame-fps has no effect: {video} is no folder and no tar file of images")
     trained = load(model, device=place)
     forecasts = []
-    with open_film(video, frame_fps=frame_fps) as film:
-        for caveat in film.caveats():
+    with open_video(video, frame_fps=frame_fps) as opened:
+        for caveat in opened.caveats():
             say(f"warning: {video}: {caveat}", style="yellow", screen=open_screen(stderr=True))
-        for forecast in trained.anticipate(film, every_s=every_s, top_k=top_k, steps_ahead=steps_ahead):
+        for forecast in trained.anticipate(opened, every_s=every_s, top_k=top_k, steps_ahead=steps_ahead):
             forecasts.append(forecast)
             if as_json:
                 write_out(json.dumps({"video": video.name, **forecast.to_dict()}) + "\n")
         if not as_json:
             open_screen().print(_table(video, forecasts, top_k))
         if out is not None:
-            write_overlay(film, out, forecasts, top_k=top_k)
+            write_overlay(opened, out, forecasts, top_k=top_k)
             say(f"wrote {out}", screen=open_screen(stderr=True))

@@ -14,11 +14,11 @@ app = typer.Typer(help="Make and look after data sets.", no_args_is_help=True)
 def kitchen(
     root: Annotated[Path, typer.Argument(help="Folder to fill.", metavar="FOLDER")],
     seed: Annotated[int, typer.Option(help="Seed of the whole world.", min=0)] = 0,
-    train_videos: Annotated[int, typer.Option(help="Films of the training split.", min=1)] = 24,
-    validation_videos: Annotated[int, typer.Option(help="Films of the validation split.", min=1)] = 8,
-    features_only: Annotated[bool, typer.Option("--features-only", help="Make the same world without films.")] = False,
+    train_videos: Annotated[int, typer.Option(help="Videos of the training split.", min=1)] = 24,
+    validation_videos: Annotated[int, typer.Option(help="Videos of the validation split.", min=1)] = 8,
+    features_only: Annotated[bool, typer.Option("--features-only", help="Make the same world without videos.")] = False,
 ) -> None:
-    """Render a kitchen: first-person films whose next action follows a known law, with EPIC-KITCHENS-100 csv files."""
+    """Render a kitchen: first-person videos whose next action follows a known law, with EPIC-KITCHENS-100 csv files."""
     from sgear.cli.kitchen import render_kitchen
     from sgear.kitchen import KitchenConfig
 
@@ -26,10 +26,10 @@ def kitchen(
         seed=seed,
         num_train_videos=train_videos,
         num_validation_videos=validation_videos,
-        # A single film cannot show somebody that training saw and somebody that it did not.
+        # A single video cannot show somebody that training saw and somebody that it did not.
         num_unseen_participants=KitchenConfig.num_unseen_participants if validation_videos > 1 else 0,
     )
-    render_kitchen(root, config, with_films=not features_only)
+    render_kitchen(root, config, with_videos=not features_only)
 
 
 @app.command()
@@ -41,7 +41,7 @@ def info(
     tau_a: Annotated[float | None, typer.Option(help="Anticipation time in seconds. Default: the usual one.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print the counts of a data set, to be held against the published ones."""
+    """Print the counts of a data set, to be checked against the published ones."""
     from sgear.cli.dataset_info import run_info
 
     run_info(name, root, split, tau_a, granularity=granularity, as_json=json)
@@ -71,19 +71,19 @@ def import_csv(
 
 @app.command()
 def transcode(
-    videos: Annotated[list[Path], typer.Argument(help="Films, or folders of films.", metavar="VIDEOS...")],
-    out: Annotated[Path, typer.Option(help="Folder of the copies; the tree of the films is kept.")],
-    short_side: Annotated[int, typer.Option(help="Shorter side in pixels; smaller films keep their size.")] = 256,
-    enlarge: Annotated[bool, typer.Option("--enlarge", help="Enlarge smaller films, too.")] = False,
+    videos: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.", metavar="VIDEOS...")],
+    out: Annotated[Path, typer.Option(help="Folder of the copies; the tree of the videos is kept.")],
+    short_side: Annotated[int, typer.Option(help="Shorter side in pixels; smaller videos keep their size.")] = 256,
+    enlarge: Annotated[bool, typer.Option("--enlarge", help="Enlarge smaller videos, too.")] = False,
     gop: Annotated[int, typer.Option(help="Largest distance of two key frames, in frames.")] = 15,
     crf: Annotated[int, typer.Option(help="Quality of H.264, 0 (best, largest) to 51.")] = 20,
     fps: Annotated[float | None, typer.Option(help="Keep only the frames played at this rate. Default: all.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes. Default: one per core.", min=1)] = None,
 ) -> None:
-    """Make small copies of films that are quick to read at any time: H.264 mp4, the same frame times, no sound.
+    """Make small copies of videos that are quick to read at any time: H.264 mp4, the same frame times, no sound.
 
     It goes on where it stopped, and several machines may fill one folder. Each copy is read again before it gets its
-    name. A film that is damaged or truncated is named at the end (exit code 2), never copied in part.
+    name. A video that is damaged or truncated is named at the end (exit code 2), never copied in part.
     """
     from sgear.cli.transcode import run_transcode
 
@@ -93,21 +93,21 @@ def transcode(
 @app.command()
 def verify(
     videos: Annotated[
-        list[Path] | None, typer.Argument(help="Films, or folders of films.", metavar="VIDEOS...")
+        list[Path] | None, typer.Argument(help="Videos, or folders of videos.", metavar="VIDEOS...")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data set: check its films, and its rows against them.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set: check its videos, and its rows against them.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the annotations. Default: under SGEAR_DATA.")] = None,
     video_root: Annotated[
-        list[Path] | None, typer.Option(help="Folder of its films; may be given again. Default: the usual places.")
+        list[Path] | None, typer.Option(help="Folder of its videos; may be given again. Default: the usual places.")
     ] = None,
     split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
     granularity: Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")] = "mid",
     quick: Annotated[bool, typer.Option("--quick", help="Decode the first and the last second only.")] = False,
-    frame_fps: Annotated[float | None, typer.Option(help="Rate of numbered pictures.", min=0.001)] = None,
+    frame_fps: Annotated[float | None, typer.Option(help="Rate of numbered images.", min=0.001)] = None,
     workers: Annotated[int | None, typer.Option(help="Processes. Default: one per core.", min=1)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Find films that are truncated, empty or damaged, and annotation rows that lie outside their film.
+    """Find videos that are truncated, empty or damaged, and annotation rows that lie outside their video.
 
     Exit code 1 means that something is wrong.
     """

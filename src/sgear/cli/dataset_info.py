@@ -1,4 +1,4 @@
-"""`sgear data info`: the counts of a data set, to be held against the published ones."""
+"""`sgear data info`: the counts of a data set, to be checked against the published ones."""
 
 from __future__ import annotations
 

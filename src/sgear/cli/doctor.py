@@ -47,7 +47,7 @@ def _check_video() -> Check:
     import numpy as np
     from av.error import FFmpegError
 
-    from sgear.video.pool import open_film
+    from sgear.video.pool import open_video
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.mp4"
@@ -56,10 +56,10 @@ def _check_video() -> Check:
                 stream = container.add_stream("libx264", rate=30)
                 stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"  # type: ignore[attr-defined]
                 for value in range(30):
-                    picture = np.full((48, 64, 3), 8 * value, dtype=np.uint8)
-                    container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))  # type: ignore[attr-defined]
+                    image = np.full((48, 64, 3), 8 * value, dtype=np.uint8)
+                    container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))  # type: ignore[attr-defined]
                 container.mux(stream.encode(None))  # type: ignore[attr-defined]
-            with open_film(path) as reader:
+            with open_video(path) as reader:
                 frames = reader.frames_played_at(np.array([0.0, 0.5])).frames
         except (FFmpegError, SgearError, ValueError) as err:
             return (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sgear.cli.corpus_films import CorpusFilms, films_in, films_of_dataset
+from sgear.cli.corpus_videos import CorpusVideos, videos_in, videos_of_dataset
 from sgear.cli.progress import progress_bar
 from sgear.cli.screen import open_screen, say
 from sgear.errors import ConfigError, FeatureError
@@ -69,35 +69,35 @@ def extract_features(
     if views not in EXTRACTED_VIEWS:
         raise ConfigError(f"--views {views!r} is unknown; choose {', '.join(EXTRACTED_VIEWS)}")
     if bool(places) == (dataset is not None):
-        raise ConfigError("give either films or folders of films, or a data set with --dataset")
-    films: CorpusFilms = films_in(places, frame_fps) if dataset is None else films_of_dataset(dataset, frame_fps)
+        raise ConfigError("give either videos or folders of videos, or a data set with --dataset")
+    videos: CorpusVideos = videos_in(places, frame_fps) if dataset is None else videos_of_dataset(dataset, frame_fps)
     network = _network(encoder, device=device, precision=precision, weights=weights, pretrained=pretrained)
     try:
         writer = FeatureStoreWriter(out, network.provenance(fps=fps, views=views), width=network.width, dtype=dtype)
     except ValueError as err:
         raise ConfigError(str(err)) from err
-    with _share_bar("films encoded") as bar:
-        task = bar.add_task("films", total=None)
+    with _share_bar("videos encoded") as bar:
+        task = bar.add_task("videos", total=None)
 
         def report(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
         result = extract(
             network,
-            films.paths,
+            videos.paths,
             writer,
             fps=fps,
             batch_size=batch_size,
             views=views,
-            frame_fps=films.rates,
-            check=films.check,
+            frame_fps=videos.rates,
+            check=videos.check,
             shard=part,
             progress=report,
         )
-    result.failures |= films.missing
+    result.failures |= videos.missing
     others = f", {len(result.elsewhere)} held by other workers" if result.elsewhere else ""
     say(
-        f"{len(result.done)} films extracted, {len(result.kept)} were done before{others}, "
+        f"{len(result.done)} videos extracted, {len(result.kept)} were done before{others}, "
         f"{len(result.failures)} failed"
     )
     if result.done or result.kept:

@@ -13,7 +13,7 @@ from sgear.data.verify import all_splits, annotated_videos
 from sgear.datasets import Benchmark
 from sgear.errors import ConfigError
 from sgear.experiment.build import load_benchmark
-from sgear.experiment.facts import faults_of, faults_text, films_at_hand, known_lengths, lengths_of_dataset
+from sgear.experiment.facts import faults_of, faults_text, known_lengths, lengths_of_dataset, videos_at_hand
 from sgear.experiment.schema import DatasetConfig
 from sgear.features import FeatureStore, LmdbLayout, open_features
 from sgear.features.inspection import Coverage, Summary, TableOnDisk, VideoSummary, coverage, find_damage, summarise
@@ -83,8 +83,8 @@ def inspect_features(
 def _print_clock(table: TableOnDisk, dataset: DatasetConfig, benchmark: Benchmark) -> bool:
     """Say whether the rows last as long as the videos; return False where they do not."""
     video_ids, stated_s = annotated_videos(all_splits(benchmark)), lengths_of_dataset(dataset)
-    films = films_at_hand(dataset, [video_id for video_id in video_ids if video_id not in stated_s])
-    faults, unknown = faults_of(table, benchmark, video_ids, known_lengths(stated_s, [table], films, video_ids))
+    videos = videos_at_hand(dataset, [video_id for video_id in video_ids if video_id not in stated_s])
+    faults, unknown = faults_of(table, benchmark, video_ids, known_lengths(stated_s, [table], videos, video_ids))
     if faults:
         say(f"clock: {faults_text(faults)}")
     elif unknown:

@@ -39,15 +39,15 @@ def extract(
     videos: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Films (video files, folders or tar files of pictures), or folders of films.", metavar="VIDEOS..."
+            help="Videos (video files, folders or tar files of images), or folders of videos.", metavar="VIDEOS..."
         ),
     ] = None,
     dataset: Annotated[
-        str, typer.Option(help="All films of this data set, found where it keeps them; rates of pictures from it, too.")
+        str, typer.Option(help="All videos of this data set, found where it keeps them; rates of images from it, too.")
     ] = "",
     root: _Root = "",
     video_root: Annotated[
-        list[Path] | None, typer.Option(help="Folder of its films; may be given again. Default: the usual places.")
+        list[Path] | None, typer.Option(help="Folder of its videos; may be given again. Default: the usual places.")
     ] = None,
     fps: Annotated[float, typer.Option(help="Rows per second.", min=0.001)] = 4.0,
     views: Annotated[
@@ -59,7 +59,7 @@ def extract(
     batch_size: Annotated[int, typer.Option(help="Frames that are encoded at once.", min=1)] = 32,
     dtype: _Dtype = "float32",
     shard: Annotated[
-        str, typer.Option(help="I/N: do every N-th film only, from the I-th on (0 is the first).")
+        str, typer.Option(help="I/N: do every N-th video only, from the I-th on (0 is the first).")
     ] = "0/1",
     device: Annotated[str, typer.Option(help="Where the encoder runs, e.g. cpu or cuda.")] = "cpu",
     precision: Annotated[str, typer.Option(help="Arithmetic of the encoder: float32 or bf16.")] = "float32",
@@ -67,12 +67,12 @@ def extract(
     pretrained: Annotated[bool, typer.Option(help="Use timm's published weights.")] = True,
     frame_fps: Annotated[
         float | None,
-        typer.Option(help="Rate at which pictures were numbered, where films are made of them.", min=0.001),
+        typer.Option(help="Rate at which images were numbered, where videos are made of them.", min=0.001),
     ] = None,
 ) -> None:
-    """Run a frame encoder over films. Stop it at any time: the same command goes on where it was.
+    """Run a frame encoder over videos. Stop it at any time: the same command goes on where it was.
 
-    Start the command several times, on one machine or on many with a common disk: no film is done twice.
+    Start the command several times, on one machine or on many with a common disk: no video is done twice.
     """
     from sgear.cli.feature_commands import extract_features
 

@@ -100,7 +100,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of the data set. Default: under SGEAR_DATA; of a run, where it says.")
     ] = None,
     video_root: Annotated[
-        list[Path] | None, typer.Option(help="Where the films of a run lie now; may be given again.")
+        list[Path] | None, typer.Option(help="Where the videos of a run lie now; may be given again.")
     ] = None,
     feature_root: Annotated[
         list[Path] | None, typer.Option(help="Folder around the stored features of a run; may be given again.")
@@ -232,22 +232,22 @@ def submit(
 @app.command()
 def anticipate(
     video: Annotated[
-        Path, typer.Argument(help="Any film that ffmpeg reads, or a folder or tar file of pictures.", metavar="VIDEO")
+        Path, typer.Argument(help="Any video that ffmpeg reads, or a folder or tar file of images.", metavar="VIDEO")
     ],
     model: Annotated[Path, typer.Option(help="Run directory of an anticipation model trained on pixels.")],
     every: Annotated[float, typer.Option(help="Seconds between two forecasts.", min=0.01)] = 1.0,
     top: Annotated[int, typer.Option(help="Number of actions in a forecast.", min=1)] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per forecast.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the film with the forecast drawn over it (mp4).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the video with the forecast drawn over it (mp4).")] = None,
     device: Annotated[str, typer.Option(help="Where the model runs: auto, cpu or cuda.")] = "auto",
     frame_fps: Annotated[
-        float | None, typer.Option(help="Rate at which pictures were numbered, for a film made of them.", min=0.001)
+        float | None, typer.Option(help="Rate at which images were numbered, for a video made of them.", min=0.001)
     ] = None,
     steps_ahead: Annotated[
         int, typer.Option(help="Steps to predict: the next action, and by roll-out those that follow it.", min=1)
     ] = 1,
 ) -> None:
-    """Say what the camera wearer will do next, all through a film."""
+    """Say what the camera wearer will do next, all through a video."""
     from sgear.cli.anticipate import run_anticipate
 
     run_anticipate(
@@ -287,10 +287,10 @@ def doctor() -> None:
 
 @app.command()
 def quickstart(
-    out: Annotated[Path, typer.Option(help="Folder for the films, the runs and the report.")] = Path("runs/quickstart"),
-    seed: Annotated[int, typer.Option(help="Seed of the films and of training.", min=0)] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for videos, runs and report.")] = Path("runs/quickstart"),
+    seed: Annotated[int, typer.Option(help="Seed of the videos and of training.", min=0)] = 0,
 ) -> None:
-    """Render a kitchen, learn to anticipate in it, and leave a table, a report and a film. About 5 minutes."""
+    """Render a kitchen, learn to anticipate in it, and leave a table, a report and a video. About 5 minutes."""
     from sgear.cli.quickstart import run_quickstart
 
     run_quickstart(out, seed)

@@ -1,4 +1,4 @@
-"""`sgear prototypes inspect`: the numbers on the terminal, the pictures in a file."""
+"""`sgear prototypes inspect`: the numbers on the terminal, the images in a file."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def inspect_prototypes(
     name: str = "",
     out: Path | None = None,
 ) -> None:
-    """Print the numbers of one or two sets of prototypes, and write a page or a picture of them.
+    """Print the numbers of one or two sets of prototypes, and write a page or an image of them.
 
     Args:
         file: Prototypes.
@@ -104,7 +104,7 @@ def inspect_prototypes(
     """
     if out is not None:
         if out.suffix.lower() not in _SUFFIXES:
-            raise ConfigError(f"--out {out}: a page ends in .html and a picture in .png")
+            raise ConfigError(f"--out {out}: a page ends in .html and an image in .png")
         require_writable(out)
     first, vocabulary = load_set(file, taxonomy)
     sets = [first]

@@ -123,7 +123,7 @@ def visual(
         str, typer.Option(help="Folder of the data set. Default: under SGEAR_DATA; of RUN, where it says.")
     ] = "",
     video_root: Annotated[
-        list[Path] | None, typer.Option(help="Where the films of RUN lie now; may be given again.")
+        list[Path] | None, typer.Option(help="Where the videos of RUN lie now; may be given again.")
     ] = None,
     feature_root: Annotated[
         list[Path] | None, typer.Option(help="Folder around the stored features of RUN; may be given again.")
@@ -192,7 +192,7 @@ def inspect(
         str | None, typer.Option(help="Level of the labels of --dataset (salads50). Default: mid.")
     ] = None,
     name: Annotated[str, typer.Option("--class", help="Print the nearest neighbours of one action.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Write a page (.html) or a picture (.png).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a page (.html) or an image (.png).")] = None,
 ) -> None:
     """Print what a set of prototypes looks like, and draw it."""
     from sgear.cli.prototype_inspection import inspect_prototypes

@@ -12,7 +12,7 @@ from pathlib import Path
 from sgear.anticipator import Anticipator
 from sgear.cli.kitchen import render_kitchen
 from sgear.cli.progress import progress_bar
-from sgear.cli.report import collect_film, run_report
+from sgear.cli.report import collect_video, run_report
 from sgear.cli.screen import open_screen, say
 from sgear.datasets import Benchmark
 from sgear.experiment import compose_experiment
@@ -63,28 +63,28 @@ def _train(steps: _Steps, experiment: str, out: Path, seed: int, text: str) -> P
     return train_run(config, steps.say).path
 
 
-def _draw_film(steps: _Steps, root: Path, benchmark: Benchmark, run: Path, out: Path, seed: int):
-    """Forecast through one validation film of an unseen participant; return what the report draws of it."""
+def _draw_video(steps: _Steps, root: Path, benchmark: Benchmark, run: Path, out: Path, seed: int):
+    """Forecast through one validation video of an unseen participant; return what the report draws of it."""
     unseen = benchmark.validation.column("participant_id").astype(str)
     rows = [row for row, person in enumerate(unseen) if person in benchmark.unseen_participants]
     video_id = str(benchmark.validation.column("video_id")[rows[0]])
     video = video_path(root, make_world(KitchenConfig(seed=seed)).video(video_id))
     steps.begin(
-        "Forecast through a film of somebody never seen in training",
+        "Forecast through a video of somebody never seen in training",
         *("anticipate", video, "--model", run, "--every", FORECAST_EVERY_S, "--out", out),
     )
     trained = load_model(RunDirectory(run).model)
-    film = collect_film(benchmark, video_id, Anticipator(trained).anticipate(video, every_s=FORECAST_EVERY_S))
-    with progress_bar("drawing the film") as progress:
-        write_overlay(video, out, film.forecasts, truth=film.truth, progress=progress)
-    return film
+    drawn = collect_video(benchmark, video_id, Anticipator(trained).anticipate(video, every_s=FORECAST_EVERY_S))
+    with progress_bar("drawing the video") as progress:
+        write_overlay(video, out, drawn.forecasts, truth=drawn.truth, progress=progress)
+    return drawn
 
 
 def run_quickstart(out: Path, seed: int) -> None:
-    """Render, train, evaluate, report, and draw the forecast over a film."""
+    """Render, train, evaluate, report, and draw the forecast over a video."""
     steps = _Steps()
     root = out / "kitchen"
-    steps.begin("Render a kitchen: films whose law is known", "data", "kitchen", root, "--seed", seed)
+    steps.begin("Render a kitchen: videos whose law is known", "data", "kitchen", root, "--seed", seed)
     render_kitchen(root, KitchenConfig(seed=seed))
     benchmark = load_benchmark(DatasetConfig(name="kitchen", root=str(root)))
 
@@ -101,9 +101,9 @@ def run_quickstart(out: Path, seed: int) -> None:
     avt = _train(steps, "kitchen/avt", out, seed, "Learn to anticipate: AVT, the baseline")
     sgear = _train(steps, "kitchen/sgear", out, seed, "Learn to anticipate: S-GEAR (stage 2)")
 
-    film_out, report = out / "forecast.mp4", out / "report.html"
-    film = _draw_film(steps, root, benchmark, sgear, film_out, seed)
+    video_out, report = out / "forecast.mp4", out / "report.html"
+    video = _draw_video(steps, root, benchmark, sgear, video_out, seed)
     steps.begin("Report", "report", avt, sgear, "--out", report)
-    run_report([avt, sgear], report, film=film)
+    run_report([avt, sgear], report, video=video)
     steps.begin("Done")
-    steps.say(f"open {report} and {film_out}")
+    steps.say(f"open {report} and {video_out}")

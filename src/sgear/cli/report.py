@@ -14,19 +14,19 @@ from sgear.experiment.compose import load_run_config
 from sgear.experiment.facts import require_same_data
 from sgear.experiment.moved import Places, at_places
 from sgear.report import (
-    Film,
     ReportRun,
+    Video,
     aligned_runs,
-    collect_film,
     collect_run,
+    collect_video,
     evaluated_runs,
-    film_of_predictions,
     references_of,
+    video_of_predictions,
     write_report,
 )
 from sgear.training.run import RunDirectory, require_one_protocol
 
-__all__ = ["collect", "collect_film", "run_report"]
+__all__ = ["collect", "collect_video", "run_report"]
 
 
 def collect(path: Path, benchmark: Benchmark, *, root: Path | None = None) -> ReportRun:
@@ -39,13 +39,13 @@ def collect(path: Path, benchmark: Benchmark, *, root: Path | None = None) -> Re
     return run
 
 
-def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None, root: Path | None = None) -> None:
+def run_report(runs: list[Path], out: Path | None, *, video: Video | None = None, root: Path | None = None) -> None:
     """Write the report of one run, or of several side by side, and print its score table.
 
     Args:
         runs: Run directories; the last is the one the report is about.
         out: File to write. Default: `report.html` in the last run.
-        film: A video with forecasts of the last run. Default: its predictions on one validation video.
+        video: A video with forecasts of the last run. Default: its predictions on one validation video.
         root: Where their data set lies now. Default: where the last run says.
 
     Raises:
@@ -62,8 +62,8 @@ def run_report(runs: list[Path], out: Path | None, *, film: Film | None = None, 
     collected = [collect(path, benchmark, root=root) for path in runs]
     aligned, benchmark = evaluated_runs(aligned_runs(collected, benchmark), benchmark)
     references = references_of(benchmark, aligned[-1].predictions, dataset=config.dataset.name)
-    if film is None:
-        film = film_of_predictions(benchmark, aligned[-1].predictions)
-    write_report(aligned, references, benchmark, target, film=film)
+    if video is None:
+        video = video_of_predictions(benchmark, aligned[-1].predictions)
+    write_report(aligned, references, benchmark, target, video=video)
     print_comparison(aligned, references)
     say(f"wrote {target}")

@@ -1,6 +1,6 @@
 """The terminal: names are printed as users wrote them, and a sentence is one line, so that a command can be copied.
 
-Rich reads `[b]` as markup and `:cup:` as a picture, and both occur in names of files and classes. What would act on the
+Rich reads `[b]` as markup and `:cup:` as an image, and both occur in names of files and classes. What would act on the
 terminal, such as an escape sequence in a name, is written out. All that commands print goes through here, errors apart.
 """
 

@@ -1,4 +1,4 @@
-"""What `sgear data transcode` prints: how far it is in seconds of film, and what was done."""
+"""What `sgear data transcode` prints: how far it is in seconds of video, and what was done."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sgear.cli.film_progress import clock_text, film_progress
 from sgear.cli.screen import open_screen, say
+from sgear.cli.video_progress import clock_text, video_progress
 from sgear.errors import ConfigError
 from sgear.video.find import PassedOver, counted
 from sgear.video.training_copy import CopySettings
@@ -34,7 +34,7 @@ def run_transcode(
     """Make training copies, and say what was done.
 
     Args:
-        places: Films and folders of films.
+        places: Videos and folders of videos.
         out: Folder of the copies.
         short_side: See `CopySettings`.
         enlarge: See `CopySettings`.
@@ -45,8 +45,8 @@ def run_transcode(
         screen: Where to print. Default: standard output.
 
     Raises:
-        SgearError: If a setting is wrong, there are no films, or copies cannot be written.
-        typer.Exit: With code 2 if a film failed, after all others are done.
+        SgearError: If a setting is wrong, there are no videos, or copies cannot be written.
+        typer.Exit: With code 2 if a video failed, after all others are done.
     """
     screen = open_screen() if screen is None else screen
     try:
@@ -57,8 +57,8 @@ def run_transcode(
     planned = plan_copies(places, out, passed_over=passed_over)
     num_workers = default_workers() if workers is None else workers
     # Each is opened first, for its length and the copy that may be there.
-    say(f"looking at {counted(len(planned), 'film')}", screen=screen)
-    with film_progress(screen, "copying") as report:
+    say(f"looking at {counted(len(planned), 'video')}", screen=screen)
+    with video_progress(screen, "copying") as report:
         result = transcode(planned, out, settings, num_workers=num_workers, progress=report)
     _print_summary(screen, result, out, passed_over)
     if result.failures:
@@ -83,26 +83,26 @@ def bytes_text(number: int) -> str:
 
 def _print_summary(screen: Console, result: Transcoding, out: Path, passed_over: PassedOver) -> None:
     table = Table(show_header=False)
-    table.add_row("copied now", f"{len(result.done):,} films")
+    table.add_row("copied now", f"{len(result.done):,} videos")
     table.add_row("there before", f"{len(result.kept):,}")
     if result.elsewhere:
         table.add_row("held by other workers", f"{len(result.elsewhere):,}")
     table.add_row("failed", f"{len(result.failures):,}")
     if str(passed_over):
-        table.add_row("passed over", str(passed_over))
+        table.add_row("skipped", str(passed_over))
     if result.done:
         share = f" ({result.bytes_out / result.bytes_in:.1%})"
-        table.add_row("length", f"{clock_text(result.film_s)} ({result.film_s / 3600:.3g} h)")
+        table.add_row("length", f"{clock_text(result.video_s)} ({result.video_s / 3600:.3g} h)")
         table.add_row("bytes", f"{bytes_text(result.bytes_in)} -> {bytes_text(result.bytes_out)}{share}")
-        table.add_row("speed", f"{result.film_s / max(result.seconds, 1e-9):.1f} s of film per second")
+        table.add_row("speed", f"{result.video_s / max(result.seconds, 1e-9):.1f} s of video per second")
     table.add_row("time", f"{result.seconds:.1f} s")
     screen.print(table)
     for message in result.failures.values():
         say(Text.assemble(("failed", "red"), f" {message}"), screen=screen)
     if result.failures:
-        say("The copies of all other films are whole. Run the same command again after the repair.", screen=screen)
+        say("The copies of all other videos are whole. Run the same command again after the repair.", screen=screen)
     elif result.elsewhere:
         say("Run the same command again later to see that the others have finished.", screen=screen)
     else:
-        which = "Every video file except those passed over" if str(passed_over) else "Every film"
+        which = "Every video file except those skipped" if str(passed_over) else "Every video"
         say(f"{which} has its copy in {out}", screen=screen)

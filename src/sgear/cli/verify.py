@@ -1,4 +1,4 @@
-"""What `sgear data verify` prints: a table of the films, and every problem of a film or of an annotation row."""
+"""What `sgear data verify` prints: a table of the videos, and every problem of a video or of an annotation row."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sgear.cli.film_progress import clock_text, film_progress
 from sgear.cli.screen import open_screen, say
 from sgear.cli.transcode import bytes_text, default_workers
+from sgear.cli.video_progress import clock_text, video_progress
 from sgear.data.verify import RowCheck, all_splits, annotated_videos, check_rows
 from sgear.datasets import annotation_folder, load_dataset, numbering_rates, read_video_info, video_places
 from sgear.errors import ConfigError, VideoError
-from sgear.video.find import PassedOver, composed, counted, is_frame_folder, needs_rate, scan_films
-from sgear.video.verify import FilmCheck, FilmToCheck, verify_films
+from sgear.video.find import PassedOver, composed, counted, is_frame_folder, needs_rate, scan_videos
+from sgear.video.verify import VideoCheck, VideoToCheck, verify_videos
 
 MOST_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class DatasetChoice:
-    """Which annotations to hold against the films.
+    """Which annotations to hold against the videos.
 
     Args:
         name: Name of the data set.
         root: Folder of the annotations. Default: the usual place.
-        video_roots: Folders of the films. Default: the usual places.
+        video_roots: Folders of the videos. Default: the usual places.
         split: Number of the official split.
         granularity: Level of the labels.
     """
@@ -45,10 +45,10 @@ class DatasetChoice:
 
 @dataclass
 class _Found:
-    """Films to check, by video id where there is one for each, and those that cannot stand for their id."""
+    """Videos to check, by video id where there is one for each, and those that cannot stand for their id."""
 
-    films: list[FilmToCheck] = field(default_factory=list)
-    film_of: dict[str, Path] = field(default_factory=dict)
+    videos: list[VideoToCheck] = field(default_factory=list)
+    video_of: dict[str, Path] = field(default_factory=dict)
     doubled: dict[str, list[Path]] = field(default_factory=dict)
     passed_over: PassedOver = field(default_factory=PassedOver)
 
@@ -63,40 +63,40 @@ def run_verify(
     as_json: bool,
     screen: Console | None = None,
 ) -> None:
-    """Check films, and the rows of a data set against them.
+    """Check videos, and the rows of a data set against them.
 
     Args:
-        places: Films and folders of films; none where a data set says which.
+        places: Videos and folders of videos; none where a data set says which.
         dataset: The data set.
-        quick: Decode only the first and the last second of each film.
-        frame_fps: Rate at which films of pictures were numbered.
+        quick: Decode only the first and the last second of each video.
+        frame_fps: Rate at which videos of images were numbered.
         workers: Number of processes. Default: one for each core.
         as_json: Print JSON and nothing else.
         screen: Where to print. Default: standard output.
 
     Raises:
         SgearError: If a setting is wrong, or there is nothing to check.
-        typer.Exit: With code 1 if a film or a row is wrong.
+        typer.Exit: With code 1 if a video or a row is wrong.
     """
     screen = open_screen() if screen is None else screen
     if bool(places) == (dataset is not None):
-        raise ConfigError("give either folders of films, or a data set with --dataset (its films: --video-root)")
+        raise ConfigError("give either folders of videos, or a data set with --dataset (its videos: --video-root)")
     num_workers = default_workers() if workers is None else workers
     rows: RowCheck | None = None
     if dataset is None:
-        found = _films_in(places, frame_fps)
-        checks = _check(found.films, quick, num_workers, as_json)
+        found = _videos_in(places, frame_fps)
+        checks = _check(found.videos, quick, num_workers, as_json)
     else:
         benchmark = load_dataset(dataset.name, dataset.root, split=dataset.split, granularity=dataset.granularity)
         splits = all_splits(benchmark)
         info = read_video_info(annotation_folder(dataset.name, dataset.root))
         video_ids = annotated_videos(splits)
-        found = _films_of(dataset, video_ids)
+        found = _videos_of(dataset, video_ids)
         rates = numbering_rates(dataset.name, video_ids, info)
-        asked = [video_id for video_id in video_ids if video_id in found.film_of]
-        found.films = [_with_rate(found.film_of[video_id], frame_fps or rates.get(video_id)) for video_id in asked]
-        checks = _check(found.films, quick, num_workers, as_json)
-        spans = dict.fromkeys((*found.film_of, *found.doubled))
+        asked = [video_id for video_id in video_ids if video_id in found.video_of]
+        found.videos = [_with_rate(found.video_of[video_id], frame_fps or rates.get(video_id)) for video_id in asked]
+        checks = _check(found.videos, quick, num_workers, as_json)
+        spans = dict.fromkeys((*found.video_of, *found.doubled))
         spans |= {video_id: check.span for video_id, check in zip(asked, checks, strict=True)}
         rows = check_rows(splits, spans, info)
     is_right = not found.doubled and all(not check.problems for check in checks) and (rows is None or rows.is_right)
@@ -104,7 +104,7 @@ def run_verify(
         text = json.dumps(_to_dict(checks, found, rows, is_right=is_right, quick=quick), indent=2)
         say(text, screen=screen)
     else:
-        _print_films(screen, checks, found, quick=quick)
+        _print_videos(screen, checks, found, quick=quick)
         if rows is not None:
             _print_rows(screen, rows)
         verdict, colour = ("nothing wrong was found", "green") if is_right else ("something is wrong", "red")
@@ -113,22 +113,22 @@ def run_verify(
         raise typer.Exit(1)
 
 
-def _films_in(places: Sequence[Path], frame_fps: float | None) -> _Found:
+def _videos_in(places: Sequence[Path], frame_fps: float | None) -> _Found:
     found = _Found()
     for place in places:
         if not place.exists():
-            raise VideoError(f"{place}: no such film or folder")
+            raise VideoError(f"{place}: no such video or folder")
         is_tree = place.is_dir() and not is_frame_folder(place)
-        scanned = scan_films(place, passed_over=found.passed_over) if is_tree else {"": [place]}
+        scanned = scan_videos(place, passed_over=found.passed_over) if is_tree else {"": [place]}
         paths = [path for paths in scanned.values() for path in paths]
         if not paths:
-            raise VideoError(f"{place}: no films there")
-        found.films += [_with_rate(path, frame_fps) for path in paths]
+            raise VideoError(f"{place}: no videos there")
+        found.videos += [_with_rate(path, frame_fps) for path in paths]
     return found
 
 
-def _films_of(dataset: DatasetChoice, video_ids: Sequence[str]) -> _Found:
-    """Return the film of each video from the first folder that holds it, and all other films there."""
+def _videos_of(dataset: DatasetChoice, video_ids: Sequence[str]) -> _Found:
+    """Return the video of each video from the first folder that holds it, and all other videos there."""
     for root in dataset.video_roots:
         if not root.is_dir():
             raise VideoError(f"--video-root {root}: no such folder of videos. Check the path.")
@@ -138,45 +138,45 @@ def _films_of(dataset: DatasetChoice, video_ids: Sequence[str]) -> _Found:
         raise VideoError(f"{dataset.name}: none of {', '.join(map(str, roots))} exists; name folders by --video-root")
     found, asked = _Found(), {composed(video_id): video_id for video_id in video_ids}
     for root in there:
-        for name, paths in scan_films(root, passed_over=found.passed_over).items():
+        for name, paths in scan_videos(root, passed_over=found.passed_over).items():
             video_id = asked.get(name, name)
-            if video_id in found.film_of or video_id in found.doubled:
+            if video_id in found.video_of or video_id in found.doubled:
                 continue
             if len(paths) > 1 and name in asked:
                 found.doubled[video_id] = paths
             else:
-                found.film_of[video_id] = paths[0]
+                found.video_of[video_id] = paths[0]
     return found
 
 
-def _with_rate(path: Path, frame_fps: float | None) -> FilmToCheck:
-    return FilmToCheck(path, frame_fps if needs_rate(path) else None)
+def _with_rate(path: Path, frame_fps: float | None) -> VideoToCheck:
+    return VideoToCheck(path, frame_fps if needs_rate(path) else None)
 
 
-def _check(films: Sequence[FilmToCheck], quick: bool, num_workers: int, as_json: bool) -> list[FilmCheck]:
+def _check(videos: Sequence[VideoToCheck], quick: bool, num_workers: int, as_json: bool) -> list[VideoCheck]:
     # Standard output is for the result alone, so that it can be read by another program.
     screen = open_screen(stderr=True)
     screen.quiet = as_json and screen.is_terminal
     # Each is opened first, for its length.
-    say(f"looking at {counted(len(films), 'film')}", screen=screen)
-    with film_progress(screen, "checking") as report:
-        return verify_films(films, quick=quick, num_workers=num_workers, progress=report)
+    say(f"looking at {counted(len(videos), 'video')}", screen=screen)
+    with video_progress(screen, "checking") as report:
+        return verify_videos(videos, quick=quick, num_workers=num_workers, progress=report)
 
 
-def _print_films(screen: Console, checks: Sequence[FilmCheck], found: _Found, *, quick: bool) -> None:
+def _print_videos(screen: Console, checks: Sequence[VideoCheck], found: _Found, *, quick: bool) -> None:
     wrong = [check for check in checks if check.problems]
     table = Table(show_header=False)
-    table.add_row("films", f"{len(checks):,}")
+    table.add_row("videos", f"{len(checks):,}")
     table.add_row("length", clock_text(sum((check.span.end_s for check in checks if check.span is not None), 0.0)))
     table.add_row("bytes", bytes_text(sum(check.num_bytes for check in checks)))
     decoded = "first and last second decoded" if quick else "all decoded"
     table.add_row("frames", f"{sum(check.num_frames for check in checks):,} ({decoded})")
-    table.add_row("films with problems", f"{len(wrong) + len(found.doubled):,}")
+    table.add_row("videos with problems", f"{len(wrong) + len(found.doubled):,}")
     if str(found.passed_over):
-        table.add_row("passed over", str(found.passed_over))
+        table.add_row("skipped", str(found.passed_over))
     screen.print(table)
     lines = [f"{check.path}: {problem}" for check in wrong for problem in check.problems]
-    lines += [f"video {name}: two films, {paths[0]} and {paths[1]}" for name, paths in found.doubled.items()]
+    lines += [f"video {name}: two videos, {paths[0]} and {paths[1]}" for name, paths in found.doubled.items()]
     _print_list(screen, lines)
     _print_list(screen, [f"{check.path}: {note}" for check in checks for note in check.notes], kind="note")
 
@@ -185,13 +185,13 @@ def _print_rows(screen: Console, rows: RowCheck) -> None:
     table = Table(show_header=False)
     for split, number in rows.num_rows.items():
         table.add_row(f"rows of {split}", f"{number:,}")
-    for text, of_video in (("without film", rows.missing), ("of films that cannot be read", rows.unchecked)):
+    for text, of_video in (("without video", rows.missing), ("of videos that cannot be read", rows.unchecked)):
         table.add_row(f"rows {text}", f"{sum(of_video.values()):,} ({len(of_video):,} videos)")
-    table.add_row("rows outside their film", f"{len(rows.outside):,}")
-    table.add_row("films of another length than stated", f"{len(rows.lengths):,}")
-    table.add_row("films without rows", f"{len(rows.without_rows):,}")
+    table.add_row("rows outside their video", f"{len(rows.outside):,}")
+    table.add_row("videos of another length than stated", f"{len(rows.lengths):,}")
+    table.add_row("videos without rows", f"{len(rows.without_rows):,}")
     screen.print(table)
-    _print_list(screen, [f"video {name}: no film, rows: {number:,}" for name, number in rows.missing.items()])
+    _print_list(screen, [f"video {name}: no video, rows: {number:,}" for name, number in rows.missing.items()])
     _print_list(screen, [f"video {name}: cannot be read, rows: {number:,}" for name, number in rows.unchecked.items()])
     _print_list(screen, [f"video {name}: {text}" for name, text in rows.lengths.items()])
     _print_list(screen, [f"{row.split} row {row.uid}, video {row.video_id}: {row.text}" for row in rows.outside])
@@ -208,9 +208,9 @@ def _print_list(screen: Console, lines: Sequence[str], *, kind: str = "problem")
 
 
 def _to_dict(
-    checks: Sequence[FilmCheck], found: _Found, rows: RowCheck | None, *, is_right: bool, quick: bool
+    checks: Sequence[VideoCheck], found: _Found, rows: RowCheck | None, *, is_right: bool, quick: bool
 ) -> dict[str, object]:
-    films = [
+    videos = [
         {
             "path": str(check.path),
             "problems": list(check.problems),
@@ -224,5 +224,5 @@ def _to_dict(
     ]
     doubled = {name: [str(path) for path in paths] for name, paths in found.doubled.items()}
     of_rows = None if rows is None else asdict(rows)
-    told = {"is_right": is_right, "quick": quick, "films": films, "doubled": doubled, "rows": of_rows}
+    told = {"is_right": is_right, "quick": quick, "videos": videos, "doubled": doubled, "rows": of_rows}
     return {**told, "passed_over": dict(found.passed_over.endings)}

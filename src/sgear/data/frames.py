@@ -1,4 +1,4 @@
-"""Films of a data set -> frames at the size a model reads: kept in a cache, or decoded when they are asked for."""
+"""Videos of a data set -> frames at the size a model reads: kept in a cache, or decoded when they are asked for."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from sgear.files import partial_path, state_of
 from sgear.models.pretrained import Preprocessing
 from sgear.video.base import FrameBatch
 from sgear.video.frame_cache import FrameCache, fill_frame_cache
-from sgear.video.pool import ReadingSize, open_film
+from sgear.video.pool import ReadingSize, open_video
 
 _Entry = list[int]
-"""Bytes of the film, its time of change in ns, height and width."""
+"""Bytes of the video, its time of change in ns, height and width."""
 
 
-class FilmSizes:
-    """Answer how large films are; a context, at the end of which new answers are written.
+class VideoSizes:
+    """Answer how large videos are; a context, at the end of which new answers are written.
 
-    A film is the one that was asked before while its bytes and time of change are the same, as in the frame cache.
+    A video is the one that was asked before while its bytes and time of change are the same, as in the frame cache.
 
     Args:
         path: File of the answers, in a folder that exists; one that is missing or unreadable is made anew.
@@ -39,7 +39,7 @@ class FilmSizes:
         self._entries = _load(path)
         self._has_new = False
 
-    def __enter__(self) -> FilmSizes:
+    def __enter__(self) -> VideoSizes:
         return self
 
     def __exit__(
@@ -49,29 +49,29 @@ class FilmSizes:
         if self._has_new and os.access(self.path.parent, os.W_OK):
             self._save()
 
-    def of(self, video_id: str, film: Path, *, frame_fps: float | None = None) -> tuple[int, int]:
-        """Return height and width of a film, which is opened where the answer is not known.
+    def of(self, video_id: str, video: Path, *, frame_fps: float | None = None) -> tuple[int, int]:
+        """Return height and width of a video, which is opened where the answer is not known.
 
         Args:
             video_id: Id of the video.
-            film: Its film.
-            frame_fps: Rate of numbered pictures; see `open_film`.
+            video: Its video.
+            frame_fps: Rate of numbered images; see `open_video`.
 
         Raises:
-            VideoError: If there is no such film, or it cannot be opened.
+            VideoError: If there is no such video, or it cannot be opened.
         """
-        # Zeros where there is no such film, which is for `open_film` to say.
-        state = list(state_of(film))
+        # Zeros where there is no such video, which is for `open_video` to say.
+        state = list(state_of(video))
         entry = self._entries.get(video_id)
         if entry is None or entry[:2] != state:
-            with open_film(film, frame_fps=frame_fps) as opened:
+            with open_video(video, frame_fps=frame_fps) as opened:
                 entry = [*state, opened.height, opened.width]
             self._entries[video_id] = entry
             self._has_new = True
         return entry[2], entry[3]
 
     def _save(self) -> None:
-        # Of two processes that write, one loses its answers; the films are then asked once more.
+        # Of two processes that write, one loses its answers; the videos are then asked once more.
         partial = partial_path(self.path)
         try:
             partial.write_text(json.dumps(self._entries), encoding="utf-8")
@@ -91,31 +91,31 @@ def _load(path: Path) -> dict[str, _Entry]:
             if isinstance(entry, list) and len(entry) == 4 and all(type(value) is int and value >= 0 for value in entry)
         }
     except (ValueError, AttributeError):
-        # Unreadable answers are like none: the films are asked again.
+        # Unreadable answers are like none: the videos are asked again.
         return {}
 
 
 @runtime_checkable
 class FrameReader(Protocol):
-    """Reads frames of many films: `FrameCache`, `FilmPool`, or either behind `CheckedLengths` or `PartialFrames`."""
+    """Reads frames of many videos: `FrameCache`, `VideoPool`, or either behind `CheckedLengths` or `PartialFrames`."""
 
     def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
         """Return for each instant the frame with the largest pts at or before it."""
         ...
 
     def span_s(self, video_id: str) -> tuple[float, float]:
-        """Return the times of the first and the last frame of the film, in seconds."""
+        """Return the times of the first and the last frame of the video, in seconds."""
         ...
 
 
 class CheckedLengths:
-    """Holds the length of films made of pictures against what is known of them, when each is first read.
+    """Holds the length of videos made of images against what is known of them, when each is first read.
 
-    The times of numbered pictures are as right as the rate they were numbered at, and a wrong rate shows the future.
+    The times of numbered images are as right as the rate they were numbered at, and a wrong rate shows the future.
 
     Args:
-        frames: Reads the films.
-        duration_s: Length in seconds of each film to check; others are not.
+        frames: Reads the videos.
+        duration_s: Length in seconds of each video to check; others are not.
         rates: Rate that was taken for each of them, for the message.
     """
 
@@ -129,17 +129,17 @@ class CheckedLengths:
         """Return for each instant the frame with the largest pts at or before it.
 
         Raises:
-            VideoError: As the reader does, or if the film is not as long as it should be.
+            VideoError: As the reader does, or if the video is not as long as it should be.
         """
         if video_id not in self._checked:
             self.span_s(video_id)
         return self._frames.frames_played_at(video_id, timestamps_s)
 
     def span_s(self, video_id: str) -> tuple[float, float]:
-        """Return the times of the first and the last frame of the film, in seconds.
+        """Return the times of the first and the last frame of the video, in seconds.
 
         Raises:
-            VideoError: As the reader does, or if the film is not as long as it should be.
+            VideoError: As the reader does, or if the video is not as long as it should be.
         """
         first_s, last_s = self._frames.span_s(video_id)
         if video_id not in self._checked and video_id in self._duration_s:
@@ -151,11 +151,11 @@ class CheckedLengths:
 
 
 class PartialFrames:
-    """Refuses the films of which it is known that they cannot be read, each with its reason.
+    """Refuses the videos of which it is known that they cannot be read, each with its reason.
 
     Args:
-        frames: Reads the other films.
-        unreadable: Why a film cannot be read, by video id.
+        frames: Reads the other videos.
+        unreadable: Why a video cannot be read, by video id.
     """
 
     def __init__(self, frames: FrameReader, unreadable: Mapping[str, str]) -> None:
@@ -166,16 +166,16 @@ class PartialFrames:
         """Return for each instant the frame with the largest pts at or before it.
 
         Raises:
-            VideoError: As the reader does, or if the film cannot be read at all.
+            VideoError: As the reader does, or if the video cannot be read at all.
         """
         self._require(video_id)
         return self._frames.frames_played_at(video_id, timestamps_s)
 
     def span_s(self, video_id: str) -> tuple[float, float]:
-        """Return the times of the first and the last frame of the film, in seconds.
+        """Return the times of the first and the last frame of the video, in seconds.
 
         Raises:
-            VideoError: As the reader does, or if the film cannot be read at all.
+            VideoError: As the reader does, or if the video cannot be read at all.
         """
         self._require(video_id)
         return self._frames.span_s(video_id)
@@ -186,7 +186,7 @@ class PartialFrames:
 
 
 def model_size(preprocessing: Preprocessing) -> ReadingSize:
-    """Return at which size films are read for a model."""
+    """Return at which size videos are read for a model."""
     return ReadingSize(preprocessing.height, preprocessing.width, preprocessing.reading_margin)
 
 
@@ -199,25 +199,25 @@ def cache_frames(
     frame_fps: Mapping[str, float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[FrameCache, dict[str, str]]:
-    """Fill and open the frame cache for a set of films; what is there already is kept.
+    """Fill and open the frame cache for a set of videos; what is there already is kept.
 
     Args:
-        videos: Film of each video id.
-        root: Folder for caches; each size and rate has a folder of its own, beside which the films' sizes are kept.
+        videos: Video of each video id.
+        root: Folder for caches; each size and rate has a folder of its own, beside which the videos' sizes are kept.
         preprocessing: Size the model reads.
         fps: Kept frames per second.
-        frame_fps: Rate at which pictures were numbered, for each film that is made of them.
+        frame_fps: Rate at which images were numbered, for each video that is made of them.
         progress: Called with the number of finished videos and of all videos.
 
     Returns:
-        The cache, and why a film cannot be read, by video id; all others are in the cache.
+        The cache, and why a video cannot be read, by video id; all others are in the cache.
     """
     size_of, rates = model_size(preprocessing), frame_fps or {}
     unreadable: dict[str, str] = {}
     of_size: dict[tuple[int, int], dict[str, Path]] = defaultdict(dict)
     folder = root / f"{preprocessing.height}x{preprocessing.width}-{fps:g}fps"
     folder.mkdir(parents=True, exist_ok=True)
-    with FilmSizes(root / "film-sizes.json") as sizes:
+    with VideoSizes(root / "video-sizes.json") as sizes:
         for video_id, path in videos.items():
             try:
                 of_size[size_of(sizes.of(video_id, path, frame_fps=rates.get(video_id)))][video_id] = path

@@ -92,7 +92,7 @@ class FeatureSource:
 
 
 class VideoSource:
-    """Steps from frames of films, transformed as one clip.
+    """Steps from frames of videos, transformed as one clip.
 
     Args:
         frames: Reads the frames, at a size that leaves room for the crop.
@@ -137,7 +137,7 @@ class VideoSource:
 
     def _frames_of(self, video_id: str, timestamps_s: NDArray[np.float64]) -> NDArray[np.float64]:
         reach_s = (self.frames_per_step - 1) * self.step_frames_s
-        # Where the film begins is asked only where a step reaches back to it.
+        # Where the video begins is asked only where a step reaches back to it.
         is_near = self.frames_per_step > 1 and len(timestamps_s) > 0 and timestamps_s.min() - reach_s < SLACK_S
         first_s = self.frames.span_s(video_id)[0] if is_near else 0.0
         return frames_of_steps(

@@ -1,4 +1,4 @@
-"""Annotation rows against the films that they speak of: each film is there, and each row lies within it."""
+"""Annotation rows against the videos that they speak of: each video is there, and each row lies within it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from sgear.datasets import LENGTH_TOLERANCE_S, Benchmark, VideoInfo
 from sgear.segments import SegmentTable
-from sgear.video.base import FilmSpan
+from sgear.video.base import VideoSpan
 
 
 @dataclass(frozen=True)
 class RowProblem:
-    """A row that lies outside its film.
+    """A row that lies outside its video.
 
     Args:
         split: Split of the row.
@@ -35,11 +35,11 @@ class RowCheck:
 
     Args:
         num_rows: Rows of each split.
-        missing: Videos without a film, and the number of their rows.
-        unchecked: Videos whose film cannot be read, and the number of their rows.
-        outside: Rows that start or stop after their film.
-        lengths: What is wrong with films that are not as long as the data set says, by video.
-        without_rows: Films that no row speaks of. No mistake by itself.
+        missing: Videos without a video, and the number of their rows.
+        unchecked: Videos whose video cannot be read, and the number of their rows.
+        outside: Rows that start or stop after their video.
+        lengths: What is wrong with videos that are not as long as the data set says, by video.
+        without_rows: Videos that no row speaks of. No mistake by itself.
     """
 
     num_rows: dict[str, int] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class RowCheck:
 
     @property
     def is_right(self) -> bool:
-        """Whether every row lies within a readable film of the right length."""
+        """Whether every row lies within a readable video of the right length."""
         return not (self.missing or self.unchecked or self.outside or self.lengths)
 
 
@@ -68,15 +68,15 @@ def annotated_videos(splits: Mapping[str, SegmentTable]) -> list[str]:
 
 def check_rows(
     splits: Mapping[str, SegmentTable],
-    spans: Mapping[str, FilmSpan | None],
+    spans: Mapping[str, VideoSpan | None],
     info: Mapping[str, VideoInfo] | None = None,
 ) -> RowCheck:
-    """Hold every row against its film.
+    """Hold every row against its video.
 
     Args:
         splits: Rows of each split.
-        spans: Span of each film that is there; None of one that cannot be read.
-        info: What the data set says about the length of its films, where it does.
+        spans: Span of each video that is there; None of one that cannot be read.
+        info: What the data set says about the length of its videos, where it does.
     """
     result = RowCheck(num_rows={split: len(table) for split, table in splits.items()})
     for split, table in splits.items():
@@ -98,13 +98,13 @@ def check_rows(
             continue
         if abs(span.end_s - stated.duration_s) > LENGTH_TOLERANCE_S:
             result.lengths[video_id] = (
-                f"the film ends at {span.end_s:.3f} s, the video info csv says {stated.duration_s:.3f} s: it is "
+                f"the video ends at {span.end_s:.3f} s, the video info csv says {stated.duration_s:.3f} s: it is "
                 "truncated, cut in another place, or plays at another speed"
             )
     return result
 
 
-def _outside(split: str, table: SegmentTable, rows: np.ndarray, span: FilmSpan) -> list[RowProblem]:
+def _outside(split: str, table: SegmentTable, rows: np.ndarray, span: VideoSpan) -> list[RowProblem]:
     starts_s, stops_s = table.column("start_s")[rows], table.column("stop_s")[rows]
     uids, videos = table.column("uid")[rows], table.column("video_id")[rows]
     problems = []
@@ -112,6 +112,6 @@ def _outside(split: str, table: SegmentTable, rows: np.ndarray, span: FilmSpan) 
         # A row that starts after the end stops there, too; one text says both.
         if span.is_past(float(stop_s)):
             part = f"starts at {start_s:.3f} s" if span.is_past(float(start_s)) else f"stops at {stop_s:.3f} s"
-            text = f"{part}, after the film, which ends at {span.end_s:.3f} s"
+            text = f"{part}, after the video, which ends at {span.end_s:.3f} s"
             problems.append(RowProblem(split, str(uid), str(video_id), text))
     return problems

@@ -10,7 +10,7 @@ actions in the same order; the first of them starts 6.6 to 53.9 s after the vide
 
 Clock `annotations`: 0 s is the first annotated instant of the video, at any level. Row 0 of the stored features is
 there: at 3 rows a second 97.7 % of the rows of all 50 videos have the label annotated for them, 99.4 % in the median
-video; most of the rest is lost frames. Read pictures by it, and every window is as early as that instant is late.
+video; most of the rest is lost frames. Read images by it, and every window is as early as that instant is late.
 """
 
 from __future__ import annotations

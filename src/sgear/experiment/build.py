@@ -220,7 +220,7 @@ def _clip_transform(source: VideoSourceConfig, encoder: EncoderConfig) -> ClipTr
 
 
 def build_preprocessing(config: ExperimentConfig) -> Preprocessing:
-    """Return how the clips of an experiment are made, without films or features at hand.
+    """Return how the clips of an experiment are made, without videos or features at hand.
 
     Raises:
         ConfigError: If the kind of steps is unknown, or a setting is out of range.
@@ -263,9 +263,9 @@ def _build_sources(
         case VideoSourceConfig() as source:
             if (spec := dataset_spec(config.dataset.name)).own_clock:
                 raise ConfigError(_other_clock(spec, "source.kind=video"))
-            films: dict[str, Path] = {}
-            frames = open_frames(config, video_ids, preprocessing, found=films)
-            facts = learn_facts(config, benchmark, video_ids, films=films)
+            videos: dict[str, Path] = {}
+            frames = open_frames(config, video_ids, preprocessing, found=videos)
+            facts = learn_facts(config, benchmark, video_ids, videos=videos)
             transform = _clip_transform(source, config.model.encoder)
             views = VIEWS[config.protocol.views]
             steps = {"frames_per_step": preprocessing.frames_per_step, "step_frames_s": preprocessing.step_frames_s}
@@ -279,7 +279,7 @@ def _annotation_source(config: ExperimentConfig, labels: StepLabels, video_ids: 
             raise ConfigError(
                 f"model.name=last_action reads the annotated actions before each segment, but {len(unknown)} of "
                 f"{len(video_ids)} videos of this split have none, first {unknown[0]!r}: the labels of test splits are "
-                "not published. Use a model that reads films or features, or model.name=frequency"
+                "not published. Use a model that reads videos or features, or model.name=frequency"
             )
     num_steps = build_protocol(config.protocol).num_steps
     return AnnotationSource(labels, num_steps=num_steps, is_read=config.model.name == "last_action")

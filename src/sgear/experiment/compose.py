@@ -29,6 +29,8 @@ _CONF = "sgear.experiment.conf"
 CHOICES = ("model", "source", "protocol")
 _GONE = {"source": {"decoder"}}
 """Settings of older runs."""
+_RENAMED = {("source", "reading"): {"films": "videos"}}
+"""Values that were written otherwise: files of runs are read, and what was typed is told the new word."""
 # A run's configuration has some 3,000 bytes and ten brackets. The time to read brackets grows with their square.
 _MAX_BYTES, _MAX_BRACKETS = 64_000, 1_000
 
@@ -108,6 +110,12 @@ def _of_choices(values: dict[str, Any], choices: Mapping[str, type], typed: Coll
         "protocol": {item.name for kind in PROTOCOLS.values() for item in fields(kind)},
     }
     kept = dict(values)
+    for (part, name), words in _RENAMED.items():
+        said = values.get(part)
+        if isinstance(said, dict) and said.get(name) in words:
+            if f"{part}.{name}" in typed:
+                raise ConfigError(f"{part}.{name}={said[name]} is now {part}.{name}={words[said[name]]}")
+            values = kept = kept | {part: said | {name: words[said[name]]}}
     for part, chosen in choices.items():
         foreign = others[part] - {item.name for item in fields(chosen)}
         foreign |= _GONE.get(part, set())

@@ -66,7 +66,7 @@ def predict(
     if not len(asked.views[0]):
         raise RunError(
             f"none of the {len(asked.segments)} segments of split {asked.split!r} begins late enough to show anything "
-            f"before it ({protocol}); choose a smaller tau_a_s, or longer films"
+            f"before it ({protocol}); choose a smaller tau_a_s, or longer videos"
         )
     outputs = [
         run_model(model, view, accelerator, batch_size=batch_size, num_workers=num_workers) for view in asked.views

@@ -23,20 +23,20 @@ from sgear.experiment.schema import (
     VideoSourceConfig,
     encoder_weights,
 )
-from sgear.experiment.sources import film_roots, tables_on_disk
+from sgear.experiment.sources import tables_on_disk, video_roots
 from sgear.features import StoredFeatures
-from sgear.features.inspection import ClockFault, TableOnDisk, clock_faults, open_video
+from sgear.features.inspection import ClockFault, TableOnDisk, clock_faults, rows_of_video
 from sgear.features.opening import LMDB_FILE, is_stored
 from sgear.features.store import FeatureStore, MappedVideo
-from sgear.lineage import FILM, ROWS
+from sgear.lineage import ROWS, VIDEO
 from sgear.models.loading import shorten
 from sgear.models.pretrained import WEIGHTS_FILE
 from sgear.prototypes.language import digest_of_file
 from sgear.segments import SegmentTable
 from sgear.training.run import RunDirectory, read_json
-from sgear.video.find import find_films, needs_rate
-from sgear.video.identity import film_content
-from sgear.video.pool import open_film
+from sgear.video.find import find_videos, needs_rate
+from sgear.video.identity import video_content
+from sgear.video.pool import open_video
 
 _UNCHECKED = "so it cannot be checked that nothing later than tau_a before an action was seen"
 
@@ -56,43 +56,43 @@ def lengths_of_dataset(dataset: DatasetConfig) -> dict[str, float]:
     return stated_lengths(dataset.name, Path(dataset.root) if dataset.root else None)
 
 
-def films_at_hand(dataset: DatasetConfig, video_ids: Sequence[str]) -> dict[str, Path]:
-    """Return the films of videos, as far as they lie where the data set keeps its films."""
+def videos_at_hand(dataset: DatasetConfig, video_ids: Sequence[str]) -> dict[str, Path]:
+    """Return the videos of videos, as far as they lie where the data set keeps its videos."""
     try:
-        return find_films(video_ids, film_roots(dataset), allows_missing=True) if video_ids else {}
+        return find_videos(video_ids, video_roots(dataset), allows_missing=True) if video_ids else {}
     except VideoError:
-        # There is none, or it is not clear which; nobody asked for their pictures.
+        # There is none, or it is not clear which; nobody asked for their images.
         return {}
 
 
 def known_lengths(
-    stated_s: Mapping[str, float], tables: Sequence[TableOnDisk], films: Mapping[str, Path], video_ids: Sequence[str]
+    stated_s: Mapping[str, float], tables: Sequence[TableOnDisk], videos: Mapping[str, Path], video_ids: Sequence[str]
 ) -> dict[str, float]:
-    """Return the length of videos in seconds: what the data set states, a store has of its films, or a film shows.
+    """Return the length of videos in seconds: what the data set states, a store has of its videos, or a video shows.
 
     Args:
         stated_s: See `lengths_of_dataset`.
         tables: Stores and LMDBs.
-        films: See `films_at_hand`.
+        videos: See `videos_at_hand`.
         video_ids: Videos to look at.
     """
     known: dict[str, float] = {}
     for video_id in video_ids:
-        stored = (video.film_s for table in tables if isinstance(video := open_video(table, video_id), MappedVideo))
+        stored = (video.video_s for table in tables if isinstance(video := rows_of_video(table, video_id), MappedVideo))
         length_s = stated_s.get(video_id) or max(stored, default=0.0)
-        if not length_s and video_id in films:
-            length_s = _film_s(films[video_id])
+        if not length_s and video_id in videos:
+            length_s = _video_s(videos[video_id])
         known |= {video_id: length_s} if length_s else {}
     return known
 
 
-def _film_s(path: Path) -> float:
-    """Return the length of a film in seconds; 0 where it does not tell."""
+def _video_s(path: Path) -> float:
+    """Return the length of a video in seconds; 0 where it does not tell."""
     try:
         if needs_rate(path):
             return 0.0
-        with open_film(path) as film:
-            return film.end_s
+        with open_video(path) as video:
+            return video.end_s
     except VideoError:
         return 0.0
 
@@ -118,7 +118,7 @@ def check_clocks(
     tables: Mapping[str, TableOnDisk],
     lengths_s: Mapping[str, float],
 ) -> list[str]:
-    """Hold the clocks of stores and LMDBs against the lengths of videos.
+    """Check the clocks of stores and LMDBs against the lengths of videos.
 
     Returns:
         What must be said with every number: which clocks could not be checked.
@@ -137,16 +137,16 @@ def check_clocks(
     return caveats
 
 
-def unchecked_pictures(config: ExperimentConfig, films: Mapping[str, Path]) -> list[str]:
-    """Return what must be said with every number where pictures are read at a rate that nothing confirms."""
+def unchecked_images(config: ExperimentConfig, videos: Mapping[str, Path]) -> list[str]:
+    """Return what must be said with every number where images are read at a rate that nothing confirms."""
     source = config.source
     if not isinstance(source, VideoSourceConfig):
         return []
-    pictures = {video_id for video_id, path in films.items() if needs_rate(path)}
-    if source.check_clock and (not source.frame_fps or lengths_of_dataset(config.dataset).keys() >= pictures):
+    images = {video_id for video_id, path in videos.items() if needs_rate(path)}
+    if source.check_clock and (not source.frame_fps or lengths_of_dataset(config.dataset).keys() >= images):
         return []
     rate = f" at source.frame_fps={source.frame_fps:g}" if source.frame_fps else ""
-    return [f"clock unverified: of pictures read{rate}, {_UNCHECKED}"] if pictures else []
+    return [f"clock unverified: of images read{rate}, {_UNCHECKED}"] if images else []
 
 
 def faults_text(faults: Sequence[ClockFault]) -> str:
@@ -178,16 +178,16 @@ def learn_facts(
     benchmark: Benchmark,
     video_ids: Sequence[str],
     *,
-    films: Mapping[str, Path] | None = None,
+    videos: Mapping[str, Path] | None = None,
     features: StoredFeatures | None = None,
 ) -> VideoFacts:
-    """Look at films and stored features, and hold the clocks of stores and LMDBs against the lengths of the videos.
+    """Look at videos and stored features, and hold the clocks of stores and LMDBs against the lengths of the videos.
 
     Args:
         config: The experiment.
         benchmark: Its data.
         video_ids: Videos that will be read.
-        films: Films that they will be read from.
+        videos: Videos that they will be read from.
         features: Stored features that they will be read from.
 
     Raises:
@@ -197,15 +197,15 @@ def learn_facts(
     known = annotated_videos(all_splits(benchmark))
     contents = contents_of_stores(tables.values(), known)
     stated_s = lengths_of_dataset(config.dataset) if tables else {}
-    # Names say which film it is where data sets are published, and to list the pictures of their films takes long.
-    is_own, films = corpus_of(config.dataset.name) is None, dict(films or {})
+    # Names say which video it is where data sets are published, and to list the images of their videos takes long.
+    is_own, videos = corpus_of(config.dataset.name) is None, dict(videos or {})
     asked = known if is_own else [video_id for video_id in video_ids if tables and video_id not in stated_s]
-    films |= films_at_hand(config.dataset, [video_id for video_id in asked if video_id not in films])
-    for video_id, path in films.items():
-        contents[video_id] += [f"{FILM}{digits}"] if (digits := film_content(path)) else []
-    caveats = unchecked_pictures(config, films)
+    videos |= videos_at_hand(config.dataset, [video_id for video_id in asked if video_id not in videos])
+    for video_id, path in videos.items():
+        contents[video_id] += [f"{VIDEO}{digits}"] if (digits := video_content(path)) else []
+    caveats = unchecked_images(config, videos)
     if tables:
-        lengths_s = known_lengths(stated_s, list(tables.values()), films, video_ids)
+        lengths_s = known_lengths(stated_s, list(tables.values()), videos, video_ids)
         caveats += check_clocks(config, benchmark, video_ids, tables, lengths_s)
     whole = {video_id: tuple(dict.fromkeys(each)) for video_id, each in contents.items() if each}
     return VideoFacts(contents=whole, caveats=tuple(caveats))
@@ -216,11 +216,14 @@ def contents_of_stores(tables: Iterable[TableOnDisk], video_ids: Sequence[str]) 
     contents: dict[str, list[str]] = defaultdict(list)
     for table in tables:
         # To read the rows of an LMDB would take as long as to copy it.
-        whole = "" if isinstance(table, FeatureStore) else film_content(_lmdb_file(table.path))
+        whole = "" if isinstance(table, FeatureStore) else video_content(_lmdb_file(table.path))
         for video_id in video_ids:
-            video = open_video(table, video_id)
+            video = rows_of_video(table, video_id)
             if isinstance(video, MappedVideo):
-                contents[video_id] += [f"{ROWS}{video.fingerprint}", *([f"{FILM}{video.film}"] if video.film else [])]
+                contents[video_id] += [
+                    f"{ROWS}{video.fingerprint}",
+                    *([f"{VIDEO}{video.video}"] if video.video else []),
+                ]
             elif video is not None:
                 told = f"{whole} {video_id} {video.first} {video.last}"
                 contents[video_id].append(f"{ROWS}{hashlib.sha256(told.encode()).hexdigest()[:16]}")
@@ -260,7 +263,7 @@ def require_same_data(
 ) -> None:
     """Check that the data at hand are those that a run was made on; nothing is known of runs without `data.json`.
 
-    Films and features that lie where they lay may have been repaired; only in another place must they be the same.
+    Videos and features that lie where they lay may have been repaired; only in another place must they be the same.
 
     Args:
         run: The run.
@@ -311,7 +314,7 @@ def _difference(
             return f"its segments of {split} are others ({now['number']:,} of them, not {before['number']:,})"
     if facts is None or record["places"] == _places(config):
         return ""
-    kind = ROWS if config.source.kind == "features" else FILM
+    kind = ROWS if config.source.kind == "features" else VIDEO
     differing = []
     for video_id, texts in facts.contents.items():
         now, before = (
@@ -319,7 +322,7 @@ def _difference(
         )
         if now and before and now != before:
             differing.append(video_id)
-    what = "features" if kind == ROWS else "films"
+    what = "features" if kind == ROWS else "videos"
     return f"other {what} of {len(differing)} videos ({shorten(differing)})" if differing else ""
 
 

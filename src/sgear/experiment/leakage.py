@@ -13,14 +13,14 @@ from sgear.errors import ConfigError
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, encoder_weights
 from sgear.experiment.sources import lineages_of_encoders
 from sgear.features.table import StoredFeatures
-from sgear.lineage import FILM, TIMES, Lineage, TrainingPart
+from sgear.lineage import TIMES, VIDEO, Lineage, TrainingPart
 from sgear.models.loading import shorten
 from sgear.models.pretrained import read_lineage
 from sgear.prototypes import VisualPrototypes
 from sgear.segments import SegmentTable
 from sgear.training.run import RunDirectory
 
-Films = dict[str, tuple[str, ...]]
+Videos = dict[str, tuple[str, ...]]
 """Segments of each video, as `start-stop`."""
 Contents = Mapping[str, Sequence[str]]
 """What each video is known by; see `TrainingPart`."""
@@ -34,15 +34,15 @@ def training_part(dataset: DatasetConfig, segments: SegmentTable, contents: Cont
         segments: What is learnt from.
         contents: What videos are known by, those of other segments among them.
     """
-    films, spec = _films(segments), dataset_spec(dataset.name)
+    videos, spec = _videos(segments), dataset_spec(dataset.name)
     return TrainingPart(
         dataset=dataset.name,
         split=dataset.split,
         num_folds=dataset.num_folds,
         fold=dataset.fold,
         corpus=spec.corpus or spec.name,
-        videos=dict.fromkeys(films, ()) if spec.whole_videos else films,
-        contents={video: (*(contents or {}).get(video, ()), _times(times)) for video, times in films.items()},
+        videos=dict.fromkeys(videos, ()) if spec.whole_videos else videos,
+        contents={video: (*(contents or {}).get(video, ()), _times(times)) for video, times in videos.items()},
     )
 
 
@@ -111,14 +111,14 @@ def require_unseen(
         One line per start of which it is not known whether it was learnt from held-out videos.
 
     Raises:
-        ConfigError: Gives both sides and the remedy; also if a film is trained on and held out under two names.
+        ConfigError: Gives both sides and the remedy; also if a video is trained on and held out under two names.
         SgearError: If a start is missing or damaged.
     """
     notes: list[str] = []
     ours = _Ours(config.dataset, benchmark, contents or {})
     if twins := ours.twins():
         raise ConfigError(
-            f"{len(twins)} videos that are held out are films of the training split under another name "
+            f"{len(twins)} videos that are held out are videos of the training split under another name "
             f"({shorten(twins)}); take one of each out, or put both into one split"
         )
     for setting, lineage in _starts(config, features).items():
@@ -141,17 +141,17 @@ def require_unseen(
     return notes
 
 
-def _films(segments: SegmentTable) -> Films:
-    films: dict[str, list[str]] = {}
+def _videos(segments: SegmentTable) -> Videos:
+    videos: dict[str, list[str]] = {}
     columns = (segments.column(name).tolist() for name in ("video_id", "start_s", "stop_s"))
     for video, start_s, stop_s in zip(*columns, strict=True):
-        # A tenth of a second: times of one film differ by frames from publisher to publisher.
-        films.setdefault(video, []).append(f"{start_s:.1f}-{stop_s:.1f}")
-    return {video: tuple(times) for video, times in films.items()}
+        # A tenth of a second: times of one video differ by frames from publisher to publisher.
+        videos.setdefault(video, []).append(f"{start_s:.1f}-{stop_s:.1f}")
+    return {video: tuple(times) for video, times in videos.items()}
 
 
-def _has_film(contents: Sequence[str]) -> bool:
-    return any(text.startswith(FILM) for text in contents)
+def _has_video(contents: Sequence[str]) -> bool:
+    return any(text.startswith(VIDEO) for text in contents)
 
 
 def _times(segments: Sequence[str]) -> str:
@@ -186,23 +186,23 @@ class _Ours:
     def __init__(self, dataset: DatasetConfig, benchmark: Benchmark, contents: Contents) -> None:
         self._corpus = corpus_of(dataset.name) or dataset.name
         self._is_published = corpus_of(dataset.name) is not None
-        self._trained = _films(benchmark.train)
-        self._held_out: Films = {}
+        self._trained = _videos(benchmark.train)
+        self._held_out: Videos = {}
         for table in (benchmark.validation, *benchmark.tests.values()):
-            for video, segments in _films(table).items():
+            for video, segments in _videos(table).items():
                 self._held_out[video] = (*self._held_out.get(video, ()), *segments)
-        self._has_films = all(_has_film(contents.get(video, ())) for video in self._held_out)
+        self._has_videos = all(_has_video(contents.get(video, ())) for video in self._held_out)
         self._known_by: dict[str, list[str]] = {}
         for video, texts in contents.items():
             for text in texts:
                 self._known_by.setdefault(text, []).append(video)
 
     def twins(self) -> list[str]:
-        """Return the held-out videos whose film is one of our training videos, too, under another name."""
-        films = [videos for text, videos in self._known_by.items() if text.startswith(FILM) and len(videos) > 1]
+        """Return the held-out videos whose video is one of our training videos, too, under another name."""
+        groups = [videos for text, videos in self._known_by.items() if text.startswith(VIDEO) and len(videos) > 1]
         return [
             f"{one} is {other}"
-            for videos in films
+            for videos in groups
             for one in videos
             for other in videos
             if one in self._held_out and one not in self._trained and other in self._trained
@@ -235,12 +235,12 @@ class _Ours:
         texts = part.contents.get(name, ())
         found = [self._known_by.get(text, []) for text in texts]
         # Rows that several videos share, such as zeros, tell nothing.
-        tells = [text.startswith(FILM) or len(videos) == 1 for text, videos in zip(texts, found, strict=True)]
+        tells = [text.startswith(VIDEO) or len(videos) == 1 for text, videos in zip(texts, found, strict=True)]
         same = [video for videos in compress(found, tells) for video in videos]
         trained, held_out = self._trained.get(name, ()), self._held_out.get(name, ())
         if self._is_published and part.corpus == self._corpus:
             same += [name] if trained or held_out else []
-        # Own films may have one name by chance; then no segment is the same.
+        # Own videos may have one name by chance; then no segment is the same.
         elif {*part.videos[name], *texts} & {*trained, *held_out, _times(trained), _times(held_out)}:
             same.append(name)
         return list(dict.fromkeys(same))
@@ -249,7 +249,7 @@ class _Ours:
         """Return whether a video of a part, which is none of ours by what is known, can be none of them."""
         if self._is_published and corpus_of(part.dataset) is not None:
             return part.corpus == self._corpus or name not in self._held_out
-        return self._has_films and _has_film(part.contents.get(name, ()))
+        return self._has_videos and _has_video(part.contents.get(name, ()))
 
     def _cut(self, video: str, learnt: set[str]) -> list[str]:
         """Return the held-out segments of a video that our split cuts which were learnt from."""

@@ -28,7 +28,7 @@ class Places:
 
     Args:
         root: Folder of the data set. What lay in its old folder is looked for in this one.
-        video_roots: Folders of its films.
+        video_roots: Folders of its videos.
         feature_roots: Folders around its stored features.
     """
 

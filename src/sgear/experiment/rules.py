@@ -41,7 +41,7 @@ _OF_FEATURES = ("feature_dim", "feature_dropout", "feature_noise", "recogniser",
 _SWITCHES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("source.kind", "features", tuple(_ENCODER + name for name in _OF_TIMM)),
     ("source.kind", "video", tuple(_ENCODER + name for name in _OF_FEATURES)),
-    ("source.reading", "films", ("source.cache_fps",)),
+    ("source.reading", "videos", ("source.cache_fps",)),
     ("protocol.views", "centre", ("protocol.view_mean",)),
     (_ENCODER + "map", False, (_ENCODER + "init_gain",)),
     (

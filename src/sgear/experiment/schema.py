@@ -18,8 +18,8 @@ class DatasetConfig:
         name: One of `sgear.datasets.dataset_names()`.
         root: Folder of the data set. Empty: a folder of the same name under the environment variable SGEAR_DATA
             (`data` where that is not set).
-        video_roots: Folders in which films are looked for by name, in this order, at any depth. Empty: the usual places
-            of the data set; see `sgear.datasets.video_places`.
+        video_roots: Folders in which videos are looked for by name, in this order, at any depth. Empty: the usual
+            places of the data set; see `sgear.datasets.video_places`.
         split: Split number (egtea, rulstm-egtea, salads50, salads50-avt, salads50-tcn).
         granularity: Level of the labels: `low`, `mid`, `eval` or `abstract` (salads50).
         num_folds: At least 2: split the *training* participants into folds and validate on the fold number `fold`,
@@ -89,7 +89,7 @@ class VideoSourceConfig:
 
     Args:
         kind: `video`.
-        reading: `cache` decodes each video once and keeps its frames, small, on disk; `films` decodes each window from
+        reading: `cache` decodes each video once and keeps its frames, small, on disk; `videos` decodes each window from
             the videos, for corpora whose cache would be too large.
         cache_fps: Frames per second kept in the frame cache; an instant is shown by the newest kept frame before it
             (reading=cache).

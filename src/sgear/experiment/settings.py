@@ -127,7 +127,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "runtime.device": ("auto", "cpu", "cuda"),
     "runtime.precision": ("fp32", "bf16"),
     "optim.name": ("adamw", "adam", "sgd"),
-    "source.reading": ("cache", "films"),
+    "source.reading": ("cache", "videos"),
     "objective.past_mean": ("labelled", "all"),
     "model.head.past_similarity": ("predicted", "encoder"),
     "model.temporal_context.mode": ("cumulative", "decay", "causal", "original"),

@@ -29,12 +29,12 @@ from sgear.features.table import FeatureTable, StoredFeatures
 from sgear.lineage import Lineage
 from sgear.models.pretrained import Preprocessing
 from sgear.predictions.skipped import Skipped, merge_skipped
-from sgear.video.find import find_films, needs_rate
-from sgear.video.pool import FilmPool
+from sgear.video.find import find_videos, needs_rate
+from sgear.video.pool import VideoPool
 
 
-def film_roots(config: DatasetConfig) -> tuple[Path, ...]:
-    """Return the folders in which films are looked for, in this order.
+def video_roots(config: DatasetConfig) -> tuple[Path, ...]:
+    """Return the folders in which videos are looked for, in this order.
 
     Raises:
         VideoError: If a folder of `video_roots` does not exist.
@@ -57,39 +57,39 @@ def open_frames(
     *,
     found: dict[str, Path] | None = None,
 ) -> FrameReader:
-    """Find the film of each video and return what reads their frames at the size the model needs.
+    """Find the video of each video and return what reads their frames at the size the model needs.
 
     Args:
         config: The experiment.
         video_ids: Videos that will be read.
         preprocessing: Size the model reads.
-        found: Takes the film of each video.
+        found: Takes the video of each video.
 
     Raises:
         ConfigError: If a setting is unknown or has no effect.
-        VideoError: If films are missing or cannot be opened (with `on_error=skip`: if all of them are), or a film of
-            pictures has no known rate.
+        VideoError: If videos are missing or cannot be opened (with `on_error=skip`: if all of them are), or a video of
+            images has no known rate.
     """
     source = config.source
     assert isinstance(source, VideoSourceConfig)  # nothing else shows frames
-    films, unreadable = _find(config, video_ids)
+    videos, unreadable = _find(config, video_ids)
     if found is not None:
-        found.update(films)
-    pictures = [video_id for video_id, path in films.items() if needs_rate(path)]
-    rates, durations_s = _rates(config, films, pictures)
+        found.update(videos)
+    images = [video_id for video_id, path in videos.items() if needs_rate(path)]
+    rates, durations_s = _rates(config, videos, images)
     frames: FrameReader
-    if source.reading == "films":
-        frames = FilmPool(films, size=model_size(preprocessing), frame_fps=rates)
+    if source.reading == "videos":
+        frames = VideoPool(videos, size=model_size(preprocessing), frame_fps=rates)
     else:
         root = dataset_folder(config.dataset.name, config.dataset.root) / "cache"
-        frames, failures = cache_frames(films, root, preprocessing, fps=source.cache_fps, frame_fps=rates)
+        frames, failures = cache_frames(videos, root, preprocessing, fps=source.cache_fps, frame_fps=rates)
         unreadable |= failures
     if durations_s:
         frames = CheckedLengths(frames, durations_s, rates)
     if not unreadable:
         return frames
     first = next(video_id for video_id in video_ids if video_id in unreadable)
-    problem = f"{len(unreadable)} of {len(video_ids)} films cannot be read, first {first!r}: {unreadable[first]}"
+    problem = f"{len(unreadable)} of {len(video_ids)} videos cannot be read, first {first!r}: {unreadable[first]}"
     if len(unreadable) == len(video_ids):
         raise VideoError(problem)
     if checked_on_error(source.on_error) == "stop":
@@ -98,74 +98,74 @@ def open_frames(
 
 
 def _find(config: ExperimentConfig, video_ids: Sequence[str]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return the film of each video, and with `on_error=skip` why some have none."""
-    roots = film_roots(config.dataset)
+    """Return the video of each video, and with `on_error=skip` why some have none."""
+    roots = video_roots(config.dataset)
     skips = checked_on_error(config.source.on_error) == "skip"
-    films = find_films(
+    videos = find_videos(
         video_ids,
         roots,
         remedy="name other folders in dataset.video_roots (of a run: --video-root)",
         remedy_for_some="" if skips else f"set source.on_error=skip, which {SKIP_EFFECT}",
         allows_missing=skips,
     )
-    return films, without_film(video_ids, films, roots)
+    return videos, without_video(video_ids, videos, roots)
 
 
-def without_film(video_ids: Sequence[str], films: Container[str], roots: Sequence[Path]) -> dict[str, str]:
-    """Return for each video that has no film why it cannot be read.
+def without_video(video_ids: Sequence[str], videos: Container[str], roots: Sequence[Path]) -> dict[str, str]:
+    """Return for each video that has no video why it cannot be read.
 
     Args:
         video_ids: The videos.
-        films: Videos that have one.
-        roots: Where films were looked for.
+        videos: Videos that have one.
+        roots: Where videos were looked for.
     """
     searched = ", ".join(str(root) for root in roots if root.is_dir())
-    return {name: f"no film of video {name!r} under {searched}" for name in video_ids if name not in films}
+    return {name: f"no file of video {name!r} under {searched}" for name in video_ids if name not in videos}
 
 
 def _rates(
-    config: ExperimentConfig, films: Mapping[str, Path], pictures: Sequence[str]
+    config: ExperimentConfig, videos: Mapping[str, Path], images: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the rate of each film of pictures, and the length of those of which it is known and to be checked."""
+    """Return the rate of each video of images, and the length of those of which it is known and to be checked."""
     source, dataset = config.source, config.dataset
     assert isinstance(source, VideoSourceConfig)  # nothing else shows frames
     given = source.frame_fps
-    if not pictures and given:
-        raise ConfigError(f"source.frame_fps={given:g} has no effect: all {len(films)} films are video files")
-    if not pictures:
+    if not images and given:
+        raise ConfigError(f"source.frame_fps={given:g} has no effect: all {len(videos)} videos are video files")
+    if not images:
         return {}, {}
     if given:
         lengths_s = stated_lengths(dataset.name, Path(dataset.root) if dataset.root else None)
-        rates = dict.fromkeys(pictures, given)
+        rates = dict.fromkeys(images, given)
     else:
         remedy = "set source.frame_fps to the frames per second of their numbering"
-        rates, lengths_s = picture_rates(dataset, {video_id: films[video_id] for video_id in pictures}, remedy=remedy)
+        rates, lengths_s = image_rates(dataset, {video_id: videos[video_id] for video_id in images}, remedy=remedy)
     is_checked = source.check_clock
-    return rates, {name: lengths_s[name] for name in pictures if is_checked and name in lengths_s}
+    return rates, {name: lengths_s[name] for name in images if is_checked and name in lengths_s}
 
 
-def picture_rates(
-    dataset: DatasetConfig, pictures: Mapping[str, Path], *, remedy: str
+def image_rates(
+    dataset: DatasetConfig, images: Mapping[str, Path], *, remedy: str
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return how many pictures of a film there are in a second, and its length where that is known to be checked.
+    """Return how many images of a video there are in a second, and its length where that is known to be checked.
 
     Args:
         dataset: The data set, which says so.
-        pictures: Films that are made of pictures.
+        images: Videos that are made of images.
         remedy: What to do where it does not.
 
     Raises:
-        VideoError: If the rate of a film is not known.
+        VideoError: If the rate of a video is not known.
     """
     info = read_video_info(annotation_folder(dataset.name, Path(dataset.root) if dataset.root else None))
-    rates = numbering_rates(dataset.name, list(pictures), info)
-    unknown = [video_id for video_id in pictures if video_id not in rates]
+    rates = numbering_rates(dataset.name, list(images), info)
+    unknown = [video_id for video_id in images if video_id not in rates]
     if unknown:
         raise VideoError(
-            f"{pictures[unknown[0]]}: pictures do not say at which rate they were taken, and {dataset.name} does not "
-            f"say it of {len(unknown)} of {len(pictures)} such films, first {unknown[0]!r}; {remedy}"
+            f"{images[unknown[0]]}: images do not say at which rate they were taken, and {dataset.name} does not "
+            f"say it of {len(unknown)} of {len(images)} such videos, first {unknown[0]!r}; {remedy}"
         )
-    return rates, {video_id: info[video_id].duration_s for video_id in pictures if video_id in info}
+    return rates, {video_id: info[video_id].duration_s for video_id in images if video_id in info}
 
 
 _DEFAULTS = vars(FeatureSourceConfig())

@@ -89,7 +89,7 @@ def _check_resumable(run: RunDirectory, config: ExperimentConfig) -> None:
     # A run that stopped at a clip may go on without it; nothing else that it learns from changes.
     stored = replace(stored, source=replace(stored.source, on_error=config.source.on_error))
     before, now = flatten(stored), flatten(config)
-    # What lies at these places is held against what lay there once it has been opened.
+    # What lies at these places is checked against what lay there once it has been opened.
     places = PLACES if run.data.is_file() else ()
     parts = ("seed", "dataset", "protocol", "source", "model", "objective", "optim", "init")
     asked = [key for key in now if key.partition(".")[0] in parts and key not in places]

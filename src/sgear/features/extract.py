@@ -1,7 +1,7 @@
-"""Any frame encoder over any corpus of films -> a feature store.
+"""Any frame encoder over any corpus of videos -> a feature store.
 
 Row i is what the encoder makes of the frame on screen at i / fps. A background thread decodes and crops while the
-encoder works on the batch before. A film that fails is named at the end, after all others are done.
+encoder works on the batch before. A video that fails is named at the end, after all others are done.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from sgear.files import require_unchanged, state_of
 from sgear.lineage import Lineage
 from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S, frames_of_steps, observable
-from sgear.video.base import Film, opening_s
+from sgear.video.base import Video, opening_s
 from sgear.video.find import needs_rate
-from sgear.video.identity import film_content
-from sgear.video.pool import ReadingSize, open_film
+from sgear.video.identity import video_content
+from sgear.video.pool import ReadingSize, open_video
 from sgear.video.transforms import VIEWS, ClipTransform, View, finish_clip, plain_colour
 
 _PLACES = {"left": 0.0, "centre": 0.5, "right": 1.0}
@@ -37,7 +37,7 @@ SINGLE_VIEWS: dict[str, tuple[View, ...]] = {
     **{name: (View(place),) for name, place in _PLACES.items()},
     **{f"{name}-flip": (View(place, is_mirrored=True),) for name, place in _PLACES.items()},
 }
-"""Each part of a frame by itself; of a film that is taller than wide, left is the top."""
+"""Each part of a frame by itself; of a video that is taller than wide, left is the top."""
 EXTRACTED_VIEWS = {**SINGLE_VIEWS, **VIEWS}
 """What `extract` makes of a frame: one vector of a single view, or the average over several."""
 
@@ -55,8 +55,8 @@ class FrameEncoder:
         image_width: Width of the frames in pixels.
         mean: Mean of each colour channel, of values in [0, 1].
         std: Standard deviation of each colour channel.
-        crop_margin: Share by which the picture is larger than the crop.
-        reading_margin: The same of the pictures that are read from the film; at least `crop_margin`.
+        crop_margin: Share by which the image is larger than the crop.
+        reading_margin: The same of the images that are read from the video; at least `crop_margin`.
         frames_per_step: Number F of frames that it reads for each row; see `frames_of_steps`.
         step_frames_s: Seconds between two of them.
         precision: Arithmetic of the network, e.g. `float32`.
@@ -120,7 +120,7 @@ class Extraction:
         done: Videos that this worker finished now.
         kept: Videos that were finished before.
         elsewhere: Videos that another live worker holds.
-        failures: Message for each film that cannot be read.
+        failures: Message for each video that cannot be read.
     """
 
     done: list[str] = field(default_factory=list)
@@ -129,7 +129,7 @@ class Extraction:
     failures: dict[str, str] = field(default_factory=dict)
 
     def raise_failures(self) -> None:
-        """Raise where films failed.
+        """Raise where videos failed.
 
         Raises:
             FeatureError: Counts them and gives the messages of the first ten.
@@ -137,14 +137,14 @@ class Extraction:
         if self.failures:
             shown = "\n".join(list(self.failures.values())[:10])
             raise FeatureError(
-                f"{len(self.failures)} films could not be extracted, {len(self.done) + len(self.kept)} others are "
+                f"{len(self.failures)} videos could not be extracted, {len(self.done) + len(self.kept)} others are "
                 f"done:\n{shown}"
             )
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """uint8 frames [T 3 h w] or clips [T F 3 h w] of one film for each view; the last batch says so, or what failed."""
+    """uint8 frames [T 3 h w] or clips [T F 3 h w] of a video for each view; the last batch says so, or what failed."""
 
     video_id: str
     times_s: NDArray[np.float64]
@@ -163,7 +163,7 @@ def extract(
     batch_size: int = 32,
     views: str = "centre",
     frame_fps: float | Mapping[str, float] | None = None,
-    check: Callable[[str, Film], None] | None = None,
+    check: Callable[[str, Video], None] | None = None,
     shard: tuple[int, int] = (0, 1),
     progress: Callable[[int, int], None] | None = None,
 ) -> Extraction:
@@ -174,18 +174,18 @@ def extract(
 
     Args:
         encoder: The network.
-        videos: Film of each video id.
+        videos: Video of each video id.
         writer: Store to fill, made with `encoder.provenance(fps=fps, views=views)`.
         fps: Rows per second, > 0.
         batch_size: Frames that are encoded at once, >= 1.
         views: One of `EXTRACTED_VIEWS`.
-        frame_fps: Rate at which pictures were numbered, of all films that are made of them or of each; see `open_film`.
-        check: Called with each video id and its opened film; it raises a `VideoError` where that is not the right one.
+        frame_fps: Rate at which images were numbered, of all videos that are made of them or of each; see `open_video`.
+        check: Called with each video id and its opened video; it raises a `VideoError` where that is not the right one.
         shard: (index, count): do every count-th video only, from the index-th on.
-        progress: Called with the bytes of film that are done, by this worker or another, and of all.
+        progress: Called with the bytes of video that are done, by this worker or another, and of all.
 
     Returns:
-        What was done. Films that cannot be read are in `failures`; call `raise_failures`.
+        What was done. Videos that cannot be read are in `failures`; call `raise_failures`.
 
     Raises:
         FeatureError: If the store was made for other features, or the encoder gives what is no feature.
@@ -200,10 +200,12 @@ def extract(
     num_bytes = {video_id: _size(videos[video_id]) for video_id in missing}
     jobs = {video_id: videos[video_id] for video_id in missing}
     rows: list[tuple[NDArray[np.float64], NDArray]] = []
-    films = _Films(jobs, encoder, writer, fps=fps, batch_size=batch_size, views=views, frame_fps=frame_fps, check=check)
-    state = _Progress(num_bytes, films.passed, progress)
+    reading = _Videos(
+        jobs, encoder, writer, fps=fps, batch_size=batch_size, views=views, frame_fps=frame_fps, check=check
+    )
+    state = _Progress(num_bytes, reading.passed, progress)
     try:
-        with closing(_ahead(films.batches())) as batches:
+        with closing(_ahead(reading.batches())) as batches:
             for batch in batches:
                 if batch.failure:
                     result.failures[batch.video_id] = batch.failure
@@ -213,16 +215,16 @@ def extract(
                 if batch.is_last:
                     if not batch.failure:
                         times_s, features = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-                        path, film_s = videos[batch.video_id], films.lengths_s[batch.video_id]
-                        writer.write(batch.video_id, times_s, features, film=film_content(path), film_s=film_s)
+                        path, video_s = videos[batch.video_id], reading.lengths_s[batch.video_id]
+                        writer.write(batch.video_id, times_s, features, video=video_content(path), video_s=video_s)
                         result.done.append(batch.video_id)
                     rows.clear()
-                    films.held.pop(batch.video_id).release()
+                    reading.held.pop(batch.video_id).release()
     finally:
-        for lock in films.held.values():
+        for lock in reading.held.values():
             lock.release()
     state.report(None)
-    for video_id in films.passed:
+    for video_id in reading.passed:
         (result.kept if writer.is_finished(video_id) else result.elsewhere).append(video_id)
     return result
 
@@ -237,7 +239,7 @@ def _ahead(batches: Generator[_Batch, None, None]) -> Generator[_Batch, None, No
 
 
 class _Progress:
-    """Counts the bytes of film that are done, also of the films that others did meanwhile."""
+    """Counts the bytes of video that are done, also of the videos that others did meanwhile."""
 
     def __init__(
         self, num_bytes: Mapping[str, int], passed: Sequence[str], tell: Callable[[int, int], None] | None
@@ -259,7 +261,7 @@ def _check_writer(writer: FeatureStoreWriter, expected: Provenance) -> None:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a film; of a folder of pictures, as many as if all were as large as one of them."""
+    """Return the bytes of a video; of a folder of images, as many as if all were as large as one of them."""
     try:
         if path.is_dir():
             names = os.listdir(path)
@@ -270,11 +272,11 @@ def _size(path: Path) -> int:
         return 0
 
 
-class _Films:
-    """Locks films and cuts them into batches.
+class _Videos:
+    """Locks videos and cuts them into batches.
 
     `held` are the locks not yet released, `passed` the videos that were finished or locked by others meanwhile.
-    `lengths_s` are the lengths in seconds of the films that were opened; 0 of those made of pictures, which tell none.
+    `lengths_s` are the lengths in seconds of the videos that were opened; 0 of those made of images, which tell none.
     """
 
     def __init__(
@@ -287,7 +289,7 @@ class _Films:
         batch_size: int,
         views: str,
         frame_fps: float | Mapping[str, float] | None,
-        check: Callable[[str, Film], None] | None,
+        check: Callable[[str, Video], None] | None,
     ) -> None:
         self.held: dict[str, FileLock] = {}
         self.passed: list[str] = []
@@ -320,14 +322,14 @@ class _Films:
                 continue
             self.held[video_id] = lock
             try:
-                yield from self._film(video_id, path)
+                yield from self._video(video_id, path)
             except SgearError as err:
                 yield _Batch(video_id, np.empty(0), [], 1.0, is_last=True, failure=str(err))
 
-    def _film(self, video_id: str, path: Path) -> Generator[_Batch, None, None]:
+    def _video(self, video_id: str, path: Path) -> Generator[_Batch, None, None]:
         rate = self._frame_fps.get(video_id) if isinstance(self._frame_fps, Mapping) else self._frame_fps
         before = state_of(path)
-        with open_film(path, size=self._size, frame_fps=rate) as reader:
+        with open_video(path, size=self._size, frame_fps=rate) as reader:
             if self._check is not None:
                 self._check(video_id, reader)
             self.lengths_s[video_id] = 0.0 if needs_rate(path) else reader.end_s

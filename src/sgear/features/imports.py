@@ -23,7 +23,7 @@ from sgear.features.store import FeatureStore
 from sgear.features.store_index import Provenance
 from sgear.features.store_writer import FeatureStoreWriter
 from sgear.files import require_regular_file
-from sgear.video.find import FILM_ENDINGS
+from sgear.video.find import VIDEO_ENDINGS
 
 ARRAY_SUFFIXES = (".mat", ".npz", ".npy")
 ORIENTATIONS = ("auto", "rows", "columns")
@@ -64,7 +64,7 @@ class ArrayFormat:
 def find_arrays(folder: Path) -> dict[str, Path]:
     """Return the array file of each video in a folder; the file name without its ending is the video id.
 
-    An ending of a film before that goes, too: the files of a release may be called `rgb-01-1.avi.mat`.
+    An ending of a video before that goes, too: the files of a release may be called `rgb-01-1.avi.mat`.
 
     Raises:
         FeatureError: If there is none, or two of one name.
@@ -75,7 +75,7 @@ def find_arrays(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
         name = Path(path.stem)
-        video_id = name.stem if name.suffix.lower() in FILM_ENDINGS else name.name
+        video_id = name.stem if name.suffix.lower() in VIDEO_ENDINGS else name.name
         if video_id in found:
             raise FeatureError(f"{path} and {found[video_id]} are both of video {video_id!r}; import one folder alone")
         found[video_id] = path

@@ -278,7 +278,7 @@ TableOnDisk = FeatureStore | LmdbFeatures
 LENGTH_TOLERANCE_S = 0.3
 """Seconds by which the length of rows may differ from that of their video, beside one period of the rows.
 
-Published pictures of EPIC-KITCHENS differ from the published lengths by up to a quarter of a second.
+Published images of EPIC-KITCHENS differ from the published lengths by up to a quarter of a second.
 """
 
 
@@ -313,7 +313,7 @@ class ClockFault:
         return f"{begin}, but the video lasts {self.length_s:.3f} s, which {agreeing:.5g} a second would give"
 
 
-def open_video(table: TableOnDisk, video_id: str) -> MappedVideo | LmdbVideo | None:
+def rows_of_video(table: TableOnDisk, video_id: str) -> MappedVideo | LmdbVideo | None:
     """Return a video; None where it is missing or damaged, which its reading tells."""
     try:
         if video_id in table:
@@ -346,7 +346,7 @@ def clock_faults(
     """
     faults, unknown = [], []
     for video_id in video_ids:
-        video = open_video(table, video_id)
+        video = rows_of_video(table, video_id)
         if video is None:
             continue
         period_s = video.period_s

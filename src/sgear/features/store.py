@@ -45,14 +45,14 @@ class MappedVideo(VideoFeatures):
 
     Args:
         fingerprint: Digest of times and features.
-        film: What the film is known by that the rows were made of; empty where they were imported.
-        film_s: Length of that film in seconds by its own clock; 0 where it is not known.
+        video: What the video is known by that the rows were made of; empty where they were imported.
+        video_s: Length of that video in seconds by its own clock; 0 where it is not known.
     """
 
     features: NDArray[Any]
     fingerprint: str = ""
-    film: str = ""
-    film_s: float = 0.0
+    video: str = ""
+    video_s: float = 0.0
 
     def __post_init__(self) -> None:
         check_times(self.times_s, self.features.shape, self.origin)
@@ -166,7 +166,7 @@ class FeatureStore:
         times_s = np.fromfile(path, np.float64, header.rows, offset=header.times_at)
         # A plain array reads windows faster than a memmap does; it keeps the mapping alive.
         rows = np.asarray(np.memmap(path, header.dtype, "r", header.features_at, (header.rows, header.width)))
-        known = {name: getattr(header, name) for name in ("fingerprint", "film", "film_s")}
+        known = {name: getattr(header, name) for name in ("fingerprint", "video", "video_s")}
         video = MappedVideo(times_s, rows, str(path), **known)
         max_gap_s, fps = self.description.max_gap_s, self.description.fps
         if max_gap_s is None:

@@ -186,8 +186,8 @@ class VideoHeader:
         last_s: Time of the last row.
         fingerprint: Digest of times and features.
         provenance: Digest of the description of the store that it was written for.
-        film: What the film is known by that the rows were made of; empty where they were imported.
-        film_s: Length of that film in seconds by its own clock; 0 where it is not known.
+        video: What the video is known by that the rows were made of; empty where they were imported.
+        video_s: Length of that video in seconds by its own clock; 0 where it is not known.
         features_at: Offset of the features in the file, in bytes.
         times_at: Offset of the times in the file, in bytes.
     """
@@ -202,8 +202,8 @@ class VideoHeader:
     provenance: str
     features_at: int
     times_at: int
-    film: str = ""
-    film_s: float = 0.0
+    video: str = ""
+    video_s: float = 0.0
 
 
 def read_header(path: Path) -> VideoHeader:
@@ -259,8 +259,8 @@ def _parse(values: dict[str, Any], begin: int) -> tuple[VideoHeader, int]:
         provenance=told["provenance"],
         features_at=begin + features_at,
         times_at=begin + times_at,
-        film=told.get("film", ""),
-        film_s=float(told.get("film_s", 0.0)),
+        video=told.get("film", ""),
+        video_s=float(told.get("film_s", 0.0)),
     )
     return header, begin + max(features_end, times_end)
 

@@ -107,7 +107,7 @@ class FeatureStoreWriter:
         return lock
 
     def write(
-        self, video_id: str, times_s: NDArray[np.float64], features: NDArray, *, film: str = "", film_s: float = 0.0
+        self, video_id: str, times_s: NDArray[np.float64], features: NDArray, *, video: str = "", video_s: float = 0.0
     ) -> None:
         """Write one video.
 
@@ -115,8 +115,8 @@ class FeatureStoreWriter:
             video_id: The video.
             times_s: When each row was seen, in seconds, ascending [N].
             features: Values [N F].
-            film: See `VideoHeader`.
-            film_s: See `VideoHeader`.
+            video: See `VideoHeader`.
+            video_s: See `VideoHeader`.
 
         Raises:
             FeatureError: If shapes, times or width are wrong, or a value is not finite in the store's dtype.
@@ -143,8 +143,8 @@ class FeatureStoreWriter:
             times_s.astype(np.float64),
             stored,
             provenance=self.description.digest,
-            film=film,
-            film_s=film_s,
+            video=video,
+            video_s=video_s,
         )
 
     def finish(self) -> FeatureStore:
@@ -189,8 +189,8 @@ def write_video(
     features: NDArray,
     *,
     provenance: str,
-    film: str = "",
-    film_s: float = 0.0,
+    video: str = "",
+    video_s: float = 0.0,
 ) -> None:
     """Write one checked video; the file appears whole or not at all.
 
@@ -206,8 +206,8 @@ def write_video(
         "last_s": repr(float(times_s[-1])),
         "fingerprint": fingerprint_of(times_s, features),
         "provenance": provenance,
-        **({"film": film} if film else {}),
-        **({"film_s": repr(float(film_s))} if film_s else {}),
+        **({"film": video} if video else {}),
+        **({"film_s": repr(float(video_s))} if video_s else {}),
     }
     end = features.nbytes + times_s.nbytes
     header = {

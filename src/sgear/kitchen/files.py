@@ -51,7 +51,7 @@ def build_kitchen(
     *,
     num_processes: int,
     progress: Callable[[int, int], None] | None = None,
-    with_films: bool = True,
+    with_videos: bool = True,
 ) -> Benchmark:
     """Make a kitchen in a folder, or reuse what is already there.
 
@@ -60,7 +60,7 @@ def build_kitchen(
         config: The world to make.
         num_processes: Videos that are rendered at the same time, >= 1.
         progress: Called with (videos done, videos in all), first for what was already there.
-        with_films: Render the videos; without them the kitchen has annotations and features only.
+        with_videos: Render the videos; without them the kitchen has annotations and features only.
 
     Returns:
         The benchmark, read back by the loader of EPIC-KITCHENS-100.
@@ -74,7 +74,7 @@ def build_kitchen(
     world = make_world(config)
     _reserve(root, world)
     write_annotations(world, root / "annotations")
-    if with_films:
+    if with_videos:
         _render_missing(root, world, num_processes, progress or (lambda done, total: None))
     return replace(load_epic100(root / "annotations"), name="kitchen")
 

@@ -171,7 +171,7 @@ class LastAction(_Table):
 
     Config = LastActionConfig
     caveat = (
-        "last_action reads the ANNOTATED actions before each segment, which no model that watches a film knows: an "
+        "last_action reads the ANNOTATED actions before each segment, which no model that watches a video knows: an "
         "oracle of the past, to compare with and not to submit"
     )
 

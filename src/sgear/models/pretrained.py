@@ -48,8 +48,8 @@ class Preprocessing:
         width: Frame width in pixels (video).
         mean: Channel means after division by 255 (video).
         std: Channel standard deviations (video).
-        crop_margin: Share by which the picture is larger than the crop that the model reads (video).
-        reading_margin: The same of the pictures that are read from the film: they leave room for the widest crop of
+        crop_margin: Share by which the image is larger than the crop that the model reads (video).
+        reading_margin: The same of the images that are read from the video: they leave room for the widest crop of
             training. At least `crop_margin` (video).
         frames_per_step: Number F of frames that the encoder reads at each step (video).
         step_frames_s: Seconds between two of these frames (video).

@@ -2,18 +2,18 @@
 
 from sgear.report.collect import (
     ceiling_reference,
-    collect_film,
     collect_run,
-    film_of_predictions,
+    collect_video,
     frequency_reference,
     references_of,
+    video_of_predictions,
 )
 from sgear.report.contents import (
     BAYES_CEILING,
     FREQUENCY_BASELINE,
-    Film,
     Reference,
     ReportRun,
+    Video,
     aligned_runs,
     evaluated_runs,
 )
@@ -23,15 +23,15 @@ from sgear.report.scores import score_rows
 __all__ = [
     "BAYES_CEILING",
     "FREQUENCY_BASELINE",
-    "Film",
+    "Video",
     "Reference",
     "ReportRun",
     "aligned_runs",
     "ceiling_reference",
-    "collect_film",
+    "collect_video",
     "collect_run",
     "evaluated_runs",
-    "film_of_predictions",
+    "video_of_predictions",
     "frequency_reference",
     "references_of",
     "score_rows",

@@ -1,4 +1,4 @@
-"""From a run directory and a benchmark to what a report shows: runs, references, and one film."""
+"""From a run directory and a benchmark to what a report shows: runs, references, and one video."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sgear.models.pretrained import load_model
 from sgear.predictions import Predictions, score
 from sgear.predictions.evaluated import evaluated_part
 from sgear.prototypes import LanguagePrototypes
-from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Film, Reference, ReportRun
+from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, Video
 from sgear.timing import VJepaProtocol
 from sgear.training.run import RunDirectory, read_json, read_log, require_one_protocol
 
@@ -140,10 +140,10 @@ def frequency_reference(benchmark: Benchmark, predictions: Predictions) -> Refer
 
 
 def ceiling_reference(benchmark: Benchmark, predictions: Predictions) -> Reference:
-    """Score the exact posterior of the kitchen's law given the true past of each film.
+    """Score the exact posterior of the kitchen's law given the true past of each video.
 
     Raises:
-        AnnotationError: If the validation films do not come from the law of this version of the kitchen.
+        AnnotationError: If the validation videos do not come from the law of this version of the kitchen.
     """
     table, taxonomy = benchmark.validation, benchmark.taxonomy
     realised = bayes_ceiling(table)
@@ -169,7 +169,7 @@ def ceiling_reference(benchmark: Benchmark, predictions: Predictions) -> Referen
     tau_a_s = float(predictions.protocol["tau_a_s"])
     bound = "" if tau_a_s <= TAU_A_S else f"; at tau_a {tau_a_s:g} s an upper bound, the newest action may be hidden"
     note = (
-        "the law that made the films, given all true actions before each segment; on average over all films it "
+        "the law that made the videos, given all true actions before each segment; on average over all videos it "
         f"reaches top-1 {100 * best_first[:, 0].mean():.1f} and top-5 {100 * best_first[:, :5].sum(axis=1).mean():.1f} "
         f"from these pasts, and on these segments the numbers shown, which a lucky run may pass{bound}"
     )
@@ -177,7 +177,7 @@ def ceiling_reference(benchmark: Benchmark, predictions: Predictions) -> Referen
 
 
 def references_of(benchmark: Benchmark, predictions: Predictions, *, dataset: str) -> list[Reference]:
-    """Return the frequency baseline, and the Bayes ceiling where the law behind the films is known.
+    """Return the frequency baseline, and the Bayes ceiling where the law behind the videos is known.
 
     Args:
         benchmark: Segments of the report.
@@ -190,7 +190,7 @@ def references_of(benchmark: Benchmark, predictions: Predictions, *, dataset: st
     return references
 
 
-def collect_film(benchmark: Benchmark, video_id: str, forecasts: Iterable[Forecast]) -> Film:
+def collect_video(benchmark: Benchmark, video_id: str, forecasts: Iterable[Forecast]) -> Video:
     """Put forecasts of a video beside what is annotated in it.
 
     Args:
@@ -210,13 +210,13 @@ def collect_film(benchmark: Benchmark, video_id: str, forecasts: Iterable[Foreca
     if not truth:
         known = benchmark.validation.video_ids[:5]
         raise RunError(f"{video_id!r}: nothing is annotated in {benchmark.name}; choose one of {known}")
-    return Film(video_id, tuple(forecasts), truth)
+    return Video(video_id, tuple(forecasts), truth)
 
 
-def film_of_predictions(
+def video_of_predictions(
     benchmark: Benchmark, predictions: Predictions, *, video_id: str = "", top_k: int = 5
-) -> Film | None:
-    """Make a film of the evaluated segments of one video: one forecast per segment, asked tau_a before it.
+) -> Video | None:
+    """Make a video of the evaluated segments of one video: one forecast per segment, asked tau_a before it.
 
     Args:
         benchmark: Gives the times.
@@ -225,7 +225,7 @@ def film_of_predictions(
         top_k: Number of actions in each forecast.
 
     Returns:
-        The film, or None for a recognition run, which says nothing about the future.
+        The video, or None for a recognition run, which says nothing about the future.
 
     Raises:
         RunError: If the video has no validation segment.
@@ -245,10 +245,10 @@ def film_of_predictions(
     forecasts = []
     for segment in segments:
         if segment.start_s < tau_a_s:
-            continue  # Nothing can be seen before the film begins.
+            continue  # Nothing can be seen before the video begins.
         row = probs[row_of[segment.uid]]
         best = np.argsort(-row, kind="stable")[:top_k]
         top = tuple((names[action], float(row[action])) for action in best)
         forecasts.append(Forecast(now_s=segment.start_s - tau_a_s, tau_a_s=tau_a_s, top=top))
     truth = tuple((segment.start_s, segment.stop_s, names[segment.action_id]) for segment in segments)
-    return Film(video_id, tuple(forecasts), truth)
+    return Video(video_id, tuple(forecasts), truth)

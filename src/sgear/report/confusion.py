@@ -1,4 +1,4 @@
-"""Which verb is foretold where another one follows; the same for nouns."""
+"""Which verb is predicted where another one follows; the same for nouns."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MAX_WRITTEN_CELLS = 12
 
 
 def part_confusion(predictions: Predictions, field: Field) -> NDArray[np.int64]:
-    """Count true against foretold verbs (or nouns).
+    """Count true against predicted verbs (or nouns).
 
     Args:
         predictions: Scores of a split.
         field: `verb` or `noun`.
 
     Returns:
-        Counts [K K], true in rows, foretold in columns: by the field's own head, or by summed action probabilities.
+        Counts [K K], true in rows, predicted in columns: by the field's own head, or by summed action probabilities.
     """
     num_classes = len(predictions.taxonomy.names(field))
     counts = np.zeros((num_classes, num_classes), dtype=np.int64)
@@ -37,8 +37,8 @@ def confusion_matrix(counts: NDArray[np.int64], names: Sequence[str], *, part: s
     """Draw a confusion matrix whose rows sum to 1, commonest classes first.
 
     Args:
-        counts: True in rows, foretold in columns [P P]. Beyond `MAX_CLASSES` rows the rarest are left out; what is
-            foretold outside the rows shown is gathered in a last column.
+        counts: True in rows, predicted in columns [P P]. Beyond `MAX_CLASSES` rows the rarest are left out; what is
+            predicted outside the rows shown is gathered in a last column.
         names: Name of each class [P].
         part: `verb` or `noun`.
     """
@@ -72,6 +72,6 @@ def confusion_matrix(counts: NDArray[np.int64], names: Sequence[str], *, part: s
     axes.grid(which="minor", color="white", lw=0.6)
     axes.tick_params(which="minor", length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel(f"foretold {part}")
+    axes.set_xlabel(f"predicted {part}")
     axes.set_ylabel(f"true {part}, with number of segments")
     return figure

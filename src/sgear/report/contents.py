@@ -62,7 +62,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Film:
+class Video:
     """Forecasts of one video beside what really happened.
 
     Args:

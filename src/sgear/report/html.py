@@ -13,7 +13,7 @@ from sgear.datasets import Benchmark
 from sgear.metrics import metrics
 from sgear.report.classes import MAX_NAMED_CLASSES, frequency_bands, recall_by_band, recall_by_class
 from sgear.report.confusion import MAX_CLASSES, confusion_matrix, part_confusion
-from sgear.report.contents import Film, Reference, ReportRun, aligned_runs, distinct_titles, evaluated_runs
+from sgear.report.contents import Reference, ReportRun, Video, aligned_runs, distinct_titles, evaluated_runs
 from sgear.report.curves import learning_curves
 from sgear.report.horizon_plot import horizon_curve
 from sgear.report.page import render_document, write_page
@@ -26,9 +26,9 @@ from sgear.report.tables import caveat_text, facts, protocol_text, provenance_ta
 from sgear.report.timeline import MAX_SEGMENTS, forecast_timeline, outcomes
 
 CALIBRATION_READING = (
-    "On the diagonal a probability means what it says: of the segments whose likeliest class got 30%, 30% are of that "
-    "class; below it the model is too sure, above it too modest. ECE is the mean distance from the diagonal, weighted "
-    f"by segments; a hollow dot stands for fewer than {FEW_SEGMENTS} of them, and the lower panels count them."
+    "On the diagonal a probability means what it says: of the segments whose most likely class got 30%, 30% are of "
+    "that class; below it the model is too sure, above it too modest. ECE is the mean distance from the diagonal, "
+    f"weighted by segments; a hollow dot stands for fewer than {FEW_SEGMENTS} of them, and the lower panels count them."
 )
 # All figures are shown at this scale, so that their letters have one size.
 _PIXELS_PER_INCH = 912 / WIDE_IN
@@ -44,7 +44,7 @@ class Section:
 
     def to_html(self) -> str:
         """Return the section; several figures stand side by side where the page is wide enough."""
-        pictures = "".join(
+        images = "".join(
             f"<figure style='max-width:{_PIXELS_PER_INCH * figure.get_figwidth():.0f}px'>{to_svg(figure, label)}"
             "</figure>"
             for label, figure in self.figures
@@ -52,7 +52,7 @@ class Section:
         group = "pair" if len(self.figures) > 1 else "single"
         return (
             f"<section><h2>{escape(self.title)}</h2><p class='reading'>{escape(self.reading)}</p>"
-            f"<div class='{group}'>{pictures}</div></section>"
+            f"<div class='{group}'>{images}</div></section>"
         )
 
 
@@ -149,7 +149,7 @@ def _confusion(run: ReportRun, title: str, benchmark: Benchmark) -> Section:
     only = f" The {MAX_CLASSES} commonest true classes are shown." if most > MAX_CLASSES else ""
     reading = (
         f"Verbs first, then nouns, of {title}: each row is a true class and says in percent what the model held for "
-        f"likeliest. A good model is dark on the diagonal.{only}"
+        f"most likely. A good model is dark on the diagonal.{only}"
     )
     return Section("Confusion of verbs and of nouns", reading, tuple(figures))
 
@@ -180,24 +180,24 @@ def _prototypes(run: ReportRun, title: str, benchmark: Benchmark) -> list[Sectio
                 f"rise to the right.{named}"
             )
             sections.append(
-                Section("Do words and pictures agree?", reading, (("language against visual cosine", agreement),))
+                Section("Do words and images agree?", reading, (("language against visual cosine", agreement),))
             )
     return sections
 
 
-def _timeline(film: Film, title: str) -> Section:
-    judged = outcomes(film)
+def _timeline(video: Video, title: str) -> Section:
+    judged = outcomes(video)
     num_asked = sum(outcome.rank is not None for outcome in judged)
     num_first = sum(outcome.rank == 1 for outcome in judged)
-    only = f" The first {MAX_SEGMENTS} actions are drawn." if len(film.truth) > MAX_SEGMENTS else ""
+    only = f" The first {MAX_SEGMENTS} actions are drawn." if len(video.truth) > MAX_SEGMENTS else ""
     num_listed = sum(bool(outcome.rank) for outcome in judged)
     reading = (
-        f"Video {film.video_id} by {title}: what happened, and below it the probability that had been given to each "
+        f"Video {video.video_id} by {title}: what happened, and below it the probability that had been given to each "
         "action for that moment, tau_a earlier; the stronger the colour, the likelier. A forecast holds until the "
         f"next one, and the outline is the truth. Of {num_asked} starts with a forecast, {num_first} were first in it "
         f"and {num_listed} were listed.{only}"
     )
-    return Section("Forecast timeline", reading, (("forecasts through a video", forecast_timeline(film)),))
+    return Section("Forecast timeline", reading, (("forecasts through a video", forecast_timeline(video)),))
 
 
 def render_report(
@@ -205,7 +205,7 @@ def render_report(
     references: Sequence[Reference],
     benchmark: Benchmark,
     *,
-    film: Film | None = None,
+    video: Video | None = None,
 ) -> str:
     """Return the page; arguments and errors are those of `write_report`."""
     aligned, benchmark = evaluated_runs(aligned_runs(runs, benchmark), benchmark)
@@ -221,7 +221,7 @@ def render_report(
         _calibration(aligned),
         _confusion(last, last_title, benchmark),
         *_prototypes(last, last_title, benchmark),
-        *([_timeline(film, last_title)] if film is not None and film.truth else []),
+        *([_timeline(video, last_title)] if video is not None and video.truth else []),
     ]
     subject = last_title if len(aligned) == 1 else f"{len(aligned)} runs side by side"
     tables = (score_table(aligned, references), facts(aligned, benchmark), provenance_table(aligned))
@@ -243,19 +243,19 @@ def write_report(
     benchmark: Benchmark,
     out: Path,
     *,
-    film: Film | None = None,
+    video: Video | None = None,
 ) -> None:
     """Write a self-contained HTML report, whole or not at all.
 
     Args:
-        runs: Runs on the same segments under the same protocol; confusion, prototypes and film are of the last one.
+        runs: Runs on the same segments under the same protocol; confusion, prototypes and video are of the last one.
         references: Rows beside the runs; the Bayes ceiling stands last.
         benchmark: Segments and vocabulary that the runs were evaluated on.
         out: File to write.
-        film: A video with forecasts of the last run.
+        video: A video with forecasts of the last run.
 
     Raises:
         ValueError: If there is no run.
         PredictionError: If the runs must not be compared, or do not belong to the benchmark.
     """
-    write_page(render_report(runs, references, benchmark, film=film), out)
+    write_page(render_report(runs, references, benchmark, video=video), out)

@@ -17,7 +17,7 @@ def png_with_palette(sheet: Image.Image, kept: NDArray[np.uint8]) -> bytes:
     """Return a PNG of 256 colours: a third of the space of one with all of them.
 
     Args:
-        sheet: Picture in RGB.
+        sheet: Image in RGB.
         kept: Colours that pixels keep [K 3], up to 200. The others take the nearest of 256.
     """
     codes, where = np.unique(np.asarray(sheet).astype(np.int64) @ _BYTES, return_inverse=True)

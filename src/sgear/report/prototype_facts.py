@@ -1,4 +1,4 @@
-"""Sets of prototypes to look at, and their numbers as a table: on the terminal, in a page and in a picture."""
+"""Sets of prototypes to look at, and their numbers as a table: on the terminal, in a page and in an image."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def fact_figure(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: st
     Args:
         sets: One or two sets.
         taxonomy: Their vocabulary.
-        heading: Title of the picture.
+        heading: Title of the image.
         notes: How to read it.
     """
     per_line = _FACT_CHARS // len(sets)

@@ -90,12 +90,12 @@ def _draw_cells(
     pairs = pair_cosines(cells)
     low, high = np.quantile(pairs, [0.02, 0.995])
     high = max(high, low + 1e-3)
-    picture = axes.imshow(cells, cmap=_SCALE, vmin=low, vmax=high, aspect="equal", interpolation="nearest")
+    image = axes.imshow(cells, cmap=_SCALE, vmin=low, vmax=high, aspect="equal", interpolation="nearest")
     if has_numbers and len(cells) <= _MAX_NUMBERS:
         _write_cells(axes, cells, (low + high) / 2)
     box = axes.get_position()
     beside = figure.add_axes((box.x1 + 0.09 / WIDE_IN, box.y0, 0.09 / WIDE_IN, box.height))
-    bar = figure.colorbar(picture, cax=beside, extend="both" if cells.min() < low else "max", extendfrac=0.02)
+    bar = figure.colorbar(image, cax=beside, extend="both" if cells.min() < low else "max", extendfrac=0.02)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(labelsize=6.5)
     axes.set_title(f"{each.title}: cosine of every two actions")

@@ -1,4 +1,4 @@
-"""A page, or a picture, of one or two sets of prototypes of the same vocabulary."""
+"""A page, or an image, of one or two sets of prototypes of the same vocabulary."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _cell(near: Neighbour, names: Sequence[str]) -> str:
     return f"<td>{escape(names[near.action_id])} <span>{near.cosine:.2f}</span></td>"
 
 
-def render_picture(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: str) -> bytes:
+def render_image(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: str) -> bytes:
     """Return a PNG with numbers, heat maps, agreement, planes and nearest neighbours below each other.
 
     Raises:
@@ -180,12 +180,12 @@ def render_picture(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading:
     for strip in strips:
         sheet.paste(strip, (0, top))
         top += strip.height + gap
-    # A palette of the picture's own would give cells of the heat map colours that their scale does not have.
+    # A palette of the image's own would give cells of the heat map colours that their scale does not have.
     return png_with_palette(sheet, HEAT_COLOURS)
 
 
 def write_prototype_page(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, out: Path, *, heading: str) -> None:
-    """Write a page (`.html`) or a picture (`.png`), whole or not at all.
+    """Write a page (`.html`) or an image (`.png`), whole or not at all.
 
     Args:
         sets: One or two sets of prototypes.
@@ -202,7 +202,7 @@ def write_prototype_page(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, out: 
         case ".html" | ".htm":
             content = render_page(sets, taxonomy, heading=heading).encode()
         case ".png":
-            content = render_picture(sets, taxonomy, heading=heading)
+            content = render_image(sets, taxonomy, heading=heading)
         case other:
-            raise ValueError(f"a page ends in .html and a picture in .png, got {other!r}")
+            raise ValueError(f"a page ends in .html and an image in .png, got {other!r}")
     write_whole(out, content)

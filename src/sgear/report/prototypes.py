@@ -82,7 +82,7 @@ def similarity_matrices(
         pairs = pair_cosines(cells)
         low, high = np.quantile(pairs, [0.02, 0.995]) if len(pairs) else (0.0, 1.0)
         # The two spaces spread differently: each has its own scale, so that their patterns can be compared.
-        picture = axes.imshow(
+        image = axes.imshow(
             cells,
             cmap=SEQUENTIAL,
             vmin=low,
@@ -90,7 +90,7 @@ def similarity_matrices(
             aspect="auto",
             interpolation="nearest",
         )
-        bar = figure.colorbar(picture, ax=axes, fraction=0.035, pad=0.02, aspect=40)
+        bar = figure.colorbar(image, ax=axes, fraction=0.035, pad=0.02, aspect=40)
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(labelsize=6.5)
         axes.set_title(f"{name} prototypes, cosine")

@@ -1,4 +1,4 @@
-"""Calibration: how often the likeliest class is right, against the probability that was given to it."""
+"""Calibration: how often the most likely class is right, against the probability that was given to it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def reliability_diagram(tables: Calibration, titles: Sequence[str], *, colours: 
         percent_axis(upper, which="y")
         percent_axis(lower, which="x")
         upper.grid(axis="x")
-        lower.set_xlabel("probability given to the likeliest class")
+        lower.set_xlabel("probability given to the most likely class")
     upper, lower = panels[0, 0], panels[1, 0]
     upper.set_ylim(0, 1)
     upper.set_ylabel("how often it is right")

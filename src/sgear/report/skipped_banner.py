@@ -26,7 +26,7 @@ BANNER_CSS = """
 
 
 def _rows(skipped: Skipped) -> list[tuple[str, str, str]]:
-    """Return split, segments and reason; segments with one reason share a row, as those of a missing film do."""
+    """Return split, segments and reason; segments with one reason share a row, as those of a missing video do."""
     rows = []
     for split, reasons in skipped.items():
         uids_of: dict[str, list[str]] = {}

@@ -1,7 +1,7 @@
-"""A film from start to end: what happened, what had been foretold for each instant, and which starts were foreseen.
+"""A video from start to end: what happened, what had been predicted for each instant, and which starts were foreseen.
 
 Every forecast is drawn at the time it is about, `now_s + tau_a_s`, so that truth and forecast stand in one column.
-A long film is broken into staves, as music is.
+A long video is broken into staves, as music is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from sgear.report.contents import Film
+from sgear.report.contents import Video
 from sgear.report.style import COLOURS, FAINT, HIT, INK, MISS, MUTED, RULE, WIDE_IN, shorten, styled
 
 _SEGMENTS_PER_STAVE = 14
@@ -46,15 +46,15 @@ class Outcome:
     rank: int | None
 
 
-def outcomes(film: Film) -> list[Outcome]:
+def outcomes(video: Video) -> list[Outcome]:
     """Judge each segment by the newest forecast that is about its start or a time before it.
 
     Nothing that was observed later than tau_a before the start is used.
     """
-    forecasts = sorted(film.forecasts, key=lambda forecast: forecast.now_s + forecast.tau_a_s)
+    forecasts = sorted(video.forecasts, key=lambda forecast: forecast.now_s + forecast.tau_a_s)
     abouts_s = np.array([forecast.now_s + forecast.tau_a_s for forecast in forecasts])
     judged = []
-    for start_s, _, action in sorted(film.truth):
+    for start_s, _, action in sorted(video.truth):
         newest = int(np.searchsorted(abouts_s, start_s + _TIME_TOLERANCE_S, side="right")) - 1
         rank = None
         if newest >= 0:
@@ -64,38 +64,38 @@ def outcomes(film: Film) -> list[Outcome]:
     return judged
 
 
-def leading_actions(film: Film, num_actions: int) -> list[str]:
-    """Return the actions that matter in a film: the true ones in order, then the others that were foretold most.
+def leading_actions(video: Video, num_actions: int) -> list[str]:
+    """Return the actions that matter in a video: the true ones in order, then the others that were predicted most.
 
     If there are too many true ones, those that take the most time are kept.
     """
     true_s: dict[str, float] = {}
-    for start_s, stop_s, action in sorted(film.truth):
+    for start_s, stop_s, action in sorted(video.truth):
         true_s[action] = true_s.get(action, 0.0) + stop_s - start_s
     kept = sorted(true_s, key=lambda action: -true_s[action])[:num_actions]
     leading = [action for action in true_s if action in kept]
-    foretold: dict[str, float] = {}
-    for forecast in film.forecasts:
+    predicted: dict[str, float] = {}
+    for forecast in video.forecasts:
         for action, probability in forecast.top:
             if action not in true_s:
-                foretold[action] = foretold.get(action, 0.0) + probability
-    return leading + sorted(foretold, key=lambda action: -foretold[action])[: num_actions - len(leading)]
+                predicted[action] = predicted.get(action, 0.0) + probability
+    return leading + sorted(predicted, key=lambda action: -predicted[action])[: num_actions - len(leading)]
 
 
-def _part(film: Film, low_s: float, high_s: float) -> Film:
+def _part(video: Video, low_s: float, high_s: float) -> Video:
     """Return what concerns one stave: truth that overlaps it, and forecasts about it, newest before it included."""
-    truth = tuple(segment for segment in film.truth if segment[1] > low_s and segment[0] < high_s)
-    abouts_s = [forecast.now_s + forecast.tau_a_s for forecast in film.forecasts]
+    truth = tuple(segment for segment in video.truth if segment[1] > low_s and segment[0] < high_s)
+    abouts_s = [forecast.now_s + forecast.tau_a_s for forecast in video.forecasts]
     before_s = max((about_s for about_s in abouts_s if about_s <= low_s), default=low_s)
     forecasts = tuple(
-        forecast for forecast, about_s in zip(film.forecasts, abouts_s, strict=True) if before_s <= about_s < high_s
+        forecast for forecast, about_s in zip(video.forecasts, abouts_s, strict=True) if before_s <= about_s < high_s
     )
-    return Film(film.video_id, forecasts, truth)
+    return Video(video.video_id, forecasts, truth)
 
 
-def _heat(film: Film, rows: Sequence[str], end_s: float) -> tuple[NDArray, NDArray]:
+def _heat(video: Video, rows: Sequence[str], end_s: float) -> tuple[NDArray, NDArray]:
     """Return the edges in time [F + 1] and the probability of each row at each forecast [K F]."""
-    forecasts = sorted(film.forecasts, key=lambda forecast: forecast.now_s + forecast.tau_a_s)
+    forecasts = sorted(video.forecasts, key=lambda forecast: forecast.now_s + forecast.tau_a_s)
     abouts_s = np.array([forecast.now_s + forecast.tau_a_s for forecast in forecasts])
     probs = np.zeros((len(rows), len(forecasts)))
     place = {action: row for row, action in enumerate(rows)}
@@ -139,8 +139,8 @@ def _mark(axes: Axes, outcome: Outcome) -> None:
         axes.plot(outcome.start_s, _MARK_Y, marker="o", ms=3.8, mfc="white", mec=HIT, mew=1.1, color=HIT, **look)
 
 
-def _draw_heat(axes: Axes, film: Film, rows: Sequence[str], colours: Sequence[str], end_s: float) -> None:
-    edges_s, probs = _heat(film, rows, end_s)
+def _draw_heat(axes: Axes, video: Video, rows: Sequence[str], colours: Sequence[str], end_s: float) -> None:
+    edges_s, probs = _heat(video, rows, end_s)
     shades = np.ones((*probs.shape, 4))
     shades[..., :3] = np.array([to_rgb(colour) for colour in colours])[:, None]
     shades[..., 3] = np.clip(probs, 0, 1)
@@ -161,9 +161,11 @@ def _choose_colours(colour_of: dict[str, str], actions: Sequence[str]) -> None:
             taken.add(colour_of[action])
 
 
-def _draw_stave(axes: Axes, film: Film, colour_of: dict[str, str], span_s: tuple[float, float], num_rows: int) -> None:
+def _draw_stave(
+    axes: Axes, video: Video, colour_of: dict[str, str], span_s: tuple[float, float], num_rows: int
+) -> None:
     low_s, high_s = span_s
-    part = _part(film, low_s, high_s)
+    part = _part(video, low_s, high_s)
     rows = leading_actions(part, num_rows)
     _choose_colours(colour_of, [*rows, *(action for _, _, action in part.truth)])
     bottom = _FIRST_ROW_Y + num_rows
@@ -187,7 +189,7 @@ def _draw_stave(axes: Axes, film: Film, colour_of: dict[str, str], span_s: tuple
         if action in rows:
             top = _FIRST_ROW_Y + rows.index(action)
             axes.add_patch(Rectangle((left_s, top), width_s, 1, fill=False, ec=INK, lw=0.7, zorder=3))
-    for outcome in outcomes(film):
+    for outcome in outcomes(video):
         if low_s <= outcome.start_s < high_s:
             axes.plot([outcome.start_s] * 2, [_MARK_Y, bottom], color=RULE, lw=0.5, zorder=1.8)
             _mark(axes, outcome)
@@ -203,26 +205,26 @@ def _draw_stave(axes: Axes, film: Film, colour_of: dict[str, str], span_s: tuple
 
 
 @styled()
-def forecast_timeline(film: Film, *, num_actions: int = 14) -> Figure:
+def forecast_timeline(video: Video, *, num_actions: int = 14) -> Figure:
     """Draw the truth, the hits and misses at each start, and the probability of the leading actions through time.
 
     Args:
-        film: A video with truth; forecasts may be at regular instants or one per segment. Of a very long video the
+        video: A video with truth; forecasts may be at regular instants or one per segment. Of a very long video the
             first part is drawn.
         num_actions: Largest number of actions that have a row of their own in a stave, >= 1.
 
     Raises:
-        ValueError: If the film has no annotated action, or `num_actions` is not positive.
+        ValueError: If the video has no annotated action, or `num_actions` is not positive.
     """
-    if not film.truth:
-        raise ValueError(f"{film.video_id}: a timeline needs at least one annotated action")
+    if not video.truth:
+        raise ValueError(f"{video.video_id}: a timeline needs at least one annotated action")
     if num_actions < 1:
         raise ValueError(f"num_actions must be at least 1, got {num_actions}")
-    truth = tuple(sorted(film.truth))[:MAX_SEGMENTS]
+    truth = tuple(sorted(video.truth))[:MAX_SEGMENTS]
     first_s, last_s = truth[0][0], max(stop_s for _, stop_s, _ in truth)
     first_s = max(0.0, first_s - 0.01 * (last_s - first_s))
-    film = Film(film.video_id, film.forecasts, truth)
-    num_rows = min(num_actions, len(leading_actions(_part(film, first_s, last_s), num_actions)))
+    video = Video(video.video_id, video.forecasts, truth)
+    num_rows = min(num_actions, len(leading_actions(_part(video, first_s, last_s), num_actions)))
     num_staves = -(-len(truth) // _SEGMENTS_PER_STAVE)
     edges_s = np.linspace(first_s, last_s, num_staves + 1).tolist()
     stave_in = 0.118 * (_FIRST_ROW_Y + num_rows) + 0.3
@@ -231,7 +233,7 @@ def forecast_timeline(film: Film, *, num_actions: int = 14) -> Figure:
     panels = figure.subplots(num_staves, 1, squeeze=False)[:, 0]
     colour_of: dict[str, str] = {}
     for axes, span_s in zip(panels, pairwise(edges_s), strict=True):
-        _draw_stave(axes, film, colour_of, span_s, num_rows)
+        _draw_stave(axes, video, colour_of, span_s, num_rows)
     panels[-1].set_xlabel("video time (s)")
     handles = [
         Line2D([], [], lw=0, marker="o", ms=4.5, color=HIT, label="first in the forecast"),

@@ -24,13 +24,13 @@ from torch import Tensor
 from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
 
-_FilmT = TypeVar("_FilmT", bound="Film")
+_VideoT = TypeVar("_VideoT", bound="Video")
 Size = tuple[int, int]
 """Height and width in pixels."""
 # Writers compute the matrix from an angle, in whole 1/65536.
 _LARGEST_ERROR = 1e-3
 SLACK_S = 0.05
-"""By how much the end of a film is generous, in seconds: annotations are rounded, and so are times in containers."""
+"""By how much the end of a video is generous, in seconds: annotations are rounded, and so are times in containers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class FrameBatch:
     """Frames of one video and when they were really shown.
 
     Args:
-        frames: RGB pictures [T 3 H W], laid out in memory as channels-last.
+        frames: RGB images [T 3 H W], laid out in memory as channels-last.
         pts_s: Presentation time of each frame in seconds after the start of the video stream [T].
 
     Raises:
@@ -64,12 +64,12 @@ class FrameBatch:
         return f"FrameBatch(frames=uint8 {[*self.frames.shape]}, pts_s=float64 {[*self.pts_s.shape]}{span})"
 
     @classmethod
-    def from_pictures(cls, pictures: NDArray[np.uint8], pts_s: NDArray[np.float64]) -> FrameBatch:
-        """Wrap pictures [T H W 3] without copying them."""
-        return cls(torch.from_numpy(pictures).permute(0, 3, 1, 2), pts_s)
+    def from_images(cls, images: NDArray[np.uint8], pts_s: NDArray[np.float64]) -> FrameBatch:
+        """Wrap images [T H W 3] without copying them."""
+        return cls(torch.from_numpy(images).permute(0, 3, 1, 2), pts_s)
 
 
-class Film(ABC):
+class Video(ABC):
     """Frames of one recording, by time in seconds after its first frame.
 
     The frame played at t is the latest that began at or before t, in every implementation; what began up to
@@ -82,7 +82,7 @@ class Film(ABC):
     """Whether the frame of any instant is found without playing from the beginning, and surely the right one."""
     _converter: FrameConverter
 
-    def __enter__(self: _FilmT) -> _FilmT:
+    def __enter__(self: _VideoT) -> _VideoT:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
@@ -92,7 +92,7 @@ class Film(ABC):
         return f"{type(self).__name__}({str(self.path)!r}, {self.height}x{self.width}, {self.fps:.3g} fps)"
 
     def __reduce__(self) -> tuple[object, ...]:
-        raise TypeError(f"{self.path}: an open film cannot be sent to another process; send its path or a FilmPool")
+        raise TypeError(f"{self.path}: an open video cannot be sent to another process; send its path or a VideoPool")
 
     @abstractmethod
     def close(self) -> None:
@@ -101,12 +101,12 @@ class Film(ABC):
     @property
     @abstractmethod
     def height(self) -> int:
-        """Height of the film in pixels, as displayed."""
+        """Height of the video in pixels, as displayed."""
 
     @property
     @abstractmethod
     def width(self) -> int:
-        """Width of the film in pixels, as displayed."""
+        """Width of the video in pixels, as displayed."""
 
     @property
     def size(self) -> Size:
@@ -117,7 +117,7 @@ class Film(ABC):
         """Read frames at another size from now on.
 
         Args:
-            size: (height, width) of the frames, or a function of the film's own (height, width). None: its own.
+            size: (height, width) of the frames, or a function of the video's own (height, width). None: its own.
 
         Raises:
             ValueError: If it is not positive.
@@ -150,12 +150,12 @@ class Film(ABC):
     @property
     @abstractmethod
     def first_pts_s(self) -> float:
-        """Time of the first intact frame; above 0 only where the beginning of the film is missing."""
+        """Time of the first intact frame; above 0 only where the beginning of the video is missing."""
 
     @property
     @abstractmethod
     def last_pts_s(self) -> float:
-        """Time of the last frame that can be decoded; finding it may decode the end of the film."""
+        """Time of the last frame that can be decoded; finding it may decode the end of the video."""
 
     @property
     @abstractmethod
@@ -191,8 +191,8 @@ class Film(ABC):
 
 
 @dataclass(frozen=True)
-class FilmSpan:
-    """The time that a film covers, in seconds after its first frame.
+class VideoSpan:
+    """The time that a video covers, in seconds after its first frame.
 
     Args:
         last_s: Time of the last frame.
@@ -203,36 +203,36 @@ class FilmSpan:
     end_s: float
 
     @classmethod
-    def of(cls, film: Film) -> FilmSpan:
-        """Return the span of an open film; its end is decoded for that.
+    def of(cls, video: Video) -> VideoSpan:
+        """Return the span of an open video; its end is decoded for that.
 
         Raises:
             VideoError: If the end cannot be read.
         """
-        return cls(film.last_pts_s, film.end_s)
+        return cls(video.last_pts_s, video.end_s)
 
     def is_past(self, t_s: float) -> bool:
-        """Return whether an instant lies after the film; what is only just after its end still counts as the end."""
+        """Return whether an instant lies after the video; what is only just after its end still counts as the end."""
         return t_s > self.end_s + SLACK_S
 
 
-def opening_s(film: Film) -> float:
-    """Return from when on a film is gone through, in seconds.
+def opening_s(video: Video) -> float:
+    """Return from when on a video is gone through, in seconds.
 
-    That is its first intact frame if that comes just after 0. Of a film that lacks more of its beginning it is 0, where
-    nothing can be read.
+    That is its first intact frame if that comes just after 0. Of a video that lacks more of its beginning it is 0,
+    where nothing can be read.
     """
-    return film.first_pts_s if film.first_pts_s <= SLACK_S else 0.0
+    return video.first_pts_s if video.first_pts_s <= SLACK_S else 0.0
 
 
-def check_played(path: Path, t_s: float, first_s: float, span: FilmSpan | None) -> None:
-    """Check an instant against both ends of a film.
+def check_played(path: Path, t_s: float, first_s: float, span: VideoSpan | None) -> None:
+    """Check an instant against both ends of a video.
 
     Args:
         path: File that the message names.
         t_s: Instant asked for, in seconds.
         first_s: Time of the first frame.
-        span: What the film covers; None if it is known to go on after `t_s`.
+        span: What the video covers; None if it is known to go on after `t_s`.
 
     Raises:
         VideoError: If nothing is played at `t_s`.
@@ -252,7 +252,7 @@ def check_played(path: Path, t_s: float, first_s: float, span: FilmSpan | None) 
 
 @dataclass(frozen=True)
 class Orientation:
-    """What turns a picture upright: rows and columns change places first, then the flips.
+    """What turns an image upright: rows and columns change places first, then the flips.
 
     Args:
         swaps: Whether rows and columns change places.
@@ -271,21 +271,21 @@ class Orientation:
 
     @property
     def is_mirrored(self) -> bool:
-        """Whether no turn alone makes the picture upright."""
+        """Whether no turn alone makes the image upright."""
         return (self.swaps + self.flips_rows + self.flips_columns) % 2 == 1
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width on the other side: of the upright picture for a stored one, or the reverse."""
+        """Return height and width on the other side: of the upright image for a stored one, or the reverse."""
         return (width, height) if self.swaps else (height, width)
 
-    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a picture [H W ...] upright; it shares the memory."""
-        upright = picture.swapaxes(0, 1) if self.swaps else picture
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an image [H W ...] upright; it shares the memory."""
+        upright = image.swapaxes(0, 1) if self.swaps else image
         return upright[:: -1 if self.flips_rows else 1, :: -1 if self.flips_columns else 1]
 
 
 def orientation_of(image: av.VideoFrame) -> Orientation:
-    """Return how a picture is turned for display.
+    """Return how an image is turned for display.
 
     Raises:
         VideoError: If it is not turned by quarters, or is slanted.
@@ -307,13 +307,13 @@ def orientation_of(image: av.VideoFrame) -> Orientation:
     if along <= _LARGEST_ERROR * across and b and c:
         return Orientation(swaps=True, flips_rows=b < 0, flips_columns=c < 0)
     raise VideoError(
-        f"its pictures are turned by {np.degrees(np.arctan2(b, a)):.0f} degrees or slanted for display, only quarter "
+        f"its images are turned by {np.degrees(np.arctan2(b, a)):.0f} degrees or slanted for display, only quarter "
         "turns and mirror images are read; encode it again, upright"
     )
 
 
 class FrameConverter:
-    """Turns decoded pictures into RGB arrays of one display size.
+    """Turns decoded images into RGB arrays of one display size.
 
     Args:
         height: Height of the result in pixels, after rotation.
@@ -323,22 +323,22 @@ class FrameConverter:
     def __init__(self, height: int, width: int) -> None:
         self.height = height
         self.width = width
-        # One reformatter for all frames: it keeps its swscale context, which costs more than a small picture.
+        # One reformatter for all frames: it keeps its swscale context, which costs more than a small image.
         self._reformatter = VideoReformatter()
 
     def __call__(self, image: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return the picture as RGB [H W 3]."""
+        """Return the image as RGB [H W 3]."""
         orientation = orientation_of(image)
         height, width = orientation.size(self.height, self.width)
         rgb = self._reformatter.reformat(
             image, width=width, height=height, format="rgb24", interpolation=Interpolation.AREA, threads=1
         )
-        picture: NDArray[np.uint8] = rgb.to_ndarray().astype(np.uint8, copy=False)
-        return np.ascontiguousarray(orientation.apply(picture))
+        upright: NDArray[np.uint8] = rgb.to_ndarray().astype(np.uint8, copy=False)
+        return np.ascontiguousarray(orientation.apply(upright))
 
-    def resize(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return an RGB picture [H W 3] in the size of the results; shrinking takes the average of each area."""
-        return self(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24"))
+    def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an RGB image [H W 3] in the size of the results; shrinking takes the average of each area."""
+        return self(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24"))
 
 
 def checked_timestamps(timestamps_s: NDArray[np.float64], path: Path) -> NDArray[np.float64]:

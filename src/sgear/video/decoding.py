@@ -25,7 +25,7 @@ from sgear.video.frame_row import FrameRow, RowFrame
 from sgear.video.stills import MAX_PIXELS, require_bearable
 from sgear.video.streams import END_OF_PACKETS, open_stream, require_sound, stated_size, unread_tracks
 
-# What ffmpeg, too, assumes of a film that does not say its rate, such as one of a single frame.
+# What ffmpeg, too, assumes of a video that does not say its rate, such as one of a single frame.
 _UNSTATED_FPS = 25.0
 # Recorders that state no rate leave the unit of their times in its place: 1000 or 90000 a second.
 _IMPLAUSIBLE_FPS = 1000
@@ -39,12 +39,12 @@ _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 @dataclass(frozen=True, eq=False)
 class DecodedFrame:
-    """A frame of the film.
+    """A frame of the video.
 
     Args:
         pts_s: When it is shown, in seconds.
         end_s: When it has been shown, if no other frame follows, in seconds.
-        image: The picture; None where it cannot be decoded.
+        image: The image; None where it cannot be decoded.
     """
 
     pts_s: float
@@ -68,7 +68,7 @@ class StreamDecoder:
         stated_duration_s: Duration in seconds as the header states it, or None.
         stated_end_s: When its images end according to the header, in seconds after their beginning, or None.
         pixel_aspect: Width of one pixel relative to its height, before rotation, as the header states it, or None.
-        orientation: How the pictures are turned for display.
+        orientation: How the images are turned for display.
         container_name: What ffmpeg calls the container, such as `avi`.
         unread_tracks: Which other video tracks there are that are not read, or None.
 
@@ -109,7 +109,7 @@ class StreamDecoder:
             self._refuse()
         # The first to read from the beginning goes on from here.
         self._begun = chain(seen, rows)
-        assert frame.image is not None, "the loop ended at a picture"
+        assert frame.image is not None, "the loop ended at an image"
         first_pts = frame.pts
         if not self.is_timed:
             # The first frame comes out after as many packets as the decoder needs to put them in order.
@@ -130,7 +130,7 @@ class StreamDecoder:
     def _refuse(self) -> NoReturn:
         require_bearable(*stated_size(self.path), self.path)
         raise VideoError(
-            f"{self.path}: no frame can be decoded, the file is truncated or damaged, or its pictures have more "
+            f"{self.path}: no frame can be decoded, the file is truncated or damaged, or its images have more "
             f"than {MAX_PIXELS} pixels; fetch it again, or make a smaller copy"
         )
 
@@ -184,7 +184,7 @@ class StreamDecoder:
     def require_open(self) -> None:
         """Raise a ValueError if the file was closed."""
         if not self._is_open:
-            raise ValueError(f"{self.path}: this film was closed; open it again")
+            raise ValueError(f"{self.path}: this video was closed; open it again")
 
     def frames_from(self, t_s: float) -> Iterator[DecodedFrame]:
         """Play on from the last key frame at or before `t_s`; ends an earlier iterator.
@@ -193,7 +193,7 @@ class StreamDecoder:
             t_s: Instant in seconds.
 
         Returns:
-            Frames in order of time. The first is at or before `t_s`, or is the first of the film.
+            Frames in order of time. The first is at or before `t_s`, or is the first of the video.
 
         Raises:
             ValueError: If the file was closed.
@@ -230,7 +230,7 @@ class StreamDecoder:
         if len(entries) < 2 or entries[-1].timestamp < target:
             return t_s - here_s > _UNKNOWN_KEY_DISTANCE_S
         key_idx = entries.search_timestamp(target, backward=True, any_frame=False)
-        # A seek throws away the pictures inside the decoder, about four periods of work.
+        # A seek throws away the images inside the decoder, about four periods of work.
         return key_idx >= 0 and self._seconds(entries[key_idx].timestamp) > here_s + 4 * self.period_s
 
     @property
@@ -258,7 +258,7 @@ class StreamDecoder:
                 if is_running:
                     yield packet
         except END_OF_PACKETS:
-            # What cannot be read any more is the end of the film; asking for later frames is then an error.
+            # What cannot be read any more is the end of the video; asking for later frames is then an error.
             return
 
     def _decode(self, *, from_key: bool) -> Iterator[RowFrame]:
@@ -282,7 +282,7 @@ class StreamDecoder:
             for image in images:
                 assert isinstance(image, av.VideoFrame)
                 if from_key and key_pts is not None and row.is_untouched and (image.pts or 0) > key_pts:
-                    # No picture stands for itself here: what is shown after a while is not all of what it should be.
+                    # No image stands for itself here: what is shown after a while is not all of what it should be.
                     self._recovers_late = True
                     return
                 if not row.show(image, order):
@@ -306,7 +306,7 @@ class StreamDecoder:
 
 
 def with_kept(decoder: StreamDecoder, fps: float) -> Iterator[tuple[DecodedFrame, bool]]:
-    """Yield each frame of a film, and whether one of the instants i/fps falls into the time while it is shown."""
+    """Yield each frame of a video, and whether one of the instants i/fps falls into the time while it is shown."""
     tick = 0
     current: DecodedFrame | None = None
     for following in decoder.frames_from(0.0):
@@ -316,5 +316,5 @@ def with_kept(decoder: StreamDecoder, fps: float) -> Iterator[tuple[DecodedFrame
             while tick / fps + TIME_TOLERANCE_S < following.pts_s:
                 tick += 1
         current = following
-    assert current is not None, "a film that opened has a frame"
+    assert current is not None, "a video that opened has a frame"
     yield current, tick / fps + TIME_TOLERANCE_S < current.end_s

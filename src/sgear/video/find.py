@@ -1,8 +1,8 @@
-"""Where the films of a corpus lie: video files, folders of numbered pictures, and tar files of them, by video id.
+"""Where the videos of a corpus lie: video files, folders of numbered images, and tar files of them, by video id.
 
 The id is the name of the file without its ending, or the name of the folder, in Unicode's composed form: file systems
-and annotations may spell an accented letter in one character or in two. Looking for films opens none of them, and of a
-folder of pictures it only lists the names: 100,000 of them take less than 0.1 s.
+and annotations may spell an accented letter in one character or in two. Looking for videos opens none of them, and of a
+folder of images it only lists the names: 100,000 of them take less than 0.1 s.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pathlib import Path
 from sgear.errors import VideoError
 from sgear.files import plain
 
-FILM_ENDINGS = (
+VIDEO_ENDINGS = (
     *(".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".3gp", ".wmv", ".flv"),
     *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob"),
 )
 """Endings of video files, in lower case; any case is found."""
 TAR_ENDING = ".tar"
 FLOW_FOLDERS = frozenset({"flow_frames", "flow"})
-"""Folders that hold optical flow under the same ids as the pictures; no films are looked for in them."""
+"""Folders that hold optical flow under the same ids as the images; no videos are looked for in them."""
 
-_PICTURE = re.compile(r"(?P<prefix>.*?)\d+\.(jpe?g|png)", re.IGNORECASE)
-_PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
-_OTHER_FILMS = (*FILM_ENDINGS, TAR_ENDING)
+_IMAGE = re.compile(r"(?P<prefix>.*?)\d+\.(jpe?g|png)", re.IGNORECASE)
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
+_OTHER_VIDEOS = (*VIDEO_ENDINGS, TAR_ENDING)
 _LOST_AND_FOUND = "lost+found"
 _NUM_SAMPLED = 32
 _NUM_NAMED = 5
@@ -39,15 +39,15 @@ _NUM_NAMED = 5
 
 @dataclass
 class PassedOver:
-    """What a scan for films did not take.
+    """What a scan for videos did not take.
 
     Args:
-        endings: Number of files that are no films, by their ending.
-        num_picture_films: Number of films made of pictures, where only video files are wanted.
+        endings: Number of files that are no videos, by their ending.
+        num_image_videos: Number of videos made of images, where only video files are wanted.
     """
 
     endings: Counter[str] = field(default_factory=Counter)
-    num_picture_films: int = 0
+    num_image_videos: int = 0
 
     def __str__(self) -> str:
         parts = []
@@ -56,13 +56,13 @@ class PassedOver:
             named = ", ".join(f"{ending or 'without ending'} {number:,}" for ending, number in most)
             more = ", ..." if len(self.endings) > _NUM_NAMED else ""
             parts.append(f"{counted(self.endings.total(), 'file')} ({named}{more})")
-        if self.num_picture_films:
-            parts.append(f"{counted(self.num_picture_films, 'film')} made of pictures")
+        if self.num_image_videos:
+            parts.append(f"{counted(self.num_image_videos, 'video')} made of images")
         return " and ".join(parts)
 
 
 def counted(number: int, thing: str) -> str:
-    """Return `1 film`, `2 films`."""
+    """Return `1 video`, `2 videos`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
@@ -72,22 +72,22 @@ def composed(name: str) -> str:
     return plain(name).strip()
 
 
-def scan_films(
+def scan_videos(
     root: Path, wanted: Collection[str] | None = None, *, passed_over: PassedOver | None = None
 ) -> dict[str, list[Path]]:
-    """Return every film below a folder by its video id.
+    """Return every video below a folder by its video id.
 
-    Links to folders are followed. Hidden files and folders are passed over, and so is `FLOW_FOLDERS`. A folder of
-    numbered pictures with films or folders in it is no film itself; those in it are looked for.
+    Links to folders are followed. Hidden files and folders are skipped, and so is `FLOW_FOLDERS`. A folder of
+    numbered images with videos or folders in it is no video itself; those in it are looked for.
 
     Args:
-        root: Folder; films may lie at any depth.
+        root: Folder; videos may lie at any depth.
         wanted: Ids to look for; they are returned as they are spelled here. Default: all. Without it, a tar file is
-            looked into, to see whether it holds pictures.
-        passed_over: Takes note of the files that are no films.
+            looked into, to see whether it holds images.
+        passed_over: Takes note of the files that are no videos.
 
     Returns:
-        For each id the places of its films, sorted; links to one file count once.
+        For each id the places of its videos, sorted; links to one file count once.
 
     Raises:
         VideoError: If there is no such folder, or one in it cannot be listed.
@@ -101,13 +101,13 @@ def scan_films(
         spelled = defaultdict(list)
         for video_id in wanted:
             spelled[composed(video_id)].append(video_id)
-    for name, path in _films_below(root, spelled, others.endings):
+    for name, path in _videos_below(root, spelled, others.endings):
         for video_id in [name] if spelled is None else spelled.get(name, []):
             found[video_id].append(path)
     return {video_id: _distinct(paths) for video_id, paths in sorted(found.items())}
 
 
-def find_films(
+def find_videos(
     video_ids: Sequence[str],
     roots: Sequence[Path],
     *,
@@ -115,31 +115,31 @@ def find_films(
     remedy_for_some: str = "",
     allows_missing: bool = False,
 ) -> dict[str, Path]:
-    """Return the film of each video id from the first root that holds it.
+    """Return the video of each video id from the first root that holds it.
 
     Args:
         video_ids: Ids to find.
         roots: Folders, searched in this order; one that is not there holds nothing.
         remedy: What else the reader of an error may do, e.g. which setting names the roots.
-        remedy_for_some: What else helps where other films are there.
-        allows_missing: Leave out the films that are under no root, as long as there are others.
+        remedy_for_some: What else helps where other videos are there.
+        allows_missing: Leave out the videos that are under no root, as long as there are others.
 
     Raises:
-        VideoError: If a film is under no root; counts the missing ones, names the first and all roots. If an id has
-            two films under the root that holds it; names both. If a folder cannot be listed.
+        VideoError: If a video is under no root; counts the missing ones, names the first and all roots. If an id has
+            two videos under the root that holds it; names both. If a folder cannot be listed.
     """
     missing = dict.fromkeys(video_ids)
     places: dict[str, Path] = {}
     for root in dict.fromkeys(roots):
         if not missing or not _is_folder(root):
             continue
-        for video_id, films in scan_films(root, missing).items():
-            if len(films) > 1:
+        for video_id, videos in scan_videos(root, missing).items():
+            if len(videos) > 1:
                 raise VideoError(
-                    f"{films[0]} and {films[1]} are both of video {video_id!r}, under one folder of videos ({root}); "
+                    f"{videos[0]} and {videos[1]} are both of video {video_id!r}, under one folder of videos ({root}); "
                     f"remove one of them{f', or {remedy}' if remedy else ''}"
                 )
-            places[video_id] = films[0]
+            places[video_id] = videos[0]
             del missing[video_id]
     if missing and not (allows_missing and places):
         remedies = [text for text in (remedy or "name its folder", remedy_for_some if places else "") if text]
@@ -147,38 +147,38 @@ def find_films(
     return {video_id: places[video_id] for video_id in video_ids if video_id in places}
 
 
-def list_films(places: Sequence[Path]) -> dict[str, Path]:
-    """Return the films in folders and below, and films named themselves, by video id.
+def list_videos(places: Sequence[Path]) -> dict[str, Path]:
+    """Return the videos in folders and below, and videos named themselves, by video id.
 
-    A folder that is itself full of numbered pictures is a film.
+    A folder that is itself full of numbered images is a video.
 
     Raises:
-        VideoError: If a place does not exist, there is no film, two films have one id, or a folder cannot be listed.
+        VideoError: If a place does not exist, there is no video, two videos have one id, or a folder cannot be listed.
     """
-    films: dict[str, Path] = {}
+    videos: dict[str, Path] = {}
     for place in places:
         is_folder = _is_folder(place)
         if not is_folder and not place.exists():
-            raise VideoError(f"{place}: no such film or folder")
+            raise VideoError(f"{place}: no such video or folder")
         if is_frame_folder(place):
             found = {composed(place.resolve().name): [place]}
         else:
-            found = scan_films(place) if is_folder else {composed(place.stem): [place]}
+            found = scan_videos(place) if is_folder else {composed(place.stem): [place]}
         for video_id, paths in found.items():
-            both = [*([films[video_id]] if video_id in films else []), *paths]
+            both = [*([videos[video_id]] if video_id in videos else []), *paths]
             if len(both) > 1:
                 raise VideoError(f"{both[0]} and {both[1]} are both of video {video_id!r}; give only one of them")
-            films[video_id] = both[0]
-    if not films:
+            videos[video_id] = both[0]
+    if not videos:
         raise VideoError(
-            f"{', '.join(map(str, places))}: no films ({', '.join(FILM_ENDINGS)}, folders of numbered pictures, or "
+            f"{', '.join(map(str, places))}: no videos ({', '.join(VIDEO_ENDINGS)}, folders of numbered images, or "
             f"{TAR_ENDING} of them) there"
         )
-    return films
+    return videos
 
 
 def is_frame_folder(path: Path) -> bool:
-    """Return whether a path is a folder that begins with numbered pictures, and has no film and no folder in it.
+    """Return whether a path is a folder that begins with numbered images, and has no video and no folder in it.
 
     Raises:
         VideoError: If the folder cannot be listed.
@@ -186,15 +186,15 @@ def is_frame_folder(path: Path) -> bool:
     if not _is_folder(path):
         return False
     with closing(_entries(path)) as entries:
-        return _are_pictures(list(islice(entries, _NUM_SAMPLED))) and not any(map(_may_hold_film, entries))
+        return _are_images(list(islice(entries, _NUM_SAMPLED))) and not any(map(_may_hold_video, entries))
 
 
 def needs_rate(path: Path) -> bool:
-    """Return whether a film is made of numbered pictures, which do not say at which rate they were taken."""
+    """Return whether a video is made of numbered images, which do not say at which rate they were taken."""
     return path.suffix.lower() == TAR_ENDING or _is_folder(path)
 
 
-def _films_below(root: Path, wanted: Container[str] | None, others: Counter[str]) -> Iterator[tuple[str, Path]]:
+def _videos_below(root: Path, wanted: Container[str] | None, others: Counter[str]) -> Iterator[tuple[str, Path]]:
     visited: set[tuple[int, int]] = set()
     pending = [root]
     while pending:
@@ -208,39 +208,39 @@ def _films_below(root: Path, wanted: Container[str] | None, others: Counter[str]
         visited.add((stat.st_dev, stat.st_ino))
         with closing(_entries(folder)) as entries:
             first = list(islice(entries, _NUM_SAMPLED))
-            if _are_pictures(first):
-                # Stills may lie beside films, and come before them.
+            if _are_images(first):
+                # Stills may lie beside videos, and come before them.
                 stills = Counter(_ending(entry) for entry in first if not entry.name.startswith("."))
-                film = _first_film(entries, stills)
-                if film is None:
+                video = _first_video(entries, stills)
+                if video is None:
                     yield composed(folder.name), folder
                     continue
                 others.update(stills)
-                first = [film]
+                first = [video]
             for entry in chain(first, entries):
                 if entry.name.startswith("."):
                     continue
                 if _leads_to_folder(entry):
                     if entry.name not in FLOW_FOLDERS:
                         pending.append(Path(entry.path))
-                elif _is_film(entry, wanted):
+                elif _is_video(entry, wanted):
                     yield composed(Path(entry.name).stem), Path(entry.path)
                 else:
                     others[_ending(entry)] += 1
 
 
-def _first_film(entries: Iterator[os.DirEntry[str]], others: Counter[str]) -> os.DirEntry[str] | None:
-    """Return the first entry that may be or hold a film, and count those before it."""
+def _first_video(entries: Iterator[os.DirEntry[str]], others: Counter[str]) -> os.DirEntry[str] | None:
+    """Return the first entry that may be or hold a video, and count those before it."""
     for entry in entries:
-        if _may_hold_film(entry):
+        if _may_hold_video(entry):
             return entry
         others[_ending(entry)] += not entry.name.startswith(".")
     return None
 
 
-def _is_film(entry: os.DirEntry[str], wanted: Container[str] | None) -> bool:
+def _is_video(entry: os.DirEntry[str], wanted: Container[str] | None) -> bool:
     ending = _ending(entry).lower()
-    return ending in FILM_ENDINGS or (ending == TAR_ENDING and _is_film_tar(Path(entry.path), wanted))
+    return ending in VIDEO_ENDINGS or (ending == TAR_ENDING and _is_video_tar(Path(entry.path), wanted))
 
 
 def _ending(entry: os.DirEntry[str]) -> str:
@@ -279,35 +279,35 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _may_hold_film(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a film or a folder by its name and kind, which a listing tells at no cost."""
+def _may_hold_video(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a video or a folder by its name and kind, which a listing tells at no cost."""
     if entry.name.startswith("."):
         return False
     name = entry.name.lower()
-    # Pictures may be links, and following 100,000 of them would take a while.
-    return name.endswith(_OTHER_FILMS) or (not name.endswith(_PICTURE_ENDINGS) and _leads_to_folder(entry))
+    # Images may be links, and following 100,000 of them would take a while.
+    return name.endswith(_OTHER_VIDEOS) or (not name.endswith(_IMAGE_ENDINGS) and _leads_to_folder(entry))
 
 
-def _are_pictures(entries: list[os.DirEntry[str]]) -> bool:
+def _are_images(entries: list[os.DirEntry[str]]) -> bool:
     seen = [entry for entry in entries if not entry.name.startswith(".")]
-    matches = [_PICTURE.fullmatch(entry.name) for entry in seen]
-    # One prefix: stills that lie beside the films of several people are no frames.
+    matches = [_IMAGE.fullmatch(entry.name) for entry in seen]
+    # One prefix: stills that lie beside the videos of several people are no frames.
     is_numbered = all(matches) and len({match["prefix"] for match in matches if match is not None}) == 1
     return is_numbered and not any(map(_leads_to_folder, seen))
 
 
-def _is_film_tar(path: Path, wanted: Container[str] | None) -> bool:
+def _is_video_tar(path: Path, wanted: Container[str] | None) -> bool:
     if wanted is not None:
         return composed(path.stem) in wanted
     if not path.is_file():
-        # A pipe would hang: reading it as a film refuses it.
+        # A pipe would hang: reading it as a video refuses it.
         return True
     try:
         with tarfile.open(path, "r:") as archive:
             names = (Path(member.name).name for member in islice(archive, _NUM_SAMPLED) if member.isfile())
-            return any(_PICTURE.fullmatch(name) for name in names)
+            return any(_IMAGE.fullmatch(name) for name in names)
     except (OSError, tarfile.TarError):
-        # Not for its ending alone: reading it as a film says what is wrong with it.
+        # Not for its ending alone: reading it as a video says what is wrong with it.
         return True
 
 
@@ -325,7 +325,7 @@ def _missing_message(missing: list[str], num_asked: int, roots: Sequence[Path], 
     searched = "".join(f"\n  {place}" for place in places) or " no folder at all"
     return (
         f"{len(missing)} of {num_asked} annotated videos are missing: {named}{more}. Put each under one of the folders "
-        f"below as {missing[0]}.mp4 (or {', '.join(FILM_ENDINGS[1:4])}, ...), as a folder {missing[0]} of numbered "
-        f"pictures or as {missing[0]}{TAR_ENDING}; or {remedy}, or remove the annotation rows. Searched, in this order:"
+        f"below as {missing[0]}.mp4 (or {', '.join(VIDEO_ENDINGS[1:4])}, ...), as a folder {missing[0]} of numbered "
+        f"images or as {missing[0]}{TAR_ENDING}; or {remedy}, or remove the annotation rows. Searched, in this order:"
         f"{searched}"
     )

@@ -1,4 +1,4 @@
-"""Frames of whole films, small, at a lower rate and memory-mapped: training reads windows without decoding.
+"""Frames of whole videos, small, at a lower rate and memory-mapped: training reads windows without decoding.
 
 Each video is decoded once, in sequence, and only the kept frames are converted to RGB. A video has two files:
 rows of pixels `<video_id>.npy` [N H W 3], and `<video_id>.json` with their times. The second is written last,
@@ -25,16 +25,16 @@ from sgear.files import leftover_partials, replacing, require_unchanged, write_w
 from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.base import (
-    FilmSpan,
     FrameBatch,
     FrameConverter,
+    VideoSpan,
     check_played,
     checked_timestamps,
     damaged_frame_error,
 )
 from sgear.video.decoding import StreamDecoder, with_kept
 from sgear.video.find import needs_rate
-from sgear.video.pool import open_film
+from sgear.video.pool import open_video
 from sgear.workers import LostWorker, run_jobs
 
 _FORMAT_VERSION = 2
@@ -59,13 +59,13 @@ class _Origin:
     @classmethod
     def of(cls, source: Path, height: int, width: int, fps: float, frame_fps: float | None) -> _Origin:
         if not source.exists():
-            raise VideoError(f"{source}: no such film; check the path and the data root")
+            raise VideoError(f"{source}: no such video; check the path and the data root")
         stat = source.stat()
         rate = frame_fps if needs_rate(source) else None
         return cls(str(source), stat.st_size, stat.st_mtime_ns, height, width, fps, frame_fps=rate)
 
     def fits(self, stored: object) -> bool:
-        # The place of the film may change, its bytes may not.
+        # The place of the video may change, its bytes may not.
         ours = {**asdict(self), "source": ""}
         return isinstance(stored, dict) and {**stored, "source": ""} == ours
 
@@ -79,7 +79,7 @@ class _CachedVideo:
     row_idx: NDArray[np.int64]
     pixels: NDArray[np.uint8]
     first_pts_s: float
-    span: FilmSpan
+    span: VideoSpan
 
 
 @dataclass(eq=False)
@@ -114,7 +114,7 @@ class FrameCache:
         return sorted(path.stem for path in self.root.glob("*.json"))
 
     def span_s(self, video_id: str) -> tuple[float, float]:
-        """Return the times of the first and the last frame of the film, in seconds.
+        """Return the times of the first and the last frame of the video, in seconds.
 
         Raises:
             VideoError: If the video is not in the cache.
@@ -134,7 +134,7 @@ class FrameCache:
 
         Raises:
             ValueError: If an instant is negative or not finite.
-            VideoError: If the video is not in the cache, an instant lies past the end of the film, or its frame was
+            VideoError: If the video is not in the cache, an instant lies past the end of the video, or its frame was
                 damaged.
         """
         video = self._open(video_id)
@@ -146,7 +146,7 @@ class FrameCache:
         if (rows < 0).any():
             damaged = int(np.argmax(rows < 0))
             raise damaged_frame_error(video.source, float(asked_s[damaged]), float(pts_s[damaged]))
-        return FrameBatch.from_pictures(np.array(video.pixels[rows]), pts_s)
+        return FrameBatch.from_images(np.array(video.pixels[rows]), pts_s)
 
     def _open(self, video_id: str) -> _CachedVideo:
         if video_id not in self._videos:
@@ -161,10 +161,10 @@ class FrameCache:
                     row_idx=np.array(times["row_idx"], dtype=np.int64),
                     pixels=np.load(_pixels_path(self.root, video_id), mmap_mode="r"),
                     first_pts_s=times["first_pts_s"],
-                    span=FilmSpan(times["last_pts_s"], times["end_s"]),
+                    span=VideoSpan(times["last_pts_s"], times["end_s"]),
                 )
                 if len(video.pixels) != (video.row_idx >= 0).sum():
-                    raise ValueError(f"{len(video.pixels)} pictures, {(video.row_idx >= 0).sum()} times")
+                    raise ValueError(f"{len(video.pixels)} images, {(video.row_idx >= 0).sum()} times")
             except (OSError, EOFError, ValueError, KeyError, TypeError) as err:
                 raise VideoError(f"{times_path}: damaged cache entry ({err}); delete it and make it again") from err
             self._videos[video_id] = video
@@ -182,24 +182,24 @@ def fill_frame_cache(
     frame_fps: float | Mapping[str, float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, str]:
-    """Decode each film once and keep the frames played at 0, 1/fps, 2/fps, ... seconds.
+    """Decode each video once and keep the frames played at 0, 1/fps, 2/fps, ... seconds.
 
-    A rate well above the film's keeps every frame. An interrupted build goes on where it stopped. A film with
+    A rate well above the video's keeps every frame. An interrupted build goes on where it stopped. A video with
     a damaged place is kept; reading there is an error.
 
     Args:
-        video_paths: Film of each video id: video file, folder or tar file of pictures. Ids become file names: letters,
+        video_paths: Video of each video id: video file, folder or tar file of images. Ids become file names: letters,
             digits, `_`, `.`, `-`.
         root: Folder for the cache.
         height: Height of the kept frames in pixels.
         width: Width of the kept frames in pixels.
-        fps: Kept frames per second; a slower film keeps each of its frames once.
+        fps: Kept frames per second; a slower video keeps each of its frames once.
         num_processes: Decoding processes; one decodes in this process.
-        frame_fps: Rate of numbered pictures, for all films or for each video id; see `open_film`.
+        frame_fps: Rate of numbered images, for all videos or for each video id; see `open_video`.
         progress: Called with the number of finished videos and of all videos.
 
     Returns:
-        Why a film cannot be read, by video id; all others are in the cache.
+        Why a video cannot be read, by video id; all others are in the cache.
 
     Raises:
         ValueError: If an id, a size, the rate or the number of processes is out of range.
@@ -241,7 +241,7 @@ def _run(jobs: list[_Job], num_processes: int) -> Iterator[tuple[str, str | None
 
 
 def _cache_video(job: _Job, tell: Callable[[float], None]) -> str | None:
-    """Cache one video unless it is there; return the message of a film that cannot be read."""
+    """Cache one video unless it is there; return the message of a video that cannot be read."""
     video_id, source, root, height, width, fps, frame_fps = job
     times_path, pixels_path = _times_path(root, video_id), _pixels_path(root, video_id)
     try:
@@ -263,11 +263,11 @@ def _cache_video(job: _Job, tell: Callable[[float], None]) -> str | None:
 
 def _decode(job: _Job, origin: _Origin, times_path: Path, pixels_path: Path) -> None:
     _, source, _, height, width, fps, frame_fps = job
-    film: _KeptStream | _KeptImages
+    video: _KeptStream | _KeptImages
     if needs_rate(source):
-        film = _KeptImages(source, height, width, fps, frame_fps)
+        video = _KeptImages(source, height, width, fps, frame_fps)
     else:
-        film = _KeptStream(source, height, width, fps)
+        video = _KeptStream(source, height, width, fps)
     try:
         for path in (pixels_path, times_path):
             for leftover in leftover_partials(path):
@@ -275,11 +275,11 @@ def _decode(job: _Job, origin: _Origin, times_path: Path, pixels_path: Path) -> 
         # Old times must not meet new pixels if this process is stopped between the two.
         times_path.unlink(missing_ok=True)
         with replacing(pixels_path) as partial:
-            times = _write_pixels(film, partial, height, width)
+            times = _write_pixels(video, partial, height, width)
             require_unchanged(source, (origin.source_bytes, origin.source_mtime_ns), VideoError)
         write_whole(times_path, json.dumps({"origin": asdict(origin), **times}).encode())
     finally:
-        film.close()
+        video.close()
 
 
 def _is_cached(times_path: Path, pixels_path: Path, origin: _Origin) -> bool:
@@ -292,18 +292,18 @@ def _is_cached(times_path: Path, pixels_path: Path, origin: _Origin) -> bool:
         return False
 
 
-def _write_pixels(film: _KeptStream | _KeptImages, path: Path, height: int, width: int) -> dict[str, object]:
+def _write_pixels(video: _KeptStream | _KeptImages, path: Path, height: int, width: int) -> dict[str, object]:
     pts_s: list[float] = []
     row_idx: list[int] = []
     num_rows = 0
     with path.open("wb") as file:
         _write_header(file, num_rows, height, width)
         header_bytes = file.tell()
-        for frame_s, picture in film.kept():
+        for frame_s, image in video.kept():
             pts_s.append(frame_s)
-            row_idx.append(-1 if picture is None else num_rows)
-            if picture is not None:
-                np.ascontiguousarray(picture).tofile(file)
+            row_idx.append(-1 if image is None else num_rows)
+            if image is not None:
+                np.ascontiguousarray(image).tofile(file)
                 num_rows += 1
         file.seek(0)
         _write_header(file, num_rows, height, width)
@@ -311,9 +311,9 @@ def _write_pixels(film: _KeptStream | _KeptImages, path: Path, height: int, widt
     return {
         "pts_s": pts_s,
         "row_idx": row_idx,
-        "first_pts_s": film.first_pts_s,
-        "last_pts_s": film.last_pts_s,
-        "end_s": film.end_s,
+        "first_pts_s": video.first_pts_s,
+        "last_pts_s": video.last_pts_s,
+        "end_s": video.end_s,
     }
 
 
@@ -358,28 +358,28 @@ class _KeptImages:
     """Numbered images, read once: only those that are played at i/fps are decoded."""
 
     def __init__(self, source: Path, height: int, width: int, fps: float, frame_fps: float | None) -> None:
-        self._film = open_film(source, size=(height, width), frame_fps=frame_fps)
+        self._video = open_video(source, size=(height, width), frame_fps=frame_fps)
         self._fps = fps
-        self.first_pts_s = self._film.first_pts_s
-        self._period_s = 1 / self._film.fps
-        self.end_s = self._film.duration_s
+        self.first_pts_s = self._video.first_pts_s
+        self._period_s = 1 / self._video.fps
+        self.end_s = self._video.duration_s
         self.last_pts_s = self.end_s - self._period_s
 
     def kept(self) -> Iterator[tuple[float, NDArray[np.uint8] | None]]:
-        num_ticks = math.floor((self._film.duration_s - TIME_TOLERANCE_S) * self._fps) + 1
+        num_ticks = math.floor((self._video.duration_s - TIME_TOLERANCE_S) * self._fps) + 1
         newest_s = -1.0
         for t_s in np.arange(num_ticks) / self._fps:
-            picture: NDArray[np.uint8] | None = None
+            image: NDArray[np.uint8] | None = None
             try:
-                batch = self._film.frames_played_at([float(t_s)])
+                batch = self._video.frames_played_at([float(t_s)])
             except VideoError:
-                # Kept as a gap: reading there is an error, the rest of the film is not lost.
+                # Kept as a gap: reading there is an error, the rest of the video is not lost.
                 pts_s = math.floor((t_s + TIME_TOLERANCE_S) / self._period_s) * self._period_s
             else:
-                pts_s, picture = float(batch.pts_s[0]), batch.frames[0].permute(1, 2, 0).numpy()
+                pts_s, image = float(batch.pts_s[0]), batch.frames[0].permute(1, 2, 0).numpy()
             if pts_s > newest_s:
                 newest_s = pts_s
-                yield pts_s, picture
+                yield pts_s, image
 
     def close(self) -> None:
-        self._film.close()
+        self._video.close()

@@ -1,8 +1,8 @@
 """Frames that leave a decoder -> frames in the order of their times, those marked that refer to something damaged.
 
-A decoder hides damage: it fills holes with old pixels, and goes on from a broken picture until the next key frame. For
+A decoder hides damage: it fills holes with old pixels, and goes on from a broken image until the next key frame. For
 the marks, frames are held back until all packets that were decoded before them have come out: a B-frame is shown before
-the later picture it was predicted from.
+the later image it was predicted from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class RowFrame:
     Args:
         order: Place of its packet among those that were decoded.
         pts: Its time in units of the stream's time base.
-        image: The picture; None where it cannot be decoded.
+        image: The image; None where it cannot be decoded.
     """
 
     order: int
@@ -33,11 +33,11 @@ class RowFrame:
 
 
 class FrameRow:
-    """Takes in packets and pictures as they come, and gives out what no later damage can reach any more.
+    """Takes in packets and images as they come, and gives out what no later damage can reach any more.
 
     Args:
         is_timed: Whether the container says when frames are shown; else their numbers are their times.
-        begins_anywhere: Whether the first packet may be any of the film, so that a frame without a time has none.
+        begins_anywhere: Whether the first packet may be any of the video, so that a frame without a time has none.
         period: Average distance of two frames in units of the stream's time base.
     """
 
@@ -67,10 +67,10 @@ class FrameRow:
         self._is_certain = False
 
     def show(self, image: av.VideoFrame, order: int) -> bool:
-        """Take in a picture that came out after the packet `order` was sent.
+        """Take in an image that came out after the packet `order` was sent.
 
         Returns:
-            False if its time is not after that of the picture before, and no damage accounts for it.
+            False if its time is not after that of the image before, and no damage accounts for it.
         """
         # In avi the pts are guesses that may run backwards; the decode times count the shown frames.
         stated = image.pts if self._is_timed else image.dts
@@ -105,7 +105,7 @@ class FrameRow:
             yield self._held.pop(0)
 
     def rest(self) -> list[RowFrame]:
-        """Give out everything, at the end of the film."""
+        """Give out everything, at the end of the video."""
         rest = [*self._held, *self._lost(before=math.inf)]
         if self._is_timed and self._latest is not None and max(self._damage, default=-1) > self._newest:
             # What is missing behind the last packet left no time behind either.

@@ -1,4 +1,4 @@
-"""What tells a film from every other, whatever it is called: copied, renamed and made small, it stays the same film."""
+"""What tells a video from every other, whatever its name: copied, renamed and made small, it stays the same."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from av.error import FFmpegError
 
 COPY_FORMAT = "sgear-copy-2"
 SOURCE_KEY = "source"
-"""Entry of the record of a training copy: the content of the film that it was made of."""
+"""Entry of the record of a training copy: the content of the video that it was made of."""
 _CHUNK_BYTES = 1 << 16
 
 
-def film_content(path: Path) -> str:
-    """Return 24 hexadecimal digits of the content of a film; a training copy has those of the film it was made of.
+def video_content(path: Path) -> str:
+    """Return 24 hexadecimal digits of the content of a video; a training copy has those of the video it was made of.
 
-    They are made of the size of the file and of 64 kB at its beginning, middle and end. Films that are equal in all
-    of that are equal: these bytes are compressed pictures, and often the index of the sizes of all others. So 700 large
-    films are told apart by 140 MB. A film that was encoded again by other tools is another one.
+    They are made of the size of the file and of 64 kB at its beginning, middle and end. Videos that are equal in all
+    of that are equal: these bytes are compressed images, and often the index of the sizes of all others. So 700 large
+    videos are told apart by 140 MB. A video that was encoded again by other tools is another one.
 
     Args:
-        path: Video file, or tar file of pictures.
+        path: Video file, or tar file of images.
 
     Returns:
-        Nothing for a folder of pictures, of which all would have to be listed, and for a file that cannot be read.
+        Nothing for a folder of images, of which all would have to be listed, and for a file that cannot be read.
     """
     try:
         size = path.stat().st_size if path.is_file() else 0
@@ -40,7 +40,7 @@ def film_content(path: Path) -> str:
                 chunk = file.read(_CHUNK_BYTES)
                 digest.update(chunk)
     except OSError:
-        # Reading its pictures says what is wrong with it.
+        # Reading its images says what is wrong with it.
         return ""
     # The record of a copy lies at the end of its file.
     source = copy_record(path).get(SOURCE_KEY) if COPY_FORMAT.encode() in chunk else None

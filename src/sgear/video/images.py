@@ -1,6 +1,6 @@
-"""A film that was taken apart into numbered pictures, wherever they lie.
+"""A video that was taken apart into numbered images, wherever they lie.
 
-What a folder and a tar file have in common: file names become frame numbers, numbers become times, and a picture is
+What a folder and a tar file have in common: file names become frame numbers, numbers become times, and an image is
 decoded when it is asked for. A number that is not there is an error, never a neighbour in its place.
 """
 
@@ -24,7 +24,7 @@ from torch import Tensor
 from sgear.errors import VideoError
 from sgear.files import HoldsDescriptor, require_regular_file
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.base import Film, FilmSpan, FrameBatch, Size, check_played, checked_timestamps
+from sgear.video.base import FrameBatch, Size, Video, VideoSpan, check_played, checked_timestamps
 from sgear.video.stills import ImageDecoder
 
 _TAR_BLOCK = 512
@@ -35,22 +35,22 @@ _NAME = re.compile(r"((?:.*/)?(?!\.)[^/]*?)([0-9]{1,18})\.(?:jpg|jpeg|png)", fla
 _MAX_RATE_DENOMINATOR = 1_000_000
 
 
-class NumberedPictures(Film):
-    """Frames of one film from pictures `frame_0000000001.jpg`, `frame_0000000002.jpg`, ...
+class NumberedImages(Video):
+    """Frames of one video from images `frame_0000000001.jpg`, `frame_0000000002.jpg`, ...
 
     The number is what the file name ends with; any prefix is fine, but one only. Numbers count from 1, as ffmpeg and
-    EPIC-KITCHENS write them: picture n is shown from (n - 1) / fps. If there is a picture 0, they count from 0, and
-    picture n is shown from n / fps. Pictures are upright (EXIF rotation applied), RGB, and all of one size.
+    EPIC-KITCHENS write them: image n is shown from (n - 1) / fps. If there is an image 0, they count from 0, and
+    image n is shown from n / fps. Images are upright (EXIF rotation applied), RGB, and all of one size.
 
     Args:
         path: Folder or archive, for messages.
-        names: File names in it, as they are listed; what is not a numbered picture is passed over.
-        size: See `Film.resize`.
-        frame_fps: Rate at which the pictures were numbered, in frames per second.
+        names: File names in it, as they are listed; what is not a numbered image is skipped.
+        size: See `Video.resize`.
+        frame_fps: Rate at which the images were numbered, in frames per second.
 
     Raises:
-        VideoError: If there are no numbered pictures, names contradict each other, `frame_fps` is not given, or no
-            picture can be decoded.
+        VideoError: If there are no numbered images, names contradict each other, `frame_fps` is not given, or no
+            image can be decoded.
         ValueError: If `size` or `frame_fps` is not positive.
 
     Source:
@@ -73,16 +73,16 @@ class NumberedPictures(Film):
 
     @abstractmethod
     def _read(self, row: int) -> bytes:
-        """Return the bytes of the picture `names[row]`; OSError if that fails."""
+        """Return the bytes of the image `names[row]`; OSError if that fails."""
 
     @property
     def height(self) -> int:
-        """Height of the pictures in pixels, as displayed."""
+        """Height of the images in pixels, as displayed."""
         return self._own_size[0]
 
     @property
     def width(self) -> int:
-        """Width of the pictures in pixels, as displayed."""
+        """Width of the images in pixels, as displayed."""
         return self._own_size[1]
 
     @property
@@ -97,33 +97,33 @@ class NumberedPictures(Film):
 
     @property
     def num_frames(self) -> int | None:
-        """Number of pictures that are there."""
+        """Number of images that are there."""
         return len(self._numbers)
 
     @property
     def duration_s(self) -> float:
-        """Time at which the last picture ends, in seconds."""
+        """Time at which the last image ends, in seconds."""
         return self._pts_s(int(self._numbers[-1]) + 1)
 
     @property
     def first_pts_s(self) -> float:
-        """Time of the first intact picture; above 0 only where the beginning is missing."""
+        """Time of the first intact image; above 0 only where the beginning is missing."""
         return self._pts_s(self._first_number)
 
     @property
     def last_pts_s(self) -> float:
-        """Time of the last picture that can be decoded."""
+        """Time of the last image that can be decoded."""
         if self._last_pts_s is None:
             self._last_pts_s = self._pts_s(self._first_intact(range(len(self._numbers) - 1, -1, -1)))
         return self._last_pts_s
 
     @property
     def end_s(self) -> float:
-        """When the last picture that can be decoded has been shown."""
+        """When the last image that can be decoded has been shown."""
         return self.last_pts_s + 1 / self.fps
 
     def frames_played_at(self, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
-        """Return for each instant, in any order, the picture with the largest time at or before it.
+        """Return for each instant, in any order, the image with the largest time at or before it.
 
         Args:
             timestamps_s: Instants in seconds [T], in any order, repeats allowed.
@@ -133,32 +133,32 @@ class NumberedPictures(Film):
 
         Raises:
             ValueError: If an instant is negative or not finite.
-            VideoError: If an instant lies past the end, or its picture is missing, damaged
+            VideoError: If an instant lies past the end, or its image is missing, damaged
                 or of another size.
         """
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
         numbers = [self._number_at(float(t_s)) for t_s in asked_s]
-        pictures = np.empty((len(numbers), *self.size, 3), dtype=np.uint8)
+        images = np.empty((len(numbers), *self.size, 3), dtype=np.uint8)
         for number in sorted(set(numbers)):
             rows = [row for row, wanted in enumerate(numbers) if wanted == number]
-            pictures[rows] = self._decode(number, float(asked_s[rows[0]]))
-        return FrameBatch.from_pictures(pictures, np.array([self._pts_s(number) for number in numbers]))
+            images[rows] = self._decode(number, float(asked_s[rows[0]]))
+        return FrameBatch.from_images(images, np.array([self._pts_s(number) for number in numbers]))
 
     def iterate(self, start_s: float = 0.0) -> Iterator[tuple[UInt8[Tensor, "3 H W"], float]]:
-        """Yield every picture and its time, from the one played at `start_s` to the last.
+        """Yield every image and its time, from the one played at `start_s` to the last.
 
         Args:
             start_s: Instant in seconds.
 
         Raises:
             ValueError: If `start_s` is negative or not finite.
-            VideoError: If nothing is played at `start_s`, or when a missing or damaged picture is reached.
+            VideoError: If nothing is played at `start_s`, or when a missing or damaged image is reached.
         """
         checked_timestamps(np.array([start_s]), self.path)
         for number in range(self._number_at(start_s), int(self._numbers[-1]) + 1):
             pts_s = self._pts_s(number)
-            picture = self._decode(number, max(start_s, pts_s))
-            yield torch.from_numpy(picture).permute(2, 0, 1), pts_s
+            image = self._decode(number, max(start_s, pts_s))
+            yield torch.from_numpy(image).permute(2, 0, 1), pts_s
 
     def _pts_s(self, number: int) -> float:
         # Of whole numbers, so that it is the float nearest to the true time, as it is for a video file.
@@ -166,7 +166,7 @@ class NumberedPictures(Film):
 
     def _number_at(self, t_s: float) -> int:
         last = int(self._numbers[-1])
-        check_played(self.path, t_s, 0.0, FilmSpan(self._pts_s(last), self._pts_s(last + 1)))
+        check_played(self.path, t_s, 0.0, VideoSpan(self._pts_s(last), self._pts_s(last + 1)))
         latest_s = t_s + TIME_TOLERANCE_S
         number = self._origin + math.floor(latest_s * self._rate.numerator / self._rate.denominator)
         while self._pts_s(number + 1) <= latest_s:
@@ -179,8 +179,8 @@ class NumberedPictures(Film):
         place = int(np.searchsorted(self._numbers, number))
         if self._numbers[place] != number:
             raise VideoError(
-                f"{self.path}: picture number {number} (played at t = {t_s:.3f} s) is missing, there are "
-                f"{len(self._numbers)} pictures from {self._numbers[0]} to {self._numbers[-1]}; copy or extract "
+                f"{self.path}: image number {number} (played at t = {t_s:.3f} s) is missing, there are "
+                f"{len(self._numbers)} images from {self._numbers[0]} to {self._numbers[-1]}; copy or extract "
                 "them again, or leave out the segments around this time"
             )
         row = int(self._rows[place])
@@ -188,7 +188,7 @@ class NumberedPictures(Film):
             image = self._decoder.decode(self._read(row))
         except (VideoError, OSError) as err:
             raise VideoError(
-                f"{self.path}: the picture {self._names[row]} (played at t = {t_s:.3f} s) cannot be used: {err}; "
+                f"{self.path}: the image {self._names[row]} (played at t = {t_s:.3f} s) cannot be used: {err}; "
                 "fetch or make it again, or leave out the segments around this time"
             ) from err
         return image if image.shape[:2] == self.size else self._converter.resize(image)
@@ -204,7 +204,7 @@ class NumberedPictures(Film):
             else:
                 return int(self._numbers[place])
         raise VideoError(
-            f"{self.path}: none of the {len(self._numbers)} pictures can be decoded, such as {failure}; "
+            f"{self.path}: none of the {len(self._numbers)} images can be decoded, such as {failure}; "
             "fetch or make them again"
         )
 
@@ -212,7 +212,7 @@ class NumberedPictures(Film):
 def _checked_rate(path: Path, frame_fps: float | None) -> Fraction:
     if frame_fps is None:
         raise VideoError(
-            f"{path}: pictures do not say at which rate they were taken; give it as frame_fps (--frame-fps), the "
+            f"{path}: images do not say at which rate they were taken; give it as frame_fps (--frame-fps), the "
             "frames per second of the numbering, such as 60 for EPIC-KITCHENS-55 and 50 for most videos that "
             "EPIC-KITCHENS-100 added"
         )
@@ -233,14 +233,14 @@ def _by_number(path: Path, names: Sequence[str]) -> tuple[NDArray[np.int64], NDA
         prefix = prefix if numbers else match[1]
         if match[1] != prefix:
             raise VideoError(
-                f"{path}: pictures of several films or kinds lie here, named {prefix + '*'!r} and {match[1] + '*'!r}; "
+                f"{path}: images of several videos or kinds lie here, named {prefix + '*'!r} and {match[1] + '*'!r}; "
                 "move each into a folder or archive of its own"
             )
         numbers.append(int(match[2]))
         rows.append(row)
     if not numbers:
         raise VideoError(
-            f"{path}: no numbered pictures here; expected names such as frame_0000000001.jpg (.jpg, .jpeg or .png), "
+            f"{path}: no numbered images here; expected names such as frame_0000000001.jpg (.jpg, .jpeg or .png), "
             "or the path of a video file"
         )
     order = np.argsort(numbers, kind="stable")
@@ -252,16 +252,16 @@ def _by_number(path: Path, names: Sequence[str]) -> tuple[NDArray[np.int64], NDA
     return ascending, row_of
 
 
-class FrameFolder(NumberedPictures):
-    """Pictures directly in one folder; see `NumberedPictures` for names, times and errors.
+class FrameFolder(NumberedImages):
+    """Images directly in one folder; see `NumberedImages` for names, times and errors.
 
     Args:
         path: Folder.
-        size: See `Film.resize`.
-        frame_fps: Rate at which the pictures were numbered, in frames per second.
+        size: See `Video.resize`.
+        frame_fps: Rate at which the images were numbered, in frames per second.
 
     Raises:
-        VideoError: If there is no such folder, it cannot be listed, or `NumberedPictures` refuses what is in it.
+        VideoError: If there is no such folder, it cannot be listed, or `NumberedImages` refuses what is in it.
         ValueError: If `size` or `frame_fps` is not positive.
     """
 
@@ -272,7 +272,7 @@ class FrameFolder(NumberedPictures):
         self._is_open = True
         try:
             if not folder.is_dir():
-                raise VideoError(f"{folder}: no such folder of pictures; check the path and the data root")
+                raise VideoError(f"{folder}: no such folder of images; check the path and the data root")
             names = os.listdir(folder)
         except OSError as err:
             raise VideoError(f"{folder}: the folder cannot be listed ({err.strerror}); check its permissions") from err
@@ -284,26 +284,26 @@ class FrameFolder(NumberedPictures):
 
     def _read(self, row: int) -> bytes:
         if not self._is_open:
-            raise ValueError(f"{self.path}: this film was closed; open it again")
-        picture = self.path / self._names[row]
-        require_regular_file(picture, VideoError)
-        return picture.read_bytes()
+            raise ValueError(f"{self.path}: this video was closed; open it again")
+        image = self.path / self._names[row]
+        require_regular_file(image, VideoError)
+        return image.read_bytes()
 
 
-class FrameTar(HoldsDescriptor, NumberedPictures):
-    """Pictures in one uncompressed tar file; see `NumberedPictures` for names, times and errors.
+class FrameTar(HoldsDescriptor, NumberedImages):
+    """Images in one uncompressed tar file; see `NumberedImages` for names, times and errors.
 
-    All headers are read once, when it is opened: some seconds for 100,000 pictures. After that a picture is
+    All headers are read once, when it is opened: some seconds for 100,000 images. After that an image is
     one read at a known place. Nothing is ever extracted or written.
 
     Args:
         path: File, such as EPIC-KITCHENS' `P01_01.tar`.
-        size: See `Film.resize`.
-        frame_fps: Rate at which the pictures were numbered, in frames per second.
+        size: See `Video.resize`.
+        frame_fps: Rate at which the images were numbered, in frames per second.
 
     Raises:
         VideoError: If there is no such file, it is unreadable, compressed, truncated, damaged or has links in it, or
-            `NumberedPictures` refuses what is in it.
+            `NumberedImages` refuses what is in it.
         ValueError: If `size` or `frame_fps` is not positive.
     """
 
@@ -327,7 +327,7 @@ class FrameTar(HoldsDescriptor, NumberedPictures):
 
     def _read(self, row: int) -> bytes:
         if self._descriptor < 0:
-            raise ValueError(f"{self.path}: this film was closed; open it again")
+            raise ValueError(f"{self.path}: this video was closed; open it again")
         # Not seek and read: a forked process shares the position of the file, but not this.
         return os.pread(self._descriptor, int(self._sizes[row]), int(self._offsets[row]))
 

@@ -1,4 +1,4 @@
-"""A film with the forecasts drawn into it, for people to judge a model by eye.
+"""A video with the forecasts drawn into it, for people to judge a model by eye.
 
 The panel shows, at each moment, only what the model had said by then; the truth beside it comes from
 annotations.
@@ -21,11 +21,11 @@ from PIL import Image
 
 from sgear.errors import WriteError
 from sgear.files import partial_path, require_writable
-from sgear.video.base import Film
+from sgear.video.base import Video
 from sgear.video.panel import Layer, OverlayPainter, Palette, PanelContent
-from sgear.video.pool import open_film
+from sgear.video.pool import open_video
 
-# Below this text cannot be read, so a tiny film is enlarged by a whole factor.
+# Below this text cannot be read, so a tiny video is enlarged by a whole factor.
 _MIN_LEGIBLE_SIDE = 240
 _TIME_BASE = Fraction(1, 90_000)
 
@@ -46,12 +46,12 @@ class TimedForecast(Protocol):
 
     @property
     def top(self) -> tuple[tuple[str, float], ...]:
-        """(action name, probability) pairs, likeliest first."""
+        """(action name, probability) pairs, most likely first."""
         ...
 
 
 def write_overlay(
-    video: Path | Film,
+    video: Path | Video,
     out: Path,
     forecasts: Sequence[TimedForecast],
     *,
@@ -61,41 +61,41 @@ def write_overlay(
     frame_fps: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write an H.264 mp4 of the film with the newest forecast of each moment in a panel.
+    """Write an H.264 mp4 of the video with the newest forecast of each moment in a panel.
 
-    The ribbon at the bottom shows each moment's likeliest action in the colour that its bar has. With
+    The ribbon at the bottom shows each moment's most likely action in the colour that its bar has. With
     `truth`, the panel names the true action and the one that comes next, and a row that names the latter gets
-    a green tick. The sound is dropped. Tiny films are enlarged until text is legible; `out` appears only when
+    a green tick. The sound is dropped. Tiny videos are enlarged until text is legible; `out` appears only when
     it is complete.
 
     Args:
-        video: Film to draw on, or one that is open; it then stays open, and is read at another size.
+        video: Video to draw on, or one that is open; it then stays open, and is read at another size.
         out: File to write.
         forecasts: Forecasts in any order; one is shown from its `now_s` until the next one's.
         truth: (start, stop, action name) of the annotated actions, in seconds.
         max_height: Largest height of the result in pixels. At least 32.
-        top_k: Largest number of rows; a small picture shows fewer.
-        frame_fps: Rate at which pictures were numbered; needed for a film that is made of them.
+        top_k: Largest number of rows; a small image shows fewer.
+        frame_fps: Rate at which images were numbered; needed for a video that is made of them.
         progress: Called with the number of written frames and of all frames as the header states it.
 
     Raises:
         ValueError: If `max_height` or `top_k` is out of range.
-        WriteError: If nothing can be written to `out`, or it is the film itself.
-        VideoError: If the film cannot be read to its end.
+        WriteError: If nothing can be written to `out`, or it is the video itself.
+        VideoError: If the video cannot be read to its end.
     """
-    require_overlay_place(video.path if isinstance(video, Film) else video, out)
+    require_overlay_place(video.path if isinstance(video, Video) else video, out)
     if max_height < 32 or top_k < 1:
         raise ValueError(f"max_height must be at least 32 and top_k at least 1, got {max_height} and {top_k}")
-    with nullcontext(video) if isinstance(video, Film) else open_film(video, frame_fps=frame_fps) as film:
-        size = _even_size(film.height, film.width, max_height)
-        film.resize(size)
-        duration_s = max(film.duration_s, film.end_s)
-        num_frames = film.num_frames or round(duration_s * film.fps)
+    with nullcontext(video) if isinstance(video, Video) else open_video(video, frame_fps=frame_fps) as opened:
+        size = _even_size(opened.height, opened.width, max_height)
+        opened.resize(size)
+        duration_s = max(opened.duration_s, opened.end_s)
+        num_frames = opened.num_frames or round(duration_s * opened.fps)
         script = _Script(forecasts, truth, top_k)
         painter = OverlayPainter(*size, Palette(script.names))
-        ribbon = painter.ribbon(script.likeliest_spans(duration_s), duration_s)
-        with _encoder(out, Fraction(film.fps).limit_denominator(1001), *size) as encode:
-            for num_done, (frame, pts_s) in enumerate(film.iterate(), start=1):
+        ribbon = painter.ribbon(script.newest_spans(duration_s), duration_s)
+        with _encoder(out, Fraction(opened.fps).limit_denominator(1001), *size) as encode:
+            for num_done, (frame, pts_s) in enumerate(opened.iterate(), start=1):
                 image = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
                 for layer in _layers(painter, script, ribbon, pts_s, duration_s):
                     layer.paste_on(image)
@@ -121,14 +121,14 @@ def draw_forecast(frame: NDArray[np.uint8], forecast: TimedForecast, *, max_heig
 
 
 def require_overlay_place(video: Path, out: Path) -> None:
-    """Check that a film can be written to `out` without touching the one that is drawn on.
+    """Check that a video can be written to `out` without touching the one that is drawn on.
 
     Raises:
-        WriteError: If nothing can be written there, or it is that film.
+        WriteError: If nothing can be written there, or it is that video.
     """
     require_writable(out)
     if out.exists() and video.exists() and out.samefile(video):
-        raise WriteError(f"{out}: is the film itself, which would be lost; give another name")
+        raise WriteError(f"{out}: is the video itself, which would be lost; give another name")
 
 
 class _Script:
@@ -145,9 +145,9 @@ class _Script:
 
     @property
     def names(self) -> list[str]:
-        """All action names, those that get a large share of the picture first."""
-        likeliest = [forecast.top[0][0] for forecast in self._forecasts if forecast.top]
-        return likeliest + [name for _, _, name in self._truth]
+        """All action names, those that get a large share of the image first."""
+        newest = [forecast.top[0][0] for forecast in self._forecasts if forecast.top]
+        return newest + [name for _, _, name in self._truth]
 
     def content_at(self, t_s: float) -> PanelContent:
         """Return what the panel says at `t_s` seconds."""
@@ -162,8 +162,8 @@ class _Script:
         title = f"next action in ~{forecast.tau_a_s:.1f} s"
         return PanelContent(title, tuple(forecast.top[: self._top_k]), now_name, next_name)
 
-    def likeliest_spans(self, duration_s: float) -> list[tuple[float, float, str]]:
-        """Return (start, stop, name) of the likeliest action of each forecast while it was the newest."""
+    def newest_spans(self, duration_s: float) -> list[tuple[float, float, str]]:
+        """Return (start, stop, name) of the most likely action of each forecast while it was the newest."""
         stops_s = [*self._now_s[1:], duration_s]
         pairs = zip(self._forecasts, stops_s, strict=False)
         return [(forecast.now_s, stop_s, forecast.top[0][0]) for forecast, stop_s in pairs if forecast.top]
@@ -198,10 +198,10 @@ def _encoder(
             stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
             stream.codec_context.time_base = _TIME_BASE
 
-            def encode(picture: NDArray[np.uint8], pts_s: float) -> None:
-                image = av.VideoFrame.from_ndarray(picture, format="rgb24")
-                image.pts, image.time_base = round(pts_s / _TIME_BASE), _TIME_BASE
-                container.mux(stream.encode(image))
+            def encode(image: NDArray[np.uint8], pts_s: float) -> None:
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.time_base = round(pts_s / _TIME_BASE), _TIME_BASE
+                container.mux(stream.encode(frame))
 
             yield encode
             container.mux(stream.encode())

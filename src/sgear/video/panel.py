@@ -1,6 +1,6 @@
 """The drawing of the overlay: a translucent panel of forecasts, a clock and a time ribbon.
 
-Everything is measured in a unit that follows the size of the picture, and the panel takes fewer rows rather
+Everything is measured in a unit that follows the size of the image, and the panel takes fewer rows rather
 than more than its share of it. Drawing happens at twice the size and is scaled down, which gives round
 corners smooth edges.
 """
@@ -34,7 +34,7 @@ class PanelContent:
 
     Args:
         title: Heading, or what is said while there is no forecast.
-        rows: (action name, probability) pairs, likeliest first.
+        rows: (action name, probability) pairs, most likely first.
         now_name: True action that is going on, or None if unknown.
         next_name: True next action, or None if unknown. Its row is marked as a hit.
     """
@@ -47,16 +47,16 @@ class PanelContent:
 
 @dataclass(frozen=True)
 class Layer:
-    """A drawn picture with transparency [H W 4] and where its upper left corner goes."""
+    """A drawn image with transparency [H W 4] and where its upper left corner goes."""
 
     rgba: NDArray[np.uint8]
     top: int
     left: int
 
-    def paste_on(self, picture: NDArray[np.uint8]) -> None:
-        """Blend the layer into an RGB picture [H W 3], in place."""
+    def paste_on(self, image: NDArray[np.uint8]) -> None:
+        """Blend the layer into an RGB image [H W 3], in place."""
         height, width = self.rgba.shape[:2]
-        below = picture[self.top : self.top + height, self.left : self.left + width]
+        below = image[self.top : self.top + height, self.left : self.left + width]
         alpha = self.rgba[..., 3:].astype(np.uint16)
         below[:] = (self.rgba[..., :3] * alpha + below * (255 - alpha) + 127) // 255
 
@@ -78,11 +78,11 @@ class Palette:
 
 
 class OverlayPainter:
-    """Draws the panel, the clock and the ribbon for pictures of one size.
+    """Draws the panel, the clock and the ribbon for images of one size.
 
     Args:
-        height: Height of the film in pixels.
-        width: Width of the film in pixels.
+        height: Height of the video in pixels.
+        width: Width of the video in pixels.
         palette: Colours of the actions.
     """
 
@@ -95,7 +95,7 @@ class OverlayPainter:
         self._ribbon_height = max(3, round(0.5 * self._unit))
         self._margin = max(2, round(0.6 * self._unit))
 
-    @lru_cache(maxsize=64)  # noqa: B019 - a painter lives as long as one film
+    @lru_cache(maxsize=64)  # noqa: B019 - a painter lives as long as one video
     def panel(self, content: PanelContent) -> Layer:
         """Draw the panel."""
         unit, pad, row = self._unit, 0.7 * self._unit, 1.65 * self._unit
@@ -134,7 +134,7 @@ class OverlayPainter:
         top = self.height - canvas.height - 2 * self._margin - self._ribbon_height if is_tall else self._margin
         return Layer(canvas.pixels(), max(0, top), self._margin)
 
-    @lru_cache(maxsize=4)  # noqa: B019 - a painter lives as long as one film
+    @lru_cache(maxsize=4)  # noqa: B019 - a painter lives as long as one video
     def clock(self, text: str, is_dimmed: bool = False) -> Layer:
         """Draw the time, for the corner opposite to the panel."""
         unit = self._unit
@@ -145,11 +145,11 @@ class OverlayPainter:
         return Layer(canvas.pixels(), self._margin, self.width - canvas.width - self._margin)
 
     def ribbon(self, spans: Sequence[tuple[float, float, str]], duration_s: float) -> Layer:
-        """Draw the ribbon of what was thought likeliest, over the whole width.
+        """Draw the ribbon of what was thought most likely, over the whole width.
 
         Args:
             spans: (start, stop, action name) in seconds.
-            duration_s: Duration of the film, which is the width of the ribbon.
+            duration_s: Duration of the video, which is the width of the ribbon.
         """
         rgba = np.zeros((self._ribbon_height + 1, self.width, 4), dtype=np.uint8)
         rgba[...] = (*_GLASS[:3], 200)
@@ -187,7 +187,7 @@ class OverlayPainter:
 
 
 class _Canvas:
-    """A transparent picture, drawn in layout pixels at a multiple of its final size."""
+    """A transparent image, drawn in layout pixels at a multiple of its final size."""
 
     def __init__(self, height: float, width: float) -> None:
         self.height, self.width = max(1, int(height)), max(1, int(width))

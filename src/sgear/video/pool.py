@@ -1,6 +1,6 @@
-"""Films kept open for reading windows at random: a bounded number of them in each process.
+"""Videos kept open for reading windows at random: a bounded number of them in each process.
 
-Opening a film costs more than reading a short window of it, and an open decoder holds memory and a file. What was
+Opening a video costs more than reading a short window of it, and an open decoder holds memory and a file. What was
 used longest ago is closed first. Loader workers start with nothing open, whether they were forked or spawned: half of
 a decoder in another process breaks both.
 """
@@ -19,31 +19,31 @@ from numpy.typing import NDArray
 
 from sgear.errors import VideoError
 from sgear.files import require_unchanged, state_of
-from sgear.video.base import Film, FrameBatch, Size
+from sgear.video.base import FrameBatch, Size, Video
 from sgear.video.images import FrameFolder, FrameTar
 from sgear.video.pyav import VideoReader
 
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 
 
-class FilmPool:
-    """Reads windows of frames of many films, as `FrameCache` does, but decodes them when they are asked for.
+class VideoPool:
+    """Reads windows of frames of many videos, as `FrameCache` does, but decodes them when they are asked for.
 
     It may be sent to loader workers; a callable `size` must then be picklable. Not for sharing between threads.
 
     Args:
-        paths: Film of each video id: video file, folder or tar file of pictures.
-        size: (height, width) of the frames: one for all films, one for each video id, or a function of the film's own
-            (height, width). Default: the size of each film.
-        frame_fps: Rate of numbered pictures, for all films or for each video id; see `open_film`.
-        max_open: Largest number of films open at a time in one process, at least 1.
+        paths: Video of each video id: video file, folder or tar file of images.
+        size: (height, width) of the frames: one for all videos, one for each video id, or a function of the video's own
+            (height, width). Default: the size of each video.
+        frame_fps: Rate of numbered images, for all videos or for each video id; see `open_video`.
+        max_open: Largest number of videos open at a time in one process, at least 1.
 
     Raises:
         ValueError: If `max_open` is below 1.
 
     Example:
-        >>> with FilmPool({"P01_01": Path("P01_01.MP4")}, size=(256, 456)) as films:  # doctest: +SKIP
-        ...     batch = films.frames_played_at("P01_01", protocol.timestamps(start_s))
+        >>> with VideoPool({"P01_01": Path("P01_01.MP4")}, size=(256, 456)) as videos:  # doctest: +SKIP
+        ...     batch = videos.frames_played_at("P01_01", protocol.timestamps(start_s))
     """
 
     def __init__(
@@ -60,17 +60,17 @@ class FilmPool:
         self._size = size
         self._frame_fps = frame_fps
         self._max_open = max_open
-        self._films: OrderedDict[str, Film] = OrderedDict()
+        self._videos: OrderedDict[str, Video] = OrderedDict()
         self._process_id = os.getpid()
-        # Loader workers open films again in each epoch; all of them are to see what was there at the beginning.
+        # Loader workers open videos again in each epoch; all of them are to see what was there at the beginning.
         self._states = {video_id: state_of(Path(path)) for video_id, path in paths.items()}
-        # Small facts that are costly to find outlive the open film.
+        # Small facts that are costly to find outlive the open video.
         self._spans_s: dict[str, tuple[float, float]] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_films": OrderedDict()}
+        return {**self.__dict__, "_videos": OrderedDict()}
 
-    def __enter__(self) -> FilmPool:
+    def __enter__(self) -> VideoPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
@@ -80,40 +80,40 @@ class FilmPool:
         return video_id in self._paths
 
     def __repr__(self) -> str:
-        return f"FilmPool({len(self._paths)} films, {self.num_open} of at most {self._max_open} open)"
+        return f"VideoPool({len(self._paths)} videos, {self.num_open} of at most {self._max_open} open)"
 
     @property
     def video_ids(self) -> list[str]:
-        """Ids of all films, sorted."""
+        """Ids of all videos, sorted."""
         return sorted(self._paths)
 
     @property
     def num_open(self) -> int:
-        """Number of films that are open in this process."""
+        """Number of videos that are open in this process."""
         return len(self._of_this_process())
 
     def close(self) -> None:
-        """Close all films; the next reading opens its film again."""
-        films = self._of_this_process()
-        while films:
-            films.popitem()[1].close()
+        """Close all videos; the next reading opens its video again."""
+        videos = self._of_this_process()
+        while videos:
+            videos.popitem()[1].close()
 
     def span_s(self, video_id: str) -> tuple[float, float]:
-        """Return the times of the first and the last frame of the film, in seconds.
+        """Return the times of the first and the last frame of the video, in seconds.
 
         Raises:
             VideoError: If there is no such video, or it cannot be read.
         """
         if video_id not in self._spans_s:
-            film = self.film(video_id)
-            self._spans_s[video_id] = film.first_pts_s, film.last_pts_s
+            video = self.video(video_id)
+            self._spans_s[video_id] = video.first_pts_s, video.last_pts_s
         return self._spans_s[video_id]
 
     def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
         """Return for each instant the frame with the largest pts at or before it.
 
         Args:
-            video_id: Id of the film.
+            video_id: Id of the video.
             timestamps_s: Instants in seconds [T], in any order, repeats allowed.
 
         Returns:
@@ -124,40 +124,40 @@ class FilmPool:
             VideoError: If there is no such video, it cannot be read, nothing is played at an instant, or its file is
                 no longer that of which this pool was made.
         """
-        batch = self.film(video_id).frames_played_at(timestamps_s)
+        batch = self.video(video_id).frames_played_at(timestamps_s)
         require_unchanged(Path(self._paths[video_id]), self._states[video_id], VideoError)
         return batch
 
-    def film(self, video_id: str) -> Film:
-        """Return the film, opened; it may be closed by the pool as soon as another film is asked for.
+    def video(self, video_id: str) -> Video:
+        """Return the video, opened; it may be closed by the pool as soon as another video is asked for.
 
         Raises:
             VideoError: If there is no such video, or it cannot be read.
         """
-        films = self._of_this_process()
-        if video_id not in films:
+        videos = self._of_this_process()
+        if video_id not in videos:
             if video_id not in self._paths:
                 raise VideoError(
-                    f"video {video_id!r} is not among the {len(self._paths)} films of this pool; check its id"
+                    f"video {video_id!r} is not among the {len(self._paths)} videos of this pool; check its id"
                 )
-            while len(films) >= self._max_open:
-                films.popitem(last=False)[1].close()
-            films[video_id] = self._open(video_id)
-        films.move_to_end(video_id)
-        return films[video_id]
+            while len(videos) >= self._max_open:
+                videos.popitem(last=False)[1].close()
+            videos[video_id] = self._open(video_id)
+        videos.move_to_end(video_id)
+        return videos[video_id]
 
-    def _open(self, video_id: str) -> Film:
+    def _open(self, video_id: str) -> Video:
         rate = self._frame_fps
         frame_fps = rate.get(video_id) if isinstance(rate, Mapping) else rate
-        film = open_film(self._paths[video_id], size=self._size_of(video_id), frame_fps=frame_fps)
-        if not film.is_random_access:
-            film.close()
+        video = open_video(self._paths[video_id], size=self._size_of(video_id), frame_fps=frame_fps)
+        if not video.is_random_access:
+            video.close()
             raise VideoError(
-                f"{film.path}: frames of files of this kind (.avi, .mpg, .ts, .wmv, .flv) are not surely found at "
+                f"{video.path}: frames of files of this kind (.avi, .mpg, .ts, .wmv, .flv) are not surely found at "
                 "random, as training reads them; copy them with 'sgear data transcode' and train on the copies, or "
                 "keep source.reading=cache, which reads in sequence"
             )
-        return film
+        return video
 
     def _size_of(self, video_id: str) -> Size | Callable[[Size], Size] | None:
         if isinstance(self._size, Mapping):
@@ -166,48 +166,48 @@ class FilmPool:
             return self._size[video_id]
         return self._size
 
-    def _of_this_process(self) -> OrderedDict[str, Film]:
+    def _of_this_process(self) -> OrderedDict[str, Video]:
         if self._process_id != os.getpid():
-            self._films = OrderedDict()
+            self._videos = OrderedDict()
             self._process_id = os.getpid()
-        return self._films
+        return self._videos
 
 
-def open_film(
+def open_video(
     path: Path | str, *, size: Size | Callable[[Size], Size] | None = None, frame_fps: float | None = None
-) -> Film:
-    """Open a film of any kind.
+) -> Video:
+    """Open a video of any kind.
 
     Args:
         path: Video file, folder of numbered images, or tar file of numbered images (by its ending, `.tar`).
-        size: (height, width) of the frames, after rotation, or a function of the film's own. Default: its own.
+        size: (height, width) of the frames, after rotation, or a function of the video's own. Default: its own.
         frame_fps: Rate at which images were numbered; needed for folders and tar files, unused for video files.
 
     Raises:
-        VideoError: If there is no such film, or it cannot be read.
+        VideoError: If there is no such video, or it cannot be read.
         ValueError: If `size` or `frame_fps` is not positive.
     """
-    film = Path(path)
+    video = Path(path)
     # Unlike the method of a path it raises nothing where a folder above cannot be entered; the readers tell.
-    if os.path.isdir(film):
-        return FrameFolder(film, size=size, frame_fps=frame_fps)
-    if film.name.lower().endswith(_TAR_ENDINGS):
-        return FrameTar(film, size=size, frame_fps=frame_fps)
-    return VideoReader(film, size=size)
+    if os.path.isdir(video):
+        return FrameFolder(video, size=size, frame_fps=frame_fps)
+    if video.name.lower().endswith(_TAR_ENDINGS):
+        return FrameTar(video, size=size, frame_fps=frame_fps)
+    return VideoReader(video, size=size)
 
 
-def reading_size(model: tuple[int, int], crop_margin: float, film: tuple[int, int]) -> tuple[int, int]:
-    """Return the size (height, width) at which the model's crop of a film needs no enlarging.
+def reading_size(model: tuple[int, int], crop_margin: float, video: tuple[int, int]) -> tuple[int, int]:
+    """Return the size (height, width) at which the model's crop of a video needs no enlarging.
 
-    The film keeps its shape; a crop of the model's shape, smaller by the margin, then has the model's size.
+    The video keeps its shape; a crop of the model's shape, smaller by the margin, then has the model's size.
 
     Args:
         model: Height and width that the model reads, in pixels.
-        crop_margin: Share by which the picture is larger than the crop.
-        film: Height and width of the film, in pixels.
+        crop_margin: Share by which the image is larger than the crop.
+        video: Height and width of the video, in pixels.
     """
-    scale = max(model[0] / film[0], model[1] / film[1]) * (1 + crop_margin)
-    return max(1, round(film[0] * scale)), max(1, round(film[1] * scale))
+    scale = max(model[0] / video[0], model[1] / video[1]) * (1 + crop_margin)
+    return max(1, round(video[0] * scale)), max(1, round(video[1] * scale))
 
 
 @dataclass(frozen=True)
@@ -217,13 +217,13 @@ class ReadingSize:
     Args:
         height: Height that the model reads, in pixels.
         width: Width that the model reads, in pixels.
-        margin: Share by which the picture is larger than the smallest crop.
+        margin: Share by which the image is larger than the smallest crop.
     """
 
     height: int
     width: int
     margin: float
 
-    def __call__(self, film: tuple[int, int]) -> tuple[int, int]:
-        """Return the size (height, width) at which to read a film of a size."""
-        return reading_size((self.height, self.width), self.margin, film)
+    def __call__(self, video: tuple[int, int]) -> tuple[int, int]:
+        """Return the size (height, width) at which to read a video of a size."""
+        return reading_size((self.height, self.width), self.margin, video)

@@ -1,4 +1,4 @@
-"""Random and sequential reading of one film, by time.
+"""Random and sequential reading of one video, by time.
 
 The frame *played at* t is the one a viewer sees at t: the latest that began at or before it. So no reading
 can see the future, whatever the frame rate. A frame that is missing or damaged is an error, never a neighbour
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.base import (
-    Film,
-    FilmSpan,
     FrameBatch,
     Size,
+    Video,
+    VideoSpan,
     check_played,
     checked_timestamps,
     damaged_frame_error,
@@ -31,7 +31,7 @@ from sgear.video.decoding import DecodedFrame, StreamDecoder
 from sgear.video.truncation import missing_end
 
 
-class VideoReader(Film):
+class VideoReader(Video):
     """Frames of one video file, by time in seconds after its first frame.
 
     A container that starts later than 0 s is shifted to 0. Reading goes on from where the last reading ended
@@ -40,15 +40,15 @@ class VideoReader(Film):
 
     Args:
         path: File of any format that ffmpeg reads.
-        size: See `Film.size`.
+        size: See `Video.size`.
 
     Raises:
         VideoError: If the file is missing, empty, not a video, or no frame of it can be decoded.
         ValueError: If `size` is not positive.
 
     Example:
-        >>> with VideoReader(path, size=(256, 384)) as film:  # doctest: +SKIP
-        ...     batch = film.frames_played_at(protocol.timestamps(start_s))
+        >>> with VideoReader(path, size=(256, 384)) as video:  # doctest: +SKIP
+        ...     batch = video.frames_played_at(protocol.timestamps(start_s))
     """
 
     def __init__(self, path: Path | str, *, size: Size | Callable[[Size], Size] | None = None) -> None:
@@ -70,12 +70,12 @@ class VideoReader(Film):
 
     @property
     def height(self) -> int:
-        """Height of the film in pixels, as displayed."""
+        """Height of the video in pixels, as displayed."""
         return self._decoder.height
 
     @property
     def width(self) -> int:
-        """Width of the film in pixels, as displayed."""
+        """Width of the video in pixels, as displayed."""
         return self._decoder.width
 
     @property
@@ -96,7 +96,7 @@ class VideoReader(Film):
 
     @property
     def first_pts_s(self) -> float:
-        """Time of the first intact frame; above 0 only where the beginning of the film is missing."""
+        """Time of the first intact frame; above 0 only where the beginning of the video is missing."""
         return self._decoder.first_pts_s
 
     @property
@@ -119,11 +119,11 @@ class VideoReader(Film):
             One frame for each instant, in the order asked, with their real times.
 
         Raises:
-            ValueError: If an instant is negative or not finite, or the film was closed.
-            VideoError: If an instant lies past the end of the film, or its frame is damaged.
+            ValueError: If an instant is negative or not finite, or the video was closed.
+            VideoError: If an instant lies past the end of the video, or its frame is damaged.
         """
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
-        pictures = np.empty((len(asked_s), *self.size, 3), dtype=np.uint8)
+        images = np.empty((len(asked_s), *self.size, 3), dtype=np.uint8)
         pts_s = np.empty(len(asked_s))
         previous: tuple[DecodedFrame, int] | None = None
         for idx in np.argsort(asked_s, kind="stable"):
@@ -131,15 +131,15 @@ class VideoReader(Film):
             if frame.image is None:
                 raise damaged_frame_error(self.path, float(asked_s[idx]), frame.pts_s)
             if previous is not None and frame is previous[0]:
-                pictures[idx] = pictures[previous[1]]
+                images[idx] = images[previous[1]]
             else:
-                pictures[idx] = self._converter(frame.image)
+                images[idx] = self._converter(frame.image)
             pts_s[idx] = frame.pts_s
             previous = (frame, int(idx))
-        return FrameBatch.from_pictures(pictures, pts_s)
+        return FrameBatch.from_images(images, pts_s)
 
     def iterate(self, start_s: float = 0.0) -> Iterator[tuple[UInt8[Tensor, "3 H W"], float]]:
-        """Yield every frame and its time, from the frame played at `start_s` to the end; see `Film.iterate`."""
+        """Yield every frame and its time, from the frame played at `start_s` to the end; see `Video.iterate`."""
         self._decoder.require_open()
         checked_timestamps(np.array([start_s]), self.path)
         frame: DecodedFrame | None = self._play(max(start_s, opening_s(self)))
@@ -154,18 +154,18 @@ class VideoReader(Film):
 
     @property
     def is_random_access(self) -> bool:
-        """See `Film.is_random_access`."""
+        """See `Video.is_random_access`."""
         return self._decoder.is_random_access
 
     def caveats(self) -> list[str]:
-        """See `Film.caveats`."""
+        """See `Video.caveats`."""
         missing = missing_end(self._decoder, num_frames=None, end_s=self.end_s)
         if missing is not None:
-            missing += f". The forecasts end at {self.end_s:.1f} s; 'sgear data verify' checks the film"
+            missing += f". The forecasts end at {self.end_s:.1f} s; 'sgear data verify' checks the video"
         return [text for text in (missing, self._decoder.unread_tracks) if text is not None]
 
     def _play(self, t_s: float) -> DecodedFrame:
-        # Also where the frames around `t_s` are at hand: what a closed film gives must not depend on what was read.
+        # Also where the frames around `t_s` are at hand: what a closed video gives must not depend on what was read.
         self._decoder.require_open()
         latest_s = t_s + TIME_TOLERANCE_S
         current = self._current
@@ -175,8 +175,8 @@ class VideoReader(Film):
         while self._following is not None and self._following.pts_s <= latest_s:
             self._advance()
         current = self._current
-        assert current is not None, "a film that opened has a frame"
-        span = FilmSpan(current.pts_s, current.end_s) if self._following is None else None
+        assert current is not None, "a video that opened has a frame"
+        span = VideoSpan(current.pts_s, current.end_s) if self._following is None else None
         check_played(self.path, t_s, min(current.pts_s, self.first_pts_s), span)
         return current
 
@@ -202,7 +202,7 @@ class VideoReader(Film):
             for frame in self._decoder.frames_from(end_s - back_s):
                 last = frame if frame.image is not None else last
             if last is not None or back_s > end_s:
-                assert last is not None, "a film that opened has an intact frame"
-                # Only its times are asked for, and a picture may be large.
+                assert last is not None, "a video that opened has an intact frame"
+                # Only its times are asked for, and an image may be large.
                 return DecodedFrame(last.pts_s, last.end_s, None)
             back_s *= 2

@@ -1,4 +1,4 @@
-"""Single pictures in jpeg or png -> RGB arrays of one size, and the largest picture that is read at all."""
+"""Single images in jpeg or png -> RGB arrays of one size, and the largest image that is read at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from sgear.errors import VideoError
 
 MAX_PIXELS = 1 << 26
-"""Largest picture that is decoded, in pixels: 8192 x 8192, twice an 8K frame, 200 MB as RGB."""
+"""Largest image that is decoded, in pixels: 8192 x 8192, twice an 8K frame, 200 MB as RGB."""
 
 _FORMATS = ("JPEG", "PNG")
 # Other modes hold more than eight bits, and converting them would cut values off.
@@ -20,7 +20,7 @@ _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 
 
 def require_bearable(height: int, width: int, file: object) -> None:
-    """Refuse a picture that would take gigabytes, before it is decoded.
+    """Refuse an image that would take gigabytes, before it is decoded.
 
     Args:
         height: Height in pixels.
@@ -32,13 +32,13 @@ def require_bearable(height: int, width: int, file: object) -> None:
     """
     if height * width > MAX_PIXELS:
         raise VideoError(
-            f"{file}: pictures of {width} x {height} pixels are refused, at most {MAX_PIXELS} pixels (8192 x 8192) "
+            f"{file}: images of {width} x {height} pixels are refused, at most {MAX_PIXELS} pixels (8192 x 8192) "
             "are decoded; make a smaller copy"
         )
 
 
 class ImageDecoder:
-    """Decodes the images of one film, which all have the size of the first."""
+    """Decodes the images of one video, which all have the size of the first."""
 
     def __init__(self) -> None:
         self.size: tuple[int, int] | None = None
@@ -54,7 +54,7 @@ class ImageDecoder:
             self.size = (image.height, image.width)
         if (image.height, image.width) != self.size:
             raise VideoError(
-                f"it has {image.width} x {image.height} pixels, other images of this film have "
+                f"it has {image.width} x {image.height} pixels, other images of this video have "
                 f"{self.size[1]} x {self.size[0]}"
             )
         return np.array(image)
@@ -74,7 +74,7 @@ def _opened(content: bytes) -> Image.Image:
         image.load()
         return ImageOps.exif_transpose(image).convert("RGB")
     except Image.DecompressionBombError as err:
-        raise VideoError(f"pictures of more than {MAX_PIXELS} pixels are refused; make a smaller copy") from err
+        raise VideoError(f"images of more than {MAX_PIXELS} pixels are refused; make a smaller copy") from err
     except UnidentifiedImageError as err:
         raise VideoError("it is neither a jpeg nor a png, or its beginning is damaged") from err
     except (OSError, SyntaxError, ValueError) as err:

@@ -37,8 +37,8 @@ END_OF_PACKETS = (FFmpegError, IndexError)
 streams, over which it stumbles when all packets have come."""
 _JOINED = "two recordings were joined"
 _REMEDY = "separate them, or join them anew with one clock (ffmpeg's concat does)"
-# A picture of it that is never shown, only referred to, may have the time of the next one.
-_HAS_UNSHOWN_PICTURES = "vp8"
+# An image of it that is never shown, only referred to, may have the time of the next one.
+_HAS_UNSHOWN_IMAGES = "vp8"
 _PLAYLISTS = ("hls", "dash", "concat", "imf", "sdp")
 
 
@@ -46,7 +46,7 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     """Open a file at the video track that players show, with one decoding thread.
 
     It is the one marked as the default; of several of these, or where there is none, the one with most pixels; of equal
-    ones the first. Pictures that are attached, such as covers, are none.
+    ones the first. Images that are attached, such as covers, are none.
 
     Raises:
         VideoError: If the file is missing, unreadable, empty or not a video.
@@ -66,41 +66,41 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
             "it is of another format, or truncated before its index: fetch it again"
         ) from err
     try:
-        film = _film_stream(path, container)
-        require_bearable(film.codec_context.height, film.codec_context.width, path)
+        video = _video_stream(path, container)
+        require_bearable(video.codec_context.height, video.codec_context.width, path)
     except BaseException:
         container.close()
         raise
     # With one thread an error belongs to the packet just sent; more threads also lose damage marks.
-    film.codec_context.thread_count = 1
-    # The decoder of hevc marks no damaged picture, but it can refuse one.
-    is_unmarked = film.codec_context.name == "hevc"
-    film.codec_context.options = {**_CODEC_OPTIONS, **({"err_detect": "explode"} if is_unmarked else {})}
-    return container, film
+    video.codec_context.thread_count = 1
+    # The decoder of hevc marks no damaged image, but it can refuse one.
+    is_unmarked = video.codec_context.name == "hevc"
+    video.codec_context.options = {**_CODEC_OPTIONS, **({"err_detect": "explode"} if is_unmarked else {})}
+    return container, video
 
 
-def unread_tracks(container: InputContainer, film: VideoStream) -> str | None:
+def unread_tracks(container: InputContainer, video: VideoStream) -> str | None:
     """Return which of several video tracks is read and which are not; None where there is one."""
     tracks = _real_tracks(container)
     if len(tracks) == 1:
         return None
     sizes = [f"track {track.index} ({track.codec_context.width}x{track.codec_context.height})" for track in tracks]
-    read = sizes.pop(tracks.index(film))
+    read = sizes.pop(tracks.index(video))
     return f"it has several video tracks: {read} is read, as ffmpeg and players choose, and not {', '.join(sizes)}"
 
 
 def stated_size(path: Path) -> tuple[int, int]:
     """Return height and width as the header states them, decoding nothing; zeros where it does not.
 
-    Where pictures are larger than the limit, an opened stream does not tell how large.
+    Where images are larger than the limit, an opened stream does not tell how large.
 
     Raises:
         VideoError: If the file cannot be opened.
     """
     try:
         with _open(path, {**_FILE_OPTIONS, **_NO_DECODER}) as container:
-            film = _film_stream(path, container)
-            return film.codec_context.height, film.codec_context.width
+            video = _video_stream(path, container)
+            return video.codec_context.height, video.codec_context.width
     except (FFmpegError, ValueError) as err:
         raise VideoError(f"{path}: not a readable video ({err}); fetch it again") from err
 
@@ -116,32 +116,32 @@ def _closed_to_us(path: Path, err: OSError) -> VideoError:
     )
 
 
-def _film_stream(path: Path, container: InputContainer) -> VideoStream:
+def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     name = container.format.name
     if name.endswith("_pipe") or name == "image2":
         raise VideoError(
-            f"{path}: a single picture ({name.removesuffix('_pipe')}), not a video; a film made of pictures is "
+            f"{path}: a single image ({name.removesuffix('_pipe')}), not a video; a video made of images is "
             "given by their folder or their tar file"
         )
     if name in _PLAYLISTS:
         raise VideoError(f"{path}: a list of other files ({name}), not a video; give the video itself")
-    films = _real_tracks(container)
-    if not films or name == "tty":
+    videos = _real_tracks(container)
+    if not videos or name == "tty":
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
-        raise VideoError(f"{path}: no video stream (streams: {kinds}); give the file that holds the pictures")
-    if any(film.codec_context is None for film in films):
-        raise VideoError(f"{path}: how its pictures are coded is not known; it is damaged, or encode it otherwise")
+        raise VideoError(f"{path}: no video stream (streams: {kinds}); give the file that holds the images")
+    if any(video.codec_context is None for video in videos):
+        raise VideoError(f"{path}: how its images are coded is not known; it is damaged, or encode it otherwise")
     # Players choose by the same rule: a small preview may come first.
-    return max(films, key=lambda film: (bool(film.disposition & Disposition.default), _num_pixels(film)))
+    return max(videos, key=lambda video: (bool(video.disposition & Disposition.default), _num_pixels(video)))
 
 
 def _real_tracks(container: InputContainer) -> list[VideoStream]:
     # Covers of audio files are video streams to ffmpeg, and so is any text to its terminal player.
-    return [film for film in container.streams.video if not film.disposition & Disposition.attached_pic]
+    return [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
 
 
-def _num_pixels(film: VideoStream) -> int:
-    return film.codec_context.height * film.codec_context.width
+def _num_pixels(video: VideoStream) -> int:
+    return video.codec_context.height * video.codec_context.width
 
 
 # Small facts by place and state of a file, so that one that did not change is gone through once.
@@ -173,7 +173,7 @@ def require_sound(path: Path, container: InputContainer, stream: VideoStream) ->
 
 
 def _fault(path: Path, container: InputContainer, stream: VideoStream) -> str | None:
-    name, repeats = container.format.name, stream.codec_context.name == _HAS_UNSHOWN_PICTURES
+    name, repeats = container.format.name, stream.codec_context.name == _HAS_UNSHOWN_IMAGES
     if container.format.flags & Flags.no_timestamps.value:
         return f"a bare stream ({name}) does not say when its frames are shown; put it into an mp4 with its rate"
     if name.startswith("mov") and stream.frames > 0:
@@ -204,7 +204,7 @@ def _indexed(stream: VideoStream) -> Float64[np.ndarray, "N 3"]:
 
 def _demuxed(container: InputContainer, stream: VideoStream) -> Float64[np.ndarray, "N 3"]:
     rows: list[_Row] = []
-    # What cannot be read any more is the end of the film.
+    # What cannot be read any more is the end of the video.
     with contextlib.suppress(*END_OF_PACKETS):
         packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
         rows.extend((packet.pts, packet.dts, packet.is_keyframe) for packet in packets)

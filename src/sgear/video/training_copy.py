@@ -1,7 +1,7 @@
-"""One film -> its training copy: small pictures, a key frame every few frames, the same times.
+"""One video -> its training copy: small images, a key frame every few frames, the same times.
 
 A copy says in its own header from which file and with which settings it was made, so nothing has to lie beside it. It
-gets its name only after it has been read again and held against the film.
+gets its name only after it has been read again and checked against the video.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sgear.errors import VideoError
 from sgear.files import leftover_partials, partial_path, replace_durably, require_unchanged, state_of
 from sgear.video.base import Orientation, damaged_frame_error, orientation_of
 from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
-from sgear.video.identity import COPY_FORMAT, SOURCE_KEY, copy_record, film_content
+from sgear.video.identity import COPY_FORMAT, SOURCE_KEY, copy_record, video_content
 from sgear.video.truncation import missing_end
 
 # Without CABAC and the deblocking filter a copy is a fifth larger and decoded in half the time.
@@ -40,8 +40,8 @@ class CopySettings:
     """How training copies are made.
 
     Args:
-        short_side: Shorter side of the picture in pixels, even. A smaller film keeps its size.
-        enlarge: Enlarge smaller films, too.
+        short_side: Shorter side of the image in pixels, even. A smaller video keeps its size.
+        enlarge: Enlarge smaller videos, too.
         gop: Largest distance of two key frames, in frames: what one random access decodes, whatever the frame rate.
         crf: Quality of x264, 0 to 51; lower is better and larger.
         fps: Keep only the frames that are played at i/fps seconds, with their own times. Default: every frame.
@@ -65,7 +65,7 @@ class CopySettings:
             raise ValueError(f"fps must be positive, got {self.fps}")
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
-        """Return the size (height, width) of the copy of a film; both are even, as half-size chroma asks."""
+        """Return the size (height, width) of the copy of a video; both are even, as half-size chroma asks."""
         scale = self.short_side / min(height, width)
         if scale >= 1 and not self.enlarge:
             return max(2, height // 2 * 2), max(2, width // 2 * 2)
@@ -88,10 +88,10 @@ class CopyReport:
 
 
 def is_copy(copy: Path, source: Path, settings: CopySettings) -> bool:
-    """Return whether a whole copy of exactly this film with exactly these settings is there.
+    """Return whether a whole copy of exactly this video with exactly these settings is there.
 
     Raises:
-        VideoError: If there is no such film.
+        VideoError: If there is no such video.
     """
     if not copy.is_file():
         return False
@@ -104,7 +104,7 @@ def is_copy(copy: Path, source: Path, settings: CopySettings) -> bool:
 def make_copy(
     source: Path, copy: Path, settings: CopySettings, *, progress: Callable[[float], None] | None = None
 ) -> CopyReport:
-    """Write the copy of one film; it appears whole and checked, or not at all.
+    """Write the copy of one video; it appears whole and checked, or not at all.
 
     A copy of the same name is replaced. What earlier workers left half-written of it is removed.
 
@@ -112,14 +112,14 @@ def make_copy(
         source: Video file.
         copy: File to write.
         settings: How.
-        progress: Called with the seconds of film that are done.
+        progress: Called with the seconds of video that are done.
 
     Raises:
-        VideoError: If the film is missing, truncated or damaged anywhere, or the copy is not as the film.
+        VideoError: If the video is missing, truncated or damaged anywhere, or the copy is not as the video.
         OSError: If the copy cannot be written.
     """
     before = state_of(source)
-    origin = json.dumps(_origin(source, settings) | {SOURCE_KEY: film_content(source)}, sort_keys=True)
+    origin = json.dumps(_origin(source, settings) | {SOURCE_KEY: video_content(source)}, sort_keys=True)
     copy.parent.mkdir(parents=True, exist_ok=True)
     for leftover in leftover_partials(copy):
         leftover.unlink(missing_ok=True)
@@ -128,28 +128,28 @@ def make_copy(
         decoder = StreamDecoder(source)
         try:
             with partial.open("w+b") as file:
-                film = _Film(decoder, settings, progress)
-                _encode(film, file, settings, origin)
+                video = _Video(decoder, settings, progress)
+                _encode(video, file, settings, origin)
         finally:
             decoder.close()
-        end_s = film.end_s
-        missing = missing_end(decoder, num_frames=film.num_read, end_s=end_s)
+        end_s = video.end_s
+        missing = missing_end(decoder, num_frames=video.num_read, end_s=end_s)
         if missing:
             raise VideoError(f"{source}: {missing}; fetch it again")
-        if fault := copy_fault(partial, film.times_s, film.size, settings.gop):
+        if fault := copy_fault(partial, video.times_s, video.size, settings.gop):
             raise VideoError(
-                f"{source}: its copy {fault}, so it was removed; please report this with the film's format"
+                f"{source}: its copy {fault}, so it was removed; please report this with the video's format"
             )
         require_unchanged(source, before, VideoError)
         num_bytes = os.path.getsize(partial)
         replace_durably(partial, copy)
     finally:
         partial.unlink(missing_ok=True)
-    return CopyReport(len(film.times_s), end_s, num_bytes)
+    return CopyReport(len(video.times_s), end_s, num_bytes)
 
 
-class _Film:
-    """The kept frames of a film, as pictures of the copy; remembers what it gave.
+class _Video:
+    """The kept frames of a video, as images of the copy; remembers what it gave.
 
     Raises:
         VideoError: When a damaged frame is reached.
@@ -170,7 +170,7 @@ class _Film:
 
     @property
     def pixel_aspect(self) -> Fraction | None:
-        """Width of one pixel as displayed, relative to its height; None where the film does not say."""
+        """Width of one pixel as displayed, relative to its height; None where the video does not say."""
         aspect = self.decoder.pixel_aspect
         return 1 / aspect if aspect and self._swaps_sides else aspect
 
@@ -179,7 +179,7 @@ class _Film:
         """Unit of the copy's times in seconds: a unit of 1001/30000 s becomes 1001 of 1/30000 s, as mp4 wants it."""
         return Fraction(1, self.decoder.time_base.denominator)
 
-    def pictures(self) -> Iterator[av.VideoFrame]:
+    def images(self) -> Iterator[av.VideoFrame]:
         base = self.decoder.time_base
         for frame, is_kept in self._frames():
             if frame.image is None:
@@ -188,12 +188,12 @@ class _Film:
             self.end_s = frame.end_s
             if is_kept:
                 self.times_s.append(frame.pts_s)
-                picture = self._resized(frame.image)
-                picture.pts = round(frame.pts_s / base) * base.numerator
-                picture.time_base = self.time_base
+                image = self._resized(frame.image)
+                image.pts = round(frame.pts_s / base) * base.numerator
+                image.time_base = self.time_base
                 # Else the encoder makes a key frame of each that was one.
-                picture.pict_type = PictureType.NONE
-                yield picture
+                image.pict_type = PictureType.NONE
+                yield image
             if self._progress is not None:
                 self._progress(self.end_s)
 
@@ -248,31 +248,31 @@ class _Sink:
         return self._file.tell()
 
 
-def _encode(film: _Film, file: BinaryIO, settings: CopySettings, origin: str) -> None:
+def _encode(video: _Video, file: BinaryIO, settings: CopySettings, origin: str) -> None:
     sink = _Sink(file)
     try:
-        _encode_to(sink, film, settings, origin)
+        _encode_to(sink, video, settings, origin)
     except FFmpegError as err:
         if sink.failure is not None:
             raise sink.failure from err
-        raise VideoError(f"{film.decoder.path}: its pictures cannot be encoded ({err}); encode it otherwise") from err
+        raise VideoError(f"{video.decoder.path}: its images cannot be encoded ({err}); encode it otherwise") from err
 
 
-def _encode_to(sink: _Sink, film: _Film, settings: CopySettings, origin: str) -> None:
+def _encode_to(sink: _Sink, video: _Video, settings: CopySettings, origin: str) -> None:
     with av.open(sink, "w", format="mp4") as container:
         container.metadata["comment"] = origin
         stream: VideoStream | None = None
         held: av.Packet | None = None
-        for picture in film.pictures():
+        for image in video.images():
             if stream is None:
-                stream = _stream(container, film, settings, picture)
-            for packet in stream.encode(picture):
+                stream = _stream(container, video, settings, image)
+            for packet in stream.encode(image):
                 held = _mux(container, held, packet)
-        assert stream is not None, "a film that opened has a frame"
+        assert stream is not None, "a video that opened has a frame"
         for packet in stream.encode():
             held = _mux(container, held, packet)
         assert held is not None, "an encoder gives a packet for each frame"
-        held.duration = max(1, round(film.end_s / held.time_base) - (held.pts or 0))
+        held.duration = max(1, round(video.end_s / held.time_base) - (held.pts or 0))
         container.mux(held)
 
 
@@ -284,31 +284,31 @@ def _mux(container: OutputContainer, held: av.Packet | None, packet: av.Packet) 
     return packet
 
 
-def _stream(container: OutputContainer, film: _Film, settings: CopySettings, first: av.VideoFrame) -> VideoStream:
+def _stream(container: OutputContainer, video: _Video, settings: CopySettings, first: av.VideoFrame) -> VideoStream:
     preset, tune = _ENCODER.split()[1:]
     options = {
         "preset": preset,
         "tune": tune,
         "crf": str(settings.crf),
         "g": str(settings.gop),
-        # Without B-frames every packet is a picture of its own time, and a seek lands on it; they save 4 %.
+        # Without B-frames every packet is an image of its own time, and a seek lands on it; they save 4 %.
         "bf": "0",
         "sc_threshold": "0",
     }
-    fps = settings.fps if settings.fps is not None else film.decoder.fps
+    fps = settings.fps if settings.fps is not None else video.decoder.fps
     stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
-    assert isinstance(stream, VideoStream), "libx264 encodes pictures"
+    assert isinstance(stream, VideoStream), "libx264 encodes images"
     context = stream.codec_context
     context.thread_count = 1
-    stream.height, stream.width = film.size
+    stream.height, stream.width = video.size
     stream.pix_fmt = "yuv420p"
-    context.time_base = film.time_base
-    if film.pixel_aspect is not None:
-        context.sample_aspect_ratio = film.pixel_aspect
-    # The numbers in the picture are kept, so what they mean has to be kept with them.
+    context.time_base = video.time_base
+    if video.pixel_aspect is not None:
+        context.sample_aspect_ratio = video.pixel_aspect
+    # The numbers in the image are kept, so what they mean has to be kept with them.
     context.color_range, context.color_trc = first.color_range, first.color_trc
     context.color_primaries = first.color_primaries
-    # Of a film in RGB no matrix is known; swscale and the reader then take the same one.
+    # Of a video in RGB no matrix is known; swscale and the reader then take the same one.
     context.colorspace = _UNKNOWN_MATRIX if first.colorspace == _RGB_MATRIX else first.colorspace
     return stream
 
@@ -332,7 +332,7 @@ def copy_fault(copy: Path, times_s: list[float], size: tuple[int, int], gop: int
             if frame.image is None:
                 return f"cannot be decoded at {frame.pts_s:.3f} s"
             if idx >= len(times_s) or frame.pts_s != times_s[idx]:
-                return f"has a frame at {frame.pts_s:.6f} s that is not in the film"
+                return f"has a frame at {frame.pts_s:.6f} s that is not in the video"
             num_since_key = 1 if frame.image.key_frame else num_since_key + 1
             if num_since_key > gop:
                 return f"has more than {gop} frames from key frame to key frame at {frame.pts_s:.3f} s"

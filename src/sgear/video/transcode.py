@@ -1,6 +1,6 @@
-"""A tree of films -> the same tree of training copies, by any number of processes and machines, until it is complete.
+"""A tree of videos -> the same tree of training copies, by any number of processes and machines, until it is complete.
 
-A finished copy is never made twice, a half-written one never seen. A film that fails is named at the end, after all
+A finished copy is never made twice, a half-written one never seen. A video that fails is named at the end, after all
 others are done; a disk that cannot be written to stops the work.
 """
 
@@ -17,10 +17,10 @@ from typing import Literal
 from sgear.errors import SgearError, VideoError
 from sgear.files import leftover_partials
 from sgear.locks import FileLock
-from sgear.video.find import FILM_ENDINGS, PassedOver, needs_rate, scan_films
+from sgear.video.find import VIDEO_ENDINGS, PassedOver, needs_rate, scan_videos
 from sgear.video.training_copy import CopySettings, is_copy, make_copy
 from sgear.video.truncation import stated_length_s
-from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
+from sgear.workers import LostWorker, VideoBoard, VideoProgress, run_jobs
 
 _LOCK_FOLDER = ".locks"
 _COPY_ENDING = ".mp4"
@@ -29,10 +29,10 @@ _TELL_S = 0.3
 
 @dataclass(frozen=True)
 class PlannedCopy:
-    """One film and where its copy goes.
+    """One video and where its copy goes.
 
     Args:
-        source: The film.
+        source: The video.
         relative: Place of the copy below the folder of copies.
     """
 
@@ -41,24 +41,24 @@ class PlannedCopy:
 
 
 def plan_copies(places: Sequence[Path], out: Path, *, passed_over: PassedOver | None = None) -> list[PlannedCopy]:
-    """Return what is to be copied where: every film of the folders under its relative path, single films by name.
+    """Return what is to be copied where: every video of the folders under its relative path, single videos by name.
 
     A name that ends in .mp4, in any case, is kept as it is; any other ending becomes .mp4.
 
     Args:
-        places: Folders and films.
+        places: Folders and videos.
         out: Folder of the copies.
         passed_over: Takes note of the files in the folders that are not copied.
 
     Raises:
-        VideoError: If a place does not exist or holds no film, two films would have one copy, or copies would lie among
-            the films.
+        VideoError: If a place does not exist or holds no video, two videos would have one copy, or copies would lie
+            among the videos.
     """
     planned: dict[Path, Path] = {}
     for place in places:
         if not place.exists():
-            raise VideoError(f"{place}: no such film or folder")
-        for source in _films_of(place, PassedOver() if passed_over is None else passed_over):
+            raise VideoError(f"{place}: no such video or folder")
+        for source in _videos_of(place, PassedOver() if passed_over is None else passed_over):
             relative = source.relative_to(place) if place.is_dir() else Path(source.name)
             if relative.suffix.lower() != _COPY_ENDING:
                 relative = relative.with_suffix(_COPY_ENDING)
@@ -71,26 +71,26 @@ def plan_copies(places: Sequence[Path], out: Path, *, passed_over: PassedOver | 
     return [PlannedCopy(source, relative) for relative, source in sorted(planned.items())]
 
 
-def _films_of(place: Path, passed_over: PassedOver) -> list[Path]:
+def _videos_of(place: Path, passed_over: PassedOver) -> list[Path]:
     if not place.is_dir():
         return [place]
-    there = [path for paths in scan_films(place, passed_over=passed_over).values() for path in paths]
-    films = [path for path in there if not needs_rate(path)]
-    passed_over.num_picture_films += len(there) - len(films)
-    if not films:
-        others = f", only {passed_over}, which are read as they are" if passed_over.num_picture_films else ""
-        raise VideoError(f"{place}: no video files ({', '.join(FILM_ENDINGS)}) there{others}")
-    return films
+    there = [path for paths in scan_videos(place, passed_over=passed_over).values() for path in paths]
+    videos = [path for path in there if not needs_rate(path)]
+    passed_over.num_image_videos += len(there) - len(videos)
+    if not videos:
+        others = f", only {passed_over}, which are read as they are" if passed_over.num_image_videos else ""
+        raise VideoError(f"{place}: no video files ({', '.join(VIDEO_ENDINGS)}) there{others}")
+    return videos
 
 
 def _check_apart(place: Path, out: Path, planned: dict[Path, Path]) -> None:
-    """Refuse copies among the films: the next run, and any training, would take one for the other."""
+    """Refuse copies among the videos: the next run, and any training, would take one for the other."""
     folder = (place if place.is_dir() else place.parent).resolve()
     for relative in planned:
         copy = (out / relative).resolve()
         is_among = copy.is_relative_to(folder) if place.is_dir() else copy.parent == folder
         if is_among:
-            raise VideoError(f"{out}: copies would lie among the films of {folder}; write them to a folder elsewhere")
+            raise VideoError(f"{out}: copies would lie among the videos of {folder}; write them to a folder elsewhere")
 
 
 @dataclass
@@ -100,10 +100,10 @@ class Transcoding:
     Args:
         done: Copies that were made now.
         kept: Copies that were there before.
-        elsewhere: Films that another live worker holds.
-        failures: Message for each film that could not be copied.
-        film_s: Length of the films copied now in seconds.
-        bytes_in: Size of these films.
+        elsewhere: Videos that another live worker holds.
+        failures: Message for each video that could not be copied.
+        video_s: Length of the videos copied now in seconds.
+        bytes_in: Size of these videos.
         bytes_out: Size of their copies.
         seconds: How long it took.
     """
@@ -112,7 +112,7 @@ class Transcoding:
     kept: list[Path] = field(default_factory=list)
     elsewhere: list[Path] = field(default_factory=list)
     failures: dict[Path, str] = field(default_factory=dict)
-    film_s: float = 0.0
+    video_s: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
     seconds: float = 0.0
@@ -130,7 +130,7 @@ class _Job:
 class _Outcome:
     kind: Literal["done", "kept", "elsewhere", "failed", "unwritable"]
     message: str = ""
-    film_s: float = 0.0
+    video_s: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
 
@@ -141,7 +141,7 @@ def transcode(
     settings: CopySettings,
     *,
     num_workers: int,
-    progress: FilmProgress | None = None,
+    progress: VideoProgress | None = None,
 ) -> Transcoding:
     """Make the copies that are missing; several runs may share a folder at the same time.
 
@@ -152,13 +152,13 @@ def transcode(
         out: Folder of the copies.
         settings: How they are made.
         num_workers: Number of processes with one thread each; 1 works in this one.
-        progress: Called with finished films, all films to do, seconds of film done and to be done.
+        progress: Called with finished videos, all videos to do, seconds of video done and to be done.
 
     Returns:
-        What was done. Films that could not be copied are in `failures`.
+        What was done. Videos that could not be copied are in `failures`.
 
     Raises:
-        VideoError: If a copy cannot be written at all: no room, no permission. The films before it are done.
+        VideoError: If a copy cannot be written at all: no room, no permission. The videos before it are done.
         ValueError: If `num_workers` is below 1.
     """
     begin_s = time.monotonic()
@@ -175,7 +175,7 @@ def transcode(
     lengths_s = {job.source: _length_s(job.source) for job in jobs}
     # The longest first, so that in the end no worker is left alone with one.
     jobs.sort(key=lambda job: -lengths_s[job.source])
-    board = FilmBoard([lengths_s[job.source] for job in jobs], progress)
+    board = VideoBoard([lengths_s[job.source] for job in jobs], progress)
     with closing(run_jobs(_work, jobs, num_workers=num_workers, progress=board.tell)) as outcomes:
         for idx, outcome in outcomes:
             board.finish(idx)
@@ -202,7 +202,7 @@ def _note(result: Transcoding, job: _Job, outcome: _Outcome | LostWorker) -> Non
     match outcome.kind:
         case "done":
             result.done.append(job.copy)
-            result.film_s += outcome.film_s
+            result.video_s += outcome.video_s
             result.bytes_in += outcome.bytes_in
             result.bytes_out += outcome.bytes_out
         case "kept":
@@ -222,7 +222,7 @@ def _is_finished(copy: Path, source: Path, settings: CopySettings) -> bool:
     try:
         return is_copy(copy, source, settings)
     except VideoError:
-        # Making the copy says what is wrong with its film.
+        # Making the copy says what is wrong with its video.
         return False
 
 
@@ -230,7 +230,7 @@ def _length_s(source: Path) -> float:
     try:
         return stated_length_s(source)
     except VideoError:
-        # Making the copy says what is wrong with its film.
+        # Making the copy says what is wrong with its video.
         return 0.0
 
 

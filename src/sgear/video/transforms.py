@@ -26,7 +26,7 @@ class View:
     """Which part of a frame is seen at test time.
 
     Args:
-        place: Where the crop stands along the side in which the film is longer: 0 left or top, 1 right or bottom.
+        place: Where the crop stands along the side in which the video is longer: 0 left or top, 1 right or bottom.
         is_mirrored: Whether left and right change places.
     """
 
@@ -47,7 +47,7 @@ VIEWS: dict[str, tuple[View, ...]] = {
 class ClipTransform:
     """Crop, resize and mirror the frames of a clip, and say how their colours change.
 
-    The crop has the shape of the result, so nothing is distorted: of a wider film the sides are cut. It is
+    The crop has the shape of the result, so nothing is distorted: of a wider video the sides are cut. It is
     smaller than the largest such crop by a margin, and training moves it; cutting before resizing equals
     resizing slightly larger and cutting then, for less work.
 
@@ -59,7 +59,7 @@ class ClipTransform:
         width: Width of the result in pixels.
         mean: Mean of each colour channel, of values in [0, 1].
         std: Standard deviation of each colour channel. > 0.
-        crop_margin: Share by which the picture is larger than the crop, in [0, 1]. 0.14 is 256 to 224.
+        crop_margin: Share by which the image is larger than the crop, in [0, 1]. 0.14 is 256 to 224.
         scale_jitter: Training draws the margin of each clip between these two, in [0, 1]; None takes `crop_margin`. A
             short side of 384 to 425 pixels around a crop of 384 is (0, 0.1068).
         flip: Whether training mirrors half of the clips.
@@ -99,7 +99,7 @@ class ClipTransform:
 
     @property
     def reading_margin(self) -> float:
-        """The margin at which a film is read so that no crop needs enlarging."""
+        """The margin at which a video is read so that no crop needs enlarging."""
         return max((self.crop_margin, *(self.scale_jitter or ())))
 
     def train(
@@ -132,13 +132,13 @@ class ClipTransform:
     def _crop(self, frames: Tensor, *, margin: float, top: float, left: float) -> Tensor:
         if frames.ndim != 4 or frames.shape[1] != 3 or frames.dtype != torch.uint8:
             raise ValueError(f"frames must be uint8 [T 3 H W], got {frames.dtype} {[*frames.shape]}")
-        film_height, film_width = frames.shape[-2:]
-        scale = min(film_height / self.height, film_width / self.width) / (1 + margin)
-        crop_height = min(film_height, max(1, math.floor(self.height * scale + 0.5)))
-        crop_width = min(film_width, max(1, math.floor(self.width * scale + 0.5)))
+        video_height, video_width = frames.shape[-2:]
+        scale = min(video_height / self.height, video_width / self.width) / (1 + margin)
+        crop_height = min(video_height, max(1, math.floor(self.height * scale + 0.5)))
+        crop_width = min(video_width, max(1, math.floor(self.width * scale + 0.5)))
         # round() with a uniform draw would give the two outermost places half of their share.
-        top_px = min(film_height - crop_height, math.floor(top * (film_height - crop_height + 1)))
-        left_px = min(film_width - crop_width, math.floor(left * (film_width - crop_width + 1)))
+        top_px = min(video_height - crop_height, math.floor(top * (video_height - crop_height + 1)))
+        left_px = min(video_width - crop_width, math.floor(left * (video_width - crop_width + 1)))
         cut = frames[:, :, top_px : top_px + crop_height, left_px : left_px + crop_width]
         if (crop_height, crop_width) != (self.height, self.width):
             size = (self.height, self.width)

@@ -1,4 +1,4 @@
-"""Find the films that are truncated, empty or damaged: by decoding all of them, or only their beginnings and ends."""
+"""Find the videos that are truncated, empty or damaged: by decoding all of them, or only their beginnings and ends."""
 
 from __future__ import annotations
 
@@ -8,117 +8,117 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sgear.errors import VideoError
-from sgear.video.base import FilmSpan
+from sgear.video.base import VideoSpan
 from sgear.video.decoding import DecodedFrame, StreamDecoder
 from sgear.video.find import needs_rate
-from sgear.video.pool import open_film
+from sgear.video.pool import open_video
 from sgear.video.truncation import missing_end, stated_length_s
-from sgear.workers import FilmBoard, FilmProgress, LostWorker, run_jobs
+from sgear.workers import LostWorker, VideoBoard, VideoProgress, run_jobs
 
 _HEAD_S = _TAIL_S = 1.0
 _TELL_EVERY = 64
 
 
 @dataclass(frozen=True)
-class FilmToCheck:
-    """A film, and at which rate it was numbered if it is made of pictures."""
+class VideoToCheck:
+    """A video, and at which rate it was numbered if it is made of images."""
 
     path: Path
     frame_fps: float | None = None
 
 
 @dataclass(frozen=True)
-class FilmCheck:
-    """What was found out about one film.
+class VideoCheck:
+    """What was found out about one video.
 
     Args:
-        path: The film.
+        path: The video.
         problems: What is wrong with it; empty where nothing was found.
         span: From when to when it can be read; None where it cannot be opened.
         num_frames: Number of frames that were decoded.
         size: Height and width in pixels, as displayed.
-        num_bytes: Size of the file; 0 of a folder of pictures.
+        num_bytes: Size of the file; 0 of a folder of images.
         notes: What is worth knowing about it, but not wrong.
     """
 
     path: Path
     problems: tuple[str, ...]
-    span: FilmSpan | None = None
+    span: VideoSpan | None = None
     num_frames: int = 0
     size: tuple[int, int] | None = None
     num_bytes: int = 0
     notes: tuple[str, ...] = ()
 
 
-def verify_film(film: FilmToCheck, *, quick: bool, tell: Callable[[float], None] | None = None) -> FilmCheck:
-    """Check one film of any kind.
+def verify_video(video: VideoToCheck, *, quick: bool, tell: Callable[[float], None] | None = None) -> VideoCheck:
+    """Check one video of any kind.
 
     Args:
-        film: The film.
+        video: The video.
         quick: Decode only the first and the last second; damage between them is not found.
-        tell: Called now and then with the seconds of film that are done.
+        tell: Called now and then with the seconds of video that are done.
     """
     num_bytes = 0
     try:
-        num_bytes = film.path.stat().st_size if film.path.is_file() else 0
-        if needs_rate(film.path):
-            return _verify_pictures(film, num_bytes, quick=quick, tell=tell)
-        with closing(StreamDecoder(film.path)) as decoder:
+        num_bytes = video.path.stat().st_size if video.path.is_file() else 0
+        if needs_rate(video.path):
+            return _verify_images(video, num_bytes, quick=quick, tell=tell)
+        with closing(StreamDecoder(video.path)) as decoder:
             return _verify_stream(decoder, num_bytes, quick=quick, tell=tell)
     except VideoError as err:
-        return FilmCheck(film.path, (_without_path(str(err), film.path),), num_bytes=num_bytes)
+        return VideoCheck(video.path, (_without_path(str(err), video.path),), num_bytes=num_bytes)
     except ConnectionError:
-        # Not of the film: nobody listens to `tell` any more.
+        # Not of the video: nobody listens to `tell` any more.
         raise
     except OSError as err:
-        problem = f"the film cannot be read ({err.strerror or err}); check its permissions and its disk"
-        return FilmCheck(film.path, (problem,), num_bytes=num_bytes)
+        problem = f"the video cannot be read ({err.strerror or err}); check its permissions and its disk"
+        return VideoCheck(video.path, (problem,), num_bytes=num_bytes)
 
 
-def verify_films(
-    films: Sequence[FilmToCheck], *, quick: bool, num_workers: int, progress: FilmProgress | None = None
-) -> list[FilmCheck]:
-    """Check films in several processes.
+def verify_videos(
+    videos: Sequence[VideoToCheck], *, quick: bool, num_workers: int, progress: VideoProgress | None = None
+) -> list[VideoCheck]:
+    """Check videos in several processes.
 
     Args:
-        films: The films.
-        quick: See `verify_film`.
+        videos: The videos.
+        quick: See `verify_video`.
         num_workers: Number of processes; 1 works in this one.
-        progress: Called with finished films, all films, seconds of film done and to be done.
+        progress: Called with finished videos, all videos, seconds of video done and to be done.
 
     Returns:
-        One check for each film, in the order of the films.
+        One check for each video, in the order of the videos.
 
     Raises:
         ValueError: If `num_workers` is below 1.
     """
-    lengths_s = [_length_s(film) for film in films]
+    lengths_s = [_length_s(video) for video in videos]
     # The longest first, so that in the end no worker is left alone with one.
-    order = sorted(range(len(films)), key=lambda idx: -lengths_s[idx])
-    jobs = [_Job(films[idx], quick) for idx in order]
-    board = FilmBoard([lengths_s[idx] for idx in order], progress)
-    checks: dict[int, FilmCheck] = {}
+    order = sorted(range(len(videos)), key=lambda idx: -lengths_s[idx])
+    jobs = [_Job(videos[idx], quick) for idx in order]
+    board = VideoBoard([lengths_s[idx] for idx in order], progress)
+    checks: dict[int, VideoCheck] = {}
     with closing(run_jobs(_work, jobs, num_workers=num_workers, progress=board.tell)) as results:
         for idx, result in results:
             board.finish(idx)
             lost = isinstance(result, LostWorker)
-            checks[order[idx]] = FilmCheck(jobs[idx].film.path, (str(result),)) if lost else result
-    return [checks[idx] for idx in range(len(films))]
+            checks[order[idx]] = VideoCheck(jobs[idx].video.path, (str(result),)) if lost else result
+    return [checks[idx] for idx in range(len(videos))]
 
 
 @dataclass(frozen=True)
 class _Job:
-    film: FilmToCheck
+    video: VideoToCheck
     quick: bool
 
 
-def _work(job: _Job, tell: Callable[[float], None]) -> FilmCheck:
-    return verify_film(job.film, quick=job.quick, tell=tell)
+def _work(job: _Job, tell: Callable[[float], None]) -> VideoCheck:
+    return verify_video(job.video, quick=job.quick, tell=tell)
 
 
-def _length_s(film: FilmToCheck) -> float:
+def _length_s(video: VideoToCheck) -> float:
     try:
-        return 0.0 if needs_rate(film.path) else stated_length_s(film.path)
+        return 0.0 if needs_rate(video.path) else stated_length_s(video.path)
     except VideoError:
         # The check itself says what is wrong.
         return 0.0
@@ -130,7 +130,7 @@ def _without_path(message: str, path: Path) -> str:
 
 @dataclass
 class _Pass:
-    """Counts the frames that go by; keeps no pictures, as those of one key-frame distance may fill the memory."""
+    """Counts the frames that go by; keeps no images, as those of one key-frame distance may fill the memory."""
 
     tell: Callable[[float], None] | None
     num_frames: int = 0
@@ -152,13 +152,13 @@ class _Pass:
 
 def _verify_stream(
     decoder: StreamDecoder, num_bytes: int, *, quick: bool, tell: Callable[[float], None] | None
-) -> FilmCheck:
+) -> VideoCheck:
     seen = _Pass(tell)
     for frame in _ends_of(decoder, seen) if quick else decoder.frames_from(0.0):
         seen.see(frame)
     problems = []
     if decoder.first_pts_s > 2 * decoder.period_s and not seen.damaged_s:
-        problems.append(f"its first picture comes at {decoder.first_pts_s:.3f} s: the beginning is missing")
+        problems.append(f"its first image comes at {decoder.first_pts_s:.3f} s: the beginning is missing")
     if seen.damaged_s:
         first_s, last_s = min(seen.damaged_s), max(seen.damaged_s)
         where = f"at {first_s:.3f} s" if first_s == last_s else f"between {first_s:.3f} s and {last_s:.3f} s"
@@ -167,10 +167,10 @@ def _verify_stream(
     missing = missing_end(decoder, num_frames=num_frames, end_s=seen.end_s)
     if missing is not None:
         problems.append(missing)
-    return FilmCheck(
+    return VideoCheck(
         decoder.path,
         tuple(problems),
-        FilmSpan(seen.last_s, seen.last_end_s),
+        VideoSpan(seen.last_s, seen.last_end_s),
         seen.num_frames,
         (decoder.height, decoder.width),
         num_bytes,
@@ -200,23 +200,23 @@ def _ends_of(decoder: StreamDecoder, seen: _Pass) -> Iterator[DecodedFrame]:
         back_s *= 4
 
 
-def _verify_pictures(
-    film: FilmToCheck, num_bytes: int, *, quick: bool, tell: Callable[[float], None] | None
-) -> FilmCheck:
-    with open_film(film.path, frame_fps=film.frame_fps) as pictures:
-        size = (pictures.height, pictures.width)
-        span = FilmSpan.of(pictures)
+def _verify_images(
+    video: VideoToCheck, num_bytes: int, *, quick: bool, tell: Callable[[float], None] | None
+) -> VideoCheck:
+    with open_video(video.path, frame_fps=video.frame_fps) as images:
+        size = (images.height, images.width)
+        span = VideoSpan.of(images)
         num_frames = 0
         problems: list[str] = []
         try:
             if quick:
-                ends_s = [0.0, pictures.duration_s - 0.5 / pictures.fps]
-                num_frames = len(pictures.frames_played_at(ends_s))
+                ends_s = [0.0, images.duration_s - 0.5 / images.fps]
+                num_frames = len(images.frames_played_at(ends_s))
             else:
-                for _, pts_s in pictures.iterate():
+                for _, pts_s in images.iterate():
                     num_frames += 1
                     if tell is not None and num_frames % _TELL_EVERY == 0:
                         tell(pts_s)
         except VideoError as err:
-            problems.append(_without_path(str(err), film.path))
-        return FilmCheck(film.path, tuple(problems), span, num_frames, size, num_bytes)
+            problems.append(_without_path(str(err), video.path))
+        return VideoCheck(video.path, tuple(problems), span, num_frames, size, num_bytes)

@@ -16,9 +16,9 @@ from pathlib import Path
 from sgear.datasets.own.rows import OwnRow, ProblemList, named
 from sgear.errors import VideoError
 from sgear.files import quoted
-from sgear.video.base import FilmSpan
-from sgear.video.find import needs_rate, scan_films
-from sgear.video.pool import open_film
+from sgear.video.base import VideoSpan
+from sgear.video.find import needs_rate, scan_videos
+from sgear.video.pool import open_video
 
 # Joiners are seen in some scripts only.
 _UNIMPORTANT = "_\u200c\u200d"
@@ -174,7 +174,7 @@ def check_videos(
     rows_of: dict[str, list[OwnRow]] = defaultdict(list)
     for row in rows:
         rows_of[row.video].append(row)
-    found_of = scan_films(root, rows_of)
+    found_of = scan_videos(root, rows_of)
     clipped: list[Clipped] = []
     for video, of_video in rows_of.items():
         found = found_of.get(video, [])
@@ -201,8 +201,8 @@ def check_videos(
 
 def _check_length(rows: list[OwnRow], path: Path, problems: ProblemList, clip_s: float) -> list[Clipped]:
     try:
-        with open_film(path) as opened:
-            span = FilmSpan.of(opened)
+        with open_video(path) as opened:
+            span = VideoSpan.of(opened)
     except VideoError as err:
         problems.error(rows[0].line, "video", rows[0].video, str(err).rstrip("."), "Copy the video again")
         return []

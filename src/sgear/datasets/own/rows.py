@@ -20,7 +20,7 @@ from typing import Literal
 from sgear.datasets.csv_table import parse_rows, read_text, shown, wrong_separator
 from sgear.errors import AnnotationError
 from sgear.files import plain
-from sgear.video.find import FILM_ENDINGS
+from sgear.video.find import VIDEO_ENDINGS
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
@@ -319,7 +319,7 @@ def _check_video(video: str, line: int, problems: ProblemList) -> None:
         problems.error(line, "video", "", "is empty", "Write the name of the video file")
     name = re.split(r"[/\\]", video)[-1]
     front, point, ending = name.rpartition(".")
-    stem = front if (point + ending).casefold() in FILM_ENDINGS else name
+    stem = front if (point + ending).casefold() in VIDEO_ENDINGS else name
     if stem != video:
         problems.error(line, "video", video, "has a folder or a file ending", f"Write the name alone: {stem}")
 

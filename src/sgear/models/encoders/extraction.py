@@ -65,7 +65,7 @@ def timm_frame_encoder(
         precision: `float32` or `bf16`.
 
     Raises:
-        ConfigError: If timm knows no such model, it gives no vector, or its published weights cannot be had.
+        ConfigError: If timm knows no such model, it gives no vector, or its published weights is not available.
         RunError: If the checkpoint does not fit, or the published weights leave a part of the network as it starts.
     """
     timm = import_timm()
@@ -80,7 +80,7 @@ def timm_frame_encoder(
         raise ConfigError(f"encoder {name!r} cannot be built by timm ({err}); see timm.list_models()") from err
     except OSError as err:
         raise ConfigError(
-            f"the published weights of encoder {name!r} cannot be had ({err}); give a local checkpoint with --weights"
+            f"no published weights of encoder {name!r} ({err}); give a local checkpoint with --weights"
         ) from err
     if weights is not None:
         _load_weights(model, name, weights)

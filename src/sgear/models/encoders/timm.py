@@ -61,7 +61,7 @@ class TimmEncoder(VideoEncoder):
         width: Width D of the tokens returned.
 
     Raises:
-        ConfigError: If timm knows no such model, it is no plain ViT, or its published weights cannot be had.
+        ConfigError: If timm knows no such model, it is no plain ViT, or its published weights is not available.
         RunError: If the file of `config.weights`, or what timm publishes, does not fit.
     """
 
@@ -118,7 +118,7 @@ def _build_vit(config: EncoderConfig, overrides: dict[str, Any]) -> tuple[Any, L
         ) from err
     except OSError as err:
         raise ConfigError(
-            f"the published weights of model.encoder.name={config.name!r} cannot be had ({err}); give a local file "
+            f"the published weights of model.encoder.name={config.name!r} is not available ({err}); give a local file "
             "as model.encoder.weights instead of model.encoder.pretrained"
         ) from err
     if not (hasattr(vit, "num_prefix_tokens") and hasattr(vit, "patch_embed")):

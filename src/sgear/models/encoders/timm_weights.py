@@ -98,7 +98,7 @@ def published_network(name: str, **sizes: Any) -> tuple[Any, Loading]:
 
     Raises:
         RunError: If the published weights leave a tensor of the network at its start value; timm allows that.
-        OSError: If they cannot be had.
+        OSError: If they is not available.
         RuntimeError: If timm knows no such model or weights, or they have other sizes.
     """
     timm = import_timm()

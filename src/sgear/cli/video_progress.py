@@ -1,4 +1,4 @@
-"""How far work on many films is: a bar on a terminal, a line now and then in a log."""
+"""How far work on many videos is: a bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sgear.cli.screen import say
-from sgear.workers import FilmProgress
+from sgear.workers import VideoProgress
 
 _LINE_EVERY_S = 30.0
 
 
 @contextmanager
-def film_progress(screen: Console, text: str, *, line_every_s: float = _LINE_EVERY_S) -> Iterator[FilmProgress]:
-    """Show finished films, and seconds of film for the estimate of what remains.
+def video_progress(screen: Console, text: str, *, line_every_s: float = _LINE_EVERY_S) -> Iterator[VideoProgress]:
+    """Show finished videos, and seconds of video for the estimate of what remains.
 
     Args:
         screen: Where; what is no terminal gets lines.
-        text: What is done to the films, such as `copying`.
+        text: What is done to the videos, such as `copying`.
         line_every_s: Least time between two lines in seconds.
     """
     if not screen.is_terminal:
@@ -30,41 +30,41 @@ def film_progress(screen: Console, text: str, *, line_every_s: float = _LINE_EVE
     columns = (
         TextColumn(text),
         BarColumn(),
-        TextColumn("{task.fields[films]}"),
+        TextColumn("{task.fields[videos]}"),
         TextColumn("{task.fields[clock]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    # The estimate looks back over minutes, as films differ in size and rate.
+    # The estimate looks back over minutes, as videos differ in size and rate.
     with Progress(*columns, console=screen, speed_estimate_period=300.0) as bar:
-        task = bar.add_task(text, total=None, films="", clock="")
+        task = bar.add_task(text, total=None, videos="", clock="")
 
-        def report(num_done: int, num_films: int, done_s: float, total_s: float) -> None:
-            films, clock = f"{num_done}/{num_films} films", f"{clock_text(done_s)} of {clock_text(total_s)}"
-            bar.update(task, completed=done_s, total=total_s or None, films=films, clock=clock)
+        def report(num_done: int, num_videos: int, done_s: float, total_s: float) -> None:
+            videos, clock = f"{num_done}/{num_videos} videos", f"{clock_text(done_s)} of {clock_text(total_s)}"
+            bar.update(task, completed=done_s, total=total_s or None, videos=videos, clock=clock)
 
         yield report
 
 
 class _Lines:
-    """Prints a line when the work begins, now and then, and when all films are done."""
+    """Prints a line when the work begins, now and then, and when all videos are done."""
 
     def __init__(self, screen: Console, text: str, every_s: float) -> None:
         self._screen, self._text, self._every_s = screen, text, every_s
         self._begin_s = time.monotonic()
         self._told_s = self._begin_s - every_s
 
-    def __call__(self, num_done: int, num_films: int, done_s: float, total_s: float) -> None:
+    def __call__(self, num_done: int, num_videos: int, done_s: float, total_s: float) -> None:
         now_s = time.monotonic()
-        if num_done < num_films and now_s - self._told_s < self._every_s:
+        if num_done < num_videos and now_s - self._told_s < self._every_s:
             return
         self._told_s = now_s
         passed_s = now_s - self._begin_s
         left = f", about {clock_text(passed_s * (total_s / done_s - 1))} left" if 0 < done_s < total_s else ""
         clock = f"{clock_text(done_s)} of {clock_text(total_s)}"
         say(
-            f"{self._text}: {num_done}/{num_films} films, {clock} of film, {clock_text(passed_s)} passed{left}",
+            f"{self._text}: {num_done}/{num_videos} videos, {clock} of video, {clock_text(passed_s)} passed{left}",
             screen=self._screen,
         )
 

@@ -1,4 +1,4 @@
-"""Films for the benchmarks: a textured scene that a shaking head pans over, with hands in front of it."""
+"""Videos for the benchmarks: a textured scene that a shaking head pans over, with hands in front of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCENE = (900, 1600)
 
 
 def _scene(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a picture with detail at all scales, as rooms have it."""
+    """Return an image with detail at all scales, as rooms have it."""
     total = np.zeros((*_SCENE, 3), dtype=np.float32)
     for cells in (4, 10, 25, 60, 150, 400):
         coarse = rng.integers(0, 256, (cells, cells * 16 // 9, 3), dtype=np.uint8)
@@ -28,8 +28,8 @@ def _scene(rng: np.random.Generator) -> NDArray[np.uint8]:
     return (255 * total / total.max()).astype(np.uint8)
 
 
-def make_film(path: Path, *, seconds: int = 60, fps: int = 30, key_distance: int = 250) -> Path:
-    """Write a film of 456x256 pixels, unless it is there.
+def make_video(path: Path, *, seconds: int = 60, fps: int = 30, key_distance: int = 250) -> Path:
+    """Write a video of 456x256 pixels, unless it is there.
 
     Args:
         path: File to write (mp4).
@@ -57,7 +57,7 @@ def make_film(path: Path, *, seconds: int = 60, fps: int = 30, key_distance: int
             top, left, at = int(y[index]), int(x[index]), int(hand_x[index])
             view = scene[top : top + HEIGHT, left : left + WIDTH].copy()
             view[-90:, at : at + 120] = hand
-            # Without the noise of a sensor a film is small and quick to decode.
+            # Without the noise of a sensor a video is small and quick to decode.
             view = (view // 4 * 3 + noise[index % len(noise)]).astype(np.uint8)
             frame = av.VideoFrame.from_ndarray(view, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, fps)
@@ -67,9 +67,9 @@ def make_film(path: Path, *, seconds: int = 60, fps: int = 30, key_distance: int
     return path
 
 
-def make_copy(film: Path) -> Path:
-    """Return the training copy of a film, made as `sgear data transcode` makes it, unless it is there."""
-    out = film.parent / "copies"
-    result = transcode(plan_copies([film], out), out, CopySettings(), num_workers=1)
+def make_copy(video: Path) -> Path:
+    """Return the training copy of a video, made as `sgear data transcode` makes it, unless it is there."""
+    out = video.parent / "copies"
+    result = transcode(plan_copies([video], out), out, CopySettings(), num_workers=1)
     assert not result.failures, result.failures
-    return out / film.name
+    return out / video.name

@@ -1,4 +1,4 @@
-"""Films whose pictures say their own number, and the slow way to read them."""
+"""Videos whose images say their own number, and the slow way to read them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUM_BITS = 12
 _TIME_BASE = Fraction(1, 90_000)
 
 
-def picture_of(number: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
+def image_of(number: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
     """A grid of 3 x 4 bright and dark blocks: the bits of `number`."""
     bits = np.array([number >> bit & 1 for bit in range(NUM_BITS)]).reshape(3, 4)
     rows, columns = np.arange(height) * 3 // height, np.arange(width) * 4 // width
@@ -29,10 +29,10 @@ def picture_of(number: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def number_in(picture: NDArray[np.uint8]) -> int:
-    """Read the number of a picture [H W 3] of any size."""
-    height, width = picture.shape[:2]
-    centres = picture[np.ix_((np.arange(3) * 2 + 1) * height // 6, (np.arange(4) * 2 + 1) * width // 8)]
+def number_in(image: NDArray[np.uint8]) -> int:
+    """Read the number of an image [H W 3] of any size."""
+    height, width = image.shape[:2]
+    centres = image[np.ix_((np.arange(3) * 2 + 1) * height // 6, (np.arange(4) * 2 + 1) * width // 8)]
     return sum(int(bit) << idx for idx, bit in enumerate((centres.mean(-1) > 127).ravel()))
 
 
@@ -41,7 +41,7 @@ def numbers_in(frames) -> list[int]:
     return [number_in(frame.permute(1, 2, 0).numpy()) for frame in frames]
 
 
-def make_film(
+def make_video(
     path: Path,
     pts_s: Sequence[Fraction | float],
     *,
@@ -56,11 +56,11 @@ def make_film(
     noise: int = 0,
     held_s: float = 0.0,
     first: int = 0,
-    picture: Callable[[int, int, int], NDArray[np.uint8]] = picture_of,
+    image: Callable[[int, int, int], NDArray[np.uint8]] = image_of,
 ) -> Path:
-    """Write a film with one numbered picture for each time; the container follows the suffix.
+    """Write a video with one numbered image for each time; the container follows the suffix.
 
-    `noise` up to 40 makes its packets large, so that a decoder patches a damaged picture instead of refusing it.
+    `noise` up to 40 makes its packets large, so that a decoder patches a damaged image instead of refusing it.
     `held_s` says how long the last frame is shown; then there may be no B-frames. Numbers begin with `first`.
     """
     is_avi = path.suffix == ".avi"
@@ -80,7 +80,7 @@ def make_film(
         packets: list[av.Packet] = []
         for number, time_s in enumerate(pts_s, start=first):
             grain = np.random.default_rng(number).integers(-noise, noise + 1, (*size, 3))
-            pixels = (picture(number, *size) + grain).astype(np.uint8)
+            pixels = (image(number, *size) + grain).astype(np.uint8)
             image = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             image.pts, image.time_base = round(time_s / time_base), time_base
             packets += stream.encode(image)
@@ -96,7 +96,7 @@ def steady(num_frames: int, fps: int = 30) -> list[Fraction]:
 
 
 def decode_all(path: Path) -> list[tuple[float, int]]:
-    """Every frame of an intact film: its time after the first one, and its number."""
+    """Every frame of an intact video: its time after the first one, and its number."""
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
     zero = frames[0].pts
@@ -105,13 +105,13 @@ def decode_all(path: Path) -> list[tuple[float, int]]:
     ]
 
 
-def played_at(film: list[tuple[float, int]], t_s: float) -> tuple[float, int]:
+def played_at(video: list[tuple[float, int]], t_s: float) -> tuple[float, int]:
     """Return the latest frame at or before `t_s`, by looking at all of them."""
-    return max((frame for frame in film if frame[0] <= t_s + TIME_TOLERANCE_S), key=lambda frame: frame[0])
+    return max((frame for frame in video if frame[0] <= t_s + TIME_TOLERANCE_S), key=lambda frame: frame[0])
 
 
 def overwrite_packet(source: Path, out: Path, packet_idx: int, *, intact_share: float = 0.0) -> float:
-    """Copy a film with random bytes in the place of one packet; return the packet's time after the start."""
+    """Copy a video with random bytes in the place of one packet; return the packet's time after the start."""
     with av.open(str(source)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
         zero = min(packet.pts for packet in packets)
@@ -119,7 +119,7 @@ def overwrite_packet(source: Path, out: Path, packet_idx: int, *, intact_share: 
         place, size = packet.pos, packet.size
         pts_s = float((packet.pts - zero) * packet.time_base)
     content = bytearray(source.read_bytes())
-    # The first bytes of a packet are its length and type; only the picture is destroyed.
+    # The first bytes of a packet are its length and type; only the image is destroyed.
     kept = max(6, round(intact_share * size))
     rest = bytes(size - kept) if intact_share else random.Random(5).randbytes(size - kept)
     content[place + kept : place + size] = rest

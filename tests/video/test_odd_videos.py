@@ -1,4 +1,4 @@
-"""Films that are unusual but whole are read right; what cannot be read safely is refused before it costs anything."""
+"""Videos that are unusual but whole are read right; what cannot be read safely is refused before it costs anything."""
 
 import re
 import struct
@@ -11,28 +11,28 @@ import av
 import numpy as np
 import pytest
 import torch
-from coded_films import make_film, numbers_in, picture_of, steady
+from coded_videos import image_of, make_video, numbers_in, steady
 from PIL import Image
 
 from sgear.errors import VideoError
-from sgear.video.pool import open_film
+from sgear.video.pool import open_video
 from sgear.video.stills import MAX_PIXELS
 
 _ASKED_S = [40.5 / 30, 3.5 / 30, 59.5 / 30]
 
 
 def _with_sound(path: Path, source: Path, num_tracks: int) -> Path:
-    """Copy the pictures behind `num_tracks` tracks of silence."""
-    with av.open(str(source)) as film, av.open(str(path), "w") as copy:
+    """Copy the images behind `num_tracks` tracks of silence."""
+    with av.open(str(source)) as video, av.open(str(path), "w") as copy:
         tracks = [copy.add_stream("aac", rate=16_000, layout="mono") for _ in range(num_tracks)]
-        stream = copy.add_stream_from_template(film.streams.video[0])
+        stream = copy.add_stream_from_template(video.streams.video[0])
         for track in tracks:
             for start in range(0, 32_000, 1024):
                 sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
                 sound.sample_rate, sound.pts = 16_000, start
                 copy.mux(track.encode(sound))
             copy.mux(track.encode(None))
-        for packet in film.demux(video=0):
+        for packet in video.demux(video=0):
             if packet.dts is not None:
                 packet.stream = stream
                 copy.mux(packet)
@@ -40,10 +40,10 @@ def _with_sound(path: Path, source: Path, num_tracks: int) -> Path:
 
 
 def _remuxed(path: Path, source: Path, *, shift_s: float = 0.0, options: dict[str, str] | None = None) -> Path:
-    with av.open(str(source)) as film, av.open(str(path), "w", options=options or {}) as copy:
-        stream = copy.add_stream_from_template(film.streams.video[0])
-        shift = round(shift_s / film.streams.video[0].time_base)
-        for packet in film.demux(video=0):
+    with av.open(str(source)) as video, av.open(str(path), "w", options=options or {}) as copy:
+        stream = copy.add_stream_from_template(video.streams.video[0])
+        shift = round(shift_s / video.streams.video[0].time_base)
+        for packet in video.demux(video=0):
             if packet.dts is not None:
                 packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                 packet.stream = stream
@@ -52,77 +52,77 @@ def _remuxed(path: Path, source: Path, *, shift_s: float = 0.0, options: dict[st
 
 
 MAKERS = {
-    "odd_sides": lambda path: make_film(
+    "odd_sides": lambda path: make_video(
         path.with_suffix(".mkv"), steady(60), codec="ffv1", size=(241, 427), pix_fmt="yuv420p"
     ),
-    "two_sound_tracks_first": lambda path: _with_sound(path, make_film(path.with_name("a.mp4"), steady(60)), 2),
+    "two_sound_tracks_first": lambda path: _with_sound(path, make_video(path.with_name("a.mp4"), steady(60)), 2),
     "no_cues": lambda path: _remuxed(
-        path.with_suffix(".mkv"), make_film(path.with_name("a.mkv"), steady(60)), options={"live": "1"}
+        path.with_suffix(".mkv"), make_video(path.with_name("a.mkv"), steady(60)), options={"live": "1"}
     ),
-    "late_start": lambda path: _remuxed(path, make_film(path.with_name("a.mp4"), steady(60), num_b=2), shift_s=3.7),
+    "late_start": lambda path: _remuxed(path, make_video(path.with_name("a.mp4"), steady(60), num_b=2), shift_s=3.7),
     "fragments": lambda path: _remuxed(
         path,
-        make_film(path.with_name("a.mp4"), steady(60), num_b=2),
+        make_video(path.with_name("a.mp4"), steady(60), num_b=2),
         options={"movflags": "frag_keyframe+empty_moov"},
     ),
-    "interlaced": lambda path: make_film(path, steady(60), x264="tff=1", size=(64, 64)),
-    "ten_bits": lambda path: make_film(path, steady(60), pix_fmt="yuv420p10le"),
-    "alpha": lambda path: make_film(path.with_suffix(".mkv"), steady(60), codec="ffv1", pix_fmt="yuva420p"),
-    "grey": lambda path: make_film(path.with_suffix(".mkv"), steady(60), codec="ffv1", pix_fmt="gray"),
-    "full_range": lambda path: make_film(path.with_suffix(".avi"), steady(60), codec="mjpeg", pix_fmt="yuvj420p"),
-    "colon_in_its_name": lambda path: make_film(path.with_name("a.mp4"), steady(60)).rename(
+    "interlaced": lambda path: make_video(path, steady(60), x264="tff=1", size=(64, 64)),
+    "ten_bits": lambda path: make_video(path, steady(60), pix_fmt="yuv420p10le"),
+    "alpha": lambda path: make_video(path.with_suffix(".mkv"), steady(60), codec="ffv1", pix_fmt="yuva420p"),
+    "grey": lambda path: make_video(path.with_suffix(".mkv"), steady(60), codec="ffv1", pix_fmt="gray"),
+    "full_range": lambda path: make_video(path.with_suffix(".avi"), steady(60), codec="mjpeg", pix_fmt="yuvj420p"),
+    "colon_in_its_name": lambda path: make_video(path.with_name("a.mp4"), steady(60)).rename(
         path.with_name("P01:a.mp4")
     ),
 }
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_an_unusual_film_gives_the_frames_played_then(tmp_path, kind):
-    with open_film(MAKERS[kind](tmp_path / "film.mp4")) as film:
-        batch = film.frames_played_at(_ASKED_S)
-        assert batch.frames.shape[-2:] == (film.height, film.width)
-        assert film.last_pts_s == pytest.approx(59 / 30, abs=2e-3)
+def test_an_unusual_video_gives_the_frames_played_then(tmp_path, kind):
+    with open_video(MAKERS[kind](tmp_path / "video.mp4")) as video:
+        batch = video.frames_played_at(_ASKED_S)
+        assert batch.frames.shape[-2:] == (video.height, video.width)
+        assert video.last_pts_s == pytest.approx(59 / 30, abs=2e-3)
     assert numbers_in(batch.frames) == [40, 3, 59]
     assert batch.pts_s == pytest.approx([40 / 30, 3 / 30, 59 / 30], abs=2e-3)
 
 
-def test_a_film_given_by_a_relative_path_with_a_colon_is_read(tmp_path, monkeypatch):
-    make_film(tmp_path / "a.mp4", steady(5)).rename(tmp_path / "data:a.mp4")
+def test_a_video_given_by_a_relative_path_with_a_colon_is_read(tmp_path, monkeypatch):
+    make_video(tmp_path / "a.mp4", steady(5)).rename(tmp_path / "data:a.mp4")
     monkeypatch.chdir(tmp_path)
-    with open_film("data:a.mp4") as film:
-        assert numbers_in(film.frames_played_at([0.1]).frames) == [3]
+    with open_video("data:a.mp4") as video:
+        assert numbers_in(video.frames_played_at([0.1]).frames) == [3]
 
 
 def test_what_an_edit_list_cuts_off_is_not_shown(tmp_path):
-    source = make_film(tmp_path / "source.mp4", steady(60), gop=60)
-    with open_film(_remuxed(tmp_path / "cut.mp4", source, shift_s=-0.5)) as film:
-        batch = film.frames_played_at([0.0, 1.01])
+    source = make_video(tmp_path / "source.mp4", steady(60), gop=60)
+    with open_video(_remuxed(tmp_path / "cut.mp4", source, shift_s=-0.5)) as video:
+        batch = video.frames_played_at([0.0, 1.01])
         assert numbers_in(batch.frames) == [15, 45]
         assert batch.pts_s.tolist() == [0.0, 1.0]
-        assert film.last_pts_s == pytest.approx(44 / 30)
+        assert video.last_pts_s == pytest.approx(44 / 30)
 
 
 def test_all_four_rotations_stand_upright(tmp_path):
     for rotation in (0, 90, 180, 270):
-        path = make_film(tmp_path / f"{rotation}.mp4", steady(3), rotation=rotation)
-        with open_film(path) as film:
-            frame = film.frames_played_at([0.0]).frames[0].permute(1, 2, 0).numpy()
-        assert np.abs(frame.astype(int) - np.rot90(picture_of(0), rotation // 90)).mean() < 6
+        path = make_video(tmp_path / f"{rotation}.mp4", steady(3), rotation=rotation)
+        with open_video(path) as video:
+            frame = video.frames_played_at([0.0]).frames[0].permute(1, 2, 0).numpy()
+        assert np.abs(frame.astype(int) - np.rot90(image_of(0), rotation // 90)).mean() < 6
 
 
 def test_a_unit_of_time_stated_as_the_rate_is_not_believed(tmp_path):
-    path = make_film(tmp_path / "film.mkv", steady(60), rate=1000)
-    with open_film(path) as film:
-        assert film.fps == pytest.approx(30, rel=0.01)
-        assert numbers_in(film.frames_played_at([59.5 / 30]).frames) == [59]
+    path = make_video(tmp_path / "video.mkv", steady(60), rate=1000)
+    with open_video(path) as video:
+        assert video.fps == pytest.approx(30, rel=0.01)
+        assert numbers_in(video.frames_played_at([59.5 / 30]).frames) == [59]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
-def test_a_picture_under_the_name_of_a_film_is_refused(tmp_path, suffix):
-    Image.fromarray(picture_of(1)).save(tmp_path / f"picture{suffix}")
-    path = (tmp_path / f"picture{suffix}").rename(tmp_path / "film.mp4")
-    with pytest.raises(VideoError, match=r"film\.mp4: .*(picture|not a readable)"):
-        open_film(path)
+def test_a_image_under_the_name_of_a_video_is_refused(tmp_path, suffix):
+    Image.fromarray(image_of(1)).save(tmp_path / f"image{suffix}")
+    path = (tmp_path / f"image{suffix}").rename(tmp_path / "video.mp4")
+    with pytest.raises(VideoError, match=r"video\.mp4: .*(image|not a readable)"):
+        open_video(path)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ def test_a_picture_under_the_name_of_a_film_is_refused(tmp_path, suffix):
     ids=["hls", "concat"],
 )
 def test_a_list_of_other_files_is_not_followed(tmp_path, text):
-    make_film(tmp_path / "secret.ts", steady(30))
-    (tmp_path / "film.mp4").write_text(text)
-    with pytest.raises(VideoError, match=r"film\.mp4: (a list of other files|not a readable video)"):
-        open_film(tmp_path / "film.mp4")
+    make_video(tmp_path / "secret.ts", steady(30))
+    (tmp_path / "video.mp4").write_text(text)
+    with pytest.raises(VideoError, match=r"video\.mp4: (a list of other files|not a readable video)"):
+        open_video(tmp_path / "video.mp4")
 
 
 class _Bits:
@@ -163,8 +163,8 @@ class _Bits:
 
 
 def _h264_that_claims(side: int, path: Path) -> Path:
-    """A small stream whose header claims pictures of `side` x `side`."""
-    source = make_film(path.with_name("small.h264"), steady(3), x264="cabac=0:annexb=1").read_bytes()
+    """A small stream whose header claims images of `side` x `side`."""
+    source = make_video(path.with_name("small.h264"), steady(3), x264="cabac=0:annexb=1").read_bytes()
     header = _Bits()
     for value in (66, 0xC0, 62):
         header.fixed(8, value)
@@ -180,23 +180,23 @@ def _h264_that_claims(side: int, path: Path) -> Path:
 
 def _gif_that_claims(side: int, path: Path) -> Path:
     size = struct.pack("<HH", side, side)
-    picture = b",\0\0\0\0" + struct.pack("<HH", 1, 1) + b"\0\x02\x02D\x01\0;"
-    path.write_bytes(b"GIF89a" + size + b"\xf0\0\0" + b"\0\0\0\xff\xff\xff" + picture)
+    image = b",\0\0\0\0" + struct.pack("<HH", 1, 1) + b"\0\x02\x02D\x01\0;"
+    path.write_bytes(b"GIF89a" + size + b"\xf0\0\0" + b"\0\0\0\xff\xff\xff" + image)
     return path
 
 
-def test_pictures_of_gigabytes_are_refused_before_memory_is_taken(tmp_path):
+def test_images_of_gigabytes_are_refused_before_memory_is_taken(tmp_path):
     paths = [_h264_that_claims(side, tmp_path / f"{side}.h264") for side in (9_216, 15_360, 16_384)]
     paths += [_gif_that_claims(side, tmp_path / f"{side}.gif") for side in (9_216, 15_360, 16_384)]
     # In a process of its own, whose peak is low.
     script = (
         "import resource, sys\n"
         "from sgear.errors import VideoError\n"
-        "from sgear.video.pool import open_film\n"
+        "from sgear.video.pool import open_video\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "for path in sys.argv[1:]:\n"
         "    before = peak()\n"
-        "    try: open_film(path)\n"
+        "    try: open_video(path)\n"
         "    except VideoError as err: sys.stdout.write(f'{peak() - before} {err}\\n')\n"
     )
     done = subprocess.run([sys.executable, "-c", script, *map(str, paths)], capture_output=True, text=True, check=True)
@@ -208,8 +208,8 @@ def test_pictures_of_gigabytes_are_refused_before_memory_is_taken(tmp_path):
         assert int(grown_mib) < 200, line
 
 
-def test_a_film_of_too_large_pictures_is_refused_with_both_sizes(tmp_path):
-    path = tmp_path / "film.mkv"
+def test_a_video_of_too_large_images_is_refused_with_both_sizes(tmp_path):
+    path = tmp_path / "video.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=Fraction(30))
         stream.height, stream.width, stream.pix_fmt = 9_000, 9_008, "yuvj420p"
@@ -219,25 +219,25 @@ def test_a_film_of_too_large_pictures_is_refused_with_both_sizes(tmp_path):
         image.pts, image.time_base = 0, Fraction(1, 30)
         container.mux(stream.encode(image))
         container.mux(stream.encode(None))
-    with pytest.raises(VideoError, match=r"film\.mkv: pictures of 9008 x 9000 pixels are refused.*8192 x 8192"):
-        open_film(path)
+    with pytest.raises(VideoError, match=r"video\.mkv: images of 9008 x 9000 pixels are refused.*8192 x 8192"):
+        open_video(path)
 
 
-def test_pictures_that_are_refreshed_piece_by_piece_are_the_same_after_a_jump(tmp_path):
-    path = make_film(tmp_path / "film.mp4", steady(90), gop=25, num_b=2, x264="intra-refresh=1", noise=20)
-    with open_film(path) as film:
-        played = [frame for frame, _ in film.iterate()]
+def test_images_that_are_refreshed_piece_by_piece_are_the_same_after_a_jump(tmp_path):
+    path = make_video(tmp_path / "video.mp4", steady(90), gop=25, num_b=2, x264="intra-refresh=1", noise=20)
+    with open_video(path) as video:
+        played = [frame for frame, _ in video.iterate()]
         jumps = np.random.default_rng(0).permutation(90)[:20]
         for idx in jumps:
-            frame = film.frames_played_at([(idx + 0.5) / 30]).frames[0]
+            frame = video.frames_played_at([(idx + 0.5) / 30]).frames[0]
             assert torch.equal(frame, played[idx]), idx
     for idx in (40, 80):
-        with open_film(path) as film:
-            assert torch.equal(film.frames_played_at([(idx + 0.5) / 30]).frames[0], played[idx])
+        with open_video(path) as video:
+            assert torch.equal(video.frames_played_at([(idx + 0.5) / 30]).frames[0], played[idx])
 
 
-def test_a_film_of_the_largest_size_that_cameras_write_is_not_refused(tmp_path):
-    path = tmp_path / "film.mkv"
+def test_a_video_of_the_largest_size_that_cameras_write_is_not_refused(tmp_path):
+    path = tmp_path / "video.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=Fraction(30))
         stream.height, stream.width, stream.pix_fmt = 4320, 7680, "yuvj420p"
@@ -247,6 +247,6 @@ def test_a_film_of_the_largest_size_that_cameras_write_is_not_refused(tmp_path):
         image.pts, image.time_base = 0, Fraction(1, 30)
         container.mux(stream.encode(image))
         container.mux(stream.encode(None))
-    with open_film(path, size=(54, 96)) as film:
-        assert (film.height, film.width) == (4320, 7680)
-        assert film.frames_played_at([0.0]).frames.float().mean() == pytest.approx(128, abs=3)
+    with open_video(path, size=(54, 96)) as video:
+        assert (video.height, video.width) == (4320, 7680)
+        assert video.frames_played_at([0.0]).frames.float().mean() == pytest.approx(128, abs=3)

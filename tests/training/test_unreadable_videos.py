@@ -1,4 +1,4 @@
-"""A run over films of which some are missing, cut or damaged: it stops there, or lists what it left out."""
+"""A run over videos of which some are missing, cut or damaged: it stops there, or lists what it left out."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ DAMAGED_S = (3.0, 6.0)
 
 @pytest.fixture(autouse=True)
 def one_decoding_process(monkeypatch):
-    """Starting processes takes longer than decoding these films."""
+    """Starting processes takes longer than decoding these videos."""
     monkeypatch.setattr("os.cpu_count", lambda: 1)
 
 
@@ -48,7 +48,7 @@ def benchmark(healthy: Path) -> Benchmark:
 
 @pytest.fixture(scope="module")
 def hurt(healthy: Path, benchmark: Benchmark, tmp_path_factory) -> tuple[Path, dict[str, set[str]]]:
-    """A kitchen with a film missing, one cut and one damaged in each split, and the segments that this touches."""
+    """A kitchen with a video missing, one cut and one damaged in each split, and the segments that this touches."""
     root = Path(shutil.copytree(healthy, tmp_path_factory.mktemp("hurt") / "kitchen"))
     expected: dict[str, set[str]] = {}
     for split, segments in (("train", benchmark.train), ("validation", benchmark.validation)):
@@ -68,7 +68,7 @@ def hurt(healthy: Path, benchmark: Benchmark, tmp_path_factory) -> tuple[Path, d
             uid for uid, t_s in shown_s.items() if ((t_s > DAMAGED_S[0] - 1e-6) & (t_s < DAMAGED_S[1] - 1e-6)).any()
         }
         expected[split] |= touched
-        assert 0 < len(touched) < len(shown_s), "the damage touches some segments of its film"
+        assert 0 < len(touched) < len(shown_s), "the damage touches some segments of its video"
     assert 0 < len(expected["validation"]) < len(benchmark.validation)
     return root, expected
 
@@ -82,7 +82,7 @@ def overrides(root: Path, out: Path, *changes: str) -> list[str]:
         f"protocol.tau_a_s={broken.TAU_A_S}",
         f"protocol.tau_o_s={broken.TAU_O_S}",
         "protocol.fps=2.0",
-        "source.reading=films",
+        "source.reading=videos",
         "model.width=32",
         "model.encoder.image_height=32",
         "model.encoder.image_width=32",
@@ -133,11 +133,11 @@ def test_skipping_lists_exactly_the_segments_whose_windows_touch_the_damage(skip
     assert report["num_unreadable"] == len(hurt[1]["validation"])
     assert report["num_evaluated"] == report["num_asked"] == len(benchmark.validation)
     reasons = " ".join(reason for split in report["skipped"].values() for reason in split.values())
-    for words in ("no film of video", "truncated", "damaged there"):
+    for words in ("no video of video", "truncated", "damaged there"):
         assert words in reasons
 
 
-@pytest.mark.parametrize("reading", ["cache", "films"])
+@pytest.mark.parametrize("reading", ["cache", "videos"])
 def test_both_ways_of_reading_leave_out_the_same_segments(hurt, reading, tmp_path):
     config = compose_experiment(
         overrides(hurt[0], tmp_path, "source.on_error=skip", f"source.reading={reading}")
@@ -164,10 +164,10 @@ def test_evaluating_again_keeps_the_list_of_training(skipping_run, hurt, tmp_pat
     assert listed(evaluate_run(again)["skipped"]) == hurt[1]
 
 
-def test_a_run_that_was_trained_on_everything_can_be_evaluated_on_damaged_films(healthy_run, hurt, tmp_path):
+def test_a_run_that_was_trained_on_everything_can_be_evaluated_on_damaged_videos(healthy_run, hurt, tmp_path):
     run = Path(shutil.copytree(healthy_run, tmp_path / "moved"))
     root = load_root((run / "config.yaml").read_text())
-    # As if the films had been damaged where they lie.
+    # As if the videos had been damaged where they lie.
     for name in ("config.yaml", "data.json"):
         (run / name).write_text((run / name).read_text().replace(root, str(hurt[0])))
     with pytest.raises(VideoError, match=r"source\.on_error=skip"):
@@ -203,18 +203,18 @@ def test_stopping_is_one_line_with_the_segment_from_a_worker_too_and_leaves_noth
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_missing_films_stop_a_run_before_it_begins_and_the_error_says_how_to_go_on(hurt, tmp_path):
+def test_missing_videos_stop_a_run_before_it_begins_and_the_error_says_how_to_go_on(hurt, tmp_path):
     with pytest.raises(VideoError, match=r"2 of 7 annotated videos are missing.*set source\.on_error=skip"):
         train_run(compose_experiment(overrides(hurt[0], tmp_path)))
     assert not (tmp_path / "run").exists()
 
 
-def test_a_film_that_cannot_be_opened_stops_the_building_of_the_cache_in_one_line(healthy, tmp_path):
+def test_a_video_that_cannot_be_opened_stops_the_building_of_the_cache_in_one_line(healthy, tmp_path):
     root = Path(shutil.copytree(healthy, tmp_path / "kitchen"))
-    path = broken.film(root, "P01_01")
+    path = broken.video(root, "P01_01")
     path.write_bytes(path.read_bytes()[:5000])
     cached = ["source.reading=cache", "source.cache_fps=10.0"]
-    with pytest.raises(VideoError, match=r"1 of 7 films cannot be read, first 'P01_01'.*source\.on_error=skip") as err:
+    with pytest.raises(VideoError, match=r"1 of 7 videos cannot be read, first 'P01_01'.*source\.on_error=skip") as err:
         build_data(compose_experiment(overrides(root, tmp_path, *cached)))
     assert "\n" not in str(err.value)
     data = build_data(compose_experiment(overrides(root, tmp_path, *cached, "source.on_error=skip")))
@@ -222,17 +222,17 @@ def test_a_film_that_cannot_be_opened_stops_the_building_of_the_cache_in_one_lin
     assert {data.train.segments.column("video_id")[row] for row in lost} == {"P01_01"}
 
 
-def test_a_cache_of_a_film_that_is_damaged_now_is_not_read(healthy, tmp_path):
+def test_a_cache_of_a_video_that_is_damaged_now_is_not_read(healthy, tmp_path):
     root = Path(shutil.copytree(healthy, tmp_path / "kitchen"))
     changes = ["source.reading=cache", "source.cache_fps=10.0", "source.on_error=skip"]
     build_data(compose_experiment(overrides(root, tmp_path, *changes)))
-    broken.film(root, "P01_01").write_bytes(b"")
+    broken.video(root, "P01_01").write_bytes(b"")
     train = build_data(compose_experiment(overrides(root, tmp_path, *changes))).train
     rows = np.flatnonzero(train.segments.column("video_id") == "P01_01")
     assert all("P01_01.mp4" in train[int(row)]["unreadable"] for row in rows)
 
 
-def test_films_that_are_all_missing_are_an_error_even_when_skipping(healthy, tmp_path):
+def test_videos_that_are_all_missing_are_an_error_even_when_skipping(healthy, tmp_path):
     root = Path(shutil.copytree(healthy, tmp_path / "kitchen"))
     shutil.rmtree(root / "videos")
     with pytest.raises(VideoError, match="7 of 7 annotated videos are missing"):
@@ -305,7 +305,7 @@ def test_fusing_and_comparing_with_a_whole_run_keeps_the_list(skipping_run, heal
 
 def test_features_of_such_a_run_say_so_in_their_store(skipping_run, healthy, hurt, tmp_path):
     extract_features(
-        [broken.film(healthy, "P01_01")],
+        [broken.video(healthy, "P01_01")],
         str(skipping_run),
         tmp_path / "store",
         fps=1.0,

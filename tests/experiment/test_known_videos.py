@@ -1,4 +1,4 @@
-"""A film stays the same film under any name and in any data set; where nobody knows, it is said."""
+"""A video stays the same video under any name and in any data set; where nobody knows, it is said."""
 
 import json
 import shutil
@@ -29,8 +29,8 @@ from sgear.models.pretrained import read_lineage
 from sgear.prototypes import class_means
 from sgear.segments import SegmentTable
 from sgear.torchvision_guard import import_timm
-from sgear.video.find import list_films
-from sgear.video.identity import film_content
+from sgear.video.find import list_videos
+from sgear.video.identity import video_content
 from sgear.video.training_copy import CopySettings, make_copy
 
 KITCHEN = KitchenConfig(
@@ -40,13 +40,13 @@ KITCHEN = KitchenConfig(
 
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("films") / "kitchen"
+    root = tmp_path_factory.mktemp("videos") / "kitchen"
     build_kitchen(root, KITCHEN, num_processes=1)
     return root
 
 
-def films_of(root: Path) -> dict[str, Path]:
-    return list_films([root / "videos"])
+def videos_of(root: Path) -> dict[str, Path]:
+    return list_videos([root / "videos"])
 
 
 def import_rows(folder: Path, segments: SegmentTable, names: Mapping[str, str], shift_s: float = 0.0) -> DatasetConfig:
@@ -70,9 +70,9 @@ def learnt_from(dataset: DatasetConfig, out: Path, contents: Mapping[str, Sequen
     return str(out)
 
 
-def contents_of(dataset: DatasetConfig, films: Mapping[str, Path]) -> Mapping[str, Sequence[str]]:
+def contents_of(dataset: DatasetConfig, videos: Mapping[str, Path]) -> Mapping[str, Sequence[str]]:
     config, benchmark = ExperimentConfig(dataset=dataset), load_benchmark(dataset)
-    return learn_facts(config, benchmark, list(films), films=films).contents
+    return learn_facts(config, benchmark, list(videos), videos=videos).contents
 
 
 def notes_of(dataset: DatasetConfig, prototypes: str, contents: Mapping[str, Sequence[str]]) -> list[str]:
@@ -83,28 +83,28 @@ def notes_of(dataset: DatasetConfig, prototypes: str, contents: Mapping[str, Seq
 # --- contents -------------------------------------------------------------------------------------------------------
 
 
-def test_a_film_is_known_under_any_name_and_as_a_training_copy_and_told_from_every_other(kitchen, tmp_path):
-    films = films_of(kitchen)
-    digits = {film_content(path) for path in films.values()}
-    assert len(digits) == len(films)
-    first = next(iter(films.values()))
-    known = film_content(first)
+def test_a_video_is_known_under_any_name_and_as_a_training_copy_and_told_from_every_other(kitchen, tmp_path):
+    videos = videos_of(kitchen)
+    digits = {video_content(path) for path in videos.values()}
+    assert len(digits) == len(videos)
+    first = next(iter(videos.values()))
+    known = video_content(first)
     copied = Path(shutil.copy(first, tmp_path / "renamed.mkv"))
-    assert film_content(copied) == known
+    assert video_content(copied) == known
     small, smaller = tmp_path / "small.mp4", tmp_path / "smaller.mp4"
     make_copy(first, small, CopySettings(short_side=48))
     make_copy(small, smaller, CopySettings(short_side=32, fps=5.0))
-    assert film_content(small) == film_content(smaller) == known
+    assert video_content(small) == video_content(smaller) == known
     assert small.stat().st_size != first.stat().st_size
-    assert film_content(tmp_path) == film_content(tmp_path / "none.mp4") == ""
+    assert video_content(tmp_path) == video_content(tmp_path / "none.mp4") == ""
 
 
 @given(size=st.integers(1, 400_000), place=st.floats(0, 1), is_longer=st.booleans())
-def test_a_change_of_size_or_at_either_end_is_another_film(tmp_path_factory, size, place, is_longer):
-    path = tmp_path_factory.mktemp("bytes") / "film.mp4"
+def test_a_change_of_size_or_at_either_end_is_another_video(tmp_path_factory, size, place, is_longer):
+    path = tmp_path_factory.mktemp("bytes") / "video.mp4"
     content = bytearray(np.random.default_rng(size).bytes(size))
     path.write_bytes(content)
-    before = film_content(path)
+    before = video_content(path)
     if is_longer:
         content += b"\0"
     else:
@@ -113,49 +113,49 @@ def test_a_change_of_size_or_at_either_end_is_another_film(tmp_path_factory, siz
         at = int(place * (edge - 1))
         content[at if size % 2 else size - 1 - at] ^= 1
     path.write_bytes(content)
-    assert film_content(path) != before
+    assert video_content(path) != before
 
 
 # --- the guard ------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_learnt_from_held_out_films_under_other_names_is_refused(kitchen, tmp_path):
+def test_what_was_learnt_from_held_out_videos_under_other_names_is_refused(kitchen, tmp_path):
     ours = DatasetConfig(name="kitchen", root=str(kitchen))
-    benchmark, films = load_benchmark(ours), films_of(kitchen)
+    benchmark, videos = load_benchmark(ours), videos_of(kitchen)
     names = {video_id: f"clip{index}" for index, video_id in enumerate(benchmark.validation.video_ids)}
-    # Times of their own, so that nothing but the films tells.
+    # Times of their own, so that nothing but the videos tells.
     theirs = import_rows(tmp_path / "own", benchmark.validation, names, shift_s=0.3)
     copies = {}
     for video_id, name in names.items():
         copies[name] = tmp_path / f"{name}.mp4"
-        make_copy(films[video_id], copies[name], CopySettings(short_side=32))
+        make_copy(videos[video_id], copies[name], CopySettings(short_side=32))
     learnt = learnt_from(theirs, tmp_path / "v.safetensors", contents_of(theirs, copies))
-    ours_known = contents_of(ours, films)
+    ours_known = contents_of(ours, videos)
     message = rf"was learnt from 2 of the 2 videos .*\({next(iter(names))}, there called clip0,.*made on csv, split 1"
     with pytest.raises(ConfigError, match=message):
         notes_of(ours, learnt, ours_known)
-    # Without the films on either side nobody knows, and that is said.
+    # Without the videos on either side nobody knows, and that is said.
     for unknown in (notes_of(ours, learnt, {}), notes_of(ours, learnt_from(theirs, tmp_path / "w"), ours_known)):
         (note,) = unknown
         assert "2 of the 2 videos of csv, split 1 that it was learnt from, first 'clip0', cannot be told" in note
-    # The training films under other names are no leak, and known not to be one.
+    # The training videos under other names are no leak, and known not to be one.
     names = {video_id: f"clip{index}" for index, video_id in enumerate(benchmark.train.video_ids)}
     training = import_rows(tmp_path / "train", benchmark.train, names)
-    known = contents_of(training, {name: films[video_id] for video_id, name in names.items()})
+    known = contents_of(training, {name: videos[video_id] for video_id, name in names.items()})
     assert notes_of(ours, learnt_from(training, tmp_path / "t"), ours_known)
     assert notes_of(ours, learnt_from(training, tmp_path / "t", known), ours_known) == []
 
 
-def test_a_film_that_is_trained_on_and_held_out_under_two_names_is_refused(kitchen):
+def test_a_video_that_is_trained_on_and_held_out_under_two_names_is_refused(kitchen):
     dataset = DatasetConfig(name="kitchen", root=str(kitchen))
-    benchmark, films = load_benchmark(dataset), films_of(kitchen)
+    benchmark, videos = load_benchmark(dataset), videos_of(kitchen)
     trained, held_out = benchmark.train.video_ids[0], benchmark.validation.video_ids[0]
-    twins = contents_of(dataset, {**films, held_out: films[trained]})
-    with pytest.raises(ConfigError, match=rf"1 videos that are held out are films .*\({held_out} is {trained}\)"):
+    twins = contents_of(dataset, {**videos, held_out: videos[trained]})
+    with pytest.raises(ConfigError, match=rf"1 videos that are held out are videos .*\({held_out} is {trained}\)"):
         require_unseen(ExperimentConfig(dataset=dataset), benchmark, contents=twins)
 
 
-def test_a_held_out_segment_of_a_film_that_a_data_set_cuts_is_known_in_another_data_set_too(tmp_path):
+def test_a_held_out_segment_of_a_video_that_a_data_set_cuts_is_known_in_another_data_set_too(tmp_path):
     def cut(folder: Path, video: str, splits: Sequence[tuple[str, float, float]]) -> DatasetConfig:
         folder.mkdir()
         rows = [f"{video},{split},{start},{stop},cut" for split, start, stop in splits]
@@ -163,13 +163,13 @@ def test_a_held_out_segment_of_a_film_that_a_data_set_cuts_is_known_in_another_d
         assert import_own(folder / "own.csv", folder / "data").is_accepted
         return DatasetConfig(name="csv", root=str(folder / "data"))
 
-    ours = cut(tmp_path / "a", "film", [("train", 0, 4), ("validation", 5, 9), ("train", 10, 14)])
-    known = {"film": ("film:0123",)}
+    ours = cut(tmp_path / "a", "video", [("train", 0, 4), ("validation", 5, 9), ("train", 10, 14)])
+    known = {"video": ("video:0123",)}
     for index, (start, stop, is_seen) in enumerate([(5.5, 8, True), (9, 10, False), (0, 4, False), (3, 5.1, False)]):
         theirs = cut(tmp_path / f"b{index}", "clip", [("train", start, stop), ("validation", 20, 24)])
-        learnt = learnt_from(theirs, tmp_path / f"{index}", {"clip": ("film:0123",)})
+        learnt = learnt_from(theirs, tmp_path / f"{index}", {"clip": ("video:0123",)})
         if is_seen:
-            with pytest.raises(ConfigError, match=r"1 segments .*\(film at 5\.0-9\.0 s, there called clip\)"):
+            with pytest.raises(ConfigError, match=r"1 segments .*\(video at 5\.0-9\.0 s, there called clip\)"):
                 notes_of(ours, learnt, known)
         else:
             assert notes_of(ours, learnt, known) == []
@@ -185,7 +185,7 @@ def test_epic_kitchens_under_the_name_of_own_data_is_known_by_names_and_times(re
     theirs = import_rows(tmp_path / "own", rows, {})
     with pytest.raises(ConfigError, match=rf"was learnt from 3 of the \d+ videos .*{held_out[0]}.*made on csv"):
         notes_of(ours, learnt_from(theirs, tmp_path / "v"), {})
-    # Other names and no films: nobody knows.
+    # Other names and no videos: nobody knows.
     renamed = import_rows(tmp_path / "renamed", rows, {video_id: f"x{video_id}" for video_id in held_out})
     (note,) = notes_of(ours, learnt_from(renamed, tmp_path / "w"), {})
     assert "3 of the 3 videos of csv" in note

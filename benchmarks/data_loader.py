@@ -70,7 +70,7 @@ def loader_ratios(folder: Path, *, rounds: int, sizes: Sizes) -> list[Ratio]:
         for batch in whole_batches(make_loader(samples, batch_size=1, num_workers=2)):
             began = time.perf_counter()
             first = first or began
-            clip = finish_clip(batch["clip"], batch["colour"], batch["exists"])
+            clip = finish_clip(batch["clip"], batch["colour"], batch["mask"])
             with torch.inference_mode():
                 encoder.encode(clip.flatten(0, 1))
             busy += time.perf_counter() - began

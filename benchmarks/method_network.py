@@ -121,7 +121,7 @@ def make_batch(sizes: Sizes, device: torch.device) -> Batch:
     return {
         "clip": torch.randn(*shape, sizes.feature_dim, generator=generator).to(device),
         "colour": no_colour().expand(sizes.num_clips, -1, -1).to(device),
-        "exists": torch.ones(shape, dtype=torch.bool, device=device),
+        "mask": torch.ones(shape, dtype=torch.bool, device=device),
         "target": torch.randint(sizes.num_actions, shape[:1], generator=generator).to(device),
         "step_labels": torch.randint(sizes.num_actions, shape, generator=generator).to(device),
         "next_labels": torch.full(shape, -1, device=device),
@@ -133,10 +133,10 @@ def largest_difference(sizes: Sizes) -> float:
     """Return by how much both networks differ in the scores, at most; without dropout."""
     train_step, batch = make_train_step(sizes).eval(), make_batch(sizes, torch.device("cpu"))
     with torch.inference_mode():
-        ours = train_step.model(batch["clip"], batch["exists"]).next_logits
+        ours = train_step.model(batch["clip"], batch["mask"]).next_logits
     use_eager_blocks(train_step.eval())
     with torch.inference_mode():
-        theirs = train_step.eval().model(batch["clip"], batch["exists"]).next_logits
+        theirs = train_step.eval().model(batch["clip"], batch["mask"]).next_logits
     return float((ours - theirs).abs().max())
 
 

@@ -96,7 +96,7 @@ class Training:
         frames.requires_grad_()
         began_s = self._now_s()
         with self._autocast():
-            read = model.prototype_attention(frames, model.bank.visual, self.batch["exists"])
+            read = model.prototype_attention(frames, model.bank.visual, self.batch["mask"])
         read.backward(torch.ones_like(read))
         taken_s = self._now_s() - began_s
         self.optimizer.zero_grad()

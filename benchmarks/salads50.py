@@ -93,7 +93,7 @@ def choose_c(split: int, features: str) -> float:
             assert isinstance(model, Baseline)
             model.learn(iter_samples(part.train), fold.train)
             clips = collate(list(iter_samples(part.validation)))
-            logits = model(clips["clip"], clips["exists"]).logits.numpy()
+            logits = model(clips["clip"], clips["mask"]).logits.numpy()
             hits[index] += top_k_accuracy(logits, targets, k=1) * len(targets)
     return CHOICES_OF_C[int(hits.argmax())]
 

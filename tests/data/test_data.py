@@ -48,7 +48,7 @@ def test_no_step_shows_anything_later_than_tau_a_before_the_action(start_s, jitt
         table, PROTOCOL, StepLabels(table), FeatureSource(clock()), seed=seed, tau_a_jitter_s=jitter_s
     )
     sample = dataset[0]
-    seen_s = sample["clip"][sample["exists"]]
+    seen_s = sample["clip"][sample["mask"]]
     assert len(seen_s) >= 1
     assert seen_s.max().item() <= start_s - PROTOCOL.tau_a_s + 1e-5
 
@@ -56,7 +56,7 @@ def test_no_step_shows_anything_later_than_tau_a_before_the_action(start_s, jitt
 def test_steps_before_the_video_do_not_exist():
     table = segments((3.5, 4.0, 0))
     sample = AnticipationDataset(table, PROTOCOL, StepLabels(table), FeatureSource(clock()), seed=None)[0]
-    assert sample["exists"].tolist() == [False, True, True, True]
+    assert sample["mask"].tolist() == [False, True, True, True]
     assert sample["clip"][:, 0].tolist() == [0.0, 0.5, 1.5, 2.5]
 
 
@@ -65,7 +65,7 @@ def test_the_repeat_rule_reads_the_first_step_again():
     protocol = AnticipationProtocol(tau_a_s=1.0, tau_o_s=4.0, fps=1.0, short_history="repeat")
     source = FeatureSource(clock(first_s=0.25))
     sample = AnticipationDataset(table, protocol, StepLabels(table), source, seed=None)[0]
-    assert sample["exists"].all()
+    assert sample["mask"].all()
     assert sample["clip"][:, 0].tolist() == [0.25, 0.5, 1.5, 2.5]
 
 
@@ -76,7 +76,7 @@ def test_the_vjepa_window_ends_a_second_before_the_end_of_the_action(start_s, le
     source = FeatureSource(clock(fps=64.0))
     sample = AnticipationDataset(table, protocol, StepLabels(table), source, seed=None)[0]
     assert start_s + length_s - 1.0 - 1 / 64 - 1e-5 <= sample["clip"][-1].item() <= start_s + length_s - 1.0 + 1e-5
-    assert sample["exists"].all()
+    assert sample["mask"].all()
 
 
 def test_segments_with_nothing_to_see_are_counted_and_refused():
@@ -90,7 +90,7 @@ def test_segments_with_nothing_to_see_are_counted_and_refused():
 def test_features_that_begin_late_are_not_read_before_they_begin():
     table = segments((5.0, 6.0, 0))
     sample = AnticipationDataset(table, PROTOCOL, StepLabels(table), FeatureSource(clock(first_s=2.5)), seed=None)[0]
-    assert sample["exists"].tolist() == [False, False, True, True]
+    assert sample["mask"].tolist() == [False, False, True, True]
 
 
 def test_augmentation_depends_on_seed_and_epoch_alone():
@@ -129,7 +129,7 @@ def test_a_recognition_window_shows_what_comes_before_the_action_and_names_it():
     assert second["clip"][:, 0].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert second["step_labels"].tolist() == [-1, 0, -1, 2, 2]
     assert second["target"].item() == 2
-    assert first["exists"].tolist() == [False, True, True, True, True]
+    assert first["mask"].tolist() == [False, True, True, True, True]
     assert first["step_labels"].tolist() == [-1, -1, -1, 0, -1]
 
 

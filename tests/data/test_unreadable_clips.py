@@ -26,7 +26,7 @@ def test_an_unreadable_sample_has_the_right_shape_no_step_and_no_label(seed):
     assert empty["clip"].shape == whole["clip"].shape
     assert empty["clip"].dtype == whole["clip"].dtype
     assert not empty["clip"].any()
-    assert not empty["exists"].any()
+    assert not empty["mask"].any()
     assert (empty["step_labels"] == -1).all()
     assert (empty["next_labels"] == -1).all()
     assert empty["target"] == -1
@@ -99,7 +99,7 @@ def test_a_bug_in_a_loader_process_keeps_its_traceback():
 def test_batches_carry_the_reasons_in_their_order():
     (batch,) = whole_batches(make_loader(samples(FeatureSource(FEATURES)), batch_size=3, num_workers=0))
     assert [bool(reason) for reason in batch["unreadable"]] == [False, True, True]
-    assert batch["exists"].any(dim=1).tolist() == [True, False, False]
+    assert batch["mask"].any(dim=1).tolist() == [True, False, False]
     assert torch.isfinite(batch["clip"]).all()
 
 

@@ -73,7 +73,7 @@ def seen_after_limit_s(config: ExperimentConfig) -> float:
     for samples in (data.train, *data.asked.views):
         assert isinstance(samples, AnticipationDataset)
         for segment, sample in zip(samples.segments, samples, strict=True):
-            seen_s = sample["clip"][sample["exists"]][:, 0].numpy() * MINUTE_S
+            seen_s = sample["clip"][sample["mask"]][:, 0].numpy() * MINUTE_S
             latest_s = max(latest_s, float(seen_s.max()) - (segment.start_s - samples.protocol.tau_a_s))
     return latest_s
 

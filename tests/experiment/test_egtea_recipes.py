@@ -102,10 +102,10 @@ def test_the_window_of_a_clip_ends_tau_a_before_its_real_start(root):
         sample = data.validation[row]
         shown_s = 2 * sample["clip"].float().mean(dim=(1, 2, 3))
         instants_s = segment.start_s - 0.5 - torch.arange(9, -1, -1)
-        exists = instants_s >= 0
-        assert torch.equal(sample["exists"], exists)
+        mask = instants_s >= 0
+        assert torch.equal(sample["mask"], mask)
         # An image is as grey as half its second.
-        assert torch.equal(shown_s[exists], 2 * (instants_s[exists].floor() / 2).floor())
+        assert torch.equal(shown_s[mask], 2 * (instants_s[mask].floor() / 2).floor())
 
 
 def test_what_training_loses_with_the_labels_of_test_clips(real_data, monkeypatch):

@@ -76,7 +76,7 @@ def test_the_first_action_is_taken_where_the_video_shows_it(dataset, root):
     assert data.benchmark.taxonomy.action_names[segment.action_id] == "cut tomato"
     assert segment.start_s == pytest.approx(604 / 30)
     sample = data.train[row]
-    assert sample["exists"].all()
+    assert sample["mask"].all()
     shown_s = 2 * sample["clip"].float().mean(dim=(1, 2, 3))
     # From 1.13 to 19.13 s; an image is as grey as half its second.
     assert torch.allclose(shown_s, torch.arange(1.0, 20.0, 2.0), atol=2.0)

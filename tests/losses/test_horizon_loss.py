@@ -24,9 +24,9 @@ def output_of(logits: torch.Tensor | None) -> AnticipationOutput:
     )
 
 
-def loss_of(config: ObjectiveConfig, logits, targets, exists) -> dict[str, torch.Tensor]:
+def loss_of(config: ObjectiveConfig, logits, targets, mask) -> dict[str, torch.Tensor]:
     labels = torch.full((3, NUM_STEPS), -1)
-    return Objective(config)(output_of(logits), torch.tensor(targets), labels, exists)
+    return Objective(config)(output_of(logits), torch.tensor(targets), labels, mask)
 
 
 def test_it_is_the_mean_cross_entropy_over_clips_and_horizons():
@@ -39,10 +39,10 @@ def test_it_is_the_mean_cross_entropy_over_clips_and_horizons():
 
 def test_horizons_whose_step_does_not_exist_and_unknown_actions_count_nothing():
     logits = torch.randn(3, NUM_HORIZONS, NUM_ACTIONS, requires_grad=True)
-    exists = torch.ones(3, NUM_STEPS, dtype=torch.bool)
+    mask = torch.ones(3, NUM_STEPS, dtype=torch.bool)
     # The horizons are the last three steps, so the first clip has two of them.
-    exists[0, :3] = False
-    terms = loss_of(ALONE, logits, [2, -1, 3], exists)
+    mask[0, :3] = False
+    terms = loss_of(ALONE, logits, [2, -1, 3], mask)
     terms["total"].backward()
     counts = [[False, True, True], [False] * 3, [True] * 3]
     assert (logits.grad.abs().sum(dim=-1) > 0).tolist() == counts

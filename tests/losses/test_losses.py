@@ -52,14 +52,14 @@ def test_cross_entropy_counts_known_targets_only():
 
 def test_feature_loss_equals_a_loop_over_steps_that_exist():
     output = make_output()
-    exists = torch.tensor([[False, True, True, True], [True] * 4, [False, False, False, True]])
+    mask = torch.tensor([[False, True, True, True], [True] * 4, [False, False, False, True]])
     errors = [
         (output.predicted[b, t] - output.observed[b, t + 1]).square().mean()
         for b in range(3)
         for t in range(3)
-        if exists[b, t] and exists[b, t + 1]
+        if mask[b, t] and mask[b, t + 1]
     ]
-    loss = feature_loss(output.predicted, output.observed, exists)
+    loss = feature_loss(output.predicted, output.observed, mask)
     torch.testing.assert_close(loss, torch.stack(errors).mean())
 
 

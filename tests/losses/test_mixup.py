@@ -104,7 +104,7 @@ def make_step(mixup: float) -> tuple[TrainStep, Batch]:
     batch = Batch(
         clip=torch.randn(3, 3, 4),
         colour=no_colour().expand(3, -1, -1),
-        exists=EXISTS,
+        mask=EXISTS,
         step_labels=steps,
         next_labels=steps,
         target=torch.tensor([1, 2, -1]),
@@ -136,6 +136,6 @@ def test_the_mean_is_taken_over_little_mass_too():
 
 
 def test_a_clip_without_any_real_step_is_asked_for_no_label_of_a_partner_and_gives_none():
-    exists = torch.tensor([[True, True], [False, False], [True, False]])
-    mix = make_mix(exists, torch.tensor([1, 2, 0]), torch.tensor([0.3, 0.3, 0.3]))
+    mask = torch.tensor([[True, True], [False, False], [True, False]])
+    mix = make_mix(mask, torch.tensor([1, 2, 0]), torch.tensor([0.3, 0.3, 0.3]))
     assert mix.share.tolist() == pytest.approx([1.0, 1.0, 0.3])

@@ -59,17 +59,17 @@ def each_loss(output: AnticipationOutput, b: int, t: int, label: int) -> dict[st
 @pytest.mark.parametrize("past_mean", ["labelled", "all"])
 @given(seed=st.integers(0, 1000))
 def test_the_losses_of_the_past_equal_their_loops(past_mean, seed):
-    output, labels, exists = draw(seed)
+    output, labels, mask = draw(seed)
     sums, num_steps = {"past": 0.0, "past_sem": 0.0}, 0
     for b in range(CLIPS):
         for t in range(STEPS):
-            is_labelled = bool(exists[b, t]) and int(labels[b, t]) >= 0
-            num_steps += is_labelled if past_mean == "labelled" else bool(exists[b, t])
+            is_labelled = bool(mask[b, t]) and int(labels[b, t]) >= 0
+            num_steps += is_labelled if past_mean == "labelled" else bool(mask[b, t])
             if is_labelled:
                 for name, value in each_loss(output, b, t, int(labels[b, t])).items():
                     sums[name] += value
     terms = Objective(ObjectiveConfig(**PAST, past_mean=past_mean), RELATIONS)(
-        output, torch.zeros(CLIPS, dtype=torch.long), labels, exists
+        output, torch.zeros(CLIPS, dtype=torch.long), labels, mask
     )
     for name, total in sums.items():
         assert terms[name].item() == pytest.approx(total / max(num_steps, 1), rel=1e-5, abs=1e-7), name
@@ -78,28 +78,28 @@ def test_the_losses_of_the_past_equal_their_loops(past_mean, seed):
 @pytest.mark.parametrize("past_mean", ["labelled", "all"])
 @given(seed=st.integers(0, 1000))
 def test_a_blend_of_clips_is_averaged_over_the_same_steps(past_mean, seed):
-    output, labels, exists = draw(seed)
+    output, labels, mask = draw(seed)
     generator = torch.Generator().manual_seed(seed)
-    mix = make_mix(exists, torch.randperm(CLIPS, generator=generator), torch.rand(CLIPS, generator=generator))
+    mix = make_mix(mask, torch.randperm(CLIPS, generator=generator), torch.rand(CLIPS, generator=generator))
     total = mass = 0.0
     for b in range(CLIPS):
         for t in range(STEPS):
             for owner, share in ((b, mix.step_share[b, t]), (int(mix.partner[b]), 1 - mix.step_share[b, t])):
-                is_labelled = bool(exists[owner, t]) and int(labels[owner, t]) >= 0
-                if is_labelled or (past_mean == "all" and exists[owner, t]):
+                is_labelled = bool(mask[owner, t]) and int(labels[owner, t]) >= 0
+                if is_labelled or (past_mean == "all" and mask[owner, t]):
                     mass += float(share)
                 if is_labelled:
                     total += float(share) * each_loss(output, b, t, int(labels[owner, t]))["past"]
     terms = Objective(ObjectiveConfig(**PAST, past_mean=past_mean), RELATIONS)(
-        output, torch.zeros(CLIPS, dtype=torch.long), labels, exists, mix=mix
+        output, torch.zeros(CLIPS, dtype=torch.long), labels, mask, mix=mix
     )
     assert terms["past"].item() == pytest.approx(total / (mass or 1), rel=1e-5, abs=1e-6)
 
 
 def test_a_batch_without_labels_has_no_loss_and_no_gradient():
-    output, labels, exists = draw(0)
+    output, labels, mask = draw(0)
     objective = Objective(ObjectiveConfig(**PAST, past_mean="all"), RELATIONS)
-    terms = objective(output, torch.zeros(CLIPS, dtype=torch.long), torch.full_like(labels, -1), exists)
+    terms = objective(output, torch.zeros(CLIPS, dtype=torch.long), torch.full_like(labels, -1), mask)
     terms["total"].backward()
     assert terms["total"].item() == 0
     assert output.past_logits is not None

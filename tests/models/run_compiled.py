@@ -20,12 +20,12 @@ PIXEL_MODELS = ("sgear", "sgear-causal", "sgear-decay", "sgear-released")
 
 def make_batch(name: str, num_clips: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(num_clips)
-    exists = torch.ones(num_clips, MAX_STEPS, dtype=torch.bool)
-    exists[0, :2] = False
+    mask = torch.ones(num_clips, MAX_STEPS, dtype=torch.bool)
+    mask[0, :2] = False
     return {
         "clip": clip_of(num_clips, num_clips, MAX_STEPS, pixels=name in PIXEL_MODELS),
         "colour": no_colour().expand(num_clips, -1, -1),
-        "exists": exists,
+        "mask": mask,
         "step_labels": torch.randint(-1, NUM_ACTIONS, (num_clips, MAX_STEPS), generator=generator),
         "next_labels": torch.randint(-1, NUM_ACTIONS, (num_clips, MAX_STEPS), generator=generator),
         "target": torch.randint(-1, NUM_ACTIONS, (num_clips,), generator=generator),
@@ -80,10 +80,10 @@ def compare_exported(name: str) -> float:
         program = torch.export.load(path).module()
     worst = 0.0
     for num_clips in (1, 2, 6):
-        clip, exists = clip_of(1, num_clips, 5, pixels=pixels), torch.ones(num_clips, 5, dtype=torch.bool)
-        exists[0, 0] = False
+        clip, mask = clip_of(1, num_clips, 5, pixels=pixels), torch.ones(num_clips, 5, dtype=torch.bool)
+        mask[0, 0] = False
         with torch.no_grad():
-            expected, got = model(clip, exists), program(clip, exists)
+            expected, got = model(clip, mask), program(clip, mask)
         names = ("logits", "horizon_logits") if name in RULSTM else ("logits", "past_logits", "verb_logits")
         worst = max(worst, largest_difference([got[key] for key in names], [getattr(expected, key) for key in names]))
     return worst

@@ -80,7 +80,7 @@ def learned(name: str, table: SegmentTable, *, c: float = 1.0, smoothing: float 
 @torch.no_grad()
 def probs(model: Baseline, dataset: AnticipationDataset) -> np.ndarray:
     batch = collate([dataset[index] for index in range(len(dataset))])
-    return model(batch["clip"], batch["exists"]).logits.softmax(dim=-1).numpy()
+    return model(batch["clip"], batch["mask"]).logits.softmax(dim=-1).numpy()
 
 
 def accuracy(model: Baseline, dataset: AnticipationDataset) -> float:
@@ -157,17 +157,17 @@ def test_recognising_the_past_well_equals_knowing_it():
 
 def test_pooling_equals_means_over_the_newest_real_steps():
     model = learned("pooled", table_of_orders(CYCLES))
-    clip, exists = torch.randn(5, 8, 4), torch.arange(8) >= torch.tensor([[0], [1], [3], [6], [7]])
-    pooled = model.pool(clip, exists)
+    clip, mask = torch.randn(5, 8, 4), torch.arange(8) >= torch.tensor([[0], [1], [3], [6], [7]])
+    pooled = model.pool(clip, mask)
     for row in range(5):
         for end in range(8):
-            real = clip[row, : end + 1][exists[row, : end + 1]]
+            real = clip[row, : end + 1][mask[row, : end + 1]]
             if not len(real):
                 continue
             means = [real[-max(1, 8 // share) :].mean(dim=0) for share in SPANS]
             if end == 7:
                 torch.testing.assert_close(pooled[row, end].float(), torch.cat(means))
-    torch.testing.assert_close(model(clip, exists).next_logits[:, -1], model(clip, exists).logits)
+    torch.testing.assert_close(model(clip, mask).next_logits[:, -1], model(clip, mask).logits)
 
 
 def test_a_class_without_training_samples_gets_a_small_score():

@@ -45,7 +45,7 @@ def split_qkv(block, tokens):
 def test_a_context_of_sums_equals_the_weighted_sum_over_earlier_frames_that_exist(mode, normalise):
     context = make_context(mode, normalise=normalise)
     block, tokens = context.blocks[0], torch.randn(1, NUM_STEPS, NUM_TOKENS, WIDTH)
-    exists = [True, False, True, True]
+    mask = [True, False, True, True]
     query, key, value = split_qkv(block, tokens)
     attended = torch.zeros(NUM_STEPS, NUM_TOKENS, WIDTH)
     for t in range(NUM_STEPS):
@@ -53,9 +53,9 @@ def test_a_context_of_sums_equals_the_weighted_sum_over_earlier_frames_that_exis
             part = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
             weights = {}
             for s in range(t):
-                if exists[s] and mode == "cumulative":
+                if mask[s] and mode == "cumulative":
                     weights[s] = block.step_weights[s].item()
-                elif exists[s]:
+                elif mask[s]:
                     weights[s] = math.exp(-(t - s) / [0.4, 1.6][head])
             norm = max(1.0, sum(weights.values())) if normalise else 1.0
             keys, values = key[t, :, part].clone(), value[t, :, part].clone()
@@ -65,18 +65,18 @@ def test_a_context_of_sums_equals_the_weighted_sum_over_earlier_frames_that_exis
             for n in range(NUM_TOKENS):
                 attended[t, n, part] = attend(query[t, n, part], keys, values)
     torch.testing.assert_close(
-        context(tokens, torch.tensor([exists])), finish(block, tokens, attended), rtol=1e-4, atol=1e-5
+        context(tokens, torch.tensor([mask])), finish(block, tokens, attended), rtol=1e-4, atol=1e-5
     )
 
 
 def test_a_causal_context_equals_attention_over_all_tokens_of_earlier_frames_that_exist():
     context = make_context("causal")
     block, tokens = context.blocks[0], torch.randn(1, NUM_STEPS, NUM_TOKENS, WIDTH)
-    exists = [True, False, True, True]
+    mask = [True, False, True, True]
     query, key, value = split_qkv(block, tokens)
     attended = torch.zeros(NUM_STEPS, NUM_TOKENS, WIDTH)
     for t in range(NUM_STEPS):
-        seen = [s for s in range(t + 1) if exists[s] or s == t]
+        seen = [s for s in range(t + 1) if mask[s] or s == t]
         for head in HEADS:
             part = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
             for n in range(NUM_TOKENS):
@@ -84,7 +84,7 @@ def test_a_causal_context_equals_attention_over_all_tokens_of_earlier_frames_tha
                 values = [value[s, m, part] for s in seen for m in range(NUM_TOKENS)]
                 attended[t, n, part] = attend(query[t, n, part], keys, values)
     torch.testing.assert_close(
-        context(tokens, torch.tensor([exists])), finish(block, tokens, attended), rtol=1e-4, atol=1e-5
+        context(tokens, torch.tensor([mask])), finish(block, tokens, attended), rtol=1e-4, atol=1e-5
     )
 
 
@@ -93,12 +93,12 @@ def test_a_causal_context_equals_attention_over_all_tokens_of_earlier_frames_tha
 def test_one_token_per_frame_is_read_without_attention_and_gives_its_values_and_gradients(mode, normalise):
     context = make_context(mode, normalise=normalise)
     block, tokens = context.blocks[0], torch.randn(2, NUM_STEPS, 1, WIDTH)
-    exists = torch.tensor([[True, False, True, True], [False, False, True, True]])
+    mask = torch.tensor([[True, False, True, True], [False, False, True, True]])
     results = []
-    for read in (block.read_clip, lambda normed, exists: block.attend(*block._project(normed), exists)):
+    for read in (block.read_clip, lambda normed, mask: block.attend(*block._project(normed), mask)):
         leaf = tokens.clone().requires_grad_()
         context.zero_grad()
-        value = read(leaf, exists)
+        value = read(leaf, mask)
         value.square().sum().backward()
         past_weights = block.step_weights if mode == "cumulative" else block.log_lifetime
         results.append([value.detach(), leaf.grad, block.qkv.weight.grad.clone(), past_weights.grad.clone()])
@@ -111,13 +111,13 @@ def test_one_token_per_frame_is_read_without_attention_and_gives_its_values_and_
 def test_a_long_clip_says_what_its_stream_says(mode, num_tokens):
     config = TemporalContextConfig(num_blocks=1, mode=mode, detach_past=False)
     context = TemporalContextAggregator(config, width=WIDTH, max_steps=80)
-    tokens, exists = torch.randn(2, 80, num_tokens, WIDTH), torch.rand(2, 80) > 0.3
+    tokens, mask = torch.randn(2, 80, num_tokens, WIDTH), torch.rand(2, 80) > 0.3
     with torch.no_grad():
         state, steps = None, []
         for step_idx in range(80):
-            step, state = context.step(tokens[:, step_idx], state, exists[:, step_idx])
+            step, state = context.step(tokens[:, step_idx], state, mask[:, step_idx])
             steps.append(step)
-        torch.testing.assert_close(context(tokens, exists), torch.stack(steps, dim=1), rtol=1e-5, atol=2e-6)
+        torch.testing.assert_close(context(tokens, mask), torch.stack(steps, dim=1), rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("mode", ["cumulative", "decay"])

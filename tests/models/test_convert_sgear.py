@@ -173,9 +173,9 @@ def test_weights_of_s_gear_and_of_avt_are_told_apart(gpt2):
 def test_the_form_of_the_release_reads_whole_clips_alone(gpt2):
     model, _ = loaded(released_weights(gpt2, feature_dim=FEATURE_DIM), ON_FEATURES)
     clip = torch.randn(1, NUM_STEPS, FEATURE_DIM)
-    exists = torch.tensor([[False, True, True, True]])
+    mask = torch.tensor([[False, True, True, True]])
     with pytest.raises(ValueError, match="exactly 4 real steps, got 4, of them 3 real"):
-        model(clip, exists)
+        model(clip, mask)
     with pytest.raises(ValueError, match="exactly 4 real steps, got 3"):
         model(clip[:, 1:])
     with pytest.raises(ValueError, match="choose another mode for streams"):

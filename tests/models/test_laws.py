@@ -49,13 +49,13 @@ def test_a_clip_does_not_see_its_batch_mates(name, seed, first, second):
 def test_what_fills_a_step_that_does_not_exist_is_never_read(name, seed, steps, data):
     model = tiny_model(name)
     num_missing = data.draw(st.integers(1, steps - 1))
-    exists = torch.ones(1, steps, dtype=torch.bool)
-    exists[:, :num_missing] = False
+    mask = torch.ones(1, steps, dtype=torch.bool)
+    mask[:, :num_missing] = False
     clip = clip_of(seed, 1, steps)
     other = clip.clone()
     other[:, :num_missing] = data.draw(st.sampled_from([100.0, float("nan"), float("inf")]))
     with torch.no_grad():
-        first, second = model(clip, exists), model(other, exists)
+        first, second = model(clip, mask), model(other, mask)
     assert torch.equal(first.logits, second.logits)
     assert torch.equal(first.past_logits[:, num_missing:], second.past_logits[:, num_missing:])
 

@@ -19,9 +19,9 @@ def make_attention(**settings):
     return randomise(build_prototype_attention(config, width=WIDTH, num_actions=NUM_ACTIONS, max_steps=6))
 
 
-def rank_by_cosine(frames, prototypes, exists):
+def rank_by_cosine(frames, prototypes, mask):
     """Ranks of the prototypes by their cosine to the mean of the real frames; all 0 where there is none."""
-    mean = sum((frame for frame, real in zip(frames, exists, strict=True) if real), start=torch.zeros(WIDTH))
+    mean = sum((frame for frame, real in zip(frames, mask, strict=True) if real), start=torch.zeros(WIDTH))
     cosines = [float(mean @ row / mean.norm().clamp(min=1e-12) / row.norm()) for row in prototypes]
     return sorted(range(len(prototypes)), key=lambda row: -cosines[row])
 
@@ -34,20 +34,20 @@ def parts():
 def test_frames_read_a_softmax_over_the_prototypes_that_take_part(settings):
     attention = make_attention(**settings)
     frames, prototypes = torch.randn(2, NUM_STEPS, WIDTH), torch.randn(NUM_ACTIONS, WIDTH)
-    exists = torch.tensor([[False, True, True], [True, True, True]])
+    mask = torch.tensor([[False, True, True], [True, True, True]])
     read = torch.zeros(2, NUM_STEPS, WIDTH)
     for b in range(2):
         for t in range(NUM_STEPS):
             rows = list(range(NUM_ACTIONS)) if attention.subset is None else attention.subset.tolist()
             if "top_k" in settings:
-                rows = rank_by_cosine(frames[b, : t + 1], prototypes, exists[b, : t + 1])[:2]
+                rows = rank_by_cosine(frames[b, : t + 1], prototypes, mask[b, : t + 1])[:2]
             key, value = attention.key_value(prototypes[rows]).split(WIDTH, dim=-1)
             query = attention.query(frames[b, t])
             for part in parts():
                 scores = torch.stack([query[part] @ row[part] / math.sqrt(HEAD_DIM) for row in key])
                 read[b, t, part] = scores.softmax(0) @ value[:, part]
     # Before any real frame the choice of prototypes says nothing.
-    answer, expected = attention(frames, prototypes, exists)[exists], attention.out(read)[exists]
+    answer, expected = attention(frames, prototypes, mask)[mask], attention.out(read)[mask]
     torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -55,11 +55,11 @@ def test_frames_read_a_softmax_over_the_prototypes_that_take_part(settings):
 def test_the_released_form_equals_its_loops(settings):
     attention = make_attention(mode="released", **settings)
     frames, prototypes = torch.randn(2, NUM_STEPS, WIDTH), torch.randn(NUM_ACTIONS, WIDTH)
-    exists = torch.tensor([[False, True, True], [True, True, True]])
+    mask = torch.tensor([[False, True, True], [True, True, True]])
     read = torch.zeros(2, NUM_STEPS, WIDTH)
     for b in range(2):
         for t in range(NUM_STEPS):
-            ranked = rank_by_cosine(frames[b, : t + 1], prototypes, exists[b, : t + 1])
+            ranked = rank_by_cosine(frames[b, : t + 1], prototypes, mask[b, : t + 1])
             chosen = prototypes[ranked[: settings.get("top_k", NUM_ACTIONS)]]
             for head, part in enumerate(parts()):
                 shares = torch.stack([frames[b, t, part] @ row[part] / math.sqrt(HEAD_DIM) for row in chosen]).softmax(
@@ -73,7 +73,7 @@ def test_the_released_form_equals_its_loops(settings):
                     shares = gate * shares + (1 - gate) * waves.softmax(0)
                 read[b, t, part] = sum(share * row[part] for share, row in zip(shares, chosen, strict=True))
     # Before any real frame the choice of prototypes says nothing.
-    answer, expected = attention(frames, prototypes, exists)[exists], attention.out(read)[exists]
+    answer, expected = attention(frames, prototypes, mask)[mask], attention.out(read)[mask]
     torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -93,12 +93,12 @@ def test_the_released_form_refuses_clips_longer_than_its_toeplitz_term():
 @pytest.mark.parametrize("settings", [{}, {"top_k": 2}, {"mode": "released"}, {"mode": "released", "top_k": 2}])
 def test_frames_in_parts_read_what_they_read_at_once(settings):
     attention, prototypes = make_attention(**settings), torch.randn(NUM_ACTIONS, WIDTH)
-    frames, exists = torch.randn(2, 6, WIDTH), torch.rand(2, 6) < 0.7
-    whole, seen, parts_read = attention(frames, prototypes, exists), None, []
+    frames, mask = torch.randn(2, 6, WIDTH), torch.rand(2, 6) < 0.7
+    whole, seen, parts_read = attention(frames, prototypes, mask), None, []
     for part in (slice(0, 1), slice(1, 4), slice(4, 6)):
-        read, seen = attention.extend(frames[:, part], prototypes, exists[:, part], seen)
+        read, seen = attention.extend(frames[:, part], prototypes, mask[:, part], seen)
         parts_read.append(read)
-    known = exists.cumsum(dim=1) > 0
+    known = mask.cumsum(dim=1) > 0
     torch.testing.assert_close(torch.cat(parts_read, dim=1)[known], whole[known], rtol=1e-5, atol=1e-6)
 
 

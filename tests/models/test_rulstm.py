@@ -68,23 +68,23 @@ def test_a_clip_does_not_see_its_batch_mates(modalities, seed, first, second):
 def test_steps_that_do_not_exist_change_nothing(modalities, sequence_completion, seed, steps, data):
     model = tiny_model(modalities, sequence_completion=sequence_completion)
     num_missing = data.draw(st.integers(1, steps - 1))
-    exists = torch.ones(2, steps, dtype=torch.bool)
-    exists[:, :num_missing] = False
+    mask = torch.ones(2, steps, dtype=torch.bool)
+    mask[:, :num_missing] = False
     clip = clip_of(model, seed, 2, steps)
     with torch.no_grad():
-        whole, suffix = model(clip, exists), model(clip[:, num_missing:])
+        whole, suffix = model(clip, mask), model(clip[:, num_missing:])
     torch.testing.assert_close(whole.next_logits[:, num_missing:], suffix.next_logits, rtol=1e-5, atol=1e-5)
     clip[:, :num_missing] = 100.0
     with torch.no_grad():
-        assert torch.equal(model(clip, exists).logits, whole.logits)
+        assert torch.equal(model(clip, mask).logits, whole.logits)
 
 
 def test_clips_of_one_batch_may_begin_at_different_steps():
     model = tiny_model(THREE)
     clip = clip_of(model, 3, 2, 6)
-    exists = torch.tensor([[False] * 4 + [True] * 2, [True] * 6])
+    mask = torch.tensor([[False] * 4 + [True] * 2, [True] * 6])
     with torch.no_grad():
-        both = model(clip, exists).logits
+        both = model(clip, mask).logits
         expected = torch.cat([model(clip[:1, 4:]).logits, model(clip[1:]).logits])
     torch.testing.assert_close(both, expected, rtol=1e-5, atol=1e-5)
 
@@ -293,8 +293,8 @@ def test_an_exported_graph_gives_the_scores_of_the_model():
     model = tiny_model(ONE)
     program = export_model(model, clip_of(model, 0, 2, 2))
     clip = clip_of(model, 1, 3, 2)
-    exists = torch.tensor([[True, True], [False, True], [False, True]])
-    scores = program.module()(clip, exists)
-    expected = model(clip, exists)
+    mask = torch.tensor([[True, True], [False, True], [False, True]])
+    scores = program.module()(clip, mask)
+    expected = model(clip, mask)
     for name in ("logits", "horizon_logits"):
         torch.testing.assert_close(scores[name], getattr(expected, name), rtol=1e-5, atol=1e-6)

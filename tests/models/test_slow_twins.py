@@ -33,8 +33,8 @@ def test_a_frame_is_the_gated_mean_of_its_context_and_of_what_it_reads_of_the_pr
 
 def test_a_step_is_judged_by_the_feature_predicted_for_it_or_by_its_own_where_nothing_precedes_it():
     observed, predicted = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
-    exists = torch.tensor([[False, True, True, True], [True] * 4])
-    for known in (exists, None):
+    mask = torch.tensor([[False, True, True, True], [True] * 4])
+    for known in (mask, None):
         past = features_for_past(observed, predicted, known)
         for b in range(2):
             for t in range(4):
@@ -46,13 +46,13 @@ def test_a_step_is_judged_by_the_feature_predicted_for_it_or_by_its_own_where_no
 def test_the_past_is_like_the_prototypes_as_its_predicted_features_or_as_the_class_tokens_of_its_frames(whose):
     model, clip = tiny_model("sgear"), clip_of(0, 2, 4)
     model.config = replace(model.config, head=replace(model.config.head, past_similarity=whose))
-    exists = torch.tensor([[False, True, True, True], [True] * 4])
+    mask = torch.tensor([[False, True, True, True], [True] * 4])
     with torch.no_grad():
-        output = model(clip, exists)
+        output = model(clip, mask)
         # The class tokens before temporal context and prototype attention, as the released code with both reads them.
-        features = model.encoder(hide_absent(clip, exists))[:, :, 0]
+        features = model.encoder(hide_absent(clip, mask))[:, :, 0]
         if whose == "predicted":
-            features = features_for_past(output.observed, output.predicted, exists)
+            features = features_for_past(output.observed, output.predicted, mask)
         prototypes = model.bank.visual
         for b in range(2):
             for t in range(4):

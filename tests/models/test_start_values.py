@@ -22,8 +22,8 @@ def test_without_positions_missing_steps_in_front_change_nothing():
     decoder = make_decoder(positions=False).eval()
     steps = torch.randn(2, 4, 8)
     padded = torch.cat([torch.zeros(2, 2, 8), steps], dim=1)
-    exists = torch.tensor([[False, False, True, True, True, True]] * 2)
-    assert torch.allclose(decoder(padded, exists)[:, 2:], decoder(steps), atol=1e-5)
+    mask = torch.tensor([[False, False, True, True, True, True]] * 2)
+    assert torch.allclose(decoder(padded, mask)[:, 2:], decoder(steps), atol=1e-5)
 
 
 def test_a_clip_that_is_too_long_is_refused_without_positions_too():

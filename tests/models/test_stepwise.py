@@ -20,14 +20,14 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 @given(seed=st.integers(0, 1000), steps=st.integers(1, MAX_STEPS), num_missing=st.integers(0, 3))
 def test_a_stream_says_after_each_frame_what_the_clip_up_to_it_says(name, pixels, seed, steps, num_missing):
     model, clip = tiny_model(name, pixels=pixels), clip_of(seed, 2, steps, pixels=pixels)
-    exists = torch.ones(2, steps, dtype=torch.bool)
-    exists[0, : min(num_missing, steps - 1)] = False
+    mask = torch.ones(2, steps, dtype=torch.bool)
+    mask[0, : min(num_missing, steps - 1)] = False
     state = None
     with torch.no_grad():
-        whole = model(clip, exists)
+        whole = model(clip, mask)
         for step_idx in range(steps):
-            said, state = model.step(clip[:, step_idx], state, exists[:, step_idx])
-            real = exists[:, step_idx]
+            said, state = model.step(clip[:, step_idx], state, mask[:, step_idx])
+            real = mask[:, step_idx]
             torch.testing.assert_close(said.observed[real], whole.observed[real, step_idx], **CLOSE)
             torch.testing.assert_close(said.predicted[real], whole.predicted[real, step_idx], **CLOSE)
             torch.testing.assert_close(said.logits[real], whole.next_logits[real, step_idx], **CLOSE)
@@ -49,21 +49,21 @@ def test_a_stream_longer_than_built_for_is_refused_with_both_lengths(name):
 @pytest.mark.parametrize("name", ["sgear-decay", "avt"])
 def test_a_stream_without_end_reads_the_newest_features_that_fit(name, num_missing):
     model, clip = tiny_model(name), clip_of(0, 2, 3 * MAX_STEPS)
-    exists = torch.ones(clip.shape[:2], dtype=torch.bool)
-    exists[0, MAX_STEPS : MAX_STEPS + num_missing] = False
+    mask = torch.ones(clip.shape[:2], dtype=torch.bool)
+    mask[0, MAX_STEPS : MAX_STEPS + num_missing] = False
     state, features = None, []
     for step_idx in range(clip.shape[1]):
-        said, state = model.step(clip[:, step_idx], state, exists[:, step_idx])
+        said, state = model.step(clip[:, step_idx], state, mask[:, step_idx])
         features.append(said.observed)
         newest = slice(max(0, step_idx + 1 - MAX_STEPS), step_idx + 1)
         with torch.no_grad():
-            predicted = model.decoder(torch.stack(features[newest], dim=1), exists[:, newest])[:, -1]
-        real = exists[:, step_idx]
+            predicted = model.decoder(torch.stack(features[newest], dim=1), mask[:, newest])[:, -1]
+        real = mask[:, step_idx]
         torch.testing.assert_close(said.predicted[real], predicted[real], **CLOSE)
         assert state.window.observed.shape[1] == state.window.cache.num_steps == min(step_idx + 1, MAX_STEPS)
         if name == "avt" and step_idx >= MAX_STEPS:
             with torch.no_grad():
-                whole = model(clip[:, newest], exists[:, newest])
+                whole = model(clip[:, newest], mask[:, newest])
             torch.testing.assert_close(said.logits[real], whole.logits[real], **CLOSE)
 
 
@@ -91,9 +91,9 @@ def test_a_decaying_context_has_a_state_that_does_not_grow_and_no_longest_stream
 
 def test_a_stream_can_be_read_in_parts_of_any_size():
     decoder, observed = tiny_model("avt").decoder, torch.randn(2, 7, WIDTH)
-    exists = torch.tensor([[False, True, True, True, True, True, True], [True] * 7])
+    mask = torch.tensor([[False, True, True, True, True, True, True], [True] * 7])
     with torch.no_grad():
-        for known in (None, exists):
+        for known in (None, mask):
             whole = decoder(observed, known)
             parts, cache = [], None
             for part in (slice(0, 3), slice(3, 4), slice(4, 7)):
@@ -104,11 +104,11 @@ def test_a_stream_can_be_read_in_parts_of_any_size():
 
 def test_steps_that_do_not_exist_may_follow_steps_of_which_all_did():
     decoder, observed = tiny_model("avt").decoder, torch.randn(2, 4, WIDTH)
-    exists = torch.tensor([[True, True, False, True], [True, True, True, True]])
+    mask = torch.tensor([[True, True, False, True], [True, True, True, True]])
     with torch.no_grad():
         _, cache = decoder.prefill(observed[:, :2])
-        said, _ = decoder.prefill(observed[:, 2:], exists[:, 2:], cache)
-        torch.testing.assert_close(said, decoder(observed, exists)[:, 2:], **CLOSE)
+        said, _ = decoder.prefill(observed[:, 2:], mask[:, 2:], cache)
+        torch.testing.assert_close(said, decoder(observed, mask)[:, 2:], **CLOSE)
 
 
 @pytest.mark.parametrize("name", ["sgear", "avt"])
@@ -116,17 +116,17 @@ def test_steps_that_do_not_exist_may_follow_steps_of_which_all_did():
 @given(seed=st.integers(0, 1000), observed_steps=st.integers(1, MAX_STEPS), num_steps=st.integers(1, 4))
 def test_a_roll_out_equals_appending_each_prediction_to_the_clip(name, seed, observed_steps, num_steps):
     model = tiny_model(name)
-    exists = torch.ones(2, observed_steps, dtype=torch.bool)
-    exists[0, : observed_steps - 1] = False
+    mask = torch.ones(2, observed_steps, dtype=torch.bool)
+    mask[0, : observed_steps - 1] = False
     with torch.no_grad():
-        observed = model(clip_of(seed, 2, observed_steps), exists).observed
-        ahead = model.rollout(observed, num_steps, exists)
+        observed = model(clip_of(seed, 2, observed_steps), mask).observed
+        ahead = model.rollout(observed, num_steps, mask)
         for step_idx in range(num_steps):
-            predicted = model.decoder(observed[:, -MAX_STEPS:], exists[:, -MAX_STEPS:])[:, -1]
+            predicted = model.decoder(observed[:, -MAX_STEPS:], mask[:, -MAX_STEPS:])[:, -1]
             torch.testing.assert_close(ahead.features[:, step_idx], predicted, **CLOSE)
             torch.testing.assert_close(ahead.logits[:, step_idx], model.classify(predicted).logits, **CLOSE)
             observed = torch.cat([observed, predicted[:, None]], dim=1)
-            exists = torch.cat([exists, torch.ones(2, 1, dtype=torch.bool)], dim=1)
+            mask = torch.cat([mask, torch.ones(2, 1, dtype=torch.bool)], dim=1)
 
 
 @pytest.mark.parametrize("name", ["sgear", "sgear-released", "avt"])

@@ -34,7 +34,7 @@ def make_batch(readable: list[bool], *, pixels: bool = False) -> Batch:
     return Batch(
         clip=clip * is_read.reshape(-1, *[1] * (clip.ndim - 1)),
         colour=no_colour().expand(num_clips, -1, -1),
-        exists=is_read[:, None].expand(-1, NUM_STEPS).clone(),
+        mask=is_read[:, None].expand(-1, NUM_STEPS).clone(),
         step_labels=torch.where(is_read[:, None], labels, -1),
         next_labels=torch.where(is_read[:, None], labels + 1, -1).clamp(max=NUM_ACTIONS - 1),
         target=torch.where(is_read, labels[:, 0], -1),

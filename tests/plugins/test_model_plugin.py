@@ -15,18 +15,18 @@ def test_the_model_of_the_page_is_found_and_holds_the_laws(tmp_path, monkeypatch
     assert "mean_pooled" in sgear.list_models()
     torch.manual_seed(0)
     net = sgear.create_model("mean_pooled", num_actions=5, feature_dim=8).eval()
-    clip, exists = torch.randn(2, 6, 8), torch.ones(2, 6, dtype=torch.bool)
+    clip, mask = torch.randn(2, 6, 8), torch.ones(2, 6, dtype=torch.bool)
     with torch.no_grad():
-        scores = net(clip, exists).next_logits
+        scores = net(clip, mask).next_logits
         later = clip.clone()
         later[:, 4:] += 1
-        torch.testing.assert_close(net(later, exists).next_logits[:, :4], scores[:, :4])
-        absent = exists.clone()
+        torch.testing.assert_close(net(later, mask).next_logits[:, :4], scores[:, :4])
+        absent = mask.clone()
         absent[:, :2] = False
         odd = clip.clone()
         odd[:, :2] = 100.0
         torch.testing.assert_close(net(odd, absent).logits, net(clip, absent).logits)
-        assert not torch.allclose(net(clip, absent).logits, net(clip, exists).logits)
+        assert not torch.allclose(net(clip, absent).logits, net(clip, mask).logits)
 
 
 def test_the_encoder_of_the_page_is_found_and_reads_clips(tmp_path, monkeypatch):

@@ -175,7 +175,7 @@ def test_no_frame_of_any_clip_is_later_than_the_start_less_tau_a(start_s, fps, f
     # The slow twin: each frame of each step by itself.
     shown = sample["clip"].reshape(4, num_frames, 3, 8, 8)[..., 0, 0, 0].numpy()
     for step, now_s in enumerate(protocol.timestamps(start_s)):
-        for back in range(num_frames) if sample["exists"][step] else ():
+        for back in range(num_frames) if sample["mask"][step] else ():
             instant_s = max(now_s - back * gap_s, first_s)
             exact = (instant_s - first_s) * fps
             # A rounding away from a frame's start either frame is right.
@@ -199,7 +199,7 @@ class Named:
 class Whole(AnticipationModel):
     Config, sources = Named, ("features",)
 
-    def forward(self, clip, exists=None):
+    def forward(self, clip, mask=None):
         raise NotImplementedError
 
 

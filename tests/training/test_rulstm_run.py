@@ -104,8 +104,8 @@ def test_another_anticipation_time_equals_the_horizon_of_a_longer_clip(root, tra
     model = load_model(trained.model).model
     batch = collate([samples[index] for index in range(len(samples))])
     column = model.horizons_s(6).index(3.0)
-    logits = model.horizon_logits(batch["clip"], batch["exists"])[:, column].numpy()
-    is_seen = batch["exists"][:, -3].numpy()
+    logits = model.horizon_logits(batch["clip"], batch["mask"])[:, column].numpy()
+    is_seen = batch["mask"][:, -3].numpy()
     assert is_seen.sum() > 5
     row_of = {uid: row for row, uid in enumerate(predictions.uids)}
     rows = [row_of[uid] for uid, seen in zip(samples.segments.uids, is_seen, strict=True) if seen]

@@ -57,11 +57,11 @@ def test_a_colour_of_gain_1_changes_no_value():
 
 
 def test_steps_that_do_not_exist_are_exactly_zero():
-    exists = torch.tensor([[False, True, True], [False, False, True]])
-    finished = finish_clip(draw_clips(2), plain_colour(MEAN, STD).expand(2, -1, -1), exists)
-    assert finished[~exists].eq(0).all()
-    assert torch.equal(finished[exists], finish_clip(draw_clips(2), plain_colour(MEAN, STD).expand(2, -1, -1))[exists])
-    assert finished[exists].ne(0).any(dim=-1).all()
+    mask = torch.tensor([[False, True, True], [False, False, True]])
+    finished = finish_clip(draw_clips(2), plain_colour(MEAN, STD).expand(2, -1, -1), mask)
+    assert finished[~mask].eq(0).all()
+    assert torch.equal(finished[mask], finish_clip(draw_clips(2), plain_colour(MEAN, STD).expand(2, -1, -1))[mask])
+    assert finished[mask].ne(0).any(dim=-1).all()
 
 
 @given(seed=st.integers(0, 1000))

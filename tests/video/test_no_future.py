@@ -207,9 +207,9 @@ def _noted(model) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def _greys(clips: list[tuple[torch.Tensor, torch.Tensor]], kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the features of each step of each clip or the brightest value of its image [M T F], and what exists."""
     clip = torch.cat([clip for clip, _ in clips])
-    exists = torch.cat([exists for _, exists in clips])
-    assert (clip[~exists] == 0).all()
-    return (clip if kind in FEATURES else 255 * clip.flatten(2).amax(dim=-1, keepdim=True)).numpy(), exists.numpy()
+    mask = torch.cat([mask for _, mask in clips])
+    assert (clip[~mask] == 0).all()
+    return (clip if kind in FEATURES else 255 * clip.flatten(2).amax(dim=-1, keepdim=True)).numpy(), mask.numpy()
 
 
 @st.composite
@@ -265,9 +265,9 @@ def test_nothing_later_than_tau_a_before_the_action_reaches_a_model(world, kind)
                 step(batch)
         else:
             run_model(model, samples, make_accelerator(RuntimeConfig(device="cpu")), batch_size=2)
-        greys, exists = _greys(clips, kind)
-        assert exists.any(axis=1).all()
-        for limit_s, seen, are_there in zip(limits_s, greys, exists, strict=True):
+        greys, mask = _greys(clips, kind)
+        assert mask.any(axis=1).all()
+        for limit_s, seen, are_there in zip(limits_s, greys, mask, strict=True):
             steps_s = limit_s - np.arange(protocol.num_steps)[::-1] / protocol.fps
             if protocol.short_history == "repeat":
                 steps_s = np.maximum(steps_s, samples.source.first_s("v"))
@@ -305,8 +305,8 @@ def test_nothing_later_than_now_reaches_a_model_that_forecasts_a_video(world, ki
     for every_s in (times_s[-1] / 12, 0.617):
         clips.clear()
         forecasts = list(anticipator.anticipate(world.paths[kind], every_s=float(every_s), frame_fps=rate))
-        greys, exists = _greys(clips, kind)
-        for forecast, seen, are_there in zip(forecasts, greys, exists, strict=True):
+        greys, mask = _greys(clips, kind)
+        for forecast, seen, are_there in zip(forecasts, greys, mask, strict=True):
             steps_s = forecast.now_s - np.arange(protocol.num_steps)[::-1] / protocol.fps
             off = (seen - world.newest(kind, steps_s))[are_there]
             assert ((off > TOO_DARK) & (off < TOO_BRIGHT)).all(), off

@@ -114,7 +114,7 @@ def test_the_loader_gives_uint8_frames_and_a_few_numbers_of_colour(frames, seed)
     batch = next(iter(DataLoader(samples, batch_size=2, collate_fn=collate)))
     assert (batch["clip"].dtype, batch["clip"].shape) == (torch.uint8, (2, 4, 3, *SIZE))
     assert (batch["colour"].dtype, batch["colour"].shape) == (torch.float32, (2, 4, 3))
-    assert batch["exists"].tolist() == [[False, False, True, True], [True] * 4]
+    assert batch["mask"].tolist() == [[False, False, True, True], [True] * 4]
     assert batch["clip"][0, :2].eq(0).all()
     assert torch.equal(batch["colour"][:, 2:], torch.tensor([MEAN, STD]).expand(2, -1, -1))
     is_plain = torch.equal(batch["colour"][:, :2], torch.tensor([1.0, 0.0])[None, :, None].expand(2, -1, 3))
@@ -157,9 +157,9 @@ def test_a_forecast_of_several_steps_is_a_roll_out_from_what_was_seen(video):
     model, outputs = trained.model, []
     model.register_forward_hook(lambda module, inputs, output: outputs.append((inputs[1], output.observed)))
     forecasts = list(Anticipator(trained).anticipate(video, every_s=2.0, steps_ahead=3))
-    ((exists, observed),) = outputs
+    ((mask, observed),) = outputs
     with torch.no_grad():
-        probs = model.rollout(observed, 3, exists).logits.softmax(dim=-1)
+        probs = model.rollout(observed, 3, mask).logits.softmax(dim=-1)
     assert [forecast.now_s for forecast in forecasts] == [0.0, 2.0, 4.0, 6.0]
     for forecast, expected in zip(forecasts, probs, strict=True):
         assert [step.ahead_s for step in forecast.later] == [1.5, 2.0]

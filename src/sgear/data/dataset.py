@@ -70,7 +70,7 @@ class Sample(TypedDict):
 
     clip: Tensor
     colour: Float32[Tensor, "4 3"]
-    exists: Bool[Tensor, " T"]
+    mask: Bool[Tensor, " T"]
     step_labels: Int[Tensor, " T"]
     next_labels: Int[Tensor, " T"]
     target: Int[Tensor, ""]
@@ -83,7 +83,7 @@ class Batch(TypedDict):
 
     clip: Tensor
     colour: Float32[Tensor, "B 4 3"]
-    exists: Bool[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
     step_labels: Int[Tensor, "B T"]
     next_labels: Int[Tensor, "B T"]
     target: Int[Tensor, " B"]
@@ -96,7 +96,7 @@ def collate(samples: list[Sample]) -> Batch:
     return Batch(
         clip=torch.stack([sample["clip"] for sample in samples]),
         colour=torch.stack([sample["colour"] for sample in samples]),
-        exists=torch.stack([sample["exists"] for sample in samples]),
+        mask=torch.stack([sample["mask"] for sample in samples]),
         step_labels=torch.stack([sample["step_labels"] for sample in samples]),
         next_labels=torch.stack([sample["next_labels"] for sample in samples]),
         target=torch.stack([sample["target"] for sample in samples]),
@@ -168,7 +168,7 @@ class WindowDataset(Dataset[Sample], ABC, Generic[AnyProtocol]):
         """Hold what the protocol forbids; called with the times of what was read."""
 
     def __getitem__(self, index: int) -> Sample:
-        """Return one sample; steps that do not exist are zero and marked so in `exists`.
+        """Return one sample; steps that do not exist are zero and marked so in `mask`.
 
         Raises:
             VideoError: If the clip cannot be read and `on_error` is `stop`; names the segment.
@@ -182,8 +182,8 @@ class WindowDataset(Dataset[Sample], ABC, Generic[AnyProtocol]):
             instants_s = self.instants(segment, rng)
             if self.repeats_first:
                 instants_s = np.maximum(instants_s, first_s)
-            exists = observable(instants_s, first_s)
-            read = self.source.read(segment.video_id, instants_s[exists], rng)
+            mask = observable(instants_s, first_s)
+            read = self.source.read(segment.video_id, instants_s[mask], rng)
         except SgearError as err:
             if not is_unreadable(err):
                 raise
@@ -192,11 +192,11 @@ class WindowDataset(Dataset[Sample], ABC, Generic[AnyProtocol]):
             return self._unreadable(index, str(err))
         self.check_read(segment, read.pts_s)
         clip = self.source.empty(len(instants_s))
-        clip[torch.from_numpy(exists)] = read.steps
+        clip[torch.from_numpy(mask)] = read.steps
         return Sample(
             clip=clip,
             colour=read.colour,
-            exists=torch.from_numpy(exists),
+            mask=torch.from_numpy(mask),
             step_labels=torch.from_numpy(self.step_labels(segment, instants_s)),
             next_labels=torch.from_numpy(self.next_labels(segment, instants_s)),
             target=torch.tensor(segment.action_id),
@@ -210,7 +210,7 @@ class WindowDataset(Dataset[Sample], ABC, Generic[AnyProtocol]):
         return Sample(
             clip=self.source.empty(num_steps),
             colour=no_colour(),
-            exists=torch.zeros(num_steps, dtype=torch.bool),
+            mask=torch.zeros(num_steps, dtype=torch.bool),
             step_labels=unknown,
             next_labels=unknown.clone(),
             target=torch.tensor(UNKNOWN_ACTION),

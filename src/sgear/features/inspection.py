@@ -267,10 +267,10 @@ def _look(
     """Return before which segments nothing can be seen [M], and of which every instant that exists has a row [M]."""
     anchors_s = [protocol.anchor_s(segment.start_s, segment.stop_s) for segment in asked]
     instants_s = np.stack([protocol.timestamps(anchor_s) for anchor_s in anchors_s])
-    exists = observable(instants_s, video.first_s)
-    is_found = np.ones(exists.shape, dtype=bool)
-    is_found[exists] = video.covers(instants_s[exists])
-    return ~exists[:, -1], np.logical_and.reduce(is_found, axis=1)
+    mask = observable(instants_s, video.first_s)
+    is_found = np.ones(mask.shape, dtype=bool)
+    is_found[mask] = video.covers(instants_s[mask])
+    return ~mask[:, -1], np.logical_and.reduce(is_found, axis=1)
 
 
 TableOnDisk = FeatureStore | LmdbFeatures

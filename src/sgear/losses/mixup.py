@@ -28,28 +28,28 @@ class Mix:
     step_share: Float[Tensor, "B T"]
 
 
-def make_mix(exists: Bool[Tensor, "B T"], partner: Int[Tensor, " B"], share: Float[Tensor, " B"]) -> Mix:
+def make_mix(mask: Bool[Tensor, "B T"], partner: Int[Tensor, " B"], share: Float[Tensor, " B"]) -> Mix:
     """Return the mix of given partners and shares; a clip without any real step takes no part, and gives none."""
     # A blend with nothing would be a dimmer clip under a full label.
-    both = exists & exists[partner]
-    is_seen = exists.any(dim=1)
+    both = mask & mask[partner]
+    is_seen = mask.any(dim=1)
     share = torch.where(is_seen & is_seen[partner], share, 1.0)
     return Mix(partner=partner, share=share, step_share=torch.where(both, share[:, None], 1.0))
 
 
-def draw_mix(exists: Bool[Tensor, "B T"], *, alpha: float) -> Mix:
+def draw_mix(mask: Bool[Tensor, "B T"], *, alpha: float) -> Mix:
     """Draw a random partner for each clip, and its share from Beta(alpha, alpha).
 
     Args:
-        exists: Which steps are real.
+        mask: Which steps are real.
         alpha: Above 0; small values leave most clips almost as they are.
 
     Source:
         Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018 (arXiv:1710.09412).
     """
-    num_clips = len(exists)
-    share = torch.distributions.Beta(alpha, alpha).sample((num_clips,)).to(exists.device)
-    return make_mix(exists, torch.randperm(num_clips, device=exists.device), share)
+    num_clips = len(mask)
+    share = torch.distributions.Beta(alpha, alpha).sample((num_clips,)).to(mask.device)
+    return make_mix(mask, torch.randperm(num_clips, device=mask.device), share)
 
 
 def mix_clips(clip: Float[Tensor, "*batch"], mix: Mix) -> Float[Tensor, "*batch"]:

@@ -110,7 +110,7 @@ class Objective(nn.Module):
         output: AnticipationOutput,
         targets: Int[Tensor, " B"],
         step_labels: Int[Tensor, "B T"],
-        exists: Bool[Tensor, "B T"],
+        mask: Bool[Tensor, "B T"],
         next_labels: Int[Tensor, "B T"] | None = None,
         mix: Mix | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
@@ -120,28 +120,28 @@ class Objective(nn.Module):
             output: What the model returned.
             targets: Next action of each clip, -1 for unknown.
             step_labels: Action of each observed step, -1 for unknown.
-            exists: Which steps are real.
+            mask: Which steps are real.
             next_labels: Action that follows each step, -1 for unknown or not asked for.
             mix: How the clips were mixed; None where they were not.
         """
         asked = pair_labels(targets, mix)
-        among = exists if self.config.past_mean == "all" else None
+        among = mask if self.config.past_mean == "all" else None
         # A step that does not exist has no label, whatever was annotated at its instant.
-        past = pair_labels(step_labels.masked_fill(~exists, UNKNOWN_ACTION), mix, among=among)
+        past = pair_labels(step_labels.masked_fill(~mask, UNKNOWN_ACTION), mix, among=among)
         terms = self._action_terms(output, asked, past)
         if self.config.next and next_labels is not None:
-            following = pair_labels(next_labels.masked_fill(~exists, UNKNOWN_ACTION), mix)
+            following = pair_labels(next_labels.masked_fill(~mask, UNKNOWN_ACTION), mix)
             terms["next"] = self._classify(output.next_logits, following)
         if self.config.horizons:
             if output.horizon_logits is None:
                 raise ConfigError("objective.horizons needs a model that looks ahead from each step (rulstm)")
             num_horizons = output.horizon_logits.shape[1]
             # Every horizon is asked for the same action; [B S] of the last S steps.
-            each = targets[:, None].expand(-1, num_horizons).masked_fill(~exists[:, -num_horizons:], UNKNOWN_ACTION)
+            each = targets[:, None].expand(-1, num_horizons).masked_fill(~mask[:, -num_horizons:], UNKNOWN_ACTION)
             terms["horizons"] = self._classify(output.horizon_logits, pair_labels(each, mix))
         if self.config.feat:
             detach_target = self.config.detach_feature_target
-            terms["feat"] = feature_loss(output.predicted, output.observed, exists, detach_target=detach_target)
+            terms["feat"] = feature_loss(output.predicted, output.observed, mask, detach_target=detach_target)
         if self.config.needs_prototypes:
             terms |= self._prototype_terms(output, asked, past)
         # Terms are logged unweighted, so that runs with other weights can be compared.

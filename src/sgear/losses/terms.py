@@ -63,7 +63,7 @@ def classification_loss(
 def feature_loss(
     predicted: Float[Tensor, "B T D"],
     observed: Float[Tensor, "B T D"],
-    exists: Bool[Tensor, "B T"],
+    mask: Bool[Tensor, "B T"],
     *,
     detach_target: bool = False,
 ) -> Float[Tensor, ""]:
@@ -72,7 +72,7 @@ def feature_loss(
     Args:
         predicted: Decoder output.
         observed: Decoder input.
-        exists: Which steps are real.
+        mask: Which steps are real.
         detach_target: Keep the gradient away from the observed feature. The released code does not.
     """
     # o_{t+1} against p_t: the first step has no prediction, the last one no target yet.
@@ -80,7 +80,7 @@ def feature_loss(
     if detach_target:
         target = target.detach()
     errors = (predicted[:, :-1] - target).float().square().mean(dim=-1)
-    return masked_mean(errors, exists[:, 1:] & exists[:, :-1])
+    return masked_mean(errors, mask[:, 1:] & mask[:, :-1])
 
 
 def semantic_loss(

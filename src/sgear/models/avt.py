@@ -64,24 +64,24 @@ class Avt(StepwiseModel):
         )
 
     def observe_step(
-        self, frame: Tensor, state: ObserverState | None = None, exists: Bool[Tensor, " B"] | None = None
+        self, frame: Tensor, state: ObserverState | None = None, mask: Bool[Tensor, " B"] | None = None
     ) -> tuple[Float[Tensor, "B D"], ObserverState]:
         """Return the class token; AVT's frames know nothing of each other."""
-        clip = hide_absent(frame[:, None], None if exists is None else exists[:, None])
+        clip = hide_absent(frame[:, None], None if mask is None else mask[:, None])
         return self.encoder(clip)[:, 0, 0], ObserverState()
 
     def classify(self, features: Float[Tensor, "*b D"]) -> Classified:
         """Return scores of features."""
         return Classified(self.classifier(features), features, None)
 
-    def forward(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
+    def forward(self, clip: Tensor, mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate; see `SGear.forward`."""
         # [B T N D] -> [B T D]: the class token stands for its frame.
-        observed = self.encoder(hide_absent(clip, exists))[:, :, 0]
-        predicted = self.decoder(observed, exists)
+        observed = self.encoder(hide_absent(clip, mask))[:, :, 0]
+        predicted = self.decoder(observed, mask)
         next_logits, mixed, _ = self.classify(predicted)
         # Shifted by one step: what was predicted for a step, not what was seen at it, is to be recognized.
-        past_logits, _, _ = self.classify(features_for_past(observed, predicted, exists))
+        past_logits, _, _ = self.classify(features_for_past(observed, predicted, mask))
         verb_logits, noun_logits = self.classify_fields(mixed[:, -1])
         return AnticipationOutput(
             observed=observed,

@@ -74,12 +74,12 @@ class AnticipationModel(nn.Module, ABC):
         self.config = config
 
     @abstractmethod
-    def forward(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
+    def forward(self, clip: Tensor, mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate.
 
         Args:
             clip: Frames [B T 3 H W], clips of F frames [B T F 3 H W], or stored features [B T F], in order of time.
-            exists: Which steps are real [B T]. Default: all.
+            mask: Which steps are real [B T]. Default: all.
         """
 
 
@@ -203,13 +203,13 @@ def check_num_steps(num_steps: int, max_steps: int, *, what: str = "clip", remed
         )
 
 
-def require_whole_clip(num_steps: int, expected: int, exists: Bool[Tensor, "_ T"] | None) -> None:
+def require_whole_clip(num_steps: int, expected: int, mask: Bool[Tensor, "_ T"] | None) -> None:
     """Raise unless a clip has the one length that the released code takes, and all its steps are real.
 
     Raises:
         ValueError: Says what is asked for.
     """
-    num_real = num_steps if exists is None else int(exists.sum(dim=1).min())
+    num_real = num_steps if mask is None else int(mask.sum(dim=1).min())
     if num_steps != expected or num_real != expected:
         raise ValueError(
             f"mode=original reads clips of exactly {expected} real steps, got {num_steps}, of them {num_real} real; "
@@ -217,11 +217,11 @@ def require_whole_clip(num_steps: int, expected: int, exists: Bool[Tensor, "_ T"
         )
 
 
-def hide_absent(clip: Tensor, exists: Bool[Tensor, "B T"] | None) -> Tensor:
+def hide_absent(clip: Tensor, mask: Bool[Tensor, "B T"] | None) -> Tensor:
     """Return a clip [B T ...] with zeros where steps do not exist, so that nothing that stands there is ever read.
 
     A mask on attention alone would not do: it hides numbers, but a NaN times a weight of 0 is a NaN.
     """
-    if exists is None:
+    if mask is None:
         return clip
-    return clip.masked_fill(~exists.reshape(*exists.shape, *(1,) * (clip.ndim - 2)), 0.0)
+    return clip.masked_fill(~mask.reshape(*mask.shape, *(1,) * (clip.ndim - 2)), 0.0)

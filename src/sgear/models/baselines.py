@@ -139,7 +139,7 @@ class _Table(Baseline):
     def num_rows(num_actions: int) -> int:
         """Return the number of rows R."""
 
-    def forward(self, clip: Float[Tensor, "B T 1"], exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
+    def forward(self, clip: Float[Tensor, "B T 1"], mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate from the numbers of the newest actions; see `sgear.data.AnnotationSource`."""
         rows = clip[..., 0].long().clamp(max=len(self.log_probs) - 1)
         return _output(clip, self.log_probs[rows])
@@ -279,15 +279,15 @@ class LastRecognised(Baseline):
         self.transitions.copy_(torch.from_numpy(probs[1:]))
         features, labels = [], []
         for sample in samples:
-            is_known = sample["exists"] & (sample["step_labels"] != UNKNOWN_ACTION)
+            is_known = sample["mask"] & (sample["step_labels"] != UNKNOWN_ACTION)
             features.append(sample["clip"][is_known].numpy())
             labels.append(sample["step_labels"][is_known].numpy())
         c = self.config.regression.inverse_regularization
         self.classifier.fit(np.concatenate(features), np.concatenate(labels), inverse_regularization=c)
 
-    def forward(self, clip: Float[Tensor, "B T F"], exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
+    def forward(self, clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate from each step alone."""
-        return _output(clip, (self.classifier(hide_absent(clip, exists)) @ self.transitions).log().float())
+        return _output(clip, (self.classifier(hide_absent(clip, mask)) @ self.transitions).log().float())
 
 
 @register_model("pooled")
@@ -305,12 +305,12 @@ class PooledRegression(Baseline):
         super().__init__(config, num_actions=num_actions)
         self.classifier = LogisticClassifier(len(SPANS) * _require_width(config.encoder), num_actions)
 
-    def pool(self, clip: Float[Tensor, "B T F"], exists: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T F4"]:
+    def pool(self, clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T F4"]:
         """Return for each step the means over the spans that end with it; absent steps count in none."""
         num_steps = clip.shape[1]
-        is_real = torch.ones(clip.shape[:2], device=clip.device) if exists is None else exists
+        is_real = torch.ones(clip.shape[:2], device=clip.device) if mask is None else mask
         # Sums over spans are differences of running sums, [B T + 1 F].
-        sums = nn.functional.pad(hide_absent(clip, exists).double().cumsum(dim=1), (0, 0, 1, 0))
+        sums = nn.functional.pad(hide_absent(clip, mask).double().cumsum(dim=1), (0, 0, 1, 0))
         counts = nn.functional.pad(is_real.double().cumsum(dim=1), (1, 0))[..., None]
         ends, means = torch.arange(num_steps, device=clip.device) + 1, []
         for share in SPANS:
@@ -322,12 +322,12 @@ class PooledRegression(Baseline):
         """Learn from the training windows; segments without one teach nothing here."""
         pooled, targets = [], []
         for sample in samples:
-            pooled.append(self.pool(sample["clip"][None], sample["exists"][None])[0, -1].numpy())
+            pooled.append(self.pool(sample["clip"][None], sample["mask"][None])[0, -1].numpy())
             targets.append(int(sample["target"]))
         c = self.config.regression.inverse_regularization
         self.classifier.fit(np.stack(pooled), np.array(targets), inverse_regularization=c)
 
-    def forward(self, clip: Float[Tensor, "B T F"], exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
+    def forward(self, clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate; a class without training samples gets probability 1e-6."""
-        probs = self.classifier(self.pool(clip, exists))
+        probs = self.classifier(self.pool(clip, mask))
         return _output(clip, probs.masked_fill(~self.classifier.is_seen, _UNSEEN_PROB).log().float())

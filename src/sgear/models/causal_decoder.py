@@ -28,11 +28,11 @@ class DecoderCache:
 
     Args:
         layers: Key and value [B h T d] of each block.
-        exists: Which steps are real [B T]; None where all are.
+        mask: Which steps are real [B T]; None where all are.
     """
 
     layers: tuple[KeyValue, ...]
-    exists: Bool[Tensor, "B T"] | None
+    mask: Bool[Tensor, "B T"] | None
 
     @property
     def num_steps(self) -> int:
@@ -53,16 +53,16 @@ class DecoderWindow:
     cache: DecoderCache
 
 
-def causal_mask(exists: Bool[Tensor, "B T"]) -> Bool[Tensor, "B 1 T T"]:
+def causal_mask(mask: Bool[Tensor, "B T"]) -> Bool[Tensor, "B 1 T T"]:
     """Return which step (row) may read which step (column): earlier existing ones, and itself.
 
     A step that does not exist still reads itself, so that no softmax runs over nothing.
     """
-    num_steps = exists.shape[1]
+    num_steps = mask.shape[1]
     # True at [t, s] where s is not later than t.
-    order = torch.ones(num_steps, num_steps, dtype=torch.bool, device=exists.device).tril()
-    own = torch.eye(num_steps, dtype=torch.bool, device=exists.device)
-    return ((order & exists[:, None, :]) | own)[:, None]
+    order = torch.ones(num_steps, num_steps, dtype=torch.bool, device=mask.device).tril()
+    own = torch.eye(num_steps, dtype=torch.bool, device=mask.device)
+    return ((order & mask[:, None, :]) | own)[:, None]
 
 
 class CausalBlock(nn.Module):
@@ -80,13 +80,13 @@ class CausalBlock(nn.Module):
         self.mlp_out = nn.Linear(4 * width, width)
 
     def forward(
-        self, steps: Float[Tensor, "B T W"], mask: Bool[Tensor, "B 1 T S"] | None, past: KeyValue | None = None
+        self, steps: Float[Tensor, "B T W"], allowed: Bool[Tensor, "B 1 T S"] | None, past: KeyValue | None = None
     ) -> tuple[Float[Tensor, "B T W"], KeyValue]:
         """Apply the block.
 
         Args:
             steps: The steps to read.
-            mask: Which of all steps, earlier ones included, each of them may read. None: every step up to its own.
+            allowed: Which of all steps, earlier ones included, each of them may read. None: every step up to its own.
             past: Keys and values of earlier steps.
 
         Returns:
@@ -105,10 +105,10 @@ class CausalBlock(nn.Module):
             query,
             key,
             value,
-            attn_mask=mask,
+            attn_mask=allowed,
             dropout_p=self.dropout if self.training else 0.0,
             # A single newest step may read everything.
-            is_causal=mask is None and steps.shape[1] > 1,
+            is_causal=allowed is None and steps.shape[1] > 1,
         )
         attended = self.attention_out(rearrange(read, "B h T d -> B T (h d)"))
         steps = steps + F.dropout(attended, self.dropout, self.training)
@@ -159,13 +159,13 @@ class CausalDecoder(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(
-        self, observed: Float[Tensor, "B T D"], exists: Bool[Tensor, "B T"] | None = None
+        self, observed: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"] | None = None
     ) -> Float[Tensor, "B T D"]:
         """Predict the next feature of each step.
 
         Args:
             observed: Features in order of time [B T D].
-            exists: Which steps are real [B T]. Default: all.
+            mask: Which steps are real [B T]. Default: all.
 
         Returns:
             Predicted features [B T D].
@@ -173,19 +173,19 @@ class CausalDecoder(nn.Module):
         Raises:
             ValueError: If the clip is longer than the decoder was built for.
         """
-        return self.prefill(observed, exists)[0]
+        return self.prefill(observed, mask)[0]
 
     def prefill(
         self,
         observed: Float[Tensor, "B T D"],
-        exists: Bool[Tensor, "B T"] | None = None,
+        mask: Bool[Tensor, "B T"] | None = None,
         cache: DecoderCache | None = None,
     ) -> tuple[Float[Tensor, "B T D"], DecoderCache]:
         """Read several steps, after those in `cache`; the predictions equal those of `forward` over all steps.
 
         Args:
             observed: Features of the new steps.
-            exists: Which of the new steps are real. Default: all.
+            mask: Which of the new steps are real. Default: all.
             cache: What was read before; None starts a clip.
 
         Returns:
@@ -201,40 +201,40 @@ class CausalDecoder(nn.Module):
         if self.positions is not None:
             steps = steps + self.positions.weight[num_past : num_past + num_new]
         steps = F.dropout(steps, self.dropout, self.training)
-        known = _join_exists(exists, cache, like=observed)
+        known = _join_exists(mask, cache, like=observed)
         if known is not None:
             # Rows of the new steps alone; columns of all.
-            mask = causal_mask(known)[:, :, num_past:]
+            allowed = causal_mask(known)[:, :, num_past:]
         elif num_past and num_new > 1:
             num_clips, num_steps = observed.shape[0], num_past + num_new
             everything = torch.ones(num_clips, num_steps, dtype=torch.bool, device=observed.device)
-            mask = causal_mask(everything)[:, :, num_past:]
+            allowed = causal_mask(everything)[:, :, num_past:]
         else:
-            mask = None
+            allowed = None
         # Keys and values of every block are kept: they depend on earlier steps only, so later ones never change them.
         layers = []
         for block_idx, block in enumerate(self.blocks):
-            steps, key_value = block(steps, mask, None if cache is None else cache.layers[block_idx])
+            steps, key_value = block(steps, allowed, None if cache is None else cache.layers[block_idx])
             layers.append(key_value)
-        return self.project_out(self.norm(steps)), DecoderCache(layers=tuple(layers), exists=known)
+        return self.project_out(self.norm(steps)), DecoderCache(layers=tuple(layers), mask=known)
 
     def step(
         self,
         observed: Float[Tensor, "B D"],
         window: DecoderWindow | None = None,
-        exists: Bool[Tensor, " B"] | None = None,
+        mask: Bool[Tensor, " B"] | None = None,
     ) -> tuple[Float[Tensor, "B D"], DecoderWindow]:
         """Read one more step of a stream without end; equal to `forward` over the newest steps that fit.
 
         Args:
             observed: Feature of the new step.
             window: What the step before returned; None starts a stream.
-            exists: Whether the new step is real. Default: it is.
+            mask: Whether the new step is real. Default: it is.
 
         Returns:
             The predicted feature, and the window for the next step.
         """
-        new, known = observed[:, None], None if exists is None else exists[:, None]
+        new, known = observed[:, None], None if mask is None else mask[:, None]
         if window is None:
             predicted, cache = self.prefill(new, known)
             return predicted[:, -1], DecoderWindow(observed=new, cache=cache)
@@ -253,7 +253,7 @@ def _join_exists(
     new: Bool[Tensor, "B T"] | None, cache: DecoderCache | None, *, like: Float[Tensor, "B T D"]
 ) -> Bool[Tensor, "B S"] | None:
     """Return which of the steps in the cache and of the new ones are real; None where all are."""
-    past = None if cache is None else cache.exists
+    past = None if cache is None else cache.mask
     if past is None and new is None:
         return None
     if new is None:

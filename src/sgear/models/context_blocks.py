@@ -50,13 +50,13 @@ class PastTokens:
     Args:
         key: Keys [B h M d] of the M tokens so far.
         value: Values [B h M d].
-        exists: Which of these tokens belong to a real frame [B M].
+        mask: Which of these tokens belong to a real frame [B M].
         num_steps: Number of frames seen.
     """
 
     key: Tensor
     value: Tensor
-    exists: Tensor
+    mask: Tensor
     num_steps: int
 
 
@@ -85,34 +85,34 @@ class TemporalContextBlock(nn.Module, ABC):
         self.mlp_out = nn.Linear(4 * width, width)
 
     @abstractmethod
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, "_ T"]) -> Tensor:
-        """Read all frames of a clip at once; tensors are [B T h N d], `exists` is [B T] or [1 T]."""
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Bool[Tensor, "_ T"]) -> Tensor:
+        """Read all frames of a clip at once; tensors are [B T h N d], `mask` is [B T] or [1 T]."""
 
     @abstractmethod
     def attend_step(
-        self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, " B"], state: BlockState | None
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Bool[Tensor, " B"], state: BlockState | None
     ) -> tuple[Tensor, BlockState]:
         """Read one more frame; tensors are [B h N d], `state` is what the frame before left."""
 
     def forward(
-        self, tokens: Float[Tensor, "B T N D"], exists: Bool[Tensor, "B T"] | None = None
+        self, tokens: Float[Tensor, "B T N D"], mask: Bool[Tensor, "B T"] | None = None
     ) -> Float[Tensor, "B T N D"]:
         """Apply the block; steps that do not exist give nothing to later ones."""
-        if exists is None:
+        if mask is None:
             # One row serves all clips: a mask over all tokens of a long clip is large.
-            exists = torch.ones(1, tokens.shape[1], dtype=torch.bool, device=tokens.device)
-        return self._finish(tokens, self.read_clip(self.attention_norm(tokens), exists))
+            mask = torch.ones(1, tokens.shape[1], dtype=torch.bool, device=tokens.device)
+        return self._finish(tokens, self.read_clip(self.attention_norm(tokens), mask))
 
     def step(
-        self, tokens: Float[Tensor, "B N D"], exists: Bool[Tensor, " B"], state: BlockState | None
+        self, tokens: Float[Tensor, "B N D"], mask: Bool[Tensor, " B"], state: BlockState | None
     ) -> tuple[Float[Tensor, "B N D"], BlockState]:
         """Apply the block to the next frame of a stream; equal to `forward` over the whole stream."""
-        read, state = self.attend_step(*self._project(self.attention_norm(tokens)), exists, state)
+        read, state = self.attend_step(*self._project(self.attention_norm(tokens)), mask, state)
         return self._finish(tokens, read), state
 
-    def read_clip(self, normed: Float[Tensor, "B T N D"], exists: Bool[Tensor, "_ T"]) -> Float[Tensor, "B T h N d"]:
+    def read_clip(self, normed: Float[Tensor, "B T N D"], mask: Bool[Tensor, "_ T"]) -> Float[Tensor, "B T h N d"]:
         """Return what each token reads, of all frames of a clip at once."""
-        return self.attend(*self._project(normed), exists)
+        return self.attend(*self._project(normed), mask)
 
     def _project(self, normed: Float[Tensor, "*b N D"]) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.qkv(normed)
@@ -153,33 +153,33 @@ class _SumBlock(TemporalContextBlock):
         # k_t + sum_s w_s k_s / max(1, sum_s w_s); the bound keeps a past of small weight small.
         return own + (past / weight.clamp(min=1.0) if self.normalise else past)
 
-    def read_clip(self, normed: Float[Tensor, "B T N D"], exists: Bool[Tensor, "_ T"]) -> Float[Tensor, "B T h N d"]:
+    def read_clip(self, normed: Float[Tensor, "B T N D"], mask: Bool[Tensor, "_ T"]) -> Float[Tensor, "B T h N d"]:
         """See `TemporalContextBlock.read_clip`."""
         if normed.shape[2] > 1:
-            return super().read_clip(normed, exists)
+            return super().read_clip(normed, mask)
         # A softmax over the one token of a stored feature is 1, whatever is asked: the value alone is read.
         value = F.linear(normed, self.qkv.weight[2 * normed.shape[-1] :])
         value = rearrange(value, "B T N (h d) -> B T h N d", d=self.head_dim)
-        (joined,) = self._joined([value], exists)
+        (joined,) = self._joined([value], mask)
         return joined.to(value.dtype)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, "_ T"]) -> Tensor:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Bool[Tensor, "_ T"]) -> Tensor:
         """See `TemporalContextBlock.attend`."""
-        key, value = self._joined([key, value], exists)
+        key, value = self._joined([key, value], mask)
         return F.scaled_dot_product_attention(query, key.to(query.dtype), value.to(query.dtype))
 
-    def _joined(self, parts: list[Tensor], exists: Bool[Tensor, "_ T"]) -> list[Tensor]:
+    def _joined(self, parts: list[Tensor], mask: Bool[Tensor, "_ T"]) -> list[Tensor]:
         # Sums over many frames keep float32 under autocast.
-        real = repeat(exists, "B T -> B T h 1 1", h=self.num_heads).float()
+        real = repeat(mask, "B T -> B T h 1 1", h=self.num_heads).float()
         # The sum of the weights themselves, by the same rule: what `normalise` divides by.
         weight = self._sums(torch.ones_like(real), real)
         return [self._join(part, self._sums(self._cut(part), real), weight) for part in parts]
 
     def attend_step(
-        self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, " B"], state: BlockState | None
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Bool[Tensor, " B"], state: BlockState | None
     ) -> tuple[Tensor, PastSum]:
         """See `TemporalContextBlock.attend_step`."""
-        real = repeat(exists, "B -> B h 1 1", h=self.num_heads).float()
+        real = repeat(mask, "B -> B h 1 1", h=self.num_heads).float()
         if state is None:
             empty = torch.zeros_like(key, dtype=torch.float32)
             state = PastSum(key=empty, value=empty, weight=torch.zeros_like(real), num_steps=0)
@@ -211,7 +211,7 @@ class CumulativeBlock(_SumBlock):
     Source:
         ADiko1997/S-GEAR, models/attention.py:700-845, with these faults corrected: heads were merged over the time
         axis; the prefix sum subtracted the unweighted own value, which leaves (w_t - 1) kv_t behind; a triangular
-        mask over the tokens of one frame set scores to 0 instead of hiding them; the sum grew with the clip.
+        allowed over the tokens of one frame set scores to 0 instead of hiding them; the sum grew with the clip.
     """
 
     def __init__(self, width: int, *, max_steps: int, head_dim: int, detach_past: bool, normalise: bool) -> None:
@@ -250,22 +250,22 @@ class OriginalBlock(CumulativeBlock):
     def __init__(self, width: int, *, max_steps: int, head_dim: int, detach_past: bool) -> None:
         super().__init__(width, max_steps=max_steps, head_dim=head_dim, detach_past=detach_past, normalise=False)
 
-    def read_clip(self, normed: Float[Tensor, "B T N D"], exists: Bool[Tensor, "_ T"]) -> Float[Tensor, "B T h N d"]:
+    def read_clip(self, normed: Float[Tensor, "B T N D"], mask: Bool[Tensor, "_ T"]) -> Float[Tensor, "B T h N d"]:
         """See `TemporalContextBlock.read_clip`."""
-        require_whole_clip(normed.shape[1], len(self.step_weights), exists)
-        read = super().read_clip(normed, exists)
+        require_whole_clip(normed.shape[1], len(self.step_weights), mask)
+        read = super().read_clip(normed, mask)
         # Frames and heads are swapped before the reshape, where heads and tokens should be.
         return rearrange(read.transpose(1, 2).reshape(normed.shape), "B T N (h d) -> B T h N d", d=self.head_dim)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, "_ T"]) -> Tensor:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Bool[Tensor, "_ T"]) -> Tensor:
         """See `TemporalContextBlock.attend`."""
-        key, value = self._joined([key, value], exists)
+        key, value = self._joined([key, value], mask)
         # [B T h N N]; tril sets later tokens to a score of 0, which is not the same as hiding them.
         scores = query @ key.to(query.dtype).transpose(-2, -1) / self.head_dim**0.5
         return scores.tril().softmax(dim=-1) @ value.to(query.dtype)
 
     def attend_step(
-        self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, " B"], state: BlockState | None
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Bool[Tensor, " B"], state: BlockState | None
     ) -> tuple[Tensor, PastSum]:
         """See `TemporalContextBlock.attend_step`.
 
@@ -326,21 +326,21 @@ class CausalBlock(TemporalContextBlock):
             attention costs twice as much.
 
     Source:
-        S-GEAR (arXiv:2407.02309), TCA as the paper words it: a causal mask over the frames, not over their tokens.
+        S-GEAR (arXiv:2407.02309), TCA as the paper words it: a causal allowed over the frames, not over their tokens.
     """
 
     def __init__(self, width: int, *, max_steps: int, head_dim: int, detach_past: bool) -> None:
         super().__init__(width, head_dim=head_dim, detach_past=detach_past)
         self.max_steps = max_steps
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, "_ T"]) -> Tensor:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Bool[Tensor, "_ T"]) -> Tensor:
         """See `TemporalContextBlock.attend`."""
         num_steps, num_tokens = key.shape[1], key.shape[3]
         check_num_steps(num_steps, self.max_steps)
-        own = torch.eye(num_steps, dtype=torch.bool, device=key.device).expand(exists.shape[0], -1, -1)
+        own = torch.eye(num_steps, dtype=torch.bool, device=key.device).expand(mask.shape[0], -1, -1)
         order = torch.ones(num_steps, num_steps, dtype=torch.bool, device=key.device).tril(-1)
         # Frame t sees its own tokens always, and those of earlier frames that are real.
-        past = order & exists[:, None, :]
+        past = order & mask[:, None, :]
         query, key, value = (rearrange(part, "B T h N d -> B h (T N) d") for part in (query, key, value))
         if self.detach_past and torch.is_grad_enabled():
             # Two copies of the keys: earlier frames through the one without gradient, the own frame through the other.
@@ -349,24 +349,24 @@ class CausalBlock(TemporalContextBlock):
         else:
             visible = past | own
         # From frames to tokens: all N tokens of a frame see the same.
-        mask = repeat(visible, "B T S -> B 1 (T N) (S M)", N=num_tokens, M=num_tokens)
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        allowed = repeat(visible, "B T S -> B 1 (T N) (S M)", N=num_tokens, M=num_tokens)
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         return rearrange(read, "B h (T N) d -> B T h N d", T=num_steps)
 
     def attend_step(
-        self, query: Tensor, key: Tensor, value: Tensor, exists: Bool[Tensor, " B"], state: BlockState | None
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Bool[Tensor, " B"], state: BlockState | None
     ) -> tuple[Tensor, PastTokens]:
         """See `TemporalContextBlock.attend_step`."""
         own = torch.ones(key.shape[0], key.shape[2], dtype=torch.bool, device=key.device)
         all_key, all_value, visible, num_steps = key, value, own, 1
-        remembered = own & exists[:, None]
+        remembered = own & mask[:, None]
         if state is not None:
             assert isinstance(state, PastTokens)
             num_steps = state.num_steps + 1
             check_num_steps(num_steps, self.max_steps, what="stream", remedy=_STREAM_REMEDY)
             all_key = torch.cat([self._cut(state.key), key], dim=2)
             all_value = torch.cat([self._cut(state.value), value], dim=2)
-            visible = torch.cat([state.exists, own], dim=1)
-            remembered = torch.cat([state.exists, remembered], dim=1)
+            visible = torch.cat([state.mask, own], dim=1)
+            remembered = torch.cat([state.mask, remembered], dim=1)
         read = F.scaled_dot_product_attention(query, all_key, all_value, attn_mask=visible[:, None, None])
-        return read, PastTokens(key=all_key, value=all_value, exists=remembered, num_steps=num_steps)
+        return read, PastTokens(key=all_key, value=all_value, mask=remembered, num_steps=num_steps)

@@ -234,8 +234,8 @@ class _NamedScores(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, clip: Tensor, exists: Bool[Tensor, "B T"]) -> dict[str, Tensor]:
-        output = self.model(clip, exists)
+    def forward(self, clip: Tensor, mask: Bool[Tensor, "B T"]) -> dict[str, Tensor]:
+        output = self.model(clip, mask)
         made = {item.name: getattr(output, item.name) for item in fields(AnticipationOutput)}
         return {name: tensor for name, tensor in made.items() if tensor is not None}
 
@@ -248,7 +248,7 @@ def export_model(model: nn.Module, clip: Tensor) -> torch.export.ExportedProgram
         clip: An example of at least two clips; its steps and sizes are fixed in the graph.
 
     Returns:
-        A program of (clip, exists) -> dict of the tensors of `AnticipationOutput`; see `torch.export.save`.
+        A program of (clip, mask) -> dict of the tensors of `AnticipationOutput`; see `torch.export.save`.
 
     Raises:
         ValueError: If the model is in training mode or the example holds a single clip.
@@ -259,6 +259,6 @@ def export_model(model: nn.Module, clip: Tensor) -> torch.export.ExportedProgram
             f"{model.training} and {len(clip)}; a single clip would fix their number"
         )
     batch = torch.export.Dim("clips")
-    exists = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
+    mask = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
     with torch.no_grad():
-        return torch.export.export(_NamedScores(model), (clip, exists), dynamic_shapes=({0: batch}, {0: batch}))
+        return torch.export.export(_NamedScores(model), (clip, mask), dynamic_shapes=({0: batch}, {0: batch}))

@@ -74,7 +74,7 @@ class _PrototypeAttention(nn.Module, ABC):
         self,
         frames: Float[Tensor, "B T D"],
         prototypes: Float[Tensor, "A D"],
-        exists: Bool[Tensor, "B T"] | None = None,
+        mask: Bool[Tensor, "B T"] | None = None,
         informed: Float[Tensor, "B T D"] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """Return for each frame a mix of prototypes.
@@ -82,16 +82,16 @@ class _PrototypeAttention(nn.Module, ABC):
         Args:
             frames: Class tokens of the frames, before TCA.
             prototypes: The bank.
-            exists: Which frames are real; others have no part in any choice. Default: all.
+            mask: Which frames are real; others have no part in any choice. Default: all.
             informed: The same after TCA (`original` alone).
         """
-        return self.extend(frames, prototypes, exists)[0]
+        return self.extend(frames, prototypes, mask)[0]
 
     def extend(
         self,
         frames: Float[Tensor, "B T D"],
         prototypes: Float[Tensor, "A D"],
-        exists: Bool[Tensor, "B T"] | None = None,
+        mask: Bool[Tensor, "B T"] | None = None,
         seen: SeenFrames | None = None,
     ) -> tuple[Float[Tensor, "B T D"], SeenFrames]:
         """Read the next frames of a stream; equal to `forward` over the whole stream.
@@ -99,7 +99,7 @@ class _PrototypeAttention(nn.Module, ABC):
         Args:
             frames: New frames.
             prototypes: The bank.
-            exists: Which of the new frames are real. Default: all.
+            mask: Which of the new frames are real. Default: all.
             seen: What the frames before left; None starts a stream.
 
         Returns:
@@ -108,7 +108,7 @@ class _PrototypeAttention(nn.Module, ABC):
         # The choice is no function to differentiate, and sums over a clip need float32.
         real = frames.detach().float()
         # A sum has the direction of the mean, and a cosine reads nothing but the direction.
-        totals = (real if exists is None else real * exists[..., None]).cumsum(dim=1)
+        totals = (real if mask is None else real * mask[..., None]).cumsum(dim=1)
         first_idx = 0
         if seen is not None:
             totals, first_idx = totals + seen.total[:, None], seen.num_steps
@@ -281,14 +281,14 @@ class OriginalPrototypeAttention(ReleasedPrototypeAttention):
         self,
         frames: Float[Tensor, "B T D"],
         prototypes: Float[Tensor, "A D"],
-        exists: Bool[Tensor, "B T"] | None = None,
+        mask: Bool[Tensor, "B T"] | None = None,
         informed: Float[Tensor, "B T D"] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """See `_PrototypeAttention.forward`."""
         assert informed is not None
         assert self.distance_weights is not None
         assert self.blend_gate is not None
-        require_whole_clip(frames.shape[1], self.top_k, exists)
+        require_whole_clip(frames.shape[1], self.top_k, mask)
         bank = prototypes.detach() if self.detach_prototypes else prototypes
         alike = nearest_prototypes(frames.detach().mean(dim=1), bank, k=self.top_k)
         # Ranks as torch selects on a GPU: by class id, the least similar of the k last.
@@ -308,7 +308,7 @@ class OriginalPrototypeAttention(ReleasedPrototypeAttention):
         self,
         frames: Float[Tensor, "B T D"],
         prototypes: Float[Tensor, "A D"],
-        exists: Bool[Tensor, "B T"] | None = None,
+        mask: Bool[Tensor, "B T"] | None = None,
         seen: SeenFrames | None = None,
     ) -> tuple[Float[Tensor, "B T D"], SeenFrames]:
         """See `_PrototypeAttention.extend`.

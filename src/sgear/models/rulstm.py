@@ -60,7 +60,7 @@ class RulstmBranch(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden_dim, num_actions)
 
-    def roll(self, clip: Float[Tensor, "T B F"], exists: Bool[Tensor, "T B"]) -> tuple[Tensor, Tensor]:
+    def roll(self, clip: Float[Tensor, "T B F"], mask: Bool[Tensor, "T B"]) -> tuple[Tensor, Tensor]:
         """Return hidden and cell state after each step [T B H].
 
         A step that does not exist leaves the state as it was, so a video that is shorter than the window begins at
@@ -68,7 +68,7 @@ class RulstmBranch(nn.Module):
         """
         hidden = cell = clip.new_zeros(clip.shape[1], self.rolling.hidden_size)
         after_each = []
-        for step, is_real in zip(self.dropout(clip), exists[..., None], strict=True):
+        for step, is_real in zip(self.dropout(clip), mask[..., None], strict=True):
             new_hidden, new_cell = self.rolling(step, (hidden, cell))
             hidden, cell = torch.where(is_real, new_hidden, hidden), torch.where(is_real, new_cell, cell)
             after_each.append((hidden, cell))
@@ -101,16 +101,16 @@ class RulstmBranch(nn.Module):
             hidden, cell = flat_hidden.unflatten(0, hidden.shape[:2]), flat_cell.unflatten(0, hidden.shape[:2])
         return torch.cat([hidden, *reversed(finished)])
 
-    def forward(self, clip: Float[Tensor, "B T F"], exists: Bool[Tensor, "B T"], *, steps_ahead: int) -> BranchStates:
+    def forward(self, clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"], *, steps_ahead: int) -> BranchStates:
         """Return states and scores after each step.
 
         Args:
             clip: Features of this modality.
-            exists: Which steps are real.
+            mask: Which steps are real.
             steps_ahead: Steps from the last one of the clip to the start of the action, at least 1.
         """
         steps = clip.transpose(0, 1)
-        hidden, cell = self.roll(steps, exists.T)
+        hidden, cell = self.roll(steps, mask.T)
         anticipated = self.unroll(steps, hidden, cell, steps_ahead=steps_ahead).transpose(0, 1)
         scores = self.classifier(self.dropout(anticipated))
         return BranchStates(hidden.transpose(0, 1), cell.transpose(0, 1), anticipated, scores)
@@ -268,7 +268,7 @@ class Rulstm(AnticipationModel):
         num_horizons = min(num_steps, settings.anticipation_steps - self.steps_ahead + 1)
         return [(self.steps_ahead + later) * settings.step_s for later in reversed(range(num_horizons))]
 
-    def horizon_logits(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B S A"]:
+    def horizon_logits(self, clip: Tensor, mask: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B S A"]:
         """Return the scores of the next action at each horizon of `horizons_s`, from what was seen until then alone.
 
         Where the step of a horizon does not exist, its scores mean nothing.
@@ -281,16 +281,16 @@ class Rulstm(AnticipationModel):
                 "in sequence completion an earlier step reads later ones, which is no anticipation; train with "
                 "model.rulstm.sequence_completion=false, starting from this run"
             )
-        logits = self(clip, exists).horizon_logits
+        logits = self(clip, mask).horizon_logits
         assert logits is not None
         return logits
 
-    def forward(self, clip: Float[Tensor, "B T F"], exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
+    def forward(self, clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate.
 
         Args:
             clip: Stored features [B T F] in order of time, all modalities side by side.
-            exists: Which steps are real [B T]. Default: all. Steps before the first real one change nothing.
+            mask: Which steps are real [B T]. Default: all. Steps before the first real one change nothing.
 
         Returns:
             Named tensors with D = H times the number of modalities: `observed` holds the rolling states, `predicted`
@@ -298,12 +298,11 @@ class Rulstm(AnticipationModel):
         """
         self._check(clip)
         # The rolling loop has one form for clips with and without absent steps.
-        if exists is None:
-            exists = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
-        parts = hide_absent(clip, exists).split(self.widths, dim=-1)
+        if mask is None:
+            mask = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
+        parts = hide_absent(clip, mask).split(self.widths, dim=-1)
         states: list[BranchStates] = [
-            branch(part, exists, steps_ahead=self.steps_ahead)
-            for branch, part in zip(self.branches, parts, strict=True)
+            branch(part, mask, steps_ahead=self.steps_ahead) for branch, part in zip(self.branches, parts, strict=True)
         ]
         if self.modality_attention is None:
             logits = states[0].scores

@@ -101,18 +101,18 @@ class SGear(StepwiseModel):
         attention = self.prototype_attention
         return self.temporal_context.streams_endlessly and (attention is None or attention.streams_endlessly)
 
-    def observe(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
+    def observe(self, clip: Tensor, mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         """Return the feature of each step: TCA's class token fused with prototype attention."""
-        return self._inform(self._encode(clip, exists), exists)
+        return self._inform(self._encode(clip, mask), mask)
 
-    def _inform(self, tokens: Float[Tensor, "B T N D"], exists: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
-        informed = self.temporal_context(tokens, exists)[:, :, 0]
+    def _inform(self, tokens: Float[Tensor, "B T N D"], mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
+        informed = self.temporal_context(tokens, mask)[:, :, 0]
         if self.prototype_attention is None:
             return informed
-        return self._fuse(informed, self.prototype_attention(tokens[:, :, 0], self.bank.visual, exists, informed))
+        return self._fuse(informed, self.prototype_attention(tokens[:, :, 0], self.bank.visual, mask, informed))
 
-    def _encode(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T N D"]:
-        tokens = self.encoder(hide_absent(clip, exists))
+    def _encode(self, clip: Tensor, mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T N D"]:
+        tokens = self.encoder(hide_absent(clip, mask))
         if not self.config.encoder.standardise:
             return tokens
         # As in the released code, the features' own mean and deviation are not removed first.
@@ -120,13 +120,13 @@ class SGear(StepwiseModel):
         return (tokens - prototypes.mean()) / prototypes.std()
 
     def observe_step(
-        self, frame: Tensor, state: ObserverState | None = None, exists: Bool[Tensor, " B"] | None = None
+        self, frame: Tensor, state: ObserverState | None = None, mask: Bool[Tensor, " B"] | None = None
     ) -> tuple[Float[Tensor, "B D"], ObserverState]:
         """See `StepwiseModel.observe_step`."""
         before = ObserverState() if state is None else state
-        real = None if exists is None else exists[:, None]
+        real = None if mask is None else mask[:, None]
         tokens = self._encode(frame[:, None], real)
-        informed, context = self.temporal_context.step(tokens[:, 0], before.context or None, exists)
+        informed, context = self.temporal_context.step(tokens[:, 0], before.context or None, mask)
         if self.prototype_attention is None:
             return informed[:, 0], ObserverState(context=context)
         # PA asks with the class token before TCA: its choice of prototypes is that of what was seen, frame by frame.
@@ -155,12 +155,12 @@ class SGear(StepwiseModel):
             prototypes.detach() if head.detach_similarity_prototypes else prototypes,
         )
 
-    def forward(self, clip: Tensor, exists: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
+    def forward(self, clip: Tensor, mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate.
 
         Args:
             clip: Frames [B T 3 H W] or stored features [B T F], in order of time.
-            exists: Which steps are real [B T]. Default: all.
+            mask: Which steps are real [B T]. Default: all.
 
         Returns:
             Named tensors; see `AnticipationOutput`.
@@ -170,14 +170,14 @@ class SGear(StepwiseModel):
             ValueError: If the clip is longer than the model was built for.
         """
         # [B T N D]: the class token of each frame first, then its patches; a stored feature is one token.
-        tokens = self._encode(clip, exists)
+        tokens = self._encode(clip, mask)
         # What the decoder reads and what L_feat compares with: one feature per step [B T D].
-        observed = self._inform(tokens, exists)
+        observed = self._inform(tokens, mask)
         # Step t predicts the feature of step t + 1; the last step, the action tau_a later.
-        predicted = self.decoder(observed, exists)
+        predicted = self.decoder(observed, mask)
         next_logits, mixed, similarity = self.classify(predicted)
         # L_past judges the feature that was predicted for a step, so recognizing the past trains anticipation too.
-        past_logits, _, past_similarity = self.classify(features_for_past(observed, predicted, exists))
+        past_logits, _, past_similarity = self.classify(features_for_past(observed, predicted, mask))
         if self.config.head.past_similarity == "encoder":
             past_similarity = self._similarity(tokens[:, :, 0])
         verb_logits, noun_logits = self.classify_fields(mixed[:, -1])

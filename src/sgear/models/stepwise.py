@@ -24,7 +24,7 @@ from sgear.models.temporal_context import ContextState
 def features_for_past(
     observed: Float[Tensor, "B T D"],
     predicted: Float[Tensor, "B T D"],
-    exists: Bool[Tensor, "B T"] | None,
+    mask: Bool[Tensor, "B T"] | None,
 ) -> Float[Tensor, "B T D"]:
     """Return for each step the feature that was predicted for it.
 
@@ -35,9 +35,9 @@ def features_for_past(
     """
     # [o_0, p_0, ..., p_{T-2}]: p_t was predicted for step t + 1.
     shifted = torch.cat([observed[:, :1], predicted[:, :-1]], dim=1)
-    if exists is None:
+    if mask is None:
         return shifted
-    has_past = torch.cat([torch.zeros_like(exists[:, :1]), exists[:, :-1]], dim=1)
+    has_past = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], dim=1)
     return torch.where(has_past[..., None], shifted, observed)
 
 
@@ -116,7 +116,7 @@ class StepwiseModel(AnticipationModel):
 
     @abstractmethod
     def observe_step(
-        self, frame: Tensor, state: ObserverState | None = None, exists: Bool[Tensor, " B"] | None = None
+        self, frame: Tensor, state: ObserverState | None = None, mask: Bool[Tensor, " B"] | None = None
     ) -> tuple[Float[Tensor, "B D"], ObserverState]:
         """Return the feature of the next frame of a stream, and what the frame after it needs."""
 
@@ -130,7 +130,7 @@ class StepwiseModel(AnticipationModel):
 
     @torch.no_grad()
     def step(
-        self, frame: Tensor, state: StreamState | None = None, exists: Bool[Tensor, " B"] | None = None
+        self, frame: Tensor, state: StreamState | None = None, mask: Bool[Tensor, " B"] | None = None
     ) -> tuple[StepOutput, StreamState]:
         """Read the next frame of a stream, without gradients.
 
@@ -141,7 +141,7 @@ class StepwiseModel(AnticipationModel):
         Args:
             frame: One frame [B 3 H W] or stored feature [B F] per stream.
             state: What the frame before returned; None starts a stream.
-            exists: Whether the frame is real [B]. Default: it is.
+            mask: Whether the frame is real [B]. Default: it is.
 
         Returns:
             What the model says now, and the state for the next frame.
@@ -150,15 +150,15 @@ class StepwiseModel(AnticipationModel):
             ValueError: If the stream is longer than TCA in mode `cumulative` or `causal`, or the Toeplitz term, was
                 built for.
         """
-        observed, observer = self.observe_step(frame, None if state is None else state.observer, exists)
-        predicted, window = self.decoder.step(observed, None if state is None else state.window, exists)
+        observed, observer = self.observe_step(frame, None if state is None else state.observer, mask)
+        predicted, window = self.decoder.step(observed, None if state is None else state.window, mask)
         logits, mixed, _ = self.classify(predicted)
         verb_logits, noun_logits = self.classify_fields(mixed)
         said = StepOutput(observed, predicted, logits, verb_logits, noun_logits)
         return said, StreamState(observer=observer, window=window)
 
     def rollout(
-        self, observed: Float[Tensor, "B T D"], num_steps: int, exists: Bool[Tensor, "B T"] | None = None
+        self, observed: Float[Tensor, "B T D"], num_steps: int, mask: Bool[Tensor, "B T"] | None = None
     ) -> RollOut:
         """Predict several steps ahead by feeding each prediction back as the next observed feature.
 
@@ -169,14 +169,14 @@ class StepwiseModel(AnticipationModel):
         Args:
             observed: Features of the observed steps; `observed` of the output of `forward`.
             num_steps: Number S of steps to predict, at least 1.
-            exists: Which observed steps are real. Default: all.
+            mask: Which observed steps are real. Default: all.
 
         Raises:
             ValueError: If `num_steps` is below 1, or the observed steps are more than the model was built for.
         """
         if num_steps < 1:
             raise ValueError(f"a roll-out needs at least 1 step, got {num_steps}")
-        predicted, cache = self.decoder.prefill(observed, exists)
+        predicted, cache = self.decoder.prefill(observed, mask)
         # The cache holds the observed steps, so each further step costs one query instead of a whole clip.
         window = DecoderWindow(observed=observed, cache=cache)
         features = [predicted[:, -1]]

@@ -70,34 +70,34 @@ class TemporalContextAggregator(nn.Module):
         return all(isinstance(block, DecayBlock) for block in self.blocks)
 
     def forward(
-        self, tokens: Float[Tensor, "B T N D"], exists: Bool[Tensor, "B T"] | None = None
+        self, tokens: Float[Tensor, "B T N D"], mask: Bool[Tensor, "B T"] | None = None
     ) -> Float[Tensor, "B T N D"]:
         """Return temporally informed tokens of the same shape."""
         for block in self.blocks:
-            tokens = block(tokens, exists)
+            tokens = block(tokens, mask)
         return tokens
 
     def step(
         self,
         tokens: Float[Tensor, "B N D"],
         state: ContextState | None = None,
-        exists: Bool[Tensor, " B"] | None = None,
+        mask: Bool[Tensor, " B"] | None = None,
     ) -> tuple[Float[Tensor, "B N D"], ContextState]:
         """Inform the tokens of the next frame of a stream; equal to `forward` over the whole stream.
 
         Args:
             tokens: Tokens of one frame.
             state: What the frame before returned; None starts a stream.
-            exists: Whether the frame is real [B]. Default: it is.
+            mask: Whether the frame is real [B]. Default: it is.
 
         Returns:
             Informed tokens, and the state for the next frame.
         """
-        if exists is None:
-            exists = torch.ones(tokens.shape[0], dtype=torch.bool, device=tokens.device)
+        if mask is None:
+            mask = torch.ones(tokens.shape[0], dtype=torch.bool, device=tokens.device)
         following = []
         for block_idx, block in enumerate(self.blocks):
             assert isinstance(block, TemporalContextBlock)
-            tokens, block_state = block.step(tokens, exists, None if state is None else state[block_idx])
+            tokens, block_state = block.step(tokens, mask, None if state is None else state[block_idx])
             following.append(block_state)
         return tokens, tuple(following)

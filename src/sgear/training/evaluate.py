@@ -114,7 +114,7 @@ def run_model(
     for batch in whole_batches(loader):
         skipped.add(batch)
         with accelerator.autocast():
-            output = model(finish_clip(batch["clip"], batch["colour"], batch["exists"]), batch["exists"])
+            output = model(finish_clip(batch["clip"], batch["colour"], batch["mask"]), batch["mask"])
         made = {name: getattr(output, name) for name in kept}
         named = {name: values.float() for name, values in made.items() if values is not None}
         row, gathered = accelerator.gather_for_metrics((batch["row"], named))

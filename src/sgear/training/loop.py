@@ -58,13 +58,13 @@ class TrainStep(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Return each active loss term and `total`."""
-        exists, mix = batch["exists"], None
-        clip = finish_clip(batch["clip"], batch["colour"], exists)
+        mask, mix = batch["mask"], None
+        clip = finish_clip(batch["clip"], batch["colour"], mask)
         if self.training and self.objective.config.mixup:
-            mix = draw_mix(exists, alpha=self.objective.config.mixup)
+            mix = draw_mix(mask, alpha=self.objective.config.mixup)
             clip = mix_clips(clip, mix)
-        output = self.model(clip, exists)
-        return self.objective(output, batch["target"], batch["step_labels"], exists, batch["next_labels"], mix)
+        output = self.model(clip, mask)
+        return self.objective(output, batch["target"], batch["step_labels"], mask, batch["next_labels"], mix)
 
 
 Evaluate = Callable[[AnticipationModel, Accelerator], dict[str, float]]

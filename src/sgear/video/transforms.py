@@ -172,7 +172,7 @@ def no_colour() -> Float32[Tensor, "4 3"]:
 def finish_clip(
     clip: UInt8[Tensor, "B T *F 3 h w"] | Float[Tensor, "B T *step"],
     colour: Float32[Tensor, "B 4 3"],
-    exists: Bool[Tensor, "B T"] | None = None,
+    mask: Bool[Tensor, "B T"] | None = None,
 ) -> Float[Tensor, "B T *step"]:
     """Change and normalise the colours of clips, on the device where they are.
 
@@ -182,7 +182,7 @@ def finish_clip(
     Args:
         clip: Frames, or features.
         colour: Gain, shift, mean and std of each channel of each clip.
-        exists: Which steps are real; the others are exactly zero in the result. Default: all are.
+        mask: Which steps are real; the others are exactly zero in the result. Default: all are.
 
     Returns:
         What a model reads.
@@ -194,6 +194,6 @@ def finish_clip(
     gain, shift, mean, std = lines.unbind(dim=1)
     pixels = clip.to(torch.float32).div_(255)
     pixels.mul_(gain).add_(shift).clamp_(0, 1).sub_(mean).div_(std)
-    if exists is None:
+    if mask is None:
         return pixels
-    return pixels.masked_fill_(~exists.reshape(*exists.shape, *(1,) * (clip.ndim - 2)), 0.0)
+    return pixels.masked_fill_(~mask.reshape(*mask.shape, *(1,) * (clip.ndim - 2)), 0.0)

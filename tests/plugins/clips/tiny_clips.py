@@ -68,7 +68,7 @@ class LastStep(AnticipationModel):
         self.encoder = build_encoder(config.encoder, width=config.width, num_actions=num_actions)
         self.classifier = nn.Linear(config.width, num_actions)
 
-    def forward(self, clip: Tensor, exists: Tensor | None = None) -> AnticipationOutput:
+    def forward(self, clip: Tensor, mask: Tensor | None = None) -> AnticipationOutput:
         """Anticipate."""
         observed = self.encoder(clip)[:, :, 0]
         logits = self.classifier(observed)

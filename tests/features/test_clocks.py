@@ -22,13 +22,20 @@ from sgear.experiment import compose_experiment
 from sgear.experiment.build import build_asked, load_benchmark, open_stored_features
 from sgear.experiment.evaluate import evaluate_run
 from sgear.experiment.facts import VideoFacts, learn_facts, lengths_of_dataset
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig, VideoSourceConfig
+from sgear.experiment.schema import (
+    AnticipationConfig,
+    DatasetConfig,
+    ExperimentConfig,
+    FeatureSourceConfig,
+    VideoSourceConfig,
+)
 from sgear.experiment.train import train_run
 from sgear.features import FeatureStore, FeatureStoreWriter
 from sgear.features.extract import FrameEncoder, extract
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays
 from sgear.features.inspection import LENGTH_TOLERANCE_S, clock_faults
 from sgear.kitchen import KitchenConfig, build_kitchen, load_kitchen_features
+from sgear.lineage import ROWS, VIDEO
 
 KITCHEN = KitchenConfig(
     num_train_videos=3, num_validation_videos=2, num_participants=3, num_unseen_participants=1, actions_per_video=40
@@ -42,12 +49,13 @@ def kitchen(tmp_path_factory) -> Path:
     return root
 
 
-def import_at(fps: float, root: Path, name: str) -> FeatureStore:
-    """Import the features of a kitchen, four rows a second, as if they came at another rate."""
+def import_at(fps: float, root: Path, name: str, *, num_missing: int = 0) -> FeatureStore:
+    """Import the features of a kitchen, four rows a second, as if they came at another rate; the last ones may miss."""
     folder, table = root.parent / "arrays", load_kitchen_features(root)
     folder.mkdir(exist_ok=True)
     for video_id in table.video_ids:
-        np.save(folder / f"{video_id}.npy", table[video_id].features)
+        rows = table[video_id].features
+        np.save(folder / f"{video_id}.npy", rows[: len(rows) - num_missing])
     return import_arrays(find_arrays(folder), root / "features" / name, ArrayFormat(fps=fps), name="arrays")
 
 
@@ -85,6 +93,14 @@ def test_rows_of_an_accepted_clock_show_nothing_later_than_its_tolerance(
         assert apart_s <= LENGTH_TOLERANCE_S + 1 / said + 1 / rate + 1e-6
     if error == 0:
         assert not faults
+
+
+def test_rows_too_far_apart_to_tell_a_look_ahead_are_no_benchmark(kitchen):
+    import_at(4.0, kitchen, "ending", num_missing=1)
+    config = config_of(DatasetConfig(name="kitchen", root=str(kitchen)), "ending")
+    assert facts_of(replace(config, protocol=AnticipationConfig(tau_a_s=1.0))).caveats == ()
+    (caveat,) = facts_of(replace(config, protocol=AnticipationConfig(tau_a_s=0.25))).caveats
+    assert "rows end before the videos by more than half of tau_a" in caveat
 
 
 def test_a_wrong_rate_is_refused_with_both_lengths_the_right_rate_and_the_remedy(kitchen):
@@ -232,7 +248,7 @@ def test_extracted_features_know_their_videos_wherever_these_are_now(tmp_path):
     writer.finish()
     facts = facts_of(config_of(own_data(tmp_path / "own"), str(tmp_path / "store")))
     assert facts.caveats == ()
-    assert all([text.split(":")[0] for text in texts] == ["rows", "video"] for texts in facts.contents.values())
+    assert all([text.split(":")[0] + ":" for text in texts] == [ROWS, VIDEO] for texts in facts.contents.values())
 
 
 def test_a_result_of_an_unverified_clock_is_no_benchmark_number_and_says_why(tmp_path):

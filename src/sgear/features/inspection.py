@@ -323,13 +323,27 @@ def rows_of_video(table: TableOnDisk, video_id: str) -> MappedVideo | LmdbVideo 
     return None
 
 
+def largest_gap_s(table: TableOnDisk, video_ids: Iterable[str], lengths_s: Mapping[str, float]) -> float:
+    """Return by how many seconds rows end before their video at most: so far ahead a clock that is accepted may look.
+
+    Videos that were extracted here have exact times, which nobody said.
+    """
+    gaps_s = [0.0]
+    for video_id in video_ids:
+        video = rows_of_video(table, video_id)
+        is_exact = isinstance(video, MappedVideo) and video.video_s > 0
+        if video is not None and video.period_s and video_id in lengths_s and not is_exact:
+            gaps_s.append(lengths_s[video_id] - video.last_s - video.period_s)
+    return max(gaps_s)
+
+
 def clock_faults(
     table: TableOnDisk,
     video_ids: Iterable[str],
     lengths_s: Mapping[str, float],
     least_s: Mapping[str, float],
 ) -> tuple[list[ClockFault], list[str]]:
-    """Hold the rows of each video against its length.
+    """Check the rows of each video against its length.
 
     They may differ by `LENGTH_TOLERANCE_S` and one period, since a begun period at the end may have a row or none. What
     stays unnoticed is a look of so little ahead, and that at the end of the longest video alone: the error of a clock

@@ -361,7 +361,7 @@ def test_blocks_with_classes_need_their_order_and_others_refuse_it(avt):
     ("overrides", "message"),
     [
         (["init.weights=a", "init.run=b", "init.blocks=[decoder]"], r"init\.weights=a and init\.run=b"),
-        (["init.class_names=same-order"], r"class_names=same-order has no effect with init\.weights is empty"),
+        (["init.class_names=same-order"], r"class_names=same-order has no effect with init\.weights="),
         (
             ["init.weights=a", "model.name=sgear", "init.visual_prototypes=b"],
             r"init\.blocks=\[\] takes the prototypes of init\.weights=a, and init\.visual_prototypes would overwrite",

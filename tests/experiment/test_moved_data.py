@@ -176,7 +176,7 @@ def test_stored_features_that_moved_alone_are_found_under_another_folder(moved):
 
 @pytest.mark.parametrize("option", [["--dataset", "csv"], ["--dataset-split", "2"], ["--granularity", "low"]])
 def test_options_of_a_file_of_predictions_are_no_options_of_a_run(moved, option):
-    with pytest.raises(ConfigError, match=rf"{option[0]} goes with a file of predictions, and .*run is none"):
+    with pytest.raises(ConfigError, match=rf"{option[0]} goes with a file of predictions, but .*run is not one"):
         evaluate(moved / "runs" / "run", *option)
 
 

@@ -216,8 +216,6 @@ def test_prototypes_of_a_run_with_skipped_clips_say_so(root, partial_store, benc
         "partial",
         "source.on_error=skip",
         "protocol.kind=recognition",
-        "protocol.tau_a_s=1.0",
-        "protocol.tau_o_s=10.0",
         "objective.feat=0",
         "objective.detach_feature_target=false",
     )

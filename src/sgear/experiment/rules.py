@@ -59,6 +59,7 @@ _SWITCHES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("objective.reg", 0.0, ("objective.detach_reg_target",)),
     ("objective.feat", 0.0, ("objective.detach_feature_target",)),
     ("objective.next", 0.0, ("source.next_within_s",)),
+    ("init.weights", "", ("init.class_names",)),
     ("optim.name", "adamw", ("optim.nesterov",)),
     ("optim.name", "adam", ("optim.nesterov",)),
 )
@@ -71,13 +72,18 @@ def check_typed(config: ExperimentConfig, typed: Collection[str]) -> None:
     Raises:
         ConfigError: Names both.
     """
-    values = flatten(config)
-    for switch, off, names in _SWITCHES:
-        for key in typed:
-            if key in names and values.get(switch) == off and key in values:
+    values, defaults = flatten(config), flatten(ExperimentConfig(model=type(config.model)()))
+    check_ranges(values)
+    name, is_baseline = config.model.name, issubclass(model_class(config.model.name), Baseline)
+    # A default may be typed: it says nothing else than the recipe does.
+    for key in [key for key in typed if key in values and values[key] != defaults.get(key)]:
+        said = f"{key}={value_text(values[key])}"
+        if is_baseline and key.startswith(("optim.", "objective.", "init.")) and key != "optim.batch_size":
+            raise ConfigError(f"{said} has no effect with model.name={name}, which takes no training steps")
+        for switch, off, names in _SWITCHES:
+            if key in names and values.get(switch) == off:
                 raise ConfigError(
-                    f"{key}={value_text(values[key])} has no effect with {switch}={value_text(off)}; leave it out, or "
-                    f"change {switch}"
+                    f"{said} has no effect with {switch}={value_text(off)}; leave it out, or change {switch}"
                 )
 
 

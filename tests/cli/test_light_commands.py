@@ -68,3 +68,26 @@ def test_help_loads_no_network():
     code, modules = modules_of("--help")
     assert code == 0
     assert not HEAVY & modules
+
+
+BLOCKED = """
+import sys
+for name in %r:
+    sys.modules[name] = None
+from sgear.cli.main import main
+sys.argv = ["sgear", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [(("train", "experiment=own/avt"), "train"), (("report", "RUN"), "report"), (("anticipate", "v.mp4"), "")],
+)
+def test_a_command_names_the_extra_that_it_lacks(words, extra, tmp_path):
+    absent = ("hydra", "omegaconf", "accelerate", "matplotlib", "sklearn", "tensorboard")
+    command = [sys.executable, "-c", BLOCKED % (absent,), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert (f"pip install 'sgear[{extra}]'" in done.stderr) == bool(extra)

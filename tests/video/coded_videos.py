@@ -81,9 +81,9 @@ def make_video(
         for number, time_s in enumerate(pts_s, start=first):
             grain = np.random.default_rng(number).integers(-noise, noise + 1, (*size, 3))
             pixels = (image(number, *size) + grain).astype(np.uint8)
-            image = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            image.pts, image.time_base = round(time_s / time_base), time_base
-            packets += stream.encode(image)
+            shown = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            shown.pts, shown.time_base = round(time_s / time_base), time_base
+            packets += stream.encode(shown)
         packets += stream.encode()
         if held_s:
             packets[-1].duration = round(held_s / time_base)

@@ -44,11 +44,7 @@ _SWITCHES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("source.reading", "videos", ("source.cache_fps",)),
     ("protocol.views", "centre", ("protocol.view_mean",)),
     (_ENCODER + "map", False, (_ENCODER + "init_gain",)),
-    (
-        _TCA + "num_blocks",
-        0,
-        tuple(_TCA + item.name for item in fields(TemporalContextConfig) if "num" not in item.name),
-    ),
+    (_TCA + "num_blocks", 0, tuple(_TCA + i.name for i in fields(TemporalContextConfig) if i.name != "num_blocks")),
     (_TCA + "mode", "cumulative", (_TCA + "lifetime_steps",)),
     (_TCA + "mode", "causal", (_TCA + "lifetime_steps", _TCA + "normalise")),
     (_PA + "enabled", False, tuple(_PA + i.name for i in fields(PrototypeAttentionConfig) if i.name != "enabled")),
@@ -72,7 +68,8 @@ def check_typed(config: ExperimentConfig, typed: Collection[str]) -> None:
     Raises:
         ConfigError: Names both.
     """
-    values, defaults = flatten(config), flatten(ExperimentConfig(model=type(config.model)()))
+    parts = {part: type(getattr(config, part))() for part in ("model", "source", "protocol")}
+    values, defaults = flatten(config), flatten(ExperimentConfig(**parts))
     check_ranges(values)
     name, is_baseline = config.model.name, issubclass(model_class(config.model.name), Baseline)
     # A default may be typed: it says nothing else than the recipe does.

@@ -106,7 +106,7 @@ def test_what_may_be_meant_as_equal_is_warned_of(tmp_path, other):
 
 def test_the_next_chapter_of_a_gopro_is_named_with_the_command_that_joins_them(real_data):
     case = real_data / "cases" / "10_gopro_chapters"
-    first, second = found(check_own(case / "gopro.csv", videos=case / "videos"), "error")
+    first, second = found(check_own(case / "gopro.csv", videos=case / "films"), "error")
     assert first.startswith(
         "line 3, stop '24': the video GX010001.MP4 ends at 20.000 s. GX020001.MP4 is the next chapter"
     )

@@ -133,7 +133,7 @@ def test_skipping_lists_exactly_the_segments_whose_windows_touch_the_damage(skip
     assert report["num_unreadable"] == len(hurt[1]["validation"])
     assert report["num_evaluated"] == report["num_asked"] == len(benchmark.validation)
     reasons = " ".join(reason for split in report["skipped"].values() for reason in split.values())
-    for words in ("no video of video", "truncated", "damaged there"):
+    for words in ("no file of video", "truncated", "damaged there"):
         assert words in reasons
 
 

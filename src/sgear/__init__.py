@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sgear.anticipator import Anticipator, Forecast, load
+    from sgear.anticipator import Anticipator, load
     from sgear.api import (
         create_model,
         evaluate,
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         load_dataset,
         train,
     )
+    from sgear.forecast import Forecast
     from sgear.predictions import Predictions
     from sgear.timing import AnticipationProtocol
     from sgear.video.camera import camera
@@ -45,10 +46,11 @@ __all__ = [
 ]
 
 _API = ("create_model", "evaluate", "fuse", "list_datasets", "list_experiments", "list_models", "load_dataset", "train")
-_HOMES: dict[str, str] = dict.fromkeys(("Anticipator", "Forecast", "load"), "sgear.anticipator")
+_HOMES: dict[str, str] = dict.fromkeys(("Anticipator", "load"), "sgear.anticipator")
 _HOMES |= dict.fromkeys(_API, "sgear.api")
 _HOMES |= {
     "AnticipationProtocol": "sgear.timing",
+    "Forecast": "sgear.forecast",
     "Predictions": "sgear.predictions",
     "camera": "sgear.video.camera",
 }

@@ -16,11 +16,11 @@ from rich.text import Text
 from whole_command import run_here
 
 import sgear
-from sgear.anticipator import Forecast
 from sgear.cli.anticipate import _table
 from sgear.cli.screen import Screen, open_screen, say, write_out
 from sgear.datasets.own import import_own
 from sgear.features import FeatureStoreWriter, Provenance
+from sgear.forecast import Forecast
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.predictions import Predictions
 from sgear.prototypes import VisualPrototypes

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from whole_command import run_here
 
-from sgear.anticipator import Forecast
 from sgear.cli.anticipate import _table
 from sgear.cli.kitchen import render_kitchen
 from sgear.cli.screen import open_screen, say
 from sgear.experiment import compose_experiment, list_experiments
 from sgear.experiment.recipes import families
 from sgear.experiment.settings import flatten
+from sgear.forecast import Forecast
 from sgear.kitchen import KitchenConfig
 
 ODD = "a[b]c [/red] :cup: [bold]x"

@@ -6,10 +6,9 @@ import pytest
 
 from sgear.errors import ConfigError
 from sgear.experiment import compose_experiment
-from sgear.experiment.schema import PROTOCOLS, SOURCES, ExperimentConfig
+from sgear.experiment.schema import CHOSEN_BY, ExperimentConfig, choices
 from sgear.experiment.settings import _RANGES, _WORDS, Range, flatten
 from sgear.models import build_model
-from sgear.models.base import list_models, model_class
 
 
 @pytest.mark.parametrize(
@@ -77,10 +76,8 @@ def test_every_number_of_the_configuration_has_a_range_or_is_free():
 def all_defaults() -> dict[str, object]:
     """The defaults of all models, steps and protocols."""
     values = flatten(ExperimentConfig())
-    for name in list_models():
-        values |= flatten(ExperimentConfig(model=model_class(name).Config()))
-    for kinds, part in ((SOURCES, "source"), (PROTOCOLS, "protocol")):
-        for kind in kinds.values():
+    for part in CHOSEN_BY:
+        for kind in choices(part).values():
             values |= flatten(ExperimentConfig(**{part: kind()}))
     return values
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from sgear.errors import ConfigError
 from sgear.experiment import compose_experiment
 from sgear.experiment.compose import load_run_config, save_config
-from sgear.experiment.schema import SOURCES
+from sgear.experiment.schema import choices
 from sgear.experiment.settings import as_override, hydra_override
-from sgear.models.base import list_models, model_class
 
 FEATURES = ["source.kind=features", "source.features=x", "model.encoder.feature_dim=384"]
 
@@ -32,8 +31,8 @@ def test_a_choice_takes_what_it_reads_of_a_recipe_for_another_one(name):
     change = [f"model.name={name}", f"source.kind={kind}", *dead.get(name, [])]
     off = [*(f"objective.{term}=0" for term in ("sem", "reg", "next")), "init.visual_prototypes=", "init.blocks=[]"]
     config = compose_experiment(["experiment=own/sgear", "init.run=", *off, *change])
-    assert type(config.model) is model_class(name).Config
-    assert type(config.source) is SOURCES[kind]
+    assert type(config.model) is choices("model")[name]
+    assert type(config.source) is choices("source")[kind]
 
 
 def test_what_a_recipe_for_another_choice_cannot_mean_is_said():
@@ -71,8 +70,8 @@ def test_the_file_of_a_run_made_before_is_read(tmp_path):
     save_config(config, tmp_path / "config.yaml")
     values = yaml.safe_load((tmp_path / "config.yaml").read_text())
     # Runs had the settings of all models, steps and protocols once, those that nothing read with their defaults.
-    for part, kinds in (("model", [model_class(name).Config for name in list_models()]), ("source", SOURCES.values())):
-        for kind in kinds:
+    for part in ("model", "source"):
+        for kind in choices(part).values():
             values[part] = asdict(kind()) | values[part]
     values["source"]["decoder"] = "pyav"
     values["protocol"] |= {"num_steps": 4, "jitter": 1.0, "after_start_s": 0.0}

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from sgear.anticipator import Forecast
 from sgear.datasets import Benchmark
+from sgear.forecast import Forecast
 from sgear.predictions import Predictions, score
 from sgear.report import ReportRun, Video
 from sgear.segments import SegmentTable

@@ -11,9 +11,9 @@ from report_examples import PROTOCOL, make_benchmark, make_log, make_predictions
 from report_run_files import write_run
 from rich.console import Console
 
-from sgear.anticipator import Forecast
 from sgear.cli.comparison import print_comparison
 from sgear.errors import PrototypeError, RunError
+from sgear.forecast import Forecast
 from sgear.kitchen import KitchenConfig, bayes_ceiling, bayes_scores, build_kitchen
 from sgear.metrics import class_mean_recall, top_k_accuracy
 from sgear.predictions import Predictions

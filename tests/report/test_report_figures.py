@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from report_examples import make_benchmark, make_run, make_video
 
-from sgear.anticipator import Forecast
+from sgear.forecast import Forecast
 from sgear.report import Video
 from sgear.report.classes import frequency_bands, recall_by_band, recall_by_class
 from sgear.report.confusion import confusion_matrix, part_confusion

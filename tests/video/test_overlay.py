@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from coded_videos import make_video, overwrite_packet, steady
 
-from sgear.anticipator import Forecast
 from sgear.errors import VideoError, WriteError
+from sgear.forecast import Forecast
 from sgear.video import VideoReader, write_overlay
 from sgear.video.panel import MAX_PANEL_SHARE, OverlayPainter, Palette, PanelContent
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from sgear.anticipator import Forecast, choose_device, load
+from sgear.anticipator import choose_device, load
 from sgear.cli.screen import open_screen, say, write_out
 from sgear.errors import ConfigError, SgearError
 from sgear.files import visible
+from sgear.forecast import Forecast
 from sgear.video.find import needs_rate
 from sgear.video.overlay import require_overlay_place, write_overlay
 from sgear.video.pool import open_video

@@ -18,15 +18,14 @@ from omegaconf.errors import OmegaConfBaseException
 from sgear.errors import ConfigError, RunError
 from sgear.experiment.moved import from_folder
 from sgear.experiment.recipes import families_text, list_experiments
-from sgear.experiment.rules import check_experiment, check_typed
-from sgear.experiment.schema import PROTOCOLS, SOURCES, ExperimentConfig
+from sgear.experiment.rules import check_experiment
+from sgear.experiment.schema import CHOSEN_BY, ExperimentConfig, choices
 from sgear.experiment.settings import as_override
 from sgear.files import require_regular_file
-from sgear.models.base import list_models, model_class
+from sgear.models.base import model_class
 from sgear.training.run import RunDirectory, read_json
 
 _CONF = "sgear.experiment.conf"
-CHOICES = ("model", "source", "protocol")
 _GONE = {"source": {"decoder"}}
 """Settings of older runs."""
 _RENAMED = {("source", "reading"): {"films": "videos"}}
@@ -41,24 +40,23 @@ def _choice(part: str, values: Mapping[str, Any]) -> type:
     Raises:
         ConfigError: If there is none of that name.
     """
-    chosen = values.get(part)
-    chosen = chosen if isinstance(chosen, dict) else {}
+    key, said = CHOSEN_BY[part], values.get(part)
+    default = getattr(getattr(ExperimentConfig(), part), key)
+    name = str(said.get(key, default) if isinstance(said, dict) else default)
     if part == "model":
-        return model_class(str(chosen.get("name", "sgear"))).Config
-    kinds, default = (SOURCES, "video") if part == "source" else (PROTOCOLS, "anticipation")
-    kind = str(chosen.get("kind", default))
-    if kind not in kinds:
-        raise ConfigError(f"{part}.kind={kind!r} is unknown; choose {', '.join(kinds)}")
-    return kinds[kind]
+        return model_class(name).Config
+    if name not in (kinds := choices(part)):
+        raise ConfigError(f"{part}.{key}={name!r} is unknown; choose {', '.join(kinds)}")
+    return kinds[name]
 
 
-def _schema(choices: Mapping[str, type]) -> Any:
+def _schema(chosen: Mapping[str, type]) -> Any:
     """Return the defaults of an experiment whose model, steps and protocol are chosen, with the types of all values."""
-    types = get_type_hints(ExperimentConfig) | dict(choices)
+    types = get_type_hints(ExperimentConfig) | dict(chosen)
     made = make_dataclass(
         "Experiment",
         [
-            (item.name, types[item.name], field(default_factory=choices[item.name]) if item.name in choices else item)
+            (item.name, types[item.name], field(default_factory=chosen[item.name]) if item.name in chosen else item)
             for item in fields(ExperimentConfig)
         ],
     )
@@ -89,38 +87,33 @@ def _typed(values: dict[str, Any], *, typed: Collection[str] = ()) -> Experiment
         ConfigError: Names all keys that the chosen model, steps and protocol do not have.
         OmegaConfBaseException: If a value has another type than its setting.
     """
-    choices = {part: _choice(part, values) for part in CHOICES}
-    values = _of_choices(values, choices, typed)
-    schema = _schema(choices)
+    chosen = {part: _choice(part, values) for part in CHOSEN_BY}
+    values = _of_chosen(values, chosen, typed)
+    schema = _schema(chosen)
     known = _keys(OmegaConf.to_container(schema))
     if unknown := [key for key in _keys(values) if key not in known and not _is_part(key, known)]:
-        raise ConfigError("\n  ".join(_unknown_text(key, known, choices) for key in unknown))
+        raise ConfigError("\n  ".join(_unknown_text(key, known, chosen) for key in unknown))
     made = OmegaConf.to_object(OmegaConf.merge(schema, values))
     return ExperimentConfig(**{item.name: getattr(made, item.name) for item in fields(ExperimentConfig)})
 
 
-def _of_choices(values: dict[str, Any], choices: Mapping[str, type], typed: Collection[str]) -> dict[str, Any]:
+def _of_chosen(values: dict[str, Any], chosen: Mapping[str, type], typed: Collection[str]) -> dict[str, Any]:
     """Return values without those of other models, steps and protocols than the chosen ones.
 
     A recipe that another one builds on may set them, and so do the files of older runs; what was typed stays.
     """
-    others = {
-        "model": {item.name for name in list_models() for item in fields(model_class(name).Config)},
-        "source": {item.name for kind in SOURCES.values() for item in fields(kind)},
-        "protocol": {item.name for kind in PROTOCOLS.values() for item in fields(kind)},
-    }
     kept = dict(values)
     for (part, name), words in _RENAMED.items():
-        said = values.get(part)
+        said = kept.get(part)
         if isinstance(said, dict) and said.get(name) in words:
             if f"{part}.{name}" in typed:
                 raise ConfigError(f"{part}.{name}={said[name]} is now {part}.{name}={words[said[name]]}")
-            values = kept = kept | {part: said | {name: words[said[name]]}}
-    for part, chosen in choices.items():
-        foreign = others[part] - {item.name for item in fields(chosen)}
-        foreign |= _GONE.get(part, set())
+            kept[part] = said | {name: words[said[name]]}
+    for part, made in chosen.items():
+        known = {item.name for kind in choices(part).values() for item in fields(kind)} | _GONE.get(part, set())
+        foreign = known - {item.name for item in fields(made)}
         foreign -= {key.split(".")[1] for key in typed if key.startswith(f"{part}.")}
-        if isinstance(said := values.get(part), dict):
+        if isinstance(said := kept.get(part), dict):
             kept[part] = {name: value for name, value in said.items() if name not in foreign}
     return kept
 
@@ -129,15 +122,13 @@ def _is_part(key: str, known: Collection[str]) -> bool:
     return any(name.startswith(f"{key}.") for name in known)
 
 
-def _unknown_text(key: str, known: Collection[str], choices: Mapping[str, type]) -> str:
+def _unknown_text(key: str, known: Collection[str], chosen: Mapping[str, type]) -> str:
     close = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(close)}?" if close else "'sgear train --settings' lists all"
     part = key.partition(".")[0]
-    if part not in choices:
+    if part not in chosen:
         return f"unknown setting {key!r}; {hint}"
-    chosen = choices[part]()
-    which = f"model.name={chosen.name}" if part == "model" else f"{part}.kind={chosen.kind}"
-    return f"{which} has no setting {key}; {hint}"
+    return f"{part}.{CHOSEN_BY[part]}={getattr(chosen[part](), CHOSEN_BY[part])} has no setting {key}; {hint}"
 
 
 def _unknown_experiment(name: str) -> str:
@@ -182,8 +173,7 @@ def compose_experiment(overrides: list[str]) -> ExperimentConfig:
         config = _typed(cast(dict[str, Any], values), typed=typed)
     except (HydraException, OmegaConfBaseException) as err:
         raise _explain(overrides, err) from err
-    check_typed(config, typed)
-    check_experiment(config)
+    check_experiment(config, typed=typed)
     return config
 
 

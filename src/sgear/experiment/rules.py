@@ -6,19 +6,32 @@ What a model, a kind of steps or a protocol does not read cannot be said: it has
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
 from sgear.data.dataset import checked_on_error
 from sgear.datasets import dataset_spec
 from sgear.errors import ConfigError
-from sgear.experiment.schema import AnticipationConfig, DatasetConfig, ExperimentConfig, InitConfig, RecognitionConfig
+from sgear.experiment.schema import (
+    AnticipationConfig,
+    DatasetConfig,
+    ExperimentConfig,
+    InitConfig,
+    RecognitionConfig,
+    chosen_defaults,
+)
 from sgear.experiment.settings import check_ranges, flatten, value_text
 from sgear.models import Baseline
 from sgear.models.avt import AvtConfig
 from sgear.models.base import model_class
-from sgear.models.config import PrototypeAttentionConfig, RulstmConfig, TemporalContextConfig
+from sgear.models.config import (
+    EncoderConfig,
+    HeadConfig,
+    PrototypeAttentionConfig,
+    RulstmConfig,
+    TemporalContextConfig,
+)
 from sgear.models.encoders import FEATURES
 from sgear.models.rulstm import RulstmModelConfig
 from sgear.models.sgear import SGearConfig
@@ -35,73 +48,107 @@ _NOT_GIVEN: dict[str, tuple[str, ...]] = {
 _TCA, _PA, _HEAD, _ENCODER = (
     f"model.{part}." for part in ("temporal_context", "prototype_attention", "head", "encoder")
 )
-_READ_OUT = tuple(_HEAD + name for name in ("temperature", "learn_temperature", "gate", "detach_prototype_values"))
+
+
+def _but(prefix: str, kind: type, *read: str) -> tuple[str, ...]:
+    """Return the keys of a part without those that are read."""
+    return tuple(prefix + item.name for item in fields(kind) if item.name not in read)
+
+
+_SUBSET = (_PA + "share", _PA + "num_prototypes", _PA + "subset_seed")
 _OF_TIMM = ("pretrained", "weights", "image_height", "image_width", "embed_dim", "depth", "num_heads", "patch_size")
 _OF_FEATURES = ("feature_dim", "feature_dropout", "feature_noise", "recogniser", "map", "init_gain", "standardise")
-_SWITCHES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
-    ("source.kind", "features", tuple(_ENCODER + name for name in _OF_TIMM)),
-    ("source.kind", "video", tuple(_ENCODER + name for name in _OF_FEATURES)),
-    ("source.reading", "videos", ("source.cache_fps",)),
-    ("protocol.views", "centre", ("protocol.view_mean",)),
-    (_ENCODER + "map", False, (_ENCODER + "init_gain",)),
-    (_TCA + "num_blocks", 0, tuple(_TCA + i.name for i in fields(TemporalContextConfig) if i.name != "num_blocks")),
-    (_TCA + "mode", "cumulative", (_TCA + "lifetime_steps",)),
-    (_TCA + "mode", "causal", (_TCA + "lifetime_steps", _TCA + "normalise")),
-    (_PA + "enabled", False, tuple(_PA + i.name for i in fields(PrototypeAttentionConfig) if i.name != "enabled")),
-    (_PA + "mode", "paper", (_PA + "toeplitz",)),
-    (_PA + "mode", "released", (_PA + "share", _PA + "num_prototypes", _PA + "subset_seed")),
-    (_HEAD + "mix_prototypes", False, _READ_OUT),
-    ("objective.past_sem", 0.0, (_HEAD + "past_similarity",)),
-    ("objective.reg", 0.0, ("objective.detach_reg_target",)),
-    ("objective.feat", 0.0, ("objective.detach_feature_target",)),
-    ("objective.next", 0.0, ("source.next_within_s",)),
-    ("init.weights", "", ("init.class_names",)),
-    ("optim.name", "adamw", ("optim.nesterov",)),
-    ("optim.name", "adam", ("optim.nesterov",)),
+_TRAINING = ("source.tau_a_jitter_s", "source.next_within_s")
+_SWITCHED_OFF: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
+    ({"protocol.kind": "recognition"}, _TRAINING),
+    ({"protocol.views": "centre"}, ("protocol.view_mean",)),
+    ({"protocol.after_start_s": 0.0}, ("protocol.fps",)),
+    ({"source.kind": "features"}, tuple(_ENCODER + name for name in _OF_TIMM)),
+    ({"source.kind": "video"}, tuple(_ENCODER + name for name in _OF_FEATURES)),
+    ({"source.kind": "annotations"}, ("source.on_error",)),
+    ({"source.reading": "videos"}, ("source.cache_fps",)),
+    ({"model.name": "avt"}, (*_but(_HEAD, HeadConfig, "dropout", "verb_noun"), _ENCODER + "standardise")),
+    (
+        {"model.name": "rulstm"},
+        (
+            *_but(_ENCODER, EncoderConfig, "name", "feature_dim"),
+            *("objective.detach_feature_target", "optim.encoder_lr_scale"),
+        ),
+    ),
+    *(
+        ({"model.name": name}, (*_but(_ENCODER, EncoderConfig, "name", "feature_dim"), *_TRAINING))
+        for name in ("last_recognised", "pooled")
+    ),
+    ({_ENCODER + "map": False}, (_ENCODER + "init_gain",)),
+    ({_TCA + "num_blocks": 0}, _but(_TCA, TemporalContextConfig, "num_blocks")),
+    ({_TCA + "mode": "cumulative"}, (_TCA + "lifetime_steps",)),
+    *(({_TCA + "mode": mode}, (_TCA + "lifetime_steps", _TCA + "normalise")) for mode in ("causal", "original")),
+    ({_PA + "enabled": False}, _but(_PA, PrototypeAttentionConfig, "enabled")),
+    ({_PA + "mode": "paper"}, (_PA + "toeplitz",)),
+    ({_PA + "mode": "paper", _PA + "share": 1.0, _PA + "num_prototypes": 0}, (_PA + "subset_seed",)),
+    ({_PA + "mode": "released"}, _SUBSET),
+    ({_PA + "mode": "original"}, (*_SUBSET, _PA + "top_k", _PA + "toeplitz")),
+    (
+        {_HEAD + "mix_prototypes": False},
+        tuple(_HEAD + name for name in ("temperature", "learn_temperature", "gate", "detach_prototype_values")),
+    ),
+    (
+        {_HEAD + "mix_prototypes": False, "objective.sem": 0.0, "objective.past_sem": 0.0},
+        (_HEAD + "detach_similarity_feature", _HEAD + "detach_similarity_prototypes"),
+    ),
+    ({"objective.past_sem": 0.0}, (_HEAD + "past_similarity",)),
+    ({"objective.past": 0.0, "objective.past_sem": 0.0}, ("objective.past_mean",)),
+    ({"objective.reg": 0.0}, ("objective.detach_reg_target",)),
+    ({"objective.feat": 0.0}, ("objective.detach_feature_target",)),
+    ({"objective.next": 0.0}, ("source.next_within_s",)),
+    (
+        {"objective.sem": 0.0, "objective.past_sem": 0.0, "init.language_as_visual": False},
+        ("init.language_prototypes",),
+    ),
+    ({"init.weights": ""}, ("init.class_names",)),
+    *(({"optim.name": name}, ("optim.nesterov",)) for name in ("adamw", "adam")),
 )
-"""Settings that another one switches off: to type one of them would change nothing, which an ablation must not hide."""
+"""Settings that others switch off: to type one of them would change nothing, which an ablation must not hide."""
 
 
-def check_typed(config: ExperimentConfig, typed: Collection[str]) -> None:
-    """Raise if a setting was typed that another one switches off.
+def check_experiment(config: ExperimentConfig, *, typed: Collection[str] = ()) -> None:
+    """Raise if a value is out of its range, two settings exclude each other, or what was typed is switched off.
 
-    Raises:
-        ConfigError: Names both.
-    """
-    parts = {part: type(getattr(config, part))() for part in ("model", "source", "protocol")}
-    values, defaults = flatten(config), flatten(ExperimentConfig(**parts))
-    check_ranges(values)
-    name, is_baseline = config.model.name, issubclass(model_class(config.model.name), Baseline)
-    # A default may be typed: it says nothing else than the recipe does.
-    for key in [key for key in typed if key in values and values[key] != defaults.get(key)]:
-        said = f"{key}={value_text(values[key])}"
-        if is_baseline and key.startswith(("optim.", "objective.", "init.")) and key != "optim.batch_size":
-            raise ConfigError(f"{said} has no effect with model.name={name}, which takes no training steps")
-        for switch, off, names in _SWITCHES:
-            if key in names and values.get(switch) == off:
-                raise ConfigError(
-                    f"{said} has no effect with {switch}={value_text(off)}; leave it out, or change {switch}"
-                )
-
-
-def check_experiment(config: ExperimentConfig) -> None:
-    """Raise if a value is out of its range, or two settings exclude each other.
+    Args:
+        config: The experiment.
+        typed: Dotted keys that the user gave; the others come from a recipe.
 
     Raises:
         ConfigError: Gives both sides and what to set.
     """
-    check_ranges(flatten(config))
+    values = flatten(config)
+    check_ranges(values)
     checked_on_error(config.source.on_error)
+    _check_typed(config, values, typed)
     _check_dataset(config.dataset)
     _check_steps(config)
     _check_terms(config)
     if isinstance(config.model, SGearConfig):
-        _check_original(config, config.model)
+        _check_sgear(config, config.model)
     if isinstance(config.model, SGearConfig | AvtConfig):
         _check_classifiers(config, config.model)
     if isinstance(config.model, RulstmModelConfig):
-        _check_rulstm_clock(config, config.model.rulstm)
-    _check_starts(config)
+        _check_rulstm(config, config.model.rulstm)
+    _check_starts(config.init)
+
+
+def _check_typed(config: ExperimentConfig, values: Mapping[str, Any], typed: Collection[str]) -> None:
+    defaults, name = flatten(chosen_defaults(config)), config.model.name
+    is_baseline = issubclass(model_class(name), Baseline)
+    # A default may be typed: it says nothing else than the recipe does.
+    for key in [key for key in typed if key in values and values[key] != defaults[key]]:
+        said = f"{key}={value_text(values[key])}"
+        if is_baseline and key.startswith(("optim.", "objective.", "init.")) and key != "optim.batch_size":
+            raise ConfigError(f"{said} has no effect with model.name={name}, which takes no training steps")
+        for switches, off in _SWITCHED_OFF:
+            if key in off and all(values.get(switch) == value for switch, value in switches.items()):
+                reason = " and ".join(f"{switch}={value_text(value)}" for switch, value in switches.items())
+                raise ConfigError(f"{said} has no effect with {reason}; leave it out, or change what switches it off")
 
 
 def _check_dataset(dataset: DatasetConfig) -> None:
@@ -144,6 +191,10 @@ def _check_steps(config: ExperimentConfig) -> None:
             raise ConfigError(f"model.name={model.name} anticipates; protocol.kind=recognition shows it the action")
         if config.objective.next:
             raise ConfigError(f"objective.next={config.objective.next} has no effect with protocol.kind=recognition")
+        if protocol.after_start_s and protocol.jitter != RecognitionConfig().jitter:
+            raise ConfigError(
+                f"protocol.jitter={protocol.jitter} has no effect with protocol.after_start_s={protocol.after_start_s}"
+            )
     elif config.objective.next:
         within_s = getattr(config.source, "next_within_s", 0.0)
         if within_s <= protocol.tau_a_s:
@@ -169,8 +220,13 @@ def _check_terms(config: ExperimentConfig) -> None:
         raise ConfigError(f"init.branches={init.branches} has no effect: only a fused RULSTM has branches")
 
 
-def _check_original(config: ExperimentConfig, model: SGearConfig) -> None:
-    """Raise if a part in the form of the released code would meet clips that it cannot read."""
+def _check_sgear(config: ExperimentConfig, model: SGearConfig) -> None:
+    """Raise if prototypes are counted twice, or a part in the released form would meet clips that it cannot read."""
+    asking = model.prototype_attention
+    if asking.num_prototypes and asking.share != PrototypeAttentionConfig().share:
+        raise ConfigError(
+            f"{_PA}share={asking.share} has no effect with {_PA}num_prototypes={asking.num_prototypes}; leave one out"
+        )
     protocol = config.protocol
     has_context = model.temporal_context.num_blocks > 0 and model.temporal_context.mode == "original"
     has_attention = model.prototype_attention.enabled and model.prototype_attention.mode == "original"
@@ -206,8 +262,12 @@ def _check_classifiers(config: ExperimentConfig, model: SGearConfig | AvtConfig)
         raise ConfigError(f"{said} train classifiers that model.head.verb_noun=true adds; set it, or both to 0")
 
 
-def _check_rulstm_clock(config: ExperimentConfig, settings: RulstmConfig) -> None:
+def _check_rulstm(config: ExperimentConfig, settings: RulstmConfig) -> None:
     """Raise if the clock of RULSTM is not that of the protocol: its horizons would be other ones."""
+    if len(settings.modalities) < 2 and settings.attention != RulstmConfig().attention:
+        raise ConfigError(
+            f"model.rulstm.attention={settings.attention} has no effect with a single modality: {settings.modalities}"
+        )
     protocol = config.protocol
     assert isinstance(protocol, AnticipationConfig)  # `_check_steps` refuses recognition
     if abs(settings.step_s * protocol.fps - 1) > 1e-6:
@@ -222,44 +282,28 @@ def _check_rulstm_clock(config: ExperimentConfig, settings: RulstmConfig) -> Non
         )
 
 
-def _check_starts(config: ExperimentConfig) -> None:
-    init = config.init
+def _check_starts(init: InitConfig) -> None:
+    """Raise if a start has no effect, a block is named twice, or something gets its start values twice."""
     if init.run and not init.blocks:
         raise ConfigError("init.run has no effect without init.blocks; name the blocks to copy, e.g. [encoder]")
     if init.blocks and not (init.run or init.weights):
         raise ConfigError(f"init.blocks={list(init.blocks)} has no effect: neither init.run nor init.weights is set")
-    if init.language_as_visual and init.visual_prototypes:
-        raise ConfigError("init.language_as_visual=true and init.visual_prototypes both start the bank; choose one")
-    _check_blocks(init)
-    _check_weights(config)
-
-
-def _check_blocks(init: InitConfig) -> None:
-    """Raise if a block is named twice, or gets its start values twice."""
+    if init.weights and (init.run or init.branches):
+        raise ConfigError(
+            f"init.weights={init.weights} and init.run={init.run} (or init.branches) both say where the "
+            "weights come from; choose one of them"
+        )
     for key in ("blocks", "freeze"):
         twice = [block for block, number in Counter(getattr(init, key)).items() if number > 1]
         if twice:
             raise ConfigError(f"init.{key} names {', '.join(twice)} more than once; name each block once")
-    others = {
-        "init.visual_prototypes": bool(init.visual_prototypes),
-        "init.language_as_visual": init.language_as_visual,
-    }
-    given = [name for name, is_given in others.items() if is_given]
+    given = [f"init.{name}" for name in ("visual_prototypes", "language_as_visual") if getattr(init, name)]
+    if len(given) > 1:
+        raise ConfigError("init.language_as_visual=true and init.visual_prototypes both start the bank; choose one")
     # Published weights without a choice of blocks are taken whole.
-    takes_all = bool(init.weights) and not init.blocks
-    if given and (takes_all or "prototypes" in init.blocks):
+    if given and ("prototypes" in init.blocks or (init.weights and not init.blocks)):
         source = f"init.weights={init.weights}" if init.weights else f"init.run={init.run}"
         raise ConfigError(
             f"init.blocks={list(init.blocks)} takes the prototypes of {source}, and {given[0]} would overwrite them; "
             "leave one of both out"
-        )
-
-
-def _check_weights(config: ExperimentConfig) -> None:
-    if not config.init.weights:
-        return
-    if config.init.run or config.init.branches:
-        raise ConfigError(
-            f"init.weights={config.init.weights} and init.run={config.init.run} (or init.branches) both say where the "
-            "weights come from; choose one of them"
         )

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from sgear.losses import ObjectiveConfig
 from sgear.models import SGearConfig
+from sgear.models.base import list_models, model_class
 from sgear.training.config import OptimConfig, RuntimeConfig
 
 
@@ -177,15 +178,11 @@ class AnnotationSourceConfig:
 
 SourceConfig = VideoSourceConfig | FeatureSourceConfig | AnnotationSourceConfig
 
-SOURCES: dict[str, type] = {
-    "video": VideoSourceConfig,
-    "features": FeatureSourceConfig,
-    "annotations": AnnotationSourceConfig,
-}
-PROTOCOLS: dict[str, type] = {
-    "anticipation": AnticipationConfig,
-    "vjepa": AnticipationConfig,
-    "recognition": RecognitionConfig,
+CHOSEN_BY = {"model": "name", "source": "kind", "protocol": "kind"}
+"""Parts of an experiment whose dataclass is chosen, and by which of their settings."""
+_KINDS: dict[str, dict[str, type]] = {
+    "source": {"video": VideoSourceConfig, "features": FeatureSourceConfig, "annotations": AnnotationSourceConfig},
+    "protocol": {"anticipation": AnticipationConfig, "vjepa": AnticipationConfig, "recognition": RecognitionConfig},
 }
 
 
@@ -254,3 +251,13 @@ class ExperimentConfig:
 def encoder_weights(model: Any) -> str:
     """Return the file that the encoder of a model starts from; empty where there is none."""
     return getattr(getattr(model, "encoder", None), "weights", "")
+
+
+def choices(part: str) -> dict[str, type]:
+    """Return the dataclass of each model, kind of steps or protocol by its name, those of other packages included."""
+    return _KINDS[part] if part in _KINDS else {name: model_class(name).Config for name in list_models()}
+
+
+def chosen_defaults(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the defaults of an experiment with the model, steps and protocol of this one."""
+    return ExperimentConfig(**{part: type(getattr(config, part))() for part in CHOSEN_BY})

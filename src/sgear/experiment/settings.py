@@ -12,8 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from sgear.errors import ConfigError
-from sgear.experiment.schema import PROTOCOLS, SOURCES, ExperimentConfig
-from sgear.models.base import list_models, model_class
+from sgear.experiment.schema import CHOSEN_BY, ExperimentConfig, choices, chosen_defaults
 
 _UNQUOTED = re.compile(r"[\w/.:@%+?-]*", re.ASCII)
 """Texts that Hydra reads as they are."""
@@ -166,8 +165,7 @@ def settings_text(config: ExperimentConfig) -> str:
     Args:
         config: The values.
     """
-    parts = {part: type(getattr(config, part))() for part in ("model", "source", "protocol")}
-    ours, defaults = flatten(config), flatten(ExperimentConfig(**parts))
+    ours, defaults = flatten(config), flatten(chosen_defaults(config))
     entries = []
     for key, meaning in meanings(config).items():
         default = "" if ours[key] == defaults[key] else f"  (default {value_text(defaults[key])})"
@@ -179,18 +177,16 @@ def all_settings_text() -> str:
     """Return every setting with its default and its meaning, then those of the other models, steps and protocols."""
     texts = [settings_text(ExperimentConfig())]
     shown = set(meanings(ExperimentConfig()))
-    for part, made, chosen in (
-        *(("model", model_class(name).Config(), f"model.name={name}") for name in list_models()),
-        *(("source", kind(), f"source.kind={name}") for name, kind in SOURCES.items()),
-        *(("protocol", kind(), f"protocol.kind={name}") for name, kind in PROTOCOLS.items()),
-    ):
-        config = replace(ExperimentConfig(), **{part: made})
-        new = {key: meaning for key, meaning in meanings(config).items() if key not in shown}
-        if new:
-            texts.append(f"# with {chosen}")
-            values = flatten(config)
-            texts += [f"{key}={value_text(values[key])}\n{_filled(meaning)}" for key, meaning in new.items()]
-        shown |= new.keys()
+    for part, key in CHOSEN_BY.items():
+        for name, kind in choices(part).items():
+            config = replace(ExperimentConfig(), **{part: kind()})
+            values, new = (
+                flatten(config),
+                {setting: text for setting, text in meanings(config).items() if setting not in shown},
+            )
+            texts += [f"# with {part}.{key}={name}"] if new else []
+            texts += [f"{setting}={value_text(values[setting])}\n{_filled(text)}" for setting, text in new.items()]
+            shown |= new.keys()
     return "\n".join(texts)
 
 

@@ -135,8 +135,6 @@ class FeatureStoreWriter:
         if stored.dtype != features.dtype and not np.isfinite(stored).all():
             raise FeatureError(f"{origin}: values up to {np.abs(features).max():.3g} do not fit {stored.dtype}")
         path = video_file(self.root, video_id)
-        for leftover in path.parent.glob(f".{path.name}.*.partial"):
-            leftover.unlink(missing_ok=True)
         write_video(
             path,
             video_id,

@@ -154,7 +154,7 @@ def build_model(config: Any, *, num_actions: int, num_verbs: int = 0, num_nouns:
     """Build the model that `config.name` asks for.
 
     Args:
-        config: Its `Config`, or any dataclass that has the same settings and more.
+        config: Its `Config`.
         num_actions: Number of action classes A.
         num_verbs: Number of verbs V; needed for `head.verb_noun`.
         num_nouns: Number of nouns N; needed for `head.verb_noun`.
@@ -163,7 +163,7 @@ def build_model(config: Any, *, num_actions: int, num_verbs: int = 0, num_nouns:
         ConfigError: If a name or mode is unknown, or a setting does not fit another one.
     """
     cls = model_class(config.name)
-    return cls(narrowed(config, cls), num_actions=num_actions, num_verbs=num_verbs, num_nouns=num_nouns)
+    return cls(config, num_actions=num_actions, num_verbs=num_verbs, num_nouns=num_nouns)
 
 
 def without_starts(config: Any) -> Any:
@@ -171,13 +171,6 @@ def without_starts(config: Any) -> Any:
     if not hasattr(config, "encoder"):
         return config
     return replace(config, encoder=replace(config.encoder, pretrained=False, weights=""))
-
-
-def narrowed(config: Any, cls: type[AnticipationModel]) -> Any:
-    """Return the settings that a model reads, as its `Config`."""
-    if type(config) is cls.Config:
-        return config
-    return cls.Config(**{item.name: getattr(config, item.name) for item in fields(cls.Config)})
 
 
 NO_STREAM = "mode=original reads a clip as a whole, later frames included; choose another mode for streams"

@@ -26,7 +26,6 @@ from sgear.models.base import (
     build_model,
     list_models,
     model_class,
-    narrowed,
     without_starts,
 )
 from sgear.models.loading import describe_mismatch
@@ -131,7 +130,7 @@ def save_model(trained: TrainedModel, folder: Path) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.model.state_dict().items()}
     description = {
         "format": FORMAT,
-        "config": asdict(narrowed(trained.config, type(trained.model))),
+        "config": asdict(trained.config),
         "taxonomy": trained.taxonomy.to_dict(),
         "protocol": trained.protocol.to_dict(),
         "preprocessing": asdict(trained.preprocessing),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sgear.anticipator import Forecast
 from sgear.datasets import Benchmark
 from sgear.errors import RunError
 from sgear.files import quoted
+from sgear.forecast import Forecast
 from sgear.kitchen import TAU_A_S, bayes_ceiling, bayes_scores, recall_ranking
 from sgear.metrics import class_mean_recall, marginalize, top_k_accuracy
 from sgear.models.heads import PrototypeBank

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from sgear.anticipator import Forecast
 from sgear.datasets import Benchmark
 from sgear.errors import PredictionError
+from sgear.forecast import Forecast
 from sgear.predictions import Predictions
 from sgear.predictions.evaluated import evaluated_rows
 

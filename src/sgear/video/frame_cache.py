@@ -21,7 +21,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from sgear.errors import VideoError
-from sgear.files import leftover_partials, replacing, require_unchanged, write_whole
+from sgear.files import replacing, require_unchanged, write_whole
 from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.base import (
@@ -269,9 +269,6 @@ def _decode(job: _Job, origin: _Origin, times_path: Path, pixels_path: Path) -> 
     else:
         video = _KeptStream(source, height, width, fps)
     try:
-        for path in (pixels_path, times_path):
-            for leftover in leftover_partials(path):
-                leftover.unlink()
         # Old times must not meet new pixels if this process is stopped between the two.
         times_path.unlink(missing_ok=True)
         with replacing(pixels_path) as partial:

@@ -32,7 +32,7 @@ _TIME_BASE = Fraction(1, 90_000)
 
 @runtime_checkable
 class TimedForecast(Protocol):
-    """What the overlay needs of `sgear.anticipator.Forecast`, which lies above this package."""
+    """What the overlay needs of `sgear.forecast.Forecast`, which lies above this package."""
 
     @property
     def now_s(self) -> float:

@@ -334,7 +334,8 @@ class _Videos:
                 self._check(video_id, reader)
             self.lengths_s[video_id] = 0.0 if needs_rate(path) else reader.end_s
             instants_s = np.arange(math.ceil((reader.end_s - TIME_TOLERANCE_S) * self._fps)) / self._fps
-            is_there = observable(instants_s, opening_s(reader))
+            opens_s = opening_s(reader)
+            is_there = observable(instants_s, opens_s)
             # Where none is, reading the first says why.
             instants_s = instants_s[is_there | ~is_there.any()]
             for begin in range(0, len(instants_s), self._batch_size):
@@ -343,7 +344,7 @@ class _Videos:
                     asked_s,
                     frames_per_step=self._encoder.frames_per_step,
                     step_frames_s=self._encoder.step_frames_s,
-                    first_s=opening_s(reader),
+                    first_s=opens_s,
                 )
                 frames = reader.frames_played_at(read_s.reshape(-1)).frames
                 is_last = begin + self._batch_size >= len(instants_s)

@@ -237,9 +237,9 @@ def read_header(path: Path) -> VideoHeader:
 
 def _parse(values: dict[str, Any], begin: int) -> tuple[VideoHeader, int]:
     """Return the header and the length of the whole file."""
-    told, features, times = values["__metadata__"], values["features"], values["times_s"]
-    if told["format"] != VIDEO_FORMAT:
-        raise ValueError(f"its format is {told['format']!r}")
+    metadata, features, times = values["__metadata__"], values["features"], values["times_s"]
+    if metadata["format"] != VIDEO_FORMAT:
+        raise ValueError(f"its format is {metadata['format']!r}")
     names = {code: name for name, code in DTYPES.items()}
     (rows, width), dtype = features["shape"], names[features["dtype"]]
     if times["dtype"] != "F64" or times["shape"] != [rows] or min(rows, width) < 1:
@@ -249,18 +249,18 @@ def _parse(values: dict[str, Any], begin: int) -> tuple[VideoHeader, int]:
     if features_end - features_at != rows * width * itemsize or times_end - times_at != rows * 8:
         raise ValueError("offsets and shapes disagree")
     header = VideoHeader(
-        video_id=told["video_id"],
+        video_id=metadata["video_id"],
         rows=rows,
         width=width,
         dtype=dtype,
-        first_s=float(told["first_s"]),
-        last_s=float(told["last_s"]),
-        fingerprint=told["fingerprint"],
-        provenance=told["provenance"],
+        first_s=float(metadata["first_s"]),
+        last_s=float(metadata["last_s"]),
+        fingerprint=metadata["fingerprint"],
+        provenance=metadata["provenance"],
         features_at=begin + features_at,
         times_at=begin + times_at,
-        video=told.get("film", ""),
-        video_s=float(told.get("film_s", 0.0)),
+        video=metadata.get("film", ""),
+        video_s=float(metadata.get("film_s", 0.0)),
     )
     return header, begin + max(features_end, times_end)
 

@@ -294,7 +294,8 @@ def small_png(sheet: Image.Image) -> bytes:
     drawn = np.array(others.getpalette(), dtype=np.uint8).reshape(-1, 3)[:num_others]
     palette = np.concatenate([HEAT_COLOURS, drawn])
     # Not by `quantize(palette=...)`, which looks up the nearest color at a few bits only.
-    colours, where = np.unique(np.asarray(sheet).reshape(-1, 3), axis=0, return_inverse=True)
+    codes, where = np.unique(np.asarray(sheet, dtype=np.int64) @ (1 << 16, 1 << 8, 1), return_inverse=True)
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
     nearest = KDTree(palette.astype(np.float64)).query(colours.astype(np.float64))[1]
     image = Image.fromarray(np.asarray(nearest, dtype=np.uint8)[where].reshape(sheet.height, sheet.width))
     image.putpalette(palette.tobytes())

@@ -14,7 +14,7 @@ from safetensors.torch import save as save_safetensors
 
 from sgear.errors import PrototypeError, RunError, SgearError
 from sgear.models.conversion import read_checkpoint
-from sgear.models.encoders.timm_weights import load_vit_weights
+from sgear.models.encoders.timm import load_vit_weights
 from sgear.prototypes.original import read_tensors
 from sgear.tensor_files import load_plain
 from sgear.torchvision_guard import import_timm

@@ -27,7 +27,7 @@ from sgear.datasets.epic import load_epic100
 from sgear.errors import PredictionError, RunError, SgearError
 from sgear.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.models.conversion import read_checkpoint
-from sgear.models.encoders.timm_weights import load_vit_weights
+from sgear.models.encoders.timm import load_vit_weights
 from sgear.models.pretrained import load_model
 from sgear.predictions import Predictions
 from sgear.predictions.submission_read import read_submission

@@ -12,7 +12,7 @@ from sgear.experiment.recipes import command_for, commands, purpose, recipe_of_r
 from sgear.experiment.schema import ExperimentConfig
 from sgear.experiment.starts import check_starts
 from sgear.experiment.train import train_run
-from sgear.models.encoders.timm_weights import require_published_weights
+from sgear.models.encoders.timm import require_published_weights
 
 VIT = "vit_small_patch16_224.augreg_in21k_ft_in1k"
 

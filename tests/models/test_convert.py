@@ -200,15 +200,6 @@ def test_weights_of_the_other_model_are_refused():
         convert_avt(published_rulstm(), AVT, num_actions=NUM_ACTIONS)
 
 
-def test_names_behind_a_prefix_are_told_with_the_way_to_remove_it():
-    stored = {"features": drawn(3), **{f"state.{name}": tensor for name, tensor in published_rulstm().items()}}
-    with pytest.raises(
-        ConfigError,
-        match=r"weights of avt .*got features, state\.\S+ .*with 'state\.' in front are weights of rul",
-    ):
-        convert_avt(stored, AVT, num_actions=NUM_ACTIONS)
-
-
 def test_names_of_nobody_are_listed():
     with pytest.raises(
         ConfigError, match=r"such as branches\.0\.rolling_lstm.*got a\.weight, b\.weight; these are the"

@@ -30,7 +30,7 @@ from sgear.features.inspection import ClockFault, TableOnDisk, clock_faults, lar
 from sgear.features.opening import LMDB_FILE, is_stored
 from sgear.features.store import FeatureStore, MappedVideo
 from sgear.lineage import ROWS, VIDEO
-from sgear.models.loading import shorten
+from sgear.models.conversion import shorten
 from sgear.models.pretrained import WEIGHTS_FILE
 from sgear.prototypes.language import digest_of_file
 from sgear.segments import SegmentTable

@@ -14,7 +14,7 @@ from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig,
 from sgear.experiment.sources import lineages_of_encoders
 from sgear.features.table import StoredFeatures
 from sgear.lineage import TIMES, VIDEO, Lineage, TrainingPart
-from sgear.models.loading import shorten
+from sgear.models.conversion import shorten
 from sgear.models.pretrained import read_lineage
 from sgear.prototypes import VisualPrototypes
 from sgear.segments import SegmentTable

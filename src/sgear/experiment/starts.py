@@ -21,11 +21,10 @@ from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig,
 from sgear.files import quoted
 from sgear.models import AnticipationModel
 from sgear.models.blocks import CLASS_BLOCKS, block_names, copy_blocks
-from sgear.models.conversion import Conversion
+from sgear.models.conversion import Conversion, Loading
 from sgear.models.convert import build_published, read_published, stored_actions
 from sgear.models.encoders import FEATURES
-from sgear.models.encoders.timm_weights import require_published_weights
-from sgear.models.loading import Loading
+from sgear.models.encoders.timm import require_published_weights
 from sgear.prototypes.texts import name_key, read_class_names
 from sgear.taxonomy import Taxonomy
 from sgear.training.run import RunDirectory

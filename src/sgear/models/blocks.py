@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sgear.errors import RunError
-from sgear.models.loading import Loading, block_of, describe_mismatch
+from sgear.models.conversion import Loading, block_of, describe_mismatch
 from sgear.models.pretrained import TrainedModel
 from sgear.models.rulstm import Rulstm
 from sgear.taxonomy import Taxonomy

@@ -1,15 +1,15 @@
-"""Strict renaming of somebody else's weights into the names of our models.
+"""Somebody else's weights under the names of our models, strictly, and what of them was loaded.
 
-The built model says which tensors are needed and of which shape; a table of names says where each lies in the
-checkpoint. A needed tensor that is absent, a shape that differs, or a tensor of the checkpoint that nobody asked for
-is an error with both sides; what is left out on purpose is reported.
+The built model says which tensors are needed; a table of names says where each lies in the checkpoint. What is
+missing, of another shape or left over is an error with both sides; what is left out on purpose is reported.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,94 @@ from torch import Tensor
 
 from sgear.errors import ConfigError, RunError
 from sgear.models.base import AnticipationModel, build_model, without_starts
-from sgear.models.loading import shorten
 from sgear.tensor_files import load_plain
+
+_MAX_NAMED = 3
+
+
+def describe_mismatch(expected: Mapping[str, Tensor], offered: Mapping[str, Tensor]) -> str:
+    """Return what is missing, unexpected or of another shape, with both sides; empty where all fits."""
+    missing = [name for name in expected if name not in offered]
+    unexpected = [name for name in offered if name not in expected]
+    other = [
+        f"{name} is {tuple(offered[name].shape)}, expected {tuple(expected[name].shape)}"
+        for name in expected
+        if name in offered and offered[name].shape != expected[name].shape
+    ]
+    parts = []
+    if missing:
+        parts.append(f"{len(missing)} tensors are missing ({shorten(missing)})")
+    if unexpected:
+        parts.append(f"{len(unexpected)} are not known here ({shorten(unexpected)})")
+    if other:
+        parts.append(f"{len(other)} have another shape ({shorten(other)})")
+    return ", ".join(parts)
+
+
+def shorten(names: Sequence[str]) -> str:
+    """Return the first names and how many more there are."""
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + more
+
+
+_RENAMED = {"bank": "prototypes"}
+
+
+def block_of(tensor_name: str) -> str:
+    """Return the block that a tensor of a model belongs to."""
+    top = tensor_name.partition(".")[0]
+    return _RENAMED.get(top, top)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """What was loaded and what was not.
+
+    Args:
+        loaded: Tensors of the model that were taken over.
+        missing: Tensors of the model that the source does not give.
+        unexpected: Tensors of the source that were not used.
+        notes: What else happened to the loaded ones, in words.
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def inside(self, module: str, *, missing: Sequence[str] = ()) -> Loading:
+        """Return this for the whole model, where it is that of a module.
+
+        Args:
+            module: Name of the module in the model.
+            missing: Tensors of the model around it that the source does not give either.
+        """
+        loaded, lacking = (tuple(f"{module}.{name}" for name in names) for names in (self.loaded, self.missing))
+        return replace(self, loaded=loaded, missing=(*lacking, *missing))
+
+    def lines(
+        self, source: str, *, missing_as: str = "they keep their start values", unexpected_as: str = "not used"
+    ) -> list[str]:
+        """Return the summary in three lines: counts by block, then the first names.
+
+        Args:
+            source: Where the weights come from.
+            missing_as: What became of the missing tensors.
+            unexpected_as: What became of the unexpected ones.
+        """
+        return [
+            "; ".join([f"from {source}: loaded {_count(self.loaded)}", *self.notes]),
+            f"from {source}: missing {_count(self.missing)}" + (f"; {missing_as}" if self.missing else ""),
+            f"from {source}: unexpected {_count(self.unexpected)}" + (f"; {unexpected_as}" if self.unexpected else ""),
+        ]
+
+
+def _count(names: Sequence[str]) -> str:
+    if not names:
+        return "none"
+    by_block = ", ".join(f"{block} {number}" for block, number in Counter(map(block_of, names)).items())
+    return f"{len(names)} tensors: {by_block} ({shorten(names)})"
+
 
 _CONTAINERS = ("model", "state_dict")
 
@@ -128,27 +214,10 @@ def check_kind(stored: Mapping[str, Tensor], wanted: str) -> None:
         if found:
             raise ConfigError(f"model.name={wanted} was asked for, but {shorten(found)} are {kind.remedy}")
     expected = next(kind for kind in _KINDS if kind.name == wanted)
-    text = f"expected weights of {wanted} with names such as {expected.example}, got {shorten(list(stored)) or 'none'}"
-    if behind := _behind_prefix(stored):
-        prefix, kind = behind
-        raise ConfigError(
-            f"{text}. Those with {prefix!r} in front are {kind.remedy}; but first save them without it, e.g. "
-            f"{{name.removeprefix({prefix!r}): tensor for name, tensor in stored.items() if "
-            f"name.startswith({prefix!r})}}"
-        )
-    raise ConfigError(f"{text}; these are the names of no model that is known here. Give the published file as it is")
-
-
-def _behind_prefix(names: Iterable[str]) -> tuple[str, _Kind] | None:
-    """Return what stands before a known name, e.g. `state.`, and whose name it is; None where no name is known."""
-    for name in names:
-        parts = name.split(".")
-        for length in range(1, len(parts)):
-            rest = ".".join(parts[length:])
-            for kind in _KINDS:
-                if kind.pattern.fullmatch(rest):
-                    return ".".join(parts[:length]) + ".", kind
-    return None
+    raise ConfigError(
+        f"expected weights of {wanted} with names such as {expected.example}, got {shorten(list(stored)) or 'none'}; "
+        "these are the names of no model that is known here. Give the published file as it is"
+    )
 
 
 # GPT-2 of transformers multiplies from the right.

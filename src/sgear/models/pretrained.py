@@ -28,7 +28,7 @@ from sgear.models.base import (
     model_class,
     without_starts,
 )
-from sgear.models.loading import describe_mismatch
+from sgear.models.conversion import describe_mismatch
 from sgear.taxonomy import Taxonomy
 from sgear.timing import RecognitionProtocol, WindowProtocol, protocol_from_dict
 

@@ -16,7 +16,7 @@ from sgear.features.extract import FrameEncoder
 from sgear.features.store_index import OF_RUN
 from sgear.lineage import Lineage
 from sgear.models.encoders import VideoEncoder
-from sgear.models.encoders.timm_weights import load_checkpoint, load_vit_weights, published_network
+from sgear.models.encoders.timm import load_checkpoint, load_vit_weights, published_network
 from sgear.models.pretrained import load_model
 from sgear.torchvision_guard import import_timm
 
@@ -65,7 +65,7 @@ def timm_frame_encoder(
         precision: `float32` or `bf16`.
 
     Raises:
-        ConfigError: If timm knows no such model, it gives no vector, or its published weights is not available.
+        ConfigError: If timm knows no such model, it gives no vector, or its published weights are not available.
         RunError: If the checkpoint does not fit, or the published weights leave a part of the network as it starts.
     """
     timm = import_timm()
@@ -110,8 +110,7 @@ def _load_weights(model: nn.Module, name: str, path: Path) -> None:
         return
     classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     parts = tuple(f"{part}." for part in ([classifier] if isinstance(classifier, str) else classifier))
-    remedies = ("check --encoder", "check --encoder")
-    load_checkpoint(model, path, classifiers=parts, whose=(name, name), remedies=remedies)
+    load_checkpoint(model, path, classifiers=parts, whose=name, remedy="check --encoder")
 
 
 def _width(model: nn.Module, name: str, height: int, width: int) -> int:

@@ -32,8 +32,7 @@ from sgear.models.pretrained import load_model
 from sgear.predictions import Predictions
 from sgear.predictions.submission_read import read_submission
 from sgear.prototypes.files import kind_of_file
-from sgear.prototypes.original import read_tensors
-from sgear.prototypes.texts import read_class_names
+from sgear.prototypes.original import read_class_names, read_tensors
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol, RecognitionProtocol
 

@@ -18,7 +18,7 @@ from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, Prove
 from sgear.features.imports import read_arrays
 from sgear.features.store_index import write_index
 from sgear.kitchen import KitchenConfig, build_kitchen
-from sgear.prototypes.texts import read_class_names
+from sgear.prototypes.original import read_class_names
 
 
 def pipe(path: Path) -> None:

@@ -15,8 +15,7 @@ from sgear.experiment import compose_experiment
 from sgear.experiment.build import build_data, load_benchmark
 from sgear.experiment.schema import DatasetConfig
 from sgear.experiment.starts import read_class_order
-from sgear.prototypes.original import names_without_action
-from sgear.prototypes.texts import read_class_names
+from sgear.prototypes.original import names_without_action, read_class_names
 
 ALL = configs("salads50")
 # Ablations differ from salads50/spatialcnn in the network alone; test_recipes trains them.

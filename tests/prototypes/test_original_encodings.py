@@ -9,8 +9,12 @@ from prototype_examples import SALAD, write_bomb
 from sgear.errors import PrototypeError
 from sgear.prototypes import LanguagePrototypes, cosine_relations
 from sgear.prototypes.geometry import measure, vectors_of_relations
-from sgear.prototypes.original import export_original, import_original_encodings, import_original_similarities
-from sgear.prototypes.texts import read_class_names
+from sgear.prototypes.original import (
+    export_original,
+    import_original_encodings,
+    import_original_similarities,
+    read_class_names,
+)
 from sgear.taxonomy import Taxonomy
 
 NAMES = ["cut_tomato", "place_tomato_into_bowl", "cut_cheese", "add_oil", "action_end"]

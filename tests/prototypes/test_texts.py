@@ -4,7 +4,8 @@ import pytest
 
 from sgear.datasets import TextRules, load_dataset
 from sgear.errors import PrototypeError
-from sgear.prototypes.texts import action_texts, clean_text, name_key, read_class_names
+from sgear.prototypes.language import action_texts, clean_text, name_key
+from sgear.prototypes.original import read_class_names
 from sgear.taxonomy import Taxonomy
 
 

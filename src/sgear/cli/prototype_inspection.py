@@ -19,7 +19,7 @@ from sgear.models.pretrained import load_model
 from sgear.prototypes import LanguagePrototypes, VisualPrototypes, cosine_relations
 from sgear.prototypes.files import kind_of_file
 from sgear.prototypes.geometry import nearest_neighbours
-from sgear.prototypes.texts import name_key
+from sgear.prototypes.language import name_key
 from sgear.report.prototype_figures import PrototypeSet
 from sgear.report.prototype_page import fact_rows, write_prototype_page
 from sgear.taxonomy import Taxonomy

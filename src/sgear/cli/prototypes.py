@@ -63,8 +63,12 @@ def language(
     from sgear.experiment.schema import DatasetConfig
     from sgear.files import require_writable
     from sgear.prototypes import OFFLINE_ENCODER, encode_taxonomy
-    from sgear.prototypes.original import import_original_encodings, import_original_similarities, names_without_action
-    from sgear.prototypes.texts import read_class_names
+    from sgear.prototypes.original import (
+        import_original_encodings,
+        import_original_similarities,
+        names_without_action,
+        read_class_names,
+    )
 
     require_writable(out)
     files = [file for file in (original, similarities) if file is not None]
@@ -226,8 +230,7 @@ def export(
     from sgear.errors import ConfigError
     from sgear.files import require_writable
     from sgear.prototypes import LanguagePrototypes
-    from sgear.prototypes.original import export_original, names_without_action
-    from sgear.prototypes.texts import read_class_names
+    from sgear.prototypes.original import export_original, names_without_action, read_class_names
 
     outputs = [path for path in (encodings, similarities) if path is not None]
     if not outputs:

@@ -25,7 +25,8 @@ from sgear.models.conversion import Conversion, Loading
 from sgear.models.convert import build_published, read_published, stored_actions
 from sgear.models.encoders import FEATURES
 from sgear.models.encoders.timm import require_published_weights
-from sgear.prototypes.texts import name_key, read_class_names
+from sgear.prototypes.language import name_key
+from sgear.prototypes.original import read_class_names
 from sgear.taxonomy import Taxonomy
 from sgear.training.run import RunDirectory
 

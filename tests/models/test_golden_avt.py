@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from sgear.models import DecoderConfig, EncoderConfig, build_model, model_config
-from sgear.models.convert import convert_avt
+from sgear.models.convert import convert_published
 from sgear.models.stepwise import features_for_past
 
 CONFIG = model_config(
@@ -29,7 +29,7 @@ def values(golden: Path) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def output(values):
     stored = {name.removeprefix("state."): value for name, value in values.items() if name.startswith("state.")}
-    conversion = convert_avt(stored, CONFIG, num_actions=11)
+    conversion = convert_published(stored, CONFIG, num_actions=11)
     assert conversion.left_out == ()
     assert conversion.filled == ("encoder.feature_scale",)
     model = build_model(CONFIG, num_actions=11).eval()

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sgear.models import EncoderConfig, RulstmConfig, build_model, model_config
-from sgear.models.convert import convert_rulstm, load_published
+from sgear.models.convert import convert_published, load_published
 from sgear.timing import AnticipationProtocol
 
 WIDTHS, HIDDEN_DIM, NUM_ACTIONS, NUM_STEPS = [20, 14, 9], 12, 11, 14
@@ -52,7 +52,7 @@ def test_a_branch_alone_gives_the_scores_of_the_release(values, index):
     config = config_of([WIDTHS[index]])
     branch = state_of(values, f"state.branches.{index}.")
     model = build_model(config, num_actions=NUM_ACTIONS).eval()
-    model.load_state_dict(convert_rulstm(branch, config, num_actions=NUM_ACTIONS).state, strict=True)
+    model.load_state_dict(convert_published(branch, config, num_actions=NUM_ACTIONS).state, strict=True)
     output = model(values[f"inputs.{index}"])
     torch.testing.assert_close(output.next_logits, values[f"branch_logits.{index}"], rtol=TOLERANCE, atol=TOLERANCE)
 
@@ -65,7 +65,7 @@ def test_the_window_of_each_anticipation_time_gives_the_score_of_that_step_of_th
     protocol = AnticipationProtocol(tau_a_s=0.25, tau_o_s=3.5, fps=4.0).at_tau_a(tau_a_s, keeps_start=True)
     assert protocol.num_steps == step_idx + 1
     model = build_model(config, num_actions=NUM_ACTIONS).eval()
-    model.load_state_dict(convert_rulstm(state_of(values, "state."), config, num_actions=NUM_ACTIONS).state)
+    model.load_state_dict(convert_published(state_of(values, "state."), config, num_actions=NUM_ACTIONS).state)
     model.set_tau_a(tau_a_s)
     clip = torch.cat([values[f"inputs.{index}"] for index in range(3)], dim=-1)[:, : protocol.num_steps]
     torch.testing.assert_close(model(clip).logits, values["fused_logits"][:, step_idx], rtol=TOLERANCE, atol=TOLERANCE)

@@ -131,9 +131,6 @@ class _SumBlock(TemporalContextBlock):
     """A block that reads the past as one weighted sum of keys and one of values.
 
     Args:
-        width: See `TemporalContextBlock`.
-        head_dim: See `TemporalContextBlock`.
-        detach_past: See `TemporalContextBlock`.
         normalise: Divide the sums by the sum of their weights, at least 1.
     """
 
@@ -157,7 +154,7 @@ class _SumBlock(TemporalContextBlock):
         """See `TemporalContextBlock.read_clip`."""
         if normed.shape[2] > 1:
             return super().read_clip(normed, mask)
-        # A softmax over the one token of a stored feature is 1, whatever is asked: the value alone is read.
+        # A softmax over the one token of a stored feature is 1, whatever the query: the value alone is read.
         value = F.linear(normed, self.qkv.weight[2 * normed.shape[-1] :])
         value = rearrange(value, "B T N (h d) -> B T h N d", d=self.head_dim)
         (joined,) = self._joined([value], mask)
@@ -202,16 +199,12 @@ class CumulativeBlock(_SumBlock):
     """past_t = sum over s < t of w_s kv_s, with one learned weight per position, 1 at first.
 
     Args:
-        width: See `TemporalContextBlock`.
         max_steps: Number of positions.
-        head_dim: See `TemporalContextBlock`.
-        detach_past: See `TemporalContextBlock`.
-        normalise: See `_SumBlock`.
 
     Source:
         ADiko1997/S-GEAR, models/attention.py:700-845, with these faults corrected: heads were merged over the time
         axis; the prefix sum subtracted the unweighted own value, which leaves (w_t - 1) kv_t behind; a triangular
-        allowed over the tokens of one frame set scores to 0 instead of hiding them; the sum grew with the clip.
+        mask over the tokens of one frame set scores to 0 instead of hiding them; the sum grew with the clip.
     """
 
     def __init__(self, width: int, *, max_steps: int, head_dim: int, detach_past: bool, normalise: bool) -> None:
@@ -238,10 +231,7 @@ class OriginalBlock(CumulativeBlock):
     other frames, also later ones. A clip is therefore read as a whole; nothing outside of it is.
 
     Args:
-        width: See `TemporalContextBlock`.
         max_steps: Number of steps of every clip.
-        head_dim: See `TemporalContextBlock`.
-        detach_past: See `TemporalContextBlock`.
 
     Source:
         ADiko1997/S-GEAR, models/attention.py:700-845.
@@ -285,11 +275,7 @@ class DecayBlock(_SumBlock):
     longest length. A step that does not exist gives nothing, and time passes over it.
 
     Args:
-        width: See `TemporalContextBlock`.
         lifetime_steps: Start value of the lifetime, in steps.
-        head_dim: See `TemporalContextBlock`.
-        detach_past: See `TemporalContextBlock`.
-        normalise: See `_SumBlock`.
 
     Raises:
         ConfigError: If the lifetime is not positive.
@@ -318,15 +304,13 @@ class DecayBlock(_SumBlock):
 class CausalBlock(TemporalContextBlock):
     """Multi-head attention over all T * N tokens in which frame t sees frame s if and only if s <= t.
 
+    With `detach_past`, own and earlier tokens are separate keys in training: attention then costs twice as much.
+
     Args:
-        width: See `TemporalContextBlock`.
         max_steps: Longest clip; bounds what a stream has to keep.
-        head_dim: See `TemporalContextBlock`.
-        detach_past: See `TemporalContextBlock`. In training, own and earlier tokens are then separate keys, so
-            attention costs twice as much.
 
     Source:
-        S-GEAR (arXiv:2407.02309), TCA as the paper words it: a causal allowed over the frames, not over their tokens.
+        S-GEAR (arXiv:2407.02309), TCA as the paper words it: a causal mask over the frames, not over their tokens.
     """
 
     def __init__(self, width: int, *, max_steps: int, head_dim: int, detach_past: bool) -> None:

@@ -54,7 +54,7 @@ _AVT = Naming(
         (r"classifier\.linear\.(.+)", r"classifiers.action.\1"),
         (r"field_classifiers\.(verb|noun)\.linear\.(.+)", r"classifiers.\1.\2"),
     ),
-    # Constant causal masks, tables from actions to verbs and nouns, and classifiers that were not asked for.
+    # Constant causal masks, tables from actions to verbs and nouns, and classifiers that the model lacks.
     left_out=re.compile(r".*\.attn\.(bias|masked_bias)|cls_map_.*|classifiers\.(verb|noun)\..*"),
     fill=_fill_avt,
 )
@@ -123,30 +123,10 @@ def _frame_size(stored: Mapping[str, Tensor]) -> str:
     return f"frames of {num_patches} patches of {side} pixels{square if rows**2 == num_patches else ''}, "
 
 
-def convert_avt(
-    stored: Mapping[str, Tensor], config: Any, *, num_actions: int, class_order: Sequence[int] | None = None
+def _convert_avt(
+    stored: Mapping[str, Tensor], config: Any, *, num_actions: int, class_order: Sequence[int] | None
 ) -> Conversion:
-    """Rename the weights of an AVT, on features or end to end.
-
-    Args:
-        stored: Weights under AVT's names; see `read_checkpoint`.
-        config: `name: avt` with the sizes of the checkpoint. The number of heads leaves no trace in the weights, so a
-            wrong one cannot be noticed; the conversion says what was assumed. Of the learned positions the first
-            `max_steps` are taken; classifiers of verbs and nouns are where `head.verb_noun` asks for them, in the order
-            of the checkpoint.
-        num_actions: Number of action classes A.
-        class_order: Class of the checkpoint for each of our actions [A]. Default: the same order.
-
-    Raises:
-        ConfigError: If anything is missing, left over or of another shape.
-
-    Source:
-        facebookresearch/AVT, models/base_model.py, models/future_prediction.py and models/video_classification.py;
-        tests/models/test_golden_avt.py.
-    """
-    if config.name != "avt":
-        raise ConfigError(f"weights of AVT need model.name=avt, got {config.name!r}")
-    check_kind(stored, "avt")
+    # facebookresearch/AVT, models/base_model.py, future_prediction.py and video_classification.py.
     conversion = convert(
         stored, config, _AVT, num_actions=num_actions, class_order=class_order, built_with=_avt_sizes(stored)
     )
@@ -178,28 +158,10 @@ def _sgear_sizes(stored: Mapping[str, Tensor], untraced: Sequence[tuple[str, str
     return ", ".join([*(f"{name}={value}" for name, value in settings.items()), _avt_sizes(stored)])
 
 
-def convert_sgear(
-    stored: Mapping[str, Tensor], config: Any, *, num_actions: int, class_order: Sequence[int] | None = None
+def _convert_sgear(
+    stored: Mapping[str, Tensor], config: Any, *, num_actions: int, class_order: Sequence[int] | None
 ) -> Conversion:
-    """Rename the weights of a network of the S-GEAR release, on features or end to end.
-
-    Args:
-        stored: Weights under the release's names; see `read_checkpoint`.
-        config: `name: sgear` with the sizes of the checkpoint. What leaves no trace in the weights cannot be checked,
-            and the conversion says what was assumed: the number of heads, and the form of what the weights are used in;
-            only mode `original` of TCA and prototype attention gives the scores of the released code.
-        num_actions: Number of action classes A: all of the checkpoint, since prototypes of all take part in each score.
-        class_order: Class of the checkpoint for each of our actions [A]. Default: the same order.
-
-    Raises:
-        ConfigError: If anything is missing, left over or of another shape.
-
-    Source:
-        ADiko1997/S-GEAR, models/base_model_ts.py, models/attention.py and models/future_prediction.py.
-    """
-    if config.name != "sgear":
-        raise ConfigError(f"weights of S-GEAR need model.name=sgear, got {config.name!r}")
-    check_kind(stored, "sgear")
+    # ADiko1997/S-GEAR, models/base_model_ts.py, models/attention.py and models/future_prediction.py.
     if num_actions != (num_stored := stored_actions(stored)):
         raise ConfigError(
             f"the checkpoint has {num_stored} classes and the data set {num_actions}, but the prototypes of all "
@@ -242,26 +204,10 @@ def _rulstm_sizes(stored: Mapping[str, Tensor]) -> str:
     )
 
 
-def convert_rulstm(
-    stored: Mapping[str, Tensor], config: Any, *, num_actions: int, class_order: Sequence[int] | None = None
+def _convert_rulstm(
+    stored: Mapping[str, Tensor], config: Any, *, num_actions: int, class_order: Sequence[int] | None
 ) -> Conversion:
-    """Rename the weights of a RULSTM: one branch alone, or branches with modality attention.
-
-    Args:
-        stored: Weights under RULSTM's names; see `read_checkpoint`.
-        config: `name: rulstm` with the sizes of the checkpoint.
-        num_actions: Number of action classes A.
-        class_order: Class of the checkpoint for each of our actions [A]. Default: the same order.
-
-    Raises:
-        ConfigError: If anything is missing, left over or of another shape.
-
-    Source:
-        fpv-iplab/rulstm, RULSTM/models.py; tests/models/test_golden_rulstm.py.
-    """
-    if config.name != "rulstm":
-        raise ConfigError(f"weights of RULSTM need model.name=rulstm, got {config.name!r}")
-    check_kind(stored, "rulstm")
+    # fpv-iplab/rulstm, RULSTM/models.py; a branch that was trained alone has no number.
     if not any(name.startswith("branches.") for name in stored):
         stored = {f"branches.0.{name}": tensor for name, tensor in stored.items()}
     return convert(
@@ -269,7 +215,30 @@ def convert_rulstm(
     )
 
 
-_CONVERTERS = {"sgear": convert_sgear, "avt": convert_avt, "rulstm": convert_rulstm}
+_CONVERTERS = {"sgear": _convert_sgear, "avt": _convert_avt, "rulstm": _convert_rulstm}
+
+
+def convert_published(
+    stored: Mapping[str, Tensor], config: Any, *, num_actions: int, class_order: Sequence[int] | None = None
+) -> Conversion:
+    """Rename the weights of a published network, on features or end to end, for the model of `config`.
+
+    What leaves no trace in the weights cannot be checked, so the conversion says what was assumed: the number of
+    heads, and the form of what the weights are used in; only mode `original` of TCA and prototype attention gives the
+    scores of the released S-GEAR. Of AVT's learned positions the first `max_steps` are taken.
+
+    Args:
+        stored: Weights under their published names; see `read_published`.
+        config: The model wanted, with the sizes of the checkpoint.
+        num_actions: Number of action classes A; of S-GEAR all of the checkpoint, since prototypes of all take part in
+            each score.
+        class_order: Class of the checkpoint for each of our actions [A]. Default: the same order.
+
+    Raises:
+        ConfigError: If the weights are of another model, or anything is missing, left over or of another shape.
+    """
+    check_kind(stored, config.name)
+    return _CONVERTERS[config.name](stored, config, num_actions=num_actions, class_order=class_order)
 
 
 def stored_actions(stored: Mapping[str, Tensor]) -> int:
@@ -311,7 +280,7 @@ def build_published(
     Raises:
         ConfigError: If the weights do not fit.
     """
-    conversion = _CONVERTERS[config.name](stored, config, num_actions=num_actions, class_order=class_order)
+    conversion = convert_published(stored, config, num_actions=num_actions, class_order=class_order)
     model = build_bare(config, stored, num_actions=num_actions)
     model.load_state_dict(conversion.state, strict=True)
     return model.eval(), conversion

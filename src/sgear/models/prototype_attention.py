@@ -1,4 +1,4 @@
-"""PA, prototype attention: each frame asks the bank of visual prototypes which actions it resembles.
+"""PA, prototype attention: each frame attends to the bank of visual prototypes.
 
 `PrototypeAttention` follows the paper. `ReleasedPrototypeAttention` keeps what the released code does besides (its
 choice of prototypes and its Toeplitz term), with its faults corrected; see there. In both, a step reads itself and the
@@ -48,7 +48,7 @@ def nearest_prototypes(
 
 
 class _PrototypeAttention(nn.Module, ABC):
-    """What all forms share: which prototypes may be asked, and what a stream remembers.
+    """What all forms share: which prototypes a frame attends to, and what a stream remembers.
 
     Args:
         config: Heads, gradient route.
@@ -126,7 +126,7 @@ class PrototypeAttention(_PrototypeAttention):
         num_actions: Number of prototypes A.
 
     Raises:
-        ConfigError: If more prototypes are asked for than there are, or none.
+        ConfigError: If more prototypes are chosen than there are, or none.
 
     Source:
         S-GEAR (arXiv:2407.02309), prototype attention in the paper's roles. The paper also reports a share of 10 % of
@@ -142,11 +142,11 @@ class PrototypeAttention(_PrototypeAttention):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
-        num_asked = _num_asked(config, num_actions)
+        num_attended = _num_attended(config, num_actions)
         subset = None
-        if num_asked < num_actions:
+        if num_attended < num_actions:
             generator = torch.Generator().manual_seed(config.subset_seed)
-            subset = torch.randperm(num_actions, generator=generator)[:num_asked].sort().values
+            subset = torch.randperm(num_actions, generator=generator)[:num_attended].sort().values
         self.register_buffer("subset", subset)
 
     def _attend(
@@ -157,7 +157,7 @@ class PrototypeAttention(_PrototypeAttention):
         # [A D] -> [A 2D], once for all frames of all clips.
         key_value = self.key_value(bank)
         if self.top_k:
-            # Each frame asks prototypes of its own: as many attentions as frames, of one query each.
+            # Each frame attends to prototypes of its own: as many attentions as frames, of one query each.
             key_value = rearrange(key_value[nearest_prototypes(means, bank, k=self.top_k)], "B T k E -> (B T) k E")
             queries = rearrange(self.query(frames), "B T (h d) -> (B T) h 1 d", h=self.num_heads)
         else:
@@ -173,13 +173,13 @@ class PrototypeAttention(_PrototypeAttention):
 class ReleasedPrototypeAttention(_PrototypeAttention):
     """Prototype attention over few prototypes, blended with a map that depends on positions alone.
 
-    Each frame asks the k prototypes nearest to the mean of the frames so far, without projections of queries, keys and
-    values, as in the released code. The shares that the ranks of the prototypes get are blended, by a learned gate,
-    with shares that depend on |step - rank| alone: one learned weight per distance and head, through a cosine or a
-    sine.
+    Each frame attends to the k prototypes nearest to the mean of the frames so far, without projections of queries,
+    keys and values, as in the released code. The shares that the ranks of the prototypes get are blended, by a
+    learned gate, with shares that depend on |step - rank| alone: one learned weight per distance and head, through a
+    cosine or a sine.
 
-    Corrected against the release: frames ask and prototypes answer (there, prototypes ask, frames are keys, and the
-    answer to rank i is added to frame i); the choice of a clip does not depend on its batch mates; it reads the mean
+    Corrected against the release: frames are queries and prototypes keys (there it is the other way round, and the
+    read-out of rank i is added to frame i); the choice of a clip does not depend on its batch mates; it reads the mean
     of the frames up to a step, not of the whole clip, so no step reads a later one, and the last step chooses as
     there; heads are merged over the head axis; the map's rows sum to 1; cosine and sine heads follow a rule instead of
     fixed slices; the number of prototypes is that of the steps the model was built for, so clips of any length fit.
@@ -188,10 +188,10 @@ class ReleasedPrototypeAttention(_PrototypeAttention):
         config: Heads, number of prototypes, Toeplitz term, gradient route.
         width: Width D of frames and prototypes.
         num_actions: Number of prototypes A.
-        max_steps: Longest clip; also the number of prototypes asked where `config.top_k` is 0.
+        max_steps: Longest clip; also the number of prototypes chosen where `config.top_k` is 0.
 
     Raises:
-        ConfigError: If more prototypes are asked for than there are.
+        ConfigError: If more prototypes are chosen than there are.
 
     Source:
         ADiko1997/S-GEAR, models/attention.py:532-651, models/common.py:100-145, models/base_model_ts.py:331-339.
@@ -199,7 +199,7 @@ class ReleasedPrototypeAttention(_PrototypeAttention):
 
     def __init__(self, config: PrototypeAttentionConfig, *, width: int, num_actions: int, max_steps: int) -> None:
         super().__init__(config)
-        _num_asked(config, num_actions)
+        _num_attended(config, num_actions)
         self.top_k = config.top_k or min(max_steps, num_actions)
         self.out = nn.Linear(width, width)
         self.distance_weights = None
@@ -243,23 +243,23 @@ class ReleasedPrototypeAttention(_PrototypeAttention):
 class OriginalPrototypeAttention(ReleasedPrototypeAttention):
     """Prototype attention as the released code computes it for a batch of one clip, faults included.
 
-    Prototypes ask, the frames after TCA are keys, and the answer to rank i, a mix of prototypes, is added to frame i;
-    the map of distances is not normalised; heads and steps are interleaved. In a larger batch the released code mixes
-    the prototypes of its clips besides, which is no function of a clip and is left out. All steps read the whole clip:
-    there are no streams, and no clips of another length.
+    Prototypes are queries, the frames after TCA are keys, and the read-out of rank i, a mix of prototypes, is added to
+    frame i; the map of distances is not normalised; heads and steps are interleaved. In a larger batch the released
+    code mixes the prototypes of its clips besides, which is no function of a clip and is left out. All steps read the
+    whole clip: there are no streams, and no clips of another length.
 
     Args:
         config: Heads, gradient route.
         width: Width D of frames and prototypes.
         num_actions: Number of prototypes A.
-        max_steps: Number of steps of every clip, and of prototypes asked.
+        max_steps: Number of steps of every clip, and of prototypes chosen.
 
     Raises:
         ConfigError: If there are fewer actions than steps.
 
     Attributes:
         released_ids: Class of the released vocabulary for each action [A]. Ranks follow these ids, but for the least
-            alike of the prototypes asked, which is last: so torch selects on a GPU without sorting.
+            alike of the prototypes chosen, which is last: so torch selects on a GPU without sorting.
 
     Source:
         As `ReleasedPrototypeAttention`; the order of ranks: gatherTopK of torch, aten/src/ATen/native/cuda.
@@ -319,12 +319,9 @@ class OriginalPrototypeAttention(ReleasedPrototypeAttention):
         raise ValueError(NO_STREAM)
 
 
-AnyPrototypeAttention = PrototypeAttention | ReleasedPrototypeAttention
-
-
 def build_prototype_attention(
     config: PrototypeAttentionConfig, *, width: int, num_actions: int, max_steps: int
-) -> AnyPrototypeAttention:
+) -> PrototypeAttention | ReleasedPrototypeAttention:
     """Build the form that `config.mode` asks for.
 
     Raises:
@@ -345,13 +342,13 @@ def build_prototype_attention(
             raise ConfigError(f"prototype_attention.mode={other!r} is unknown; choose paper, released or original")
 
 
-def _num_asked(config: PrototypeAttentionConfig, num_actions: int) -> int:
+def _num_attended(config: PrototypeAttentionConfig, num_actions: int) -> int:
     if not 0 < config.share <= 1:
         raise ConfigError(f"prototype_attention.share must be in (0, 1], got {config.share}")
-    num_asked = config.num_prototypes or max(1, round(config.share * num_actions))
-    if not 0 < num_asked <= num_actions or not 0 <= config.top_k <= num_asked:
+    num_attended = config.num_prototypes or max(1, round(config.share * num_actions))
+    if not 0 < num_attended <= num_actions or not 0 <= config.top_k <= num_attended:
         raise ConfigError(
-            f"prototype_attention asks for {num_asked} prototypes and of these for the top {config.top_k}, but there "
-            f"are {num_actions} actions; lower num_prototypes or top_k"
+            f"prototype_attention reads {num_attended} prototypes and of these the top {config.top_k}, but there are "
+            f"{num_actions} actions; lower num_prototypes or top_k"
         )
-    return num_asked
+    return num_attended

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -22,21 +24,16 @@ ContextState = tuple[BlockState, ...]
 
 
 def _build_block(config: TemporalContextConfig, *, width: int, max_steps: int, head_dim: int) -> TemporalContextBlock:
-    detach_past, normalise = config.detach_past, config.normalise
+    shared: dict[str, Any] = {"head_dim": head_dim, "detach_past": config.detach_past}
     match config.mode:
         case "cumulative":
-            return CumulativeBlock(
-                width, max_steps=max_steps, head_dim=head_dim, detach_past=detach_past, normalise=normalise
-            )
+            return CumulativeBlock(width, max_steps=max_steps, normalise=config.normalise, **shared)
         case "decay":
-            lifetime_steps = config.lifetime_steps
-            return DecayBlock(
-                width, lifetime_steps=lifetime_steps, head_dim=head_dim, detach_past=detach_past, normalise=normalise
-            )
+            return DecayBlock(width, lifetime_steps=config.lifetime_steps, normalise=config.normalise, **shared)
         case "causal":
-            return CausalBlock(width, max_steps=max_steps, head_dim=head_dim, detach_past=detach_past)
+            return CausalBlock(width, max_steps=max_steps, **shared)
         case "original":
-            return OriginalBlock(width, max_steps=max_steps, head_dim=head_dim, detach_past=detach_past)
+            return OriginalBlock(width, max_steps=max_steps, **shared)
         case other:
             raise ConfigError(
                 f"temporal_context.mode={other!r} is unknown; choose cumulative, decay, causal or original"
@@ -57,6 +54,7 @@ class TemporalContextAggregator(nn.Module):
 
     def __init__(self, config: TemporalContextConfig, *, width: int, max_steps: int) -> None:
         super().__init__()
+        # Heads of 64, as in a ViT; narrow models get more of them.
         head_dim = 64 if width % 64 == 0 and width >= 256 else 32
         if config.num_blocks and width % head_dim:
             raise ConfigError(f"TCA needs a model.width that is a multiple of {head_dim}, got {width}")

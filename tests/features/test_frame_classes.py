@@ -6,7 +6,7 @@ from sgear.errors import FeatureError
 from sgear.features import FeatureTable, VideoFeatures
 from sgear.features.frame_classes import ClassConfusion, fit_frame_classifier
 from sgear.models.config import EncoderConfig
-from sgear.models.encoders import FeatureEncoder, FrameRecogniser
+from sgear.models.encoders import FeatureEncoder, FrozenFrameClassifier
 
 NUM_ACTIONS = 3
 # Class means on a line: 0 and 1 are near each other, 2 and "none" (3) are far away on the other side.
@@ -89,7 +89,7 @@ def make_rows(classes, width: int = 5, seed: int = 0):
 
 
 def posteriors(fitted, rows):
-    recogniser = FrameRecogniser(rows.shape[1], len(fitted.bias) - 1)
+    recogniser = FrozenFrameClassifier(rows.shape[1], len(fitted.bias) - 1)
     recogniser.set_fitted(fitted)
     return recogniser(torch.from_numpy(rows)[None])[0].numpy()
 

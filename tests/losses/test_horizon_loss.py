@@ -51,7 +51,7 @@ def test_horizons_whose_step_does_not_exist_and_unknown_actions_count_nothing():
     torch.testing.assert_close(terms["horizons"], expected)
 
 
-@pytest.mark.parametrize(("term", "message"), [("horizons", "looks ahead from each step"), ("past", "recognises what")])
+@pytest.mark.parametrize(("term", "message"), [("horizons", "looks ahead from each step"), ("past", "recognizes what")])
 def test_a_term_that_the_model_cannot_answer_is_refused(term, message):
     config = ObjectiveConfig(**{"past": 0.0, "feat": 0.0, term: 1.0})
     with pytest.raises(ConfigError, match=rf"objective\.{term} needs a model that {message}"):

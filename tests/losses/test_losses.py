@@ -209,7 +209,7 @@ def test_verb_and_noun_are_asked_for_those_of_the_action():
         ({"cls_verb": 1.0}, "verb_logits", "objective.cls_verb needs a model with verb and noun classifiers"),
         ({"cls_noun": 1.0}, "noun_logits", "objective.cls_noun needs a model with verb and noun classifiers"),
         ({"sem": 1.0}, "prototypes", "model.name=sgear"),
-        ({"past": 1.0}, "past_logits", "recognises what it saw"),
+        ({"past": 1.0}, "past_logits", "recognizes what it saw"),
     ],
 )
 def test_a_term_without_what_it_reads_is_refused(settings, missing, message):

@@ -4,9 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_models import EVERY, RULSTM, clip_of, tiny_model
-
-from sgear.models.pretrained import export_model
+from tiny_models import EVERY, RULSTM
 
 SCRIPT = Path(__file__).with_name("run_compiled.py")
 
@@ -46,10 +44,3 @@ def test_every_model_compiles_and_exports():
 def test_inductor_gives_the_losses_and_gradients_of_the_plain_model():
     # Fused kernels sum in another order; 6e-6 measured.
     assert max(run("inductor", "sgear", "avt", "rulstm-fused").values()) <= 5e-5
-
-
-@pytest.mark.parametrize(("training", "num_clips"), [(True, 2), (False, 1)])
-def test_an_export_that_would_fix_chance_or_the_number_of_clips_is_refused(training, num_clips):
-    model = tiny_model("avt").train(training)
-    with pytest.raises(ValueError, match="evaluation mode and an example of at least 2 clips"):
-        export_model(model, clip_of(0, num_clips, 3))

@@ -13,7 +13,7 @@ from released_sgear import drawn, make_gpt2
 from sgear.errors import ConfigError, RunError
 from sgear.models import DecoderConfig, EncoderConfig, RulstmConfig, build_model, model_config
 from sgear.models.conversion import read_checkpoint
-from sgear.models.convert import convert_published, load_published
+from sgear.models.convert import build_published, convert_published, read_published
 from sgear.torchvision_guard import import_timm
 
 NUM_ACTIONS = 5
@@ -222,7 +222,7 @@ def test_an_error_says_which_frames_the_vit_of_an_avt_checkpoint_reads():
 
 def test_there_is_no_converter_for_a_model_that_nobody_published(tmp_path):
     with pytest.raises(ConfigError, match="'frequency'; choose one of sgear, avt, rulstm"):
-        load_published(tmp_path / "any.pth", model_config(name="frequency"), num_actions=NUM_ACTIONS)
+        read_published(tmp_path / "any.pth", model_config(name="frequency"))
 
 
 def written_by_numpy_1(values: object, path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_checkpoint_with_scores_and_a_wrapped_model_is_read(tmp_path, write):
     wrapped = {f"module.{name}": tensor for name, tensor in stored.items()}
     path = tmp_path / "RULSTM-anticipation_best.pth.tar"
     write({"state_dict": wrapped, "epoch": 7, "perf": np.float64(12.5), "best_perf": np.float64(13.0)}, path)
-    model, conversion = load_published(path, RULSTM, num_actions=NUM_ACTIONS)
+    model, conversion = build_published(read_published(path, RULSTM), RULSTM, num_actions=NUM_ACTIONS)
     expected = convert_published(stored, RULSTM, num_actions=NUM_ACTIONS)
     assert not model.training
     assert all(torch.equal(conversion.state[name], tensor) for name, tensor in expected.state.items())

@@ -30,7 +30,7 @@ from sgear.models import (
     model_config,
 )
 from sgear.models.conversion import read_checkpoint
-from sgear.models.convert import convert_published, load_published
+from sgear.models.convert import build_published, convert_published, read_published
 from sgear.torchvision_guard import import_timm
 
 FEATURE_DIM = 6
@@ -206,7 +206,7 @@ def test_weights_are_found_beside_something_else_of_their_name(gpt2, tmp_path):
     for index, odd in enumerate(({"depth": 12}, "sgear", {"name": "sgear", "blocks": [1, 2]})):
         path = tmp_path / f"{index}.pth"
         torch.save({"model": odd, "state_dict": wrapped, "epoch": 3}, path)
-        model, _ = load_published(path, ON_FEATURES, num_actions=NUM_ACTIONS)
+        model, _ = build_published(read_published(path, ON_FEATURES), ON_FEATURES, num_actions=NUM_ACTIONS)
         assert torch.equal(model.bank.visual, stored["vis_prototypes"])
 
 

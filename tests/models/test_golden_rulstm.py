@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sgear.models import EncoderConfig, RulstmConfig, build_model, model_config
-from sgear.models.convert import convert_published, load_published
+from sgear.models.convert import build_published, convert_published, read_published
 from sgear.timing import AnticipationProtocol
 
 WIDTHS, HIDDEN_DIM, NUM_ACTIONS, NUM_STEPS = [20, 14, 9], 12, 11, 14
@@ -37,7 +37,9 @@ def state_of(values: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Te
 @torch.no_grad()
 def test_fused_scores_after_every_step_equal_those_of_the_release(values, tmp_path):
     save_file(state_of(values, "state."), tmp_path / "published.safetensors")
-    model, conversion = load_published(tmp_path / "published.safetensors", config_of(WIDTHS), num_actions=NUM_ACTIONS)
+    config = config_of(WIDTHS)
+    stored = read_published(tmp_path / "published.safetensors", config)
+    model, conversion = build_published(stored, config, num_actions=NUM_ACTIONS)
     assert (conversion.left_out, conversion.filled) == ((), ())
     clip = torch.cat([values[f"inputs.{index}"] for index in range(3)], dim=-1)
     output = model(clip)

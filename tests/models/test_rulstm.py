@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from sgear.errors import ConfigError
 from sgear.models import EncoderConfig, RulstmConfig, build_model, model_config
-from sgear.models.pretrained import export_model
 from sgear.models.rulstm import Rulstm
 
 NUM_ACTIONS, HIDDEN_DIM, MAX_STEPS = 7, 6, 10
@@ -286,15 +285,3 @@ def test_a_model_that_cannot_be_built_says_why(settings, message):
 def test_an_unknown_attention_is_refused():
     with pytest.raises(ConfigError, match="attention='mean' is unknown; choose released, paper"):
         tiny_model(THREE, attention="mean")
-
-
-@torch.no_grad()
-def test_an_exported_graph_gives_the_scores_of_the_model():
-    model = tiny_model(ONE)
-    program = export_model(model, clip_of(model, 0, 2, 2))
-    clip = clip_of(model, 1, 3, 2)
-    mask = torch.tensor([[True, True], [False, True], [False, True]])
-    scores = program.module()(clip, mask)
-    expected = model(clip, mask)
-    for name in ("logits", "horizon_logits"):
-        torch.testing.assert_close(scores[name], getattr(expected, name), rtol=1e-5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Mixup of stored features: a clip and a partner from its batch are blended, and so is what they are asked for.
+"""Mixup of stored features: a clip and a partner from its batch are blended, and so is their labels.
 
 The targets of a blend are two labels with weights, so every loss that knows weights can be mixed. A label that is not
 known, and a step that one of the two clips lacks, take no part.
@@ -48,6 +48,7 @@ def draw_mix(mask: Bool[Tensor, "B T"], *, alpha: float) -> Mix:
         Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018 (arXiv:1710.09412).
     """
     num_clips = len(mask)
+    # l ~ Beta(alpha, alpha); [B].
     share = torch.distributions.Beta(alpha, alpha).sample((num_clips,)).to(mask.device)
     return make_mix(mask, torch.randperm(num_clips, device=mask.device), share)
 
@@ -67,7 +68,7 @@ def mix_clips(clip: Float[Tensor, "*batch"], mix: Mix) -> Float[Tensor, "*batch"
 
 @dataclass(frozen=True)
 class Labels:
-    """What is asked, with weights where clips are mixed.
+    """Labels, with weights where clips are mixed.
 
     Args:
         targets: Class of each sample [B ...], -1 for unknown. Mixed: [2B ...], the clips' own, then their partners'.
@@ -96,6 +97,7 @@ def pair_labels(
     """
     if mix is None:
         return Labels(targets, among=among)
+    # A clip has one share; a step that one of the two clips lacks belongs to the other alone.
     share = mix.share if targets.ndim == 1 else mix.step_share[:, -targets.shape[1] :]
     return Labels(
         # l CE(y) + (1 - l) CE(y_partner), as two labels with weights: [2B ...].

@@ -25,7 +25,7 @@ class ObjectiveConfig:
         cls_noun: Noun of the next action (`model.head.verb_noun`).
         past: Actions of the observed steps.
         next: Action that follows each observed step, where it starts soon (`source.next_within_s`).
-        horizons: Next action, asked at each step from which the model looks ahead (RULSTM).
+        horizons: Next action, predicted at each step from which the model looks ahead (RULSTM).
         feat: Next feature.
         sem: Semantic loss of the anticipated feature.
         past_sem: Semantic loss of the features behind the past actions.
@@ -121,14 +121,14 @@ class Objective(nn.Module):
             targets: Next action of each clip, -1 for unknown.
             step_labels: Action of each observed step, -1 for unknown.
             mask: Which steps are real.
-            next_labels: Action that follows each step, -1 for unknown or not asked for.
+            next_labels: Action that follows each step, -1 for unknown or further ahead than `source.next_within_s`.
             mix: How the clips were mixed; None where they were not.
         """
-        asked = pair_labels(targets, mix)
+        wanted = pair_labels(targets, mix)
         among = mask if self.config.past_mean == "all" else None
         # A step that does not exist has no label, whatever was annotated at its instant.
         past = pair_labels(step_labels.masked_fill(~mask, UNKNOWN_ACTION), mix, among=among)
-        terms = self._action_terms(output, asked, past)
+        terms = self._action_terms(output, wanted, past)
         if self.config.next and next_labels is not None:
             following = pair_labels(next_labels.masked_fill(~mask, UNKNOWN_ACTION), mix)
             terms["next"] = self._classify(output.next_logits, following)
@@ -136,18 +136,19 @@ class Objective(nn.Module):
             if output.horizon_logits is None:
                 raise ConfigError("objective.horizons needs a model that looks ahead from each step (rulstm)")
             num_horizons = output.horizon_logits.shape[1]
-            # Every horizon is asked for the same action; [B S] of the last S steps.
+            # Every horizon predicts the same action; [B S] of the last S steps.
             each = targets[:, None].expand(-1, num_horizons).masked_fill(~mask[:, -num_horizons:], UNKNOWN_ACTION)
             terms["horizons"] = self._classify(output.horizon_logits, pair_labels(each, mix))
         if self.config.feat:
             detach_target = self.config.detach_feature_target
             terms["feat"] = feature_loss(output.predicted, output.observed, mask, detach_target=detach_target)
         if self.config.needs_prototypes:
-            terms |= self._prototype_terms(output, asked, past)
+            terms |= self._prototype_terms(output, wanted, past)
         # Terms are logged unweighted, so that runs with other weights can be compared.
         weighted = [getattr(self.config, name) * value for name, value in terms.items()]
         if not weighted:
             raise ConfigError("every weight of the objective is 0, so nothing would be trained; set one above 0")
+        # L = l1 L_sem + l2 L_cls + l3 L_past + l4 L_feat + l5 L_reg, and the terms of AVT and RULSTM.
         terms["total"] = torch.stack(weighted).sum()
         return terms
 
@@ -160,10 +161,11 @@ class Objective(nn.Module):
             among=labels.among,
         )
 
-    def _action_terms(self, output: AnticipationOutput, asked: Labels, past: Labels) -> dict[str, Tensor]:
+    def _action_terms(self, output: AnticipationOutput, wanted: Labels, past: Labels) -> dict[str, Tensor]:
         terms = {}
         if self.config.cls:
-            terms["cls"] = self._classify(output.logits, asked)
+            # L_cls: cross-entropy of the one action after the clip, [B A] against [B].
+            terms["cls"] = self._classify(output.logits, wanted)
         for name, logits, classes in (
             ("cls_verb", output.verb_logits, self.verb_of_action),
             ("cls_noun", output.noun_logits, self.noun_of_action),
@@ -172,16 +174,16 @@ class Objective(nn.Module):
                 if logits is None or classes is None:
                     raise ConfigError(f"objective.{name} needs a model with verb and noun classifiers (head.verb_noun)")
                 # The verb of an unknown action is unknown: clamp only keeps the look-up in range.
-                of_action = classes[asked.targets.clamp(min=0)]
-                of_field = torch.where(asked.targets == UNKNOWN_ACTION, UNKNOWN_ACTION, of_action)
-                terms[name] = self._classify(logits, Labels(of_field, asked.weights))
+                of_action = classes[wanted.targets.clamp(min=0)]
+                of_field = torch.where(wanted.targets == UNKNOWN_ACTION, UNKNOWN_ACTION, of_action)
+                terms[name] = self._classify(logits, Labels(of_field, wanted.weights))
         if self.config.past:
             if output.past_logits is None:
-                raise ConfigError("objective.past needs a model that recognises what it saw (sgear, avt); set it to 0")
+                raise ConfigError("objective.past needs a model that recognizes what it saw (sgear, avt); set it to 0")
             terms["past"] = self._classify(output.past_logits, past)
         return terms
 
-    def _prototype_terms(self, output: AnticipationOutput, asked: Labels, past: Labels) -> dict[str, Tensor]:
+    def _prototype_terms(self, output: AnticipationOutput, wanted: Labels, past: Labels) -> dict[str, Tensor]:
         config, terms = self.config, {}
         if output.prototype_similarity is None or output.past_similarity is None or output.prototypes is None:
             raise ConfigError("objective.sem, past_sem and reg need a model with prototypes (model.name=sgear)")
@@ -191,7 +193,7 @@ class Objective(nn.Module):
                 f"{len(output.prototypes)}; write them for this vocabulary with 'sgear prototypes language'"
             )
         for name, similarity, labels in (
-            ("sem", output.prototype_similarity, asked),
+            ("sem", output.prototype_similarity, wanted),
             ("past_sem", output.past_similarity, past),
         ):
             if getattr(config, name) and self.relations is not None:
@@ -203,12 +205,12 @@ class Objective(nn.Module):
                     among=labels.among,
                 )
         if config.reg:
-            # Of the last step alone: only it is asked for the action of the clip.
+            # Of the last step alone: only it predicts the action of the clip.
             terms["reg"] = regularization_loss(
-                asked.spread(output.predicted[:, -1]),
-                asked.targets,
+                wanted.spread(output.predicted[:, -1]),
+                wanted.targets,
                 output.prototypes,
                 detach_target=config.detach_reg_target,
-                weights=asked.weights,
+                weights=wanted.weights,
             )
         return terms

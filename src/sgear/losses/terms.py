@@ -131,6 +131,7 @@ def regularization_loss(
         detach_target: The feature moves, not the prototype, as in the released code.
         weights: Weight of each target, at least 0. Default: 1.
     """
+    # [B D]; an unknown target takes prototype 0 here, and is left out of the mean below.
     wanted = prototypes[targets.clamp(min=0)].float()
     cosine = torch.cosine_similarity(features.float(), wanted.detach() if detach_target else wanted, dim=-1)
     # |a - b|^2 = 2 (1 - cos) for vectors of unit length.

@@ -67,6 +67,7 @@ class Avt(StepwiseModel):
         self, frame: Tensor, state: ObserverState | None = None, mask: Bool[Tensor, " B"] | None = None
     ) -> tuple[Float[Tensor, "B D"], ObserverState]:
         """Return the class token; AVT's frames know nothing of each other."""
+        # [B ...] -> [B 1 ...]: a stream is read as clips of one step.
         clip = hide_absent(frame[:, None], None if mask is None else mask[:, None])
         return self.encoder(clip)[:, 0, 0], ObserverState()
 

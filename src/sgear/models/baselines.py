@@ -30,6 +30,7 @@ _UNSEEN_PROB = 1e-6
 
 def class_frequencies(segments: SegmentTable) -> NDArray[np.float64]:
     """Return the class frequencies with one count added to each class [A]."""
+    # Laplace: a class that was never seen keeps a finite log-probability.
     counts = segments.action_counts() + 1.0
     return counts / counts.sum()
 
@@ -45,6 +46,7 @@ def transition_probs(segments: SegmentTable, *, smoothing: float) -> NDArray[np.
     counts = np.zeros((num_actions + 1, num_actions))
     for video_id in segments.video_ids:
         actions = segments.of_video(video_id).column("action_id")
+        # N[a + 1, b]: how often b came right after a; row 0 counts the first actions of the videos.
         np.add.at(counts, (np.concatenate([[0], actions[:-1] + 1]), actions), 1.0)
     counts += smoothing * class_frequencies(segments)
     return counts / counts.sum(axis=1, keepdims=True)
@@ -276,6 +278,7 @@ class LastRecognised(Baseline):
     def learn(self, samples: Iterator[Mapping[str, Any]], segments: SegmentTable) -> None:
         """Count transitions; learn to recognize from all labelled steps of the training windows."""
         probs = transition_probs(segments, smoothing=self.config.counts.smoothing)
+        # Without the row of the start: the frame classifier knows real actions alone.
         self.transitions.copy_(torch.from_numpy(probs[1:]))
         features, labels = [], []
         for sample in samples:
@@ -314,6 +317,7 @@ class PooledRegression(Baseline):
         counts = nn.functional.pad(is_real.double().cumsum(dim=1), (1, 0))[..., None]
         ends, means = torch.arange(num_steps, device=clip.device) + 1, []
         for share in SPANS:
+            # Of T steps the newest T / share, at least one.
             begins = (ends - max(1, num_steps // share)).clamp(min=0)
             means.append((sums[:, ends] - sums[:, begins]) / (counts[:, ends] - counts[:, begins]).clamp(min=1))
         return torch.cat(means, dim=-1)

@@ -63,6 +63,7 @@ def copy_blocks(model: nn.Module, source: nn.Module, blocks: Sequence[str]) -> L
                 f"init.blocks: block {block!r} of the run to start from does not fit this model: {problem}; build both "
                 "with the same model.* settings, or leave the block out"
             )
+        # In place, so that an optimizer or a tied weight keeps its tensor.
         for name, tensor in ours.items():
             tensor.copy_(theirs[name])
         loaded += ours

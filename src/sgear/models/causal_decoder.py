@@ -199,6 +199,7 @@ class CausalDecoder(nn.Module):
         # [B T D] -> [B T W]
         steps = self.project_in(observed)
         if self.positions is not None:
+            # Positions of the window, not of the video: step 0 is the oldest that the decoder reads.
             steps = steps + self.positions.weight[num_past : num_past + num_new]
         steps = F.dropout(steps, self.dropout, self.training)
         known = _join_exists(mask, cache, like=observed)
@@ -206,6 +207,7 @@ class CausalDecoder(nn.Module):
             # Rows of the new steps alone; columns of all.
             allowed = causal_mask(known)[:, :, num_past:]
         elif num_past and num_new > 1:
+            # `is_causal` aligns the first query with the first key, which is wrong behind a cache.
             num_clips, num_steps = observed.shape[0], num_past + num_new
             everything = torch.ones(num_clips, num_steps, dtype=torch.bool, device=observed.device)
             allowed = causal_mask(everything)[:, :, num_past:]

@@ -24,7 +24,7 @@ class EncoderConfig:
         feature_dropout: Dropout on stored features (`features` only).
         feature_noise: Standard deviation of Gaussian noise on stored features in training, as a share of the
             standard deviation of each feature over the training set (`features` only).
-        recogniser: Read the posteriors of a linear recogniser, fitted to the rows of the training videos and then
+        recogniser: Read the posteriors of a linear frame classifier, fitted to the rows of the training videos and then
             frozen, instead of the stored features themselves (`features` only).
         map: Map features to width D. AVT does not where they are that wide already (`features` only).
         init_gain: Factor on the initial weights of that map (`features` only).
@@ -80,15 +80,15 @@ class PrototypeAttentionConfig:
 
     Args:
         enabled: Switch PA on.
-        mode: `paper` projects frames and prototypes and asks all or a share of them; `released` asks few, as they are,
-            with a Toeplitz term, as the released code does, corrected; `original` is what that code computes, faults
-            included, for weights that were trained with them; see `sgear.models.prototype_attention`.
+        mode: `paper` projects frames and prototypes and attends to all or a share of them; `released` to few, as they
+            are, with a Toeplitz term, as the released code does, corrected; `original` is what that code computes,
+            faults included, for weights that were trained with them; see `sgear.models.prototype_attention`.
         num_heads: Number of attention heads.
-        share: Share of the prototypes that can be asked, in (0, 1] (`paper`); a random subset.
+        share: Share of the prototypes that can be read, in (0, 1] (`paper`); a random subset.
         num_prototypes: The same as a number instead; 0 leaves it to `share`.
         subset_seed: Seed of the subset.
-        top_k: Each frame asks the k prototypes most like the mean of the frames up to it. 0: every prototype in mode
-            `paper`, as many as the longest clip has steps in mode `released`.
+        top_k: Each frame attends to the k prototypes most like the mean of the frames up to it. 0: every prototype in
+            mode `paper`, as many as the longest clip has steps in mode `released`.
         toeplitz: Blend in the term that depends on the distance of step and rank alone (`released`).
         detach_prototypes: Keep PA's gradient away from the prototypes, as the released code does.
         gate: Start value of the fusion gate; sigmoid(gate) is the share that bypasses PA.
@@ -172,7 +172,7 @@ class RulstmConfig:
         hidden_dim: Width H of the hidden and the cell state of each LSTM.
         step_s: Seconds between two steps, the paper's alpha; equals 1 / protocol.fps.
         tau_a_s: Seconds from the last step of a clip to the start of the action; equals protocol.tau_a_s.
-        anticipation_steps: The action is asked for at every step that lies at most this many steps before it, the
+        anticipation_steps: The action is predicted at every step that lies at most this many steps before it, the
             paper's S_ant. Earlier steps of the clip, the paper's S_enc, are read only.
         dropout: Dropout on the features, before the classifiers and inside modality attention.
         sequence_completion: Pre-training: the unrolling LSTM reads the observed steps that follow, not the last

@@ -120,6 +120,7 @@ class TemporalContextBlock(nn.Module, ABC):
         return query, key, value
 
     def _finish(self, tokens: Float[Tensor, "*b N D"], read: Float[Tensor, "*b h N d"]) -> Float[Tensor, "*b N D"]:
+        # Pre-norm residuals: x + W_o A(LN(x)), then x + MLP(LN(x)).
         tokens = tokens + self.attention_out(rearrange(read, "... h N d -> ... N (h d)"))
         return tokens + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(tokens))))
 
@@ -265,6 +266,7 @@ class OriginalBlock(CumulativeBlock):
         raise ValueError(NO_STREAM)
 
     def _sums(self, values: Tensor, real: Float[Tensor, "B T h 1 1"]) -> Tensor:
+        # sum over s <= t of w_s kv_s, minus an unweighted kv_t: the fault that `CumulativeBlock` corrects.
         return (self.step_weights[:, None, None, None] * values).cumsum(dim=1) - values
 
 
@@ -342,6 +344,7 @@ class CausalBlock(TemporalContextBlock):
     ) -> tuple[Tensor, PastTokens]:
         """See `TemporalContextBlock.attend_step`."""
         own = torch.ones(key.shape[0], key.shape[2], dtype=torch.bool, device=key.device)
+        # Absent frames still read themselves, as in `attend`; later frames skip them.
         all_key, all_value, visible, num_steps = key, value, own, 1
         remembered = own & mask[:, None]
         if state is not None:

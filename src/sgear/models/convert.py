@@ -97,6 +97,7 @@ def _size(stored: Mapping[str, Tensor], name: str, dim: int = 0) -> str:
 
 
 def _avt_sizes(stored: Mapping[str, Tensor]) -> str:
+    # GPT-2 names its blocks h.0, h.1, ...
     layers = {match[1] for name in stored if (match := re.match(rf"{re.escape(_GPT)}\.h\.(\d+)\.", name))}
     settings = {
         "model.width": _size(stored, "future_predictor.decoder.weight"),
@@ -137,6 +138,7 @@ def _untraced(stored: Mapping[str, Tensor], config: Any) -> list[tuple[str, str,
     """Return what leaves no trace in weights of S-GEAR: names of settings, with the released values and ours."""
     has_attention = "ProtAttn.gate" in stored
     rows = []
+    # TCA and PA have the same tensors in every mode, so the mode cannot be read from them.
     if "TCA.0.attn.tmp_weighting" in stored:
         rows.append(("model.temporal_context.mode", "original", config.temporal_context.mode))
     if has_attention:
@@ -284,11 +286,3 @@ def build_published(
     model = build_bare(config, stored, num_actions=num_actions)
     model.load_state_dict(conversion.state, strict=True)
     return model.eval(), conversion
-
-
-def load_published(
-    path: Path, config: Any, *, num_actions: int, class_order: Sequence[int] | None = None
-) -> tuple[AnticipationModel, Conversion]:
-    """Read a published checkpoint and build its model; see `read_published` and `build_published`."""
-    stored = read_published(path, config)
-    return build_published(stored, config, num_actions=num_actions, class_order=class_order)

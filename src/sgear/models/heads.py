@@ -59,6 +59,7 @@ def cosine_similarity(
     features: Float[Tensor, "*batch D"], prototypes: Float[Tensor, "A D"]
 ) -> Float[Tensor, "*batch A"]:
     """Return the cosine of each feature to each prototype: its relative representation."""
+    # r_k = <z, rho_k> / (|z| |rho_k|); [... D] @ [D A].
     return F.normalize(features, dim=-1) @ F.normalize(prototypes, dim=-1).T
 
 

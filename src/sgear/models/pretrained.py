@@ -7,22 +7,22 @@ learnt from are saved beside them, and loading is strict.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from sgear.errors import RunError
 from sgear.files import replacing, write_whole
 from sgear.lineage import UNKNOWN, Lineage
 from sgear.models.base import (
     AnticipationModel,
-    AnticipationOutput,
     build_model,
     list_models,
     model_class,
@@ -42,13 +42,13 @@ class Preprocessing:
     """How a clip is made from a video or a feature table.
 
     Args:
-        kind: `video`, `features`, or `annotations` (counted baselines).
+        kind: `video`, `features`, or `annotations` (baselines).
         height: Frame height in pixels (video).
         width: Frame width in pixels (video).
         mean: Channel means after division by 255 (video).
         std: Channel standard deviations (video).
-        crop_margin: Share by which the image is larger than the crop that the model reads (video).
-        reading_margin: The same of the images that are read from the video: they leave room for the widest crop of
+        crop_margin: Share by which a frame is larger than the crop that the model reads (video).
+        reading_margin: The same of the frames that are read from the video: they leave room for the widest crop of
             training. At least `crop_margin` (video).
         frames_per_step: Number F of frames that the encoder reads at each step (video).
         step_frames_s: Seconds between two of these frames (video).
@@ -106,7 +106,6 @@ def model_config_from_dict(values: dict[str, Any]) -> Any:
     """
     kind = model_class(values["name"]).Config
     names = {item.name for item in fields(kind)}
-    # Models written before had the settings of all.
     foreign = {item.name for name in list_models() for item in fields(model_class(name).Config)} - names
     return _from_dict(kind, {name: value for name, value in values.items() if name not in foreign})
 
@@ -193,10 +192,8 @@ def read_lineage(folder: Path) -> Lineage:
         RunError: If there is no model, or its description is damaged.
     """
     description = _read_description(folder)
-    try:
+    with _damaged(folder):
         return Lineage.from_dict(description.get("lineage"), name=str(folder))
-    except (KeyError, TypeError, ValueError) as err:
-        raise RunError(f"{folder / DESCRIPTION_FILE}: damaged ({err!r}); copy it again or train the run again") from err
 
 
 def read_protocol(folder: Path) -> dict[str, float | str]:
@@ -206,8 +203,14 @@ def read_protocol(folder: Path) -> dict[str, float | str]:
         RunError: If there is no model, or its description is damaged.
     """
     description = _read_description(folder)
-    try:
+    with _damaged(folder):
         return protocol_from_dict(description["protocol"]).to_dict()
+
+
+@contextmanager
+def _damaged(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, TypeError, ValueError) as err:
         raise RunError(f"{folder / DESCRIPTION_FILE}: damaged ({err!r}); copy it again or train the run again") from err
 
@@ -224,40 +227,3 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise RunError(f"{path}: expected format {FORMAT}, got {found!r}")
     return description
-
-
-class _NamedScores(nn.Module):
-    """A model whose output is a dict of the tensors it made: graphs know no dataclasses."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, clip: Tensor, mask: Bool[Tensor, "B T"]) -> dict[str, Tensor]:
-        output = self.model(clip, mask)
-        made = {item.name: getattr(output, item.name) for item in fields(AnticipationOutput)}
-        return {name: tensor for name, tensor in made.items() if tensor is not None}
-
-
-def export_model(model: nn.Module, clip: Tensor) -> torch.export.ExportedProgram:
-    """Export a model to a graph with a free number of clips and a fixed number of steps.
-
-    Args:
-        model: In evaluation mode.
-        clip: An example of at least two clips; its steps and sizes are fixed in the graph.
-
-    Returns:
-        A program of (clip, mask) -> dict of the tensors of `AnticipationOutput`; see `torch.export.save`.
-
-    Raises:
-        ValueError: If the model is in training mode or the example holds a single clip.
-    """
-    if model.training or len(clip) < 2:
-        raise ValueError(
-            f"export needs a model in evaluation mode and an example of at least 2 clips, got training="
-            f"{model.training} and {len(clip)}; a single clip would fix their number"
-        )
-    batch = torch.export.Dim("clips")
-    mask = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
-    with torch.no_grad():
-        return torch.export.export(_NamedScores(model), (clip, mask), dynamic_shapes=({0: batch}, {0: batch}))

@@ -96,6 +96,7 @@ class RulstmBranch(nn.Module):
             finished.append(hidden[num_left:])
             hidden, cell = hidden[:num_left], cell[:num_left]
             first = round_idx if self.sequence_completion else 0
+            # The unrolling LSTM reads x_t again and again; in sequence completion, x_t, x_{t+1}, ...
             read = self.dropout(clip[first : first + num_left])
             flat_hidden, flat_cell = self.unrolling(read.flatten(0, 1), (hidden.flatten(0, 1), cell.flatten(0, 1)))
             hidden, cell = flat_hidden.unflatten(0, hidden.shape[:2]), flat_cell.unflatten(0, hidden.shape[:2])
@@ -264,7 +265,7 @@ class Rulstm(AnticipationModel):
     def horizons_s(self, num_steps: int) -> list[float]:
         """Return how long before the action each of the last S steps of a clip lies, in seconds, descending."""
         settings = self.config.rulstm
-        # The last step is `steps_ahead` steps before the action; none further than S_ant is asked.
+        # The last step is `steps_ahead` steps before the action; none further than S_ant predicts.
         num_horizons = min(num_steps, settings.anticipation_steps - self.steps_ahead + 1)
         return [(self.steps_ahead + later) * settings.step_s for later in reversed(range(num_horizons))]
 

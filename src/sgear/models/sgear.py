@@ -77,17 +77,17 @@ class SGear(StepwiseModel):
 
     def __init__(self, config: SGearConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
         super().__init__(config, num_actions=num_actions)
-        width, max_steps, asking = config.width, config.max_steps, config.prototype_attention
+        width, max_steps, attention = config.width, config.max_steps, config.prototype_attention
         self.encoder = build_encoder(config.encoder, width=width, num_actions=num_actions)
         self.temporal_context = TemporalContextAggregator(config.temporal_context, width=width, max_steps=max_steps)
         # One bank for PA, for the head and for the losses: the prototypes move with all of them.
         self.bank = PrototypeBank(num_actions, width)
         self.prototype_attention = (
-            build_prototype_attention(asking, width=width, num_actions=num_actions, max_steps=max_steps)
-            if asking.enabled
+            build_prototype_attention(attention, width=width, num_actions=num_actions, max_steps=max_steps)
+            if attention.enabled
             else None
         )
-        self.fusion_gate = nn.Parameter(torch.tensor(asking.gate)) if asking.enabled else None
+        self.fusion_gate = nn.Parameter(torch.tensor(attention.gate)) if attention.enabled else None
         self.decoder = CausalDecoder(config.decoder, feature_dim=width, max_steps=max_steps)
         self.prototype_mix = PrototypeMix(config.head) if config.head.mix_prototypes else None
         self.classifier = ActionClassifier(width, num_actions, config.head.dropout)
@@ -124,12 +124,13 @@ class SGear(StepwiseModel):
     ) -> tuple[Float[Tensor, "B D"], ObserverState]:
         """See `StepwiseModel.observe_step`."""
         before = ObserverState() if state is None else state
+        # [B ...] -> [B 1 ...]: a stream is read as clips of one step.
         real = None if mask is None else mask[:, None]
         tokens = self._encode(frame[:, None], real)
         informed, context = self.temporal_context.step(tokens[:, 0], before.context or None, mask)
         if self.prototype_attention is None:
             return informed[:, 0], ObserverState(context=context)
-        # PA asks with the class token before TCA: its choice of prototypes is that of what was seen, frame by frame.
+        # PA reads the class token before TCA: its choice of prototypes is that of what was seen, frame by frame.
         related, seen = self.prototype_attention.extend(tokens[:, :, 0], self.bank.visual, real, before.seen)
         return self._fuse(informed[:, 0], related[:, 0]), ObserverState(context=context, seen=seen)
 

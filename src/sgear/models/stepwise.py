@@ -69,7 +69,7 @@ class StreamState:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What a model says after one more frame; B streams.
+    """What a model predicts after one more frame; B streams.
 
     Args:
         observed: Feature of the frame as the decoder reads it [B D].
@@ -93,14 +93,10 @@ class RollOut:
     Args:
         features: Predicted features [B S D]; the first is the one `forward` predicts.
         logits: Action scores of each [B S A].
-        verb_logits: Verb scores [B S V]; None without a verb classifier.
-        noun_logits: Noun scores [B S N]; None without a noun classifier.
     """
 
     features: Float[Tensor, "B S D"]
     logits: Float[Tensor, "B S A"]
-    verb_logits: Float[Tensor, "B S V"] | None = None
-    noun_logits: Float[Tensor, "B S N"] | None = None
 
 
 class StepwiseModel(AnticipationModel):
@@ -144,7 +140,7 @@ class StepwiseModel(AnticipationModel):
             mask: Whether the frame is real [B]. Default: it is.
 
         Returns:
-            What the model says now, and the state for the next frame.
+            What the model predicts now, and the state for the next frame.
 
         Raises:
             ValueError: If the stream is longer than TCA in mode `cumulative` or `causal`, or the Toeplitz term, was
@@ -154,8 +150,8 @@ class StepwiseModel(AnticipationModel):
         predicted, window = self.decoder.step(observed, None if state is None else state.window, mask)
         logits, mixed, _ = self.classify(predicted)
         verb_logits, noun_logits = self.classify_fields(mixed)
-        said = StepOutput(observed, predicted, logits, verb_logits, noun_logits)
-        return said, StreamState(observer=observer, window=window)
+        output = StepOutput(observed, predicted, logits, verb_logits, noun_logits)
+        return output, StreamState(observer=observer, window=window)
 
     def rollout(
         self, observed: Float[Tensor, "B T D"], num_steps: int, mask: Bool[Tensor, "B T"] | None = None
@@ -183,6 +179,6 @@ class StepwiseModel(AnticipationModel):
         for _ in range(num_steps - 1):
             following, window = self.decoder.step(features[-1], window)
             features.append(following)
+        # [B S D]: all steps are classified at once.
         stacked = torch.stack(features, dim=1)
-        logits, mixed, _ = self.classify(stacked)
-        return RollOut(stacked, logits, *self.classify_fields(mixed))
+        return RollOut(stacked, self.classify(stacked).logits)

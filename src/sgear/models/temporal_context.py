@@ -94,6 +94,7 @@ class TemporalContextAggregator(nn.Module):
         if mask is None:
             mask = torch.ones(tokens.shape[0], dtype=torch.bool, device=tokens.device)
         following = []
+        # Block l reads what block l - 1 made of this frame, and keeps a state of its own.
         for block_idx, block in enumerate(self.blocks):
             assert isinstance(block, TemporalContextBlock)
             tokens, block_state = block.step(tokens, mask, None if state is None else state[block_idx])

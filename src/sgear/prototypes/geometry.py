@@ -99,6 +99,7 @@ def measure(vectors: Float[Tensor, "A D"], taxonomy: Taxonomy) -> Geometry:
 def nearest_neighbours(vectors: Float[Tensor, "A D"], *, k: int = 5) -> list[list[Neighbour]]:
     """Return the k most similar other actions of each action, the most similar first; fewer where A <= k."""
     relations = cosine_relations(vectors)
+    # No action is its own neighbour.
     relations.fill_diagonal_(-torch.inf)
     best = relations.topk(min(k, len(relations) - 1), dim=1)
     return [
@@ -165,6 +166,7 @@ def fit_width(vectors: Float[Tensor, "A E"], width: int) -> Float[Tensor, "A D"]
         vectors: One per action.
         width: Width D wanted.
     """
+    # U S of the SVD: the same cosines in as few numbers as the rank asks for.
     scores, spread, _ = torch.linalg.svd(vectors.double(), full_matrices=False)
     kept = (scores * spread)[:, :width]
     fitted = torch.zeros(len(vectors), width, dtype=torch.double)

@@ -63,7 +63,7 @@ def class_means_of_features(
 ) -> VisualPrototypes:
     """Make visual prototypes of stored features, without any model.
 
-    The exemplar of a segment is the mean of the rows seen during it, or of the row nearest to its centre where it is
+    The exemplar of a segment is the mean of the rows seen during it, or of the row nearest to its center where it is
     shorter than their distance. Every exemplar weighs the same, however long its segment.
 
     Args:
@@ -226,6 +226,7 @@ def class_means(
             f"a clip shows action {int(actions.max())}, but the vocabulary has {taxonomy.num_actions} actions; take "
             "features and vocabulary from the same run"
         )
+    # rho_a = mean of the features of class a; in float64, so that the order of clips does not show in float32.
     counts = torch.bincount(actions, minlength=taxonomy.num_actions)
     sums = torch.zeros(taxonomy.num_actions, features.shape[1], dtype=torch.double).index_add_(0, actions, features)
     means = sums / counts.clamp(min=1)[:, None]
@@ -262,6 +263,7 @@ def fill_from_siblings(
     generator = torch.Generator().manual_seed(seed)
     filled = vectors.clone()
     for action in torch.nonzero(~has_exemplars).flatten().tolist():
+        # Classes that share the verb, and classes that share the noun; each class weighs the same.
         groups = [has_exemplars & (ids == ids[action]) for ids in (verbs, nouns)]
         siblings = [vectors[group].mean(dim=0) for group in groups if group.any()]
         if siblings:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from sgear.models.config import EncoderConfig
 from sgear.models.encoders.base import FrameInput, VideoEncoder, register_encoder, registered_encoder
-from sgear.models.encoders.features import FEATURES, FeatureEncoder, FrameRecogniser
+from sgear.models.encoders.features import FEATURES, FeatureEncoder, FrozenFrameClassifier
 from sgear.models.encoders.timm import TimmEncoder, frame_size, frame_statistics
 
 __all__ = [
     "FEATURES",
     "FeatureEncoder",
     "FrameInput",
-    "FrameRecogniser",
+    "FrozenFrameClassifier",
     "TimmEncoder",
     "VideoEncoder",
     "build_encoder",

@@ -14,7 +14,7 @@ from sgear.models.config import EncoderConfig
 FEATURES = "features"
 
 
-class FrameRecogniser(nn.Module):
+class FrozenFrameClassifier(nn.Module):
     """A frozen `FrameClassifier`: posteriors of the actions and of "no action". Its numbers travel with the weights.
 
     Standardised features are limited to 6 standard deviations: a sensor that strikes out would decide alone.
@@ -48,7 +48,7 @@ class FeatureEncoder(nn.Module):
 
     In training, noise and dropout act on the features; `feature_scale` holds the standard deviation of each feature
     over the training set, so that one number sets the noise of all. With `recogniser`, the map reads the posteriors
-    of a frozen frame recogniser. Without `map`, features that are D wide pass as they are.
+    of a frozen frame classifier. Without `map`, features that are D wide pass as they are.
 
     Raises:
         ConfigError: If the width of the features is not set, or there is no map where one is needed.
@@ -63,7 +63,8 @@ class FeatureEncoder(nn.Module):
         self.noise = config.feature_noise
         self.dropout = nn.Dropout(config.feature_dropout)
         self.feature_dim = config.feature_dim
-        self.recogniser = FrameRecogniser(config.feature_dim, num_actions) if config.recogniser else None
+        # The attribute names weights of stored runs, so it keeps the name of its setting.
+        self.recogniser = FrozenFrameClassifier(config.feature_dim, num_actions) if config.recogniser else None
         num_read = num_actions + 1 if config.recogniser else config.feature_dim
         if not config.map and num_read != width:
             raise ConfigError(
@@ -84,6 +85,7 @@ class FeatureEncoder(nn.Module):
                 f"{tuple(clip.shape)}; check source.features and model.encoder.feature_dim"
             )
         if self.training and self.noise > 0:
+            # x + s sigma_f e, with e ~ N(0, 1): the noise follows the scale of each feature.
             clip = clip + self.noise * self.feature_scale * torch.randn_like(clip)
         clip = self.dropout(clip)
         if self.recogniser is not None:

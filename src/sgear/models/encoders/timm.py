@@ -89,6 +89,7 @@ class TimmEncoder(VideoEncoder):
         source = f"timm's published weights of {config.name}"
         if config.weights:
             source, loading = config.weights, load_vit_weights(self.vit, Path(config.weights))
+        # Widths that agree need no map: the ViT of the release hands on its 768 numbers as they are.
         has_map = self.vit.num_features != width
         self.project = nn.Linear(self.vit.num_features, width) if has_map else nn.Identity()
         unknown = [f"encoder.project.{name}" for name in self.project.state_dict()]
@@ -112,6 +113,7 @@ class TimmEncoder(VideoEncoder):
                 "[B T 3 H W]; check source.kind, model.encoder.image_height and image_width"
             )
         tokens = self.vit.forward_features(rearrange(clip, "B T C H W -> (B T) C H W"))
+        # [(B T) N D]; a pooled feature stands in front where others have a class token.
         if not self.has_class_token:
             tokens = torch.cat([self.vit.forward_head(tokens, pre_logits=True)[:, None], tokens], dim=1)
         return rearrange(self.project(tokens), "(B T) N D -> B T N D", B=clip.shape[0])

@@ -252,34 +252,6 @@ def test_a_checkpoint_with_scores_and_a_wrapped_model_is_read(tmp_path, write):
     assert all(torch.equal(conversion.state[name], tensor) for name, tensor in expected.state.items())
 
 
-class Payload:
-    def __init__(self, touched: Path) -> None:
-        self.touched = touched
-
-    def __reduce__(self):
-        return Path.touch, (self.touched,)
-
-
-def test_code_in_a_checkpoint_is_refused_and_not_executed(tmp_path):
-    path, touched = tmp_path / "bad.pth", tmp_path / "touched"
-    torch.save({"state_dict": published_rulstm(), "extra": Payload(touched)}, path)
-    with pytest.raises(RunError, match=r"bad\.pth: not a whole, plain file of tensors .* nothing in it was executed"):
-        read_checkpoint(path)
-    assert not touched.exists()
-
-
-@pytest.mark.parametrize("name", ["cut.pth", "cut.safetensors"])
-def test_a_damaged_file_is_named(tmp_path, name):
-    (tmp_path / name).write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(RunError, match=rf"{name}: not a whole, plain file of tensors"):
-        read_checkpoint(tmp_path / name)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(RunError, match=r"none\.pth: no such file or directory; check the name"):
-        read_checkpoint(tmp_path / "none.pth")
-
-
 def test_a_file_without_weights_says_what_it_holds(tmp_path):
     torch.save({"epoch": 3, "history": [1.0]}, tmp_path / "log.pth")
     with pytest.raises(RunError, match=r"by name, alone or under model or state_dict; got 'epoch', 'history'"):

@@ -113,28 +113,6 @@ def test_weights_of_another_vit_are_refused_with_both_sides(tmp_path):
         TimmEncoder(replace(PIXELS, weights=str(path)), width=WIDTH)
 
 
-class Bomb:
-    def __reduce__(self):
-        return print, ("executed",)
-
-
-def test_a_file_with_code_is_not_executed(tmp_path, capsys):
-    path = tmp_path / "vit.pth"
-    torch.save({"model": Bomb()}, path)
-    with pytest.raises(RunError, match="nothing in it was executed"):
-        TimmEncoder(replace(PIXELS, weights=str(path)), width=WIDTH)
-    assert "executed" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("name", "content"), [("a.safetensors", b"no"), ("a.pth", b"no"), ("none.pth", None)])
-def test_a_damaged_or_missing_file_is_named(tmp_path, name, content):
-    path = tmp_path / name
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(RunError, match=name):
-        TimmEncoder(replace(PIXELS, weights=str(path)), width=WIDTH)
-
-
 def test_a_vit_without_class_token_gets_its_pooled_feature_in_front():
     torch.manual_seed(0)
     config = replace(PIXELS, name="vit_base_patch16_siglip_224")

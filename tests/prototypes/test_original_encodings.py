@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from prototype_examples import SALAD, write_bomb
+from prototype_examples import SALAD
 
 from sgear.errors import PrototypeError
 from sgear.prototypes import LanguagePrototypes, cosine_relations
@@ -39,26 +39,6 @@ def test_encodings_are_joined_by_name_and_not_by_order(tmp_path):
     assert prototypes.vectors[:, 0].tolist() == [4.0, 3.0, 1.0, 2.0]
     assert prototypes.texts == ("add oil", "cut cheese", "cut tomato", "place tomato into bowl")
     assert prototypes.revision.startswith("sha256:")
-
-
-@pytest.mark.parametrize("as_zip", [False, True])
-def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, as_zip):
-    victim = tmp_path / "was_here"
-    write_bomb(tmp_path / "e.pth", victim, as_zip=as_zip)
-    for read in (import_original_encodings, import_original_similarities):
-        with pytest.raises(PrototypeError, match="nothing in it was executed"):
-            read(tmp_path / "e.pth", NAMES, SALAD)
-    assert not victim.exists()
-
-
-@given(share=st.floats(0.0, 0.99))
-def test_a_truncated_file_is_refused(tmp_path_factory, share):
-    folder = tmp_path_factory.mktemp("truncated")
-    path, _ = write_both(folder)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(PrototypeError, match="Copy it again"):
-        import_original_encodings(path, NAMES, SALAD)
 
 
 @pytest.mark.parametrize(

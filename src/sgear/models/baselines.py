@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from sgear.errors import ConfigError
 from sgear.models.base import AnticipationModel, AnticipationOutput, hide_absent, register_model
 from sgear.models.config import CountsConfig, EncoderConfig, RegressionConfig
+from sgear.models.encoders.features import require_feature_dim
 from sgear.segments import UNKNOWN_ACTION, SegmentTable
 
 SPANS = (8, 4, 2, 1)
@@ -246,12 +247,6 @@ class LogisticClassifier(nn.Module):
         return scores.masked_fill(~self.is_seen, -math.inf).softmax(dim=-1)
 
 
-def _require_width(encoder: EncoderConfig) -> int:
-    if encoder.feature_dim < 1:
-        raise ConfigError("model.encoder.feature_dim must be set to the width of the stored features")
-    return encoder.feature_dim
-
-
 @register_model("last_recognised")
 class LastRecognised(Baseline):
     """Follow the counts of transitions from the last action, as a frame classifier recognizes it.
@@ -271,7 +266,7 @@ class LastRecognised(Baseline):
     ) -> None:
         super().__init__(config, num_actions=num_actions)
         _check_smoothing(config.counts.smoothing)
-        self.classifier = LogisticClassifier(_require_width(config.encoder), num_actions)
+        self.classifier = LogisticClassifier(require_feature_dim(config.encoder), num_actions)
         uniform = torch.full((num_actions, num_actions), 1 / num_actions, dtype=torch.float64)
         self.register_buffer("transitions", uniform)
 
@@ -306,7 +301,7 @@ class PooledRegression(Baseline):
 
     def __init__(self, config: PooledConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
         super().__init__(config, num_actions=num_actions)
-        self.classifier = LogisticClassifier(len(SPANS) * _require_width(config.encoder), num_actions)
+        self.classifier = LogisticClassifier(len(SPANS) * require_feature_dim(config.encoder), num_actions)
 
     def pool(self, clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T F4"]:
         """Return for each step the means over the spans that end with it; absent steps count in none."""

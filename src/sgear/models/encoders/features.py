@@ -14,6 +14,17 @@ from sgear.models.config import EncoderConfig
 FEATURES = "features"
 
 
+def require_feature_dim(config: EncoderConfig) -> int:
+    """Return the width of the stored features that a model reads.
+
+    Raises:
+        ConfigError: If it is not set.
+    """
+    if config.feature_dim < 1:
+        raise ConfigError("model.encoder.feature_dim must be set to the width of the stored features")
+    return config.feature_dim
+
+
 class FrozenFrameClassifier(nn.Module):
     """A frozen `FrameClassifier`: posteriors of the actions and of "no action". Its numbers travel with the weights.
 
@@ -58,8 +69,7 @@ class FeatureEncoder(nn.Module):
 
     def __init__(self, config: EncoderConfig, *, width: int, num_actions: int) -> None:
         super().__init__()
-        if config.feature_dim < 1:
-            raise ConfigError("model.encoder.feature_dim must be set to the width of the stored features")
+        require_feature_dim(config)
         self.noise = config.feature_noise
         self.dropout = nn.Dropout(config.feature_dropout)
         self.feature_dim = config.feature_dim

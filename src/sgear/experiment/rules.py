@@ -32,7 +32,7 @@ from sgear.models.config import (
     RulstmConfig,
     TemporalContextConfig,
 )
-from sgear.models.encoders import FEATURES
+from sgear.models.encoders import ANNOTATIONS, FEATURES
 from sgear.models.rulstm import RulstmModelConfig
 from sgear.models.sgear import SGearConfig
 
@@ -57,14 +57,23 @@ def _but(prefix: str, kind: type, *read: str) -> tuple[str, ...]:
 
 _SUBSET = (_PA + "share", _PA + "num_prototypes", _PA + "subset_seed")
 _OF_TIMM = ("pretrained", "weights", "image_height", "image_width", "embed_dim", "depth", "num_heads", "patch_size")
+_OF_PAST = ("composition", "text_dim")
 _OF_FEATURES = ("feature_dim", "feature_dropout", "feature_noise", "recogniser", "map", "init_gain", "standardise")
 _TRAINING = ("source.tau_a_jitter_s", "source.next_within_s")
 _SWITCHED_OFF: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     ({"protocol.kind": "recognition"}, _TRAINING),
     ({"protocol.views": "centre"}, ("protocol.view_mean",)),
     ({"protocol.after_start_s": 0.0}, ("protocol.fps",)),
-    ({"source.kind": "features"}, tuple(_ENCODER + name for name in _OF_TIMM)),
-    ({"source.kind": "video"}, tuple(_ENCODER + name for name in _OF_FEATURES)),
+    ({"source.kind": "features"}, tuple(_ENCODER + name for name in (*_OF_TIMM, *_OF_PAST))),
+    ({"source.kind": "video"}, tuple(_ENCODER + name for name in (*_OF_FEATURES, *_OF_PAST))),
+    (
+        {"source.kind": "annotations"},
+        tuple(
+            _ENCODER + name
+            for name in (*_OF_TIMM, *_OF_FEATURES)
+            if name not in ("depth", "num_heads", "feature_dropout", "standardise")
+        ),
+    ),
     ({"source.kind": "annotations"}, ("source.on_error",)),
     ({"source.reading": "videos"}, ("source.cache_fps",)),
     ({"model.name": "avt"}, (*_but(_HEAD, HeadConfig, "dropout", "verb_noun"), _ENCODER + "standardise")),
@@ -172,10 +181,11 @@ def _check_steps(config: ExperimentConfig) -> None:
             f"{' or '.join(sources)}"
         )
     encoder = getattr(model, "encoder", None)
-    if encoder is not None and (encoder.name == FEATURES) != (kind == "features"):
+    reads = {FEATURES: "features", ANNOTATIONS: "annotations"}
+    if encoder is not None and reads.get(encoder.name, "video") != kind:
         raise ConfigError(
             f"model.encoder.name={encoder.name} and source.kind={kind} do not belong together: {FEATURES!r} reads "
-            "source.kind=features, and every other encoder source.kind=video"
+            f"source.kind=features, {ANNOTATIONS!r} source.kind=annotations, and every other encoder source.kind=video"
         )
     if kind != "video" and config.dataset.video_roots:
         raise ConfigError(f"dataset.video_roots={config.dataset.video_roots} has no effect with source.kind={kind}")

@@ -33,6 +33,9 @@ class ObjectiveConfig:
             step without label counts 0, as in AVT and the released S-GEAR. At equal weights `labelled` is heavier
             where little is labelled: 1.4 times on EPIC-KITCHENS, 1.05 times on 50 Salads, 2.9 times on EGTEA Gaze+.
         reg: Distance of the anticipated feature to its prototype.
+        open: Leave classes without a training sample out of the softmax of all terms that classify actions: their
+            scores are then not pushed down for never being right, and their composed vectors keep what verb, noun and
+            text give (`model.prototypes.composition`).
         label_smoothing: Label smoothing of all terms that classify.
         mixup: Parameter alpha of mixup on stored features in training; 0 is off.
         detach_feature_target: Cut the gradient into the target of `feat`; the released code does not.
@@ -50,6 +53,7 @@ class ObjectiveConfig:
     past_sem: float = 0.0
     past_mean: str = "labelled"
     reg: float = 0.0
+    open: bool = False
     label_smoothing: float = 0.0
     mixup: float = 0.0
     detach_feature_target: bool = False
@@ -69,6 +73,7 @@ class Objective(nn.Module):
         relations: Cosines of the language prototypes [A A]; needed for the semantic terms.
         verb_of_action: Verb of each action [A]; needed for `cls_verb`.
         noun_of_action: Noun of each action [A]; needed for `cls_noun`.
+        is_seen: Which actions have training samples [A]; needed for `open`.
 
     Raises:
         ConfigError: If a term is on without what it needs, or a setting is out of range.
@@ -77,6 +82,8 @@ class Objective(nn.Module):
     relations: Tensor | None
     verb_of_action: Tensor | None
     noun_of_action: Tensor | None
+    seen_places: Tensor | None
+    seen_actions: Tensor | None
 
     def __init__(
         self,
@@ -85,6 +92,7 @@ class Objective(nn.Module):
         *,
         verb_of_action: Int[Tensor, " A"] | None = None,
         noun_of_action: Int[Tensor, " A"] | None = None,
+        is_seen: Bool[Tensor, " A"] | None = None,
     ) -> None:
         super().__init__()
         if (config.sem or config.past_sem) and relations is None:
@@ -99,7 +107,13 @@ class Objective(nn.Module):
             )
         if (config.cls_verb and verb_of_action is None) or (config.cls_noun and noun_of_action is None):
             raise ConfigError("objective.cls_verb and cls_noun need the verb and the noun of each action")
+        if config.open and is_seen is None:
+            raise ConfigError("objective.open needs to know which actions have training samples")
         self.config = config
+        # Where each seen action stands among them, -1 for the others. [A]
+        places = None if is_seen is None else torch.where(is_seen, is_seen.cumsum(0) - 1, UNKNOWN_ACTION)
+        self.register_buffer("seen_places", places, persistent=False)
+        self.register_buffer("seen_actions", None if is_seen is None else is_seen.nonzero()[:, 0], persistent=False)
         # Not saved: they come from files that the run names, and would be stale copies of these.
         self.register_buffer("relations", relations, persistent=False)
         self.register_buffer("verb_of_action", verb_of_action, persistent=False)
@@ -151,10 +165,15 @@ class Objective(nn.Module):
         terms["total"] = torch.stack(weighted).sum()
         return terms
 
-    def _classify(self, logits: Tensor, labels: Labels) -> Float[Tensor, ""]:
+    def _classify(self, logits: Tensor, labels: Labels, *, is_action: bool = True) -> Float[Tensor, ""]:
+        targets = labels.targets
+        if self.config.open and is_action and self.seen_places is not None:
+            # Columns are taken out, not set to -inf: label smoothing would then give an infinite loss.
+            logits = logits[..., self.seen_actions]
+            targets = torch.where(targets == UNKNOWN_ACTION, targets, self.seen_places[targets.clamp(min=0)])
         return classification_loss(
             labels.spread(logits),
-            labels.targets,
+            targets,
             label_smoothing=self.config.label_smoothing,
             weights=labels.weights,
             among=labels.among,
@@ -174,7 +193,7 @@ class Objective(nn.Module):
                 # The verb of an unknown action is unknown: clamp only keeps the look-up in range.
                 of_action = classes[asked.targets.clamp(min=0)]
                 of_field = torch.where(asked.targets == UNKNOWN_ACTION, UNKNOWN_ACTION, of_action)
-                terms[name] = self._classify(logits, Labels(of_field, asked.weights))
+                terms[name] = self._classify(logits, Labels(of_field, asked.weights), is_action=False)
         if self.config.past:
             if output.past_logits is None:
                 raise ConfigError("objective.past needs a model that recognises what it saw (sgear, avt); set it to 0")

@@ -14,6 +14,7 @@ from sgear.data.dataset import checked_on_error
 from sgear.datasets import dataset_spec
 from sgear.errors import ConfigError
 from sgear.experiment.schema import (
+    AnnotationSourceConfig,
     AnticipationConfig,
     DatasetConfig,
     ExperimentConfig,
@@ -25,6 +26,7 @@ from sgear.experiment.settings import check_ranges, flatten, value_text
 from sgear.models import Baseline
 from sgear.models.avt import AvtConfig
 from sgear.models.base import model_class
+from sgear.models.class_vectors import parse_composition
 from sgear.models.config import (
     EncoderConfig,
     HeadConfig,
@@ -110,9 +112,17 @@ _SWITCHED_OFF: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     ({"objective.reg": 0.0}, ("objective.detach_reg_target",)),
     ({"objective.feat": 0.0}, ("objective.detach_feature_target",)),
     ({"objective.next": 0.0}, ("source.next_within_s",)),
-    (
-        {"objective.sem": 0.0, "objective.past_sem": 0.0, "init.language_as_visual": False},
-        ("init.language_prototypes",),
+    *(
+        (
+            {
+                "objective.sem": 0.0,
+                "objective.past_sem": 0.0,
+                "init.language_as_visual": False,
+                "model.prototypes.composition": composition,
+            },
+            ("init.language_prototypes",),
+        )
+        for composition in (None, "free", "free+verb+noun")
     ),
     ({"init.weights": ""}, ("init.class_names",)),
     *(({"optim.name": name}, ("optim.nesterov",)) for name in ("adamw", "adam")),
@@ -141,6 +151,7 @@ def check_experiment(config: ExperimentConfig, *, typed: Collection[str] = ()) -
         _check_sgear(config, config.model)
     if isinstance(config.model, SGearConfig | AvtConfig):
         _check_classifiers(config, config.model)
+        _check_composition(config, config.model)
     if isinstance(config.model, RulstmModelConfig):
         _check_rulstm(config, config.model.rulstm)
     _check_starts(config.init)
@@ -270,6 +281,23 @@ def _check_classifiers(config: ExperimentConfig, model: SGearConfig | AvtConfig)
         )
     if any(terms.values()) and not model.head.verb_noun:
         raise ConfigError(f"{said} train classifiers that model.head.verb_noun=true adds; set it, or both to 0")
+
+
+def _check_composition(config: ExperimentConfig, model: SGearConfig | AvtConfig) -> None:
+    """Raise if class vectors are made of what there is not."""
+    parts = {*parse_composition(model.prototypes.composition)}
+    if config.source.kind == "annotations":
+        parts |= {*parse_composition(model.encoder.composition, setting=_ENCODER + "composition")}
+    if "text" in parts and not config.init.language_prototypes:
+        raise ConfigError(
+            "class vectors made of text need sentence embeddings; set init.language_prototypes to a file of "
+            "'sgear prototypes language', or leave text out of model.prototypes.composition"
+        )
+    if isinstance(config.source, AnnotationSourceConfig) and config.source.noise and config.source.noise_from:
+        raise ConfigError(
+            f"source.noise={config.source.noise} and source.noise_from={config.source.noise_from} are two kinds of "
+            "mistakes; choose one"
+        )
 
 
 def _check_rulstm(config: ExperimentConfig, settings: RulstmConfig) -> None:

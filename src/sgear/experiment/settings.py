@@ -92,7 +92,8 @@ _RANGES: dict[Range, tuple[str, ...]] = {
         *("optim.epochs", "optim.batch_size", "optim.accumulate"),
         *("model.width", "model.max_steps", "model.prototype_attention.num_heads"),
         *("model.decoder.width", "model.decoder.num_layers", "model.decoder.num_heads"),
-        *("model.rulstm.hidden_dim", "model.rulstm.anticipation_steps"),
+        *("model.rulstm.hidden_dim", "model.rulstm.anticipation_steps", "source.history"),
+        *("model.prototypes.text_dim", "model.encoder.text_dim"),
     ),
     _FROM_0: (
         *("dataset.num_folds", "dataset.fold"),
@@ -113,11 +114,11 @@ _RANGES: dict[Range, tuple[str, ...]] = {
         *("model.rulstm.step_s", "model.counts.smoothing", "runtime.timeout_s"),
         "model.regression.inverse_regularization",
     ),
-    _SHARE: ("optim.final_lr_share", "protocol.jitter", "source.crop_margin"),
+    _SHARE: ("optim.final_lr_share", "protocol.jitter", "source.crop_margin", "source.noise"),
     Range(0, 1, has_low=False): ("model.prototype_attention.share",),
     _BELOW_1: (
         *("source.brightness", "source.contrast"),
-        *("optim.ema_decay", "objective.label_smoothing", "model.encoder.feature_dropout"),
+        *("optim.ema_decay", "objective.label_smoothing", "model.encoder.feature_dropout", "source.drop"),
         *("model.decoder.dropout", "model.head.dropout", "model.rulstm.dropout"),
     ),
 }
@@ -127,6 +128,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "runtime.precision": ("fp32", "bf16"),
     "optim.name": ("adamw", "adam", "sgd"),
     "source.reading": ("cache", "videos"),
+    "source.counts_from": ("start", "end"),
     "objective.past_mean": ("labelled", "all"),
     "model.head.past_similarity": ("predicted", "encoder"),
     "model.temporal_context.mode": ("cumulative", "decay", "causal", "original"),

@@ -19,7 +19,7 @@ def output_of(logits: torch.Tensor) -> AnticipationOutput:
 
 def loss_of(logits: torch.Tensor, targets: torch.Tensor, *, is_open: bool, smoothing: float = 0.0) -> torch.Tensor:
     config = ObjectiveConfig(past=0.0, feat=0.0, open=is_open, label_smoothing=smoothing)
-    objective = Objective(config, is_seen=IS_SEEN if is_open else None)
+    objective = Objective(config, counts=9 * IS_SEEN.long() if is_open else None)
     labels = torch.full((len(logits), 1), -1)
     return objective(output_of(logits), targets, labels, torch.ones(len(logits), 1, dtype=torch.bool))["total"]
 

@@ -162,7 +162,7 @@ def build_objective(config: ExperimentConfig, data: Data) -> Objective:
     return Objective(
         config.objective,
         relations,
-        is_seen=torch.from_numpy(data.benchmark.train.action_counts() > 0) if config.objective.open else None,
+        counts=torch.from_numpy(data.benchmark.train.action_counts()),
         verb_of_action=torch.from_numpy(taxonomy.verb_of_action),
         noun_of_action=torch.from_numpy(taxonomy.noun_of_action),
     )

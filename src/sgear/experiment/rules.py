@@ -110,6 +110,9 @@ _SWITCHED_OFF: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     ({"objective.past_sem": 0.0}, (_HEAD + "past_similarity",)),
     ({"objective.past": 0.0, "objective.past_sem": 0.0}, ("objective.past_mean",)),
     ({"objective.reg": 0.0}, ("objective.detach_reg_target",)),
+    ({"objective.neighbors": 0.0}, ("objective.num_neighbors", "objective.neighbor_temperature")),
+    ({"objective.sem_form": "l1"}, ("objective.sem_temperature",)),
+    ({"objective.sem": 0.0, "objective.past_sem": 0.0}, ("objective.sem_form", "objective.sem_temperature")),
     ({"objective.feat": 0.0}, ("objective.detach_feature_target",)),
     ({"objective.next": 0.0}, ("source.next_within_s",)),
     *(
@@ -118,6 +121,7 @@ _SWITCHED_OFF: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
                 "objective.sem": 0.0,
                 "objective.past_sem": 0.0,
                 "init.language_as_visual": False,
+                "objective.neighbors": 0.0,
                 "model.prototypes.composition": composition,
             },
             ("init.language_prototypes",),

@@ -93,7 +93,7 @@ _RANGES: dict[Range, tuple[str, ...]] = {
         *("model.width", "model.max_steps", "model.prototype_attention.num_heads"),
         *("model.decoder.width", "model.decoder.num_layers", "model.decoder.num_heads"),
         *("model.rulstm.hidden_dim", "model.rulstm.anticipation_steps", "source.history"),
-        *("model.prototypes.text_dim", "model.encoder.text_dim"),
+        *("model.prototypes.text_dim", "model.encoder.text_dim", "objective.num_neighbors"),
     ),
     _FROM_0: (
         *("dataset.num_folds", "dataset.fold"),
@@ -105,11 +105,13 @@ _RANGES: dict[Range, tuple[str, ...]] = {
         *("model.prototype_attention.top_k", "model.prototype_attention.subset_seed"),
         *(f"objective.{name}" for name in ("cls", "cls_verb", "cls_noun", "past", "next", "horizons", "feat")),
         *("objective.sem", "objective.past_sem", "objective.reg", "objective.mixup"),
+        *("objective.balanced", "objective.focal"),
         *("source.pool_s", "source.lmdb_max_gap_s", "source.frame_fps"),
         *("source.tau_a_jitter_s", "source.next_within_s", "source.confusion", "protocol.after_start_s"),
     ),
     _POSITIVE: (
         *("optim.lr", "source.cache_fps", "source.lmdb_fps", "model.head.temperature"),
+        *("objective.neighbor_temperature", "objective.sem_temperature"),
         *("model.temporal_context.lifetime_steps", "model.encoder.init_gain", "model.decoder.init_std"),
         *("model.rulstm.step_s", "model.counts.smoothing", "runtime.timeout_s"),
         "model.regression.inverse_regularization",
@@ -119,6 +121,7 @@ _RANGES: dict[Range, tuple[str, ...]] = {
     _BELOW_1: (
         *("source.brightness", "source.contrast"),
         *("optim.ema_decay", "objective.label_smoothing", "model.encoder.feature_dropout", "source.drop"),
+        "objective.neighbors",
         *("model.decoder.dropout", "model.head.dropout", "model.rulstm.dropout"),
     ),
 }
@@ -130,6 +133,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "source.reading": ("cache", "videos"),
     "source.counts_from": ("start", "end"),
     "objective.past_mean": ("labelled", "all"),
+    "objective.sem_form": ("l1", "kl"),
     "model.head.past_similarity": ("predicted", "encoder"),
     "model.temporal_context.mode": ("cumulative", "decay", "causal", "original"),
     "model.prototype_attention.mode": ("paper", "released", "original"),

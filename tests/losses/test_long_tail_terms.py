@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 
 from sgear.errors import ConfigError
 from sgear.losses import Objective, ObjectiveConfig

@@ -16,7 +16,7 @@ from sgear.metrics import Metric, metrics, register_metric
 from sgear.metrics.registry import _METRICS
 from sgear.plugins import _loaded
 from sgear.predictions import Predictions, field_outcomes, score, score_intervals
-from sgear.report.scores import run_scores, score_columns
+from sgear.report.tables import run_scores, score_columns
 from sgear.taxonomy import Taxonomy
 
 

@@ -15,8 +15,8 @@ from sgear.errors import PredictionError
 from sgear.metrics import class_mean_recall, reliability
 from sgear.predictions import field_outcomes
 from sgear.predictions.compare import compare
+from sgear.report.comparison import agreement, render_comparison, verdict, write_comparison
 from sgear.report.comparison_figures import class_recalls, recall_scatter
-from sgear.report.comparison_page import agreement, render_comparison, verdict, write_comparison
 from sgear.timing import VJepaProtocol
 
 BENCHMARK = replace(
@@ -60,7 +60,7 @@ def page(tables):
 
 
 def _cells(page: str, row: str) -> list[str]:
-    found = re.search(rf"{row}</th>(.*?)</tr>", page)
+    found = re.search(rf"{row}</th>(.*?)</tr>", page, re.DOTALL)
     assert found is not None
     return re.findall(r"<td>(.*?)</td>", found.group(1))
 

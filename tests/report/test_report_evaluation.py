@@ -16,13 +16,12 @@ from sgear.errors import PredictionError, RunError
 from sgear.predictions import score
 from sgear.predictions.evaluated import evaluated_part, evaluated_rows
 from sgear.report import aligned_runs, collect_run, evaluated_runs, frequency_reference
+from sgear.report.calibration import calibration_of, reliability_diagram
 from sgear.report.classes import recall_by_class
 from sgear.report.contents import Video
-from sgear.report.horizon_plot import horizon_curve
-from sgear.report.html import render_report
-from sgear.report.reliability_plot import calibration_of, reliability_diagram
+from sgear.report.curves import drawn_metrics, horizon_curve, subset_bars, subset_intervals, subset_sizes
+from sgear.report.sections import render_report
 from sgear.report.style import to_svg
-from sgear.report.subset_bars import drawn_metrics, subset_bars, subset_intervals, subset_sizes
 from sgear.report.timeline import forecast_timeline
 from sgear.scoring import make_report
 from sgear.timing import VJepaProtocol
@@ -175,14 +174,14 @@ def test_a_vjepa_page_counts_the_segments_of_its_report_everywhere():
         for field, interval in by_field.items():
             assert interval.value == pytest.approx(report["scores"][subset][field]["recall5"], abs=1e-12)
     page = render_report([run], [frequency_reference(benchmark, kept.predictions)], SPARSE)
-    assert "class='caveat'" in page
+    assert 'class="caveat"' in page
     assert f"evaluated {report['num_evaluated']} of 120 segments asked for" in page
     assert page == render_report([kept], [frequency_reference(benchmark, kept.predictions)], benchmark)
-    assert "never seen" not in re.sub(r"<p class='reading'>.*?</p>", "", page)
+    assert "never seen" not in re.sub(r"<p class=\"reading\">.*?</p>", "", page)
 
 
 def test_other_protocols_have_no_caveat(run):
-    assert "class='caveat'" not in render_report([run], [], BENCHMARK)
+    assert 'class="caveat"' not in render_report([run], [], BENCHMARK)
 
 
 @pytest.fixture

@@ -15,17 +15,25 @@ from report_examples import make_benchmark, make_run, make_video
 
 from sgear.forecast import Forecast
 from sgear.report import Video
-from sgear.report.classes import frequency_bands, recall_by_band, recall_by_class
-from sgear.report.confusion import confusion_matrix, part_confusion
-from sgear.report.curves import learning_curves, moving_average
-from sgear.report.horizon_plot import horizon_curve
-from sgear.report.prototypes import cluster_order, pooled, similarity_agreement, similarity_matrices
+from sgear.report.classes import confusion_matrix, frequency_bands, part_confusion, recall_by_band, recall_by_class
+from sgear.report.curves import horizon_curve, learning_curves, moving_average
+from sgear.report.prototype_figures import (
+    PrototypeSet,
+    cluster_order,
+    heat_maps,
+    pooled,
+    similarity_agreement,
+)
 from sgear.report.style import percent_axis, run_colours, to_svg
 from sgear.report.timeline import forecast_timeline, leading_actions, outcomes
 
 
 def _tick_names(axes) -> list[str]:
     return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def set_of(title: str, vectors: torch.Tensor) -> PrototypeSet:
+    return PrototypeSet(title=title, source="made", vectors=vectors)
 
 
 @pytest.mark.parametrize("num_actions", [1, 40])
@@ -38,7 +46,7 @@ def test_every_figure_can_be_drawn(num_actions):
         recall_by_class([run], taxonomy.action_names, counts),
         recall_by_band([run], counts),
         confusion_matrix(verbs, taxonomy.verbs, part="verb"),
-        similarity_matrices(run.language, run.visual, taxonomy.action_names),
+        heat_maps([set_of("language", run.language), set_of("visual", run.visual)], taxonomy.action_names),
     ]
     assert all(figure is not None and to_svg(figure, "x").startswith("<svg") for figure in figures)
 
@@ -49,8 +57,7 @@ def test_three_thousand_classes_become_a_cloud_of_bounded_size():
     counts = benchmark.train.action_counts()
     figure = recall_by_class([run, run], benchmark.taxonomy.action_names, counts)
     assert len(to_svg(figure, "recall")) < 400_000
-    matrices = similarity_matrices(None, run.visual, benchmark.taxonomy.action_names)
-    assert matrices is not None
+    matrices = heat_maps([set_of("visual", run.visual)], benchmark.taxonomy.action_names)
     assert len(to_svg(matrices, "cosines")) < 1_000_000
 
 
@@ -140,7 +147,7 @@ def test_pooling_keeps_the_mean_and_bounds_the_size():
 
 def test_agreement_of_a_space_with_itself_is_one():
     vectors = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
-    figure = similarity_agreement(vectors, 2 * vectors, [f"a{index}" for index in range(8)])
+    figure = similarity_agreement(set_of("a", vectors), set_of("b", 2 * vectors), [f"a{index}" for index in range(8)])
     assert figure is not None
     assert "+1.00 over 28 pairs" in figure.axes[0].get_title(loc="left")
 

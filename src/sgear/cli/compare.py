@@ -67,7 +67,7 @@ def run_compare(
         one, other, subsets = _evaluated_of(one, other, benchmark)
     result = compare(one, other, subsets=subsets, num_resamples=num_resamples, seed=seed)
     if out is not None:
-        from sgear.report.comparison_page import write_comparison
+        from sgear.report.comparison import write_comparison
 
         write_comparison(one, other, (names[0], names[1]), out, subsets=subsets, result=result)
     if as_json:

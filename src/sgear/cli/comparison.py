@@ -13,8 +13,7 @@ from sgear.metrics.registry import percent
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
-from sgear.report.scores import score_rows, used_columns
-from sgear.report.tables import protocol_text
+from sgear.report.tables import protocol_text, score_rows, used_columns
 
 _STYLES = {"reference": "dim", "run": "bold", "ceiling": "dim"}
 

@@ -20,8 +20,8 @@ from sgear.prototypes import LanguagePrototypes, VisualPrototypes, cosine_relati
 from sgear.prototypes.files import kind_of_file
 from sgear.prototypes.geometry import nearest_neighbours
 from sgear.prototypes.texts import name_key
-from sgear.report.prototype_facts import PrototypeSet, fact_rows
-from sgear.report.prototype_page import write_prototype_page
+from sgear.report.prototype_figures import PrototypeSet
+from sgear.report.prototype_page import fact_rows, write_prototype_page
 from sgear.taxonomy import Taxonomy
 from sgear.training.run import RunDirectory
 

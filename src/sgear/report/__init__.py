@@ -17,8 +17,8 @@ from sgear.report.contents import (
     aligned_runs,
     evaluated_runs,
 )
-from sgear.report.html import write_report
-from sgear.report.scores import score_rows
+from sgear.report.sections import write_report
+from sgear.report.tables import score_rows
 
 __all__ = [
     "BAYES_CEILING",

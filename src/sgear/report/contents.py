@@ -52,7 +52,7 @@ class Reference:
 
     Args:
         name: `FREQUENCY_BASELINE`, `BAYES_CEILING`, or any other; only the ceiling stands below the runs.
-        scores: In [0, 1], by the keys of `sgear.report.scores.score_columns`; `top1`, `top5` and `recall5` at least.
+        scores: In [0, 1], by the keys of `sgear.report.tables.score_columns`; `top1`, `top5` and `recall5` at least.
         note: One sentence on how the numbers came about.
     """
 

@@ -8,6 +8,7 @@ for alike lies in the same place.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,19 +18,21 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
+from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import cdist
-from sklearn.manifold import TSNE
+from sklearn.manifold import TSNE, smacof
 
-from sgear.report.label_places import place_labels
 from sgear.report.style import COLOURS, INK, MUTED, WIDE_IN, shorten, styled
 
 _PERPLEXITY = (8.0, 30.0)
 _MIN_TSNE = 40
-_MAX_STEPS = 500
-_STILL = 1e-7
 _MAX_COLOURS = 10
 _MAX_LABELS = 170
 _POINTS = 72
+_TIE = 3.0
+"""A name further from its dot than so many radii is tied to it by a line."""
+_DIRECTIONS = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)], dtype=np.float64)
+_REACHES = (0.0, 0.6, 1.4, 2.4, 3.6)
 
 
 def plane_positions(
@@ -44,50 +47,31 @@ def plane_positions(
     """
     distance = np.sqrt(np.clip(2.0 - 2.0 * relations.astype(np.float64), 0.0, None))
     np.fill_diagonal(distance, 0.0)
-    if len(relations) < _MIN_TSNE:
-        positions = _least_stress(distance, _classical_scaling(distance) if start is None else start)
-    else:
-        positions = _neighbour_embedding(distance, start, seed)
-    return positions if start is None else _turned_to(positions, start)
-
-
-def _turned_to(positions: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return positions moved, turned and mirrored to lie as near as possible to others of the same classes."""
-    centred, middle = positions - positions.mean(axis=0), other.mean(axis=0)
-    left, _, right = np.linalg.svd(centred.T @ (other - middle))
-    return centred @ left @ right + middle
-
-
-def _neighbour_embedding(
-    distance: NDArray[np.float64], start: NDArray[np.float64] | None, seed: int
-) -> NDArray[np.float64]:
-    """Return positions by t-SNE; from a start that is a map already, groups are not torn apart again."""
     scaled = _classical_scaling(distance) if start is None else start
-    # The defaults of t-SNE are made for thousands of points; with some dozens they throw single ones far away.
-    tsne = TSNE(
-        metric="precomputed",
-        init=0.01 * scaled / max(float(scaled[:, 0].std()), 1e-12) if start is None else scaled,  # type: ignore[arg-type]
-        perplexity=float(np.clip(len(distance) / 8, *_PERPLEXITY)),
-        early_exaggeration=4 if start is None else 1,
-        learning_rate=max(len(distance) / 4, 10.0),  # type: ignore[arg-type]
-        random_state=seed,
-        n_jobs=1,
-    )
-    return np.asarray(tsne.fit_transform(distance), dtype=np.float64)
-
-
-def _least_stress(distance: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return positions whose distances differ least from those given, by SMACOF: each step lowers the stress."""
-    positions = start
-    for _ in range(_MAX_STEPS):
-        drawn = cdist(positions, positions)
-        pull = -np.divide(distance, drawn, out=np.zeros_like(distance), where=drawn > 0)
-        np.fill_diagonal(pull, -pull.sum(axis=1))
-        moved = pull @ positions / len(positions)
-        if np.abs(moved - positions).max() < _STILL:
-            return moved
-        positions = moved
-    return positions
+    if not distance.any():
+        return np.zeros((len(distance), 2))
+    if len(relations) < _MIN_TSNE:
+        placed = smacof(distance, init=scaled, n_init=1, max_iter=500, eps=1e-12)
+        positions = np.asarray(placed[0])
+    else:
+        # The defaults of t-SNE are made for thousands of points; with some dozens they throw single ones far away.
+        # From a start that is a map already, groups are not torn apart again.
+        tsne = TSNE(
+            metric="precomputed",
+            init=0.01 * scaled / max(float(scaled[:, 0].std()), 1e-12) if start is None else scaled,  # type: ignore
+            perplexity=float(np.clip(len(distance) / 8, *_PERPLEXITY)),
+            early_exaggeration=4 if start is None else 1,
+            learning_rate=max(len(distance) / 4, 10.0),  # type: ignore[arg-type]
+            random_state=seed,
+            n_jobs=1,
+        )
+        positions = np.asarray(tsne.fit_transform(distance), dtype=np.float64)
+    if start is None:
+        return positions
+    # Moved, turned and mirrored to lie as near as possible to the first set.
+    middle = positions - positions.mean(axis=0)
+    turn, _ = orthogonal_procrustes(middle, start - start.mean(axis=0))
+    return middle @ turn + start.mean(axis=0)
 
 
 def _classical_scaling(distance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -142,25 +126,20 @@ def prototype_map(
     margin = np.array([0.07 * width_pt, 0.04 * height_pt])
     low, high = positions.min(axis=0), positions.max(axis=0)
     dots = margin + (positions - low) / np.maximum(high - low, 1e-12) * ([width_pt, height_pt] - 2 * margin)
-    places = place_labels(
-        dots,
-        sizes,
-        dot_radius=radius_pt,
-        width=width_pt,
-        height=height_pt,
-        max_labels=_MAX_LABELS if len(names) > 2 * _MAX_LABELS else None,
-    )
+    places = place_labels(dots, sizes, radius_pt, np.array([width_pt, height_pt]))
     coloured = [group for group, _ in Counter(groups).most_common(_MAX_COLOURS)]
     colour_of = {group: COLOURS[position] for position, group in enumerate(coloured)}
     for dot, place, text, group in zip(dots, places, shown, groups, strict=True):
         if place is None:
             continue
-        colour = colour_of.get(group, MUTED)
-        if place.is_far:
-            end = np.clip(dot, (place.left, place.bottom), (place.right, place.top))
+        colour, (left, bottom, right, top) = colour_of.get(group, MUTED), place
+        end = np.clip(dot, place[:2], place[2:])
+        if np.linalg.norm(end - dot) > _TIE * radius_pt:
             axes.plot(*zip(dot, end, strict=True), color=colour, alpha=0.6, lw=0.6, zorder=1)
-        baseline = place.bottom + 0.24 * (place.top - place.bottom)
-        axes.text(place.anchor, baseline, text, ha=place.align, fontsize=font_pt, color=colour, zorder=3)
+        # A page may draw the name in a narrower font than it was measured in: held on the side of its dot, it stays.
+        align = "left" if left >= dot[0] else "right" if right <= dot[0] else "center"
+        anchor = {"left": left, "right": right, "center": (left + right) / 2}[align]
+        axes.text(anchor, bottom + 0.24 * (top - bottom), text, ha=align, fontsize=font_pt, color=colour, zorder=3)
     axes.scatter(
         *dots.T, s=(2 * radius_pt) ** 2, color=[colour_of.get(g, MUTED) for g in groups], linewidths=0, zorder=2
     )
@@ -195,3 +174,39 @@ def text_size(text: str, font_pt: float) -> tuple[float, float]:
     """Return width and line height of a text in points."""
     path = TextPath((0, 0), text or " ", size=font_pt, prop=FontProperties(family="DejaVu Sans"))
     return float(path.get_extents().x1) + 1.0, 1.12 * font_pt
+
+
+def place_labels(
+    dots: NDArray[np.float64], sizes: NDArray[np.float64], radius: float, room: NDArray[np.float64]
+) -> list[NDArray[np.float64] | None]:
+    """Find a box for the name of each dot, over no other name and no dot: near ones first, the most crowded dots first.
+
+    Args:
+        dots: Positions in the drawing [M 2], from the lower left corner; all lengths in one unit.
+        sizes: Width and height of each name [M 2].
+        radius: Radius of a dot.
+        room: Width and height of the drawing.
+
+    Returns:
+        Left, bottom, right and top for each dot, None where there is no room.
+    """
+    distance = cdist(dots, dots)
+    crowd = np.sort(distance, axis=1)[:, :13].mean(axis=1)
+    # Of very many names only those that stand alone can be read.
+    is_many = len(dots) > 2 * _MAX_LABELS
+    order = np.argsort(-crowd if is_many else crowd, kind="stable").tolist()
+    places: list[NDArray[np.float64] | None] = [None] * len(dots)
+    taken = np.empty((0, 4))
+    for dot in order:
+        if is_many and len(taken) >= _MAX_LABELS:
+            break
+        for reach, direction in itertools.product(_REACHES, _DIRECTIONS):
+            center = dots[dot] + direction * (radius + 1.6 + reach * sizes[dot, 1] + sizes[dot] / 2)
+            box = np.concatenate([center - sizes[dot] / 2, center + sizes[dot] / 2])
+            away = np.linalg.norm(dots - np.clip(dots, box[:2], box[2:]), axis=1)
+            away[dot] = np.inf
+            is_free = ((box[2:] <= taken[:, :2]) | (taken[:, 2:] <= box[:2])).any(axis=1).all()
+            if is_free and (box[:2] >= 0).all() and (box[2:] <= room).all() and away.min(initial=np.inf) > radius:
+                places[dot], taken = box, np.concatenate([taken, box[None]])
+                break
+    return places

@@ -4,38 +4,165 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 from PIL import Image
+from scipy.spatial import KDTree
 
 from sgear.files import require_writable, write_whole
-from sgear.prototypes.geometry import Neighbour, agreement, nearest_neighbours
-from sgear.report.html import Section
-from sgear.report.page import render_document
-from sgear.report.palette import png_with_palette
-from sgear.report.prototype_facts import PrototypeSet, fact_figure, fact_rows
-from sgear.report.prototype_heat import HEAT_COLOURS, heat_maps
-from sgear.report.prototype_views import (
-    MAX_TABLE_ROWS,
-    NUM_NEIGHBOURS,
-    PrototypeMap,
-    maps_of_sets,
-    neighbour_figure,
+from sgear.prototypes.geometry import Geometry, agreement, measure, nearest_neighbours
+from sgear.report.page import Row, Section, render
+from sgear.report.prototype_figures import (
+    HEAT_COLOURS,
+    MAX_CELLS,
+    MAX_DOTS,
+    PrototypeSet,
+    heat_maps,
+    similarity_agreement,
 )
-from sgear.report.prototypes import MAX_CELLS, MAX_DOTS, similarity_agreement
-from sgear.report.style import styled
+from sgear.report.prototype_map import kept_neighbours, plane_positions, prototype_map
+from sgear.report.style import MUTED, RULE, WIDE_IN, shorten, styled
 from sgear.taxonomy import Taxonomy
 
 _DPI = 160
-_PAGE_CSS = """
-.facts td { white-space: normal; overflow-wrap: anywhere; min-width: 130px; vertical-align: top; }
-.neighbours td, .neighbours th { font-size: 12.5px; padding: 3px 8px; text-align: left; }
-.neighbours td span { color: var(--muted); font-variant-numeric: tabular-nums; }
-.neighbours tbody th { white-space: nowrap; }
-.neighbours td { white-space: normal; min-width: 118px; }
-"""
+NUM_NEIGHBOURS = 5
+MAX_TABLE_ROWS = 130
+_HEAD_IN, _NAME_IN, _LINE_IN = 0.56, 2.1, 0.135
+_FACT_CHARS, _NOTE_CHARS = 120, 150
+
+
+@dataclass(frozen=True)
+class PrototypeMap:
+    """A set on a plane.
+
+    Args:
+        figure: The drawing.
+        positions: Place of each action [A 2].
+        note: What the drawing does not show.
+    """
+
+    figure: Figure
+    positions: NDArray[np.float64]
+    note: str
+
+
+def maps_of_sets(sets: Sequence[PrototypeSet], taxonomy: Taxonomy) -> list[PrototypeMap]:
+    """Return a map of each set; the second starts where the first one ended, so that both can be compared."""
+    verbs = [taxonomy.verbs[verb] for verb in taxonomy.verb_of_action.tolist()]
+    k = min(NUM_NEIGHBOURS, taxonomy.num_actions - 1)
+    maps: list[PrototypeMap] = []
+    for each in sets:
+        matrix = each.cosines()
+        positions = plane_positions(matrix, start=maps[0].positions if maps else None)
+        kept = f"{100 * kept_neighbours(matrix, positions, k=k):.0f}% of the {k} nearest neighbours are kept"
+        title = f"{each.title} prototypes on a plane: {kept}"
+        figure, num_unnamed = prototype_map(positions, taxonomy.action_names, verbs, title=title)
+        room = f", and {len(matrix) - num_unnamed:,} of {len(matrix):,} names have room"
+        maps.append(PrototypeMap(figure, positions, kept + room if num_unnamed else kept))
+    return maps
+
+
+@styled()
+def neighbour_figure(each: PrototypeSet, names: Sequence[str]) -> Figure:
+    """Draw the table of nearest neighbours of up to 130 actions."""
+    ranked = nearest_neighbours(each.vectors, k=NUM_NEIGHBOURS)
+    order = sorted(range(len(names)), key=lambda action: names[action])[:MAX_TABLE_ROWS]
+    row_in, head_in = 0.15, 0.35
+    height_in = head_in + row_in * len(order)
+    figure = Figure(figsize=(WIDE_IN, height_in))
+    rest = f" (first {len(order)} of {len(names)} actions)" if len(order) < len(names) else ""
+    title = f"{each.title}: nearest neighbours of each action{rest}"
+    figure.text(0.005, 1 - 0.12 / height_in, title, fontsize=8, fontweight="bold", va="center")
+    column = (1 - 0.19) / NUM_NEIGHBOURS
+    for position, action in enumerate(order):
+        y = 1 - (head_in + (position + 0.5) * row_in) / height_in
+        figure.text(0.005, y, shorten(names[action], 28), fontsize=6.2, va="center", fontweight="bold")
+        for rank, near in enumerate(ranked[action]):
+            x = 0.19 + rank * column
+            figure.text(x, y, f"{near.cosine:.2f}", fontsize=6.2, va="center", color=MUTED)
+            figure.text(x + 0.027, y, shorten(names[near.action_id], 23), fontsize=6.2, va="center")
+        below = y - row_in / 2 / height_in
+        figure.add_artist(Line2D([0.005, 0.995], [below, below], color=RULE, lw=0.3))
+    return figure
+
+
+def fact_rows(sets: Sequence[PrototypeSet], taxonomy: Taxonomy) -> list[tuple[str, list[str]]]:
+    """Return the numbers of each set as (name, one text per set) rows."""
+    measured = [measure(each.vectors, taxonomy) for each in sets]
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    def row(name: str, text) -> tuple[str, list[str]]:
+        return name, [text(geometry) for geometry in measured]
+
+    rows = [
+        ("source", [each.source for each in sets]),
+        row("size", lambda g: f"{g.num_actions} x {g.width}"),
+        row(
+            "length, mean +- std (range)",
+            lambda g: f"{g.norm_mean:.2f} +- {g.norm_std:.2f} ({g.norm_min:.2f} to {g.norm_max:.2f})",
+        ),
+        row("cosine of two actions, mean (range)", _cosine_text),
+        row("... that share the verb", lambda g: number(g.cosine_same_verb)),
+        row("... that share the noun", lambda g: number(g.cosine_same_noun)),
+        row("... that share neither", lambda g: number(g.cosine_unrelated)),
+    ]
+    if any(each.learnt_from for each in sets):
+        rows.insert(1, ("learnt from", [each.learnt_from or "-" for each in sets]))
+    if any(each.num_filled is not None for each in sets):
+        rows.append(("made from siblings", ["-" if each.num_filled is None else str(each.num_filled) for each in sets]))
+    if len(sets) == 2:
+        correlation = agreement(sets[0].vectors, sets[1].vectors)
+        rows.append((f"rank correlation with {sets[0].title}", ["", number(correlation)]))
+    return rows
+
+
+def _cosine_text(geometry: Geometry) -> str:
+    return f"{geometry.cosine_mean:.2f} ({geometry.cosine_min:.2f} to {geometry.cosine_max:.2f})"
+
+
+@styled()
+def fact_figure(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: str, notes: Sequence[str]) -> Figure:
+    """Draw the table of numbers as text, with a heading above and notes below it.
+
+    Args:
+        sets: One or two sets.
+        taxonomy: Their vocabulary.
+        heading: Title of the image.
+        notes: How to read it.
+    """
+    per_line = _FACT_CHARS // len(sets)
+    rows = [("", [each.title for each in sets]), *fact_rows(sets, taxonomy)]
+    wrapped = [(name, [wrap(text, per_line) or [""] for text in texts]) for name, texts in rows]
+    below = [line for note in notes for line in wrap(note, _NOTE_CHARS)]
+    num_lines = sum(max(map(len, texts)) for _, texts in wrapped) + len(below)
+    height_in = _HEAD_IN + (num_lines + 1) * _LINE_IN
+    figure = Figure(figsize=(WIDE_IN, height_in))
+
+    def write(text: str, x_in: float, y_in: float, **style) -> None:
+        figure.text(x_in / WIDE_IN, 1 - y_in / height_in, text, va="center", **style)
+
+    write(heading, 0.05, 0.14, fontsize=11, fontweight="bold")
+    write(f"{taxonomy.num_actions} actions, vocabulary {taxonomy.digest}", 0.05, 0.34, fontsize=7, color=MUTED)
+    y_in = _HEAD_IN
+    for position, (name, texts) in enumerate(wrapped):
+        write(name, 0.05, y_in, fontsize=7, color=MUTED)
+        for column, lines in enumerate(texts):
+            for number, line in enumerate(lines):
+                x_in = _NAME_IN + column * (WIDE_IN - _NAME_IN) / len(sets)
+                weight = "normal" if position else "bold"
+                write(line, x_in, y_in + number * _LINE_IN, fontsize=7, fontweight=weight)
+        y_in += max(map(len, texts)) * _LINE_IN
+    for number, line in enumerate(below):
+        write(line, 0.05, y_in + (number + 0.4) * _LINE_IN, fontsize=7, color=MUTED)
+    return figure
 
 
 def _map_section(each: PrototypeSet, drawn: PrototypeMap) -> Section:
@@ -79,13 +206,17 @@ def render_page(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: st
         *_agreement_section(sets, names),
         *(_map_section(each, drawn) for each, drawn in zip(sets, maps, strict=True)),
     ]
-    tables = "".join(_neighbour_section(each, names) for each in sets)
-    return render_document(
+    return render(
+        "prototypes.html",
         kicker="sgear prototypes",
         heading=heading,
         stamp=f"{len(names)} actions, vocabulary {taxonomy.digest}",
-        body="".join((_fact_table(sets, taxonomy), *(section.to_html() for section in sections), tables)),
-        css=_PAGE_CSS,
+        facts={
+            "head": [each.title for each in sets],
+            "rows": [Row(name, tuple(texts)) for name, texts in fact_rows(sets, taxonomy)],
+        },
+        sections=sections,
+        neighbors=[_neighbours(each, names) for each in sets],
     )
 
 
@@ -98,12 +229,7 @@ def _agreement_figure(sets: Sequence[PrototypeSet], names: Sequence[str]) -> Fig
     """Return cosines of one set against the other; None for a single set, or where an agreement has no meaning."""
     if len(sets) < 2 or agreement(sets[0].vectors, sets[1].vectors) is None:
         return None
-    first, second = sets
-    figure = similarity_agreement(first.vectors, second.vectors, names)
-    assert figure is not None, "an agreement has at least three actions"
-    figure.axes[0].set_xlabel(f"cosine of {first.title} prototypes")
-    figure.axes[0].set_ylabel(f"cosine of {second.title} prototypes")
-    return figure
+    return similarity_agreement(sets[0], sets[1], names)
 
 
 def _agreement_section(sets: Sequence[PrototypeSet], names: Sequence[str]) -> list[Section]:
@@ -119,35 +245,13 @@ def _agreement_section(sets: Sequence[PrototypeSet], names: Sequence[str]) -> li
     return [Section("Do the two sets agree?", reading, (("cosines of one set against the other", figure),))]
 
 
-def _fact_table(sets: Sequence[PrototypeSet], taxonomy: Taxonomy) -> str:
-    rows = fact_rows(sets, taxonomy)
-    head = "".join(f"<th>{escape(each.title)}</th>" for each in sets)
-    body = "".join(
-        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(text)}</td>' for text in texts)}</tr>"
-        for name, texts in rows
-    )
-    return (
-        f"<section><table class='facts'><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></section>"
-    )
-
-
-def _neighbour_section(each: PrototypeSet, names: Sequence[str]) -> str:
+def _neighbours(each: PrototypeSet, names: Sequence[str]) -> dict[str, object]:
     ranked = nearest_neighbours(each.vectors, k=NUM_NEIGHBOURS)
     order = sorted(range(len(names)), key=lambda action: names[action])
-    rows = "".join(
-        f"<tr><th>{escape(names[action])}</th>{''.join(_cell(near, names) for near in ranked[action])}</tr>"
-        for action in order
-    )
-    table = f"<div class='scroll'><table class='neighbours'><tbody>{rows}</tbody></table></div>"
-    if len(names) > MAX_TABLE_ROWS:
-        table = f"<details><summary>Show all {len(names)} actions</summary>{table}</details>"
-    title = f"Nearest neighbours, {each.title}"
-    reading = "The most similar actions of each action, with their cosine."
-    return f"<section><h2>{escape(title)}</h2><p class='reading'>{reading}</p>{table}</section>"
-
-
-def _cell(near: Neighbour, names: Sequence[str]) -> str:
-    return f"<td>{escape(names[near.action_id])} <span>{near.cosine:.2f}</span></td>"
+    rows = [
+        (names[action], [(names[near.action_id], f"{near.cosine:.2f}") for near in ranked[action]]) for action in order
+    ]
+    return {"title": each.title, "rows": rows, "is_long": len(names) > MAX_TABLE_ROWS}
 
 
 def render_image(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: str) -> bytes:
@@ -180,8 +284,24 @@ def render_image(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: s
     for strip in strips:
         sheet.paste(strip, (0, top))
         top += strip.height + gap
-    # A palette of the image's own would give cells of the heat map colours that their scale does not have.
-    return png_with_palette(sheet, HEAT_COLOURS)
+    return small_png(sheet)
+
+
+def small_png(sheet: Image.Image) -> bytes:
+    """Return a PNG of 256 colors, a third of the size of one with all; cells of a heat map keep theirs exactly."""
+    num_others = 256 - len(HEAT_COLOURS)
+    others = sheet.quantize(num_others, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    drawn = np.array(others.getpalette(), dtype=np.uint8).reshape(-1, 3)[:num_others]
+    palette = np.concatenate([HEAT_COLOURS, drawn])
+    # Not by `quantize(palette=...)`, which looks up the nearest color at a few bits only.
+    codes, where = np.unique(np.asarray(sheet, dtype=np.int64) @ (1 << 16, 1 << 8, 1), return_inverse=True)
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
+    nearest = KDTree(palette.astype(np.float64)).query(colours.astype(np.float64))[1]
+    image = Image.fromarray(np.asarray(nearest, dtype=np.uint8)[where].reshape(sheet.height, sheet.width))
+    image.putpalette(palette.tobytes())
+    out = io.BytesIO()
+    image.save(out, format="PNG", optimize=True)
+    return out.getvalue()
 
 
 def write_prototype_page(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, out: Path, *, heading: str) -> None:

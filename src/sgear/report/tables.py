@@ -1,21 +1,116 @@
-"""The tables of the page: scores, protocol and samples, provenance."""
+"""The tables of a page and of the terminal: scores, protocol and samples, provenance, what was skipped."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from sgear.datasets import Benchmark
 from sgear.metrics import metrics
 from sgear.metrics.registry import percent
 from sgear.predictions.caveats import caveats_of
-from sgear.predictions.skipped import KEY
+from sgear.predictions.skipped import KEY, Skipped, skipped_of, skipped_text
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
-from sgear.report.scores import SHARED, Column, ScoreRow, score_columns, score_rows, used_columns
+from sgear.taxonomy import Field
 
 _LONGEST_LINE = 40
+_MAX_ROWS = 200
+_MAX_OPEN_ROWS = 12
 _UNITS = {"tau_a_s": ("tau_a", "s"), "tau_o_s": ("tau_o", "s"), "fps": ("fps", "")}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number of the table: where it stands in a run's report, and its heading.
+
+    Args:
+        key: Name of the number here and in `Reference.scores`.
+        subset: Entry of `report["scores"]`.
+        field: Entry of that.
+        metric: Number within that entry.
+        heading: Text above the column.
+    """
+
+    key: str
+    subset: str
+    field: Field
+    metric: str
+    heading: str
+
+
+_OTHER_COLUMNS = (
+    Column("verb_recall5", "overall", "verb", "recall5", "verb"),
+    Column("noun_recall5", "overall", "noun", "recall5", "noun"),
+    Column("unseen_recall5", "unseen", "action", "recall5", "unseen"),
+    Column("tail_recall5", "tail", "action", "recall5", "tail"),
+)
+
+
+def score_columns() -> tuple[Column, ...]:
+    """Return all columns: the metrics of the actions, then the recall of parts and subsets."""
+    shown = metrics(brief=True).items()
+    return (*(Column(name, "overall", "action", name, metric.heading) for name, metric in shown), *_OTHER_COLUMNS)
+
+
+SHARED = ("top1", "top5", "recall5")
+"""The numbers that every reference has."""
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One line of the table.
+
+    Args:
+        name: Title of the run or name of the reference.
+        kind: `reference`, `run` or `ceiling`.
+        values: Number of each column key in [0, 1]; a key is absent where the number does not exist.
+        shares: For runs, share of the way from the frequency baseline to the ceiling, by the keys of `SHARED`; below
+            0 for a run that is worse than counting, empty without both references.
+    """
+
+    name: str
+    kind: Literal["reference", "run", "ceiling"]
+    values: dict[str, float]
+    shares: dict[str, float]
+
+
+def run_scores(report: dict) -> dict[str, float]:
+    """Return the numbers of a run's report by column key."""
+    scores = report["scores"]
+    return {
+        column.key: scores[column.subset][column.field][column.metric]
+        for column in score_columns()
+        if column.field in scores.get(column.subset, {})
+    }
+
+
+def score_rows(runs: Sequence[ReportRun], references: Sequence[Reference]) -> list[ScoreRow]:
+    """Return the lines of the table: references, runs, and the ceiling last."""
+    by_name = {reference.name: reference.scores for reference in references}
+    low, high = by_name.get(FREQUENCY_BASELINE), by_name.get(BAYES_CEILING)
+
+    def shares_of(values: dict[str, float]) -> dict[str, float]:
+        if low is None or high is None:
+            return {}
+        return {key: (values[key] - low[key]) / (high[key] - low[key]) for key in SHARED if high[key] > low[key]}
+
+    rows = [
+        ScoreRow(reference.name, "reference", reference.scores, {})
+        for reference in references
+        if reference.name != BAYES_CEILING
+    ]
+    for run, title in zip(runs, distinct_titles(runs), strict=True):
+        values = run_scores(run.report)
+        rows.append(ScoreRow(title, "run", values, shares_of(values)))
+    if high is not None:
+        rows.append(ScoreRow(BAYES_CEILING, "ceiling", high, {}))
+    return rows
+
+
+def used_columns(rows: Sequence[ScoreRow]) -> list[Column]:
+    """Return the columns in which some row has a number."""
+    return [column for column in score_columns() if any(column.key in row.values for row in rows)]
 
 
 def _protocol_items(protocol: dict[str, float | str]) -> dict[str, str]:
@@ -46,23 +141,48 @@ def _best(rows: Sequence[ScoreRow]) -> dict[str, float]:
     return {key: max(values[key] for values in runs if key in values) for key in keys} if len(runs) > 1 else {}
 
 
-def _score_cells(row: ScoreRow, columns: Sequence[Column], best: dict[str, float]) -> list[str]:
-    cells = []
-    for column in columns:
-        value = row.values.get(column.key)
-        is_best = row.kind == "run" and value is not None and value == best.get(column.key)
-        cells.append(f"<b>{percent(value)}</b>" if is_best else percent(value))
-    return cells
+@dataclass(frozen=True)
+class _ScoreLine:
+    """A line of the score table: for each group of columns, the text of each number and whether it is the best."""
+
+    name: str
+    kind: str
+    groups: list[list[tuple[str, bool]]]
 
 
-def _line(cells: Sequence[str], starts: Sequence[int]) -> str:
-    """Return table cells; those at `starts` begin a group of columns."""
-    return "".join(
-        f"<td{' class=first' if position in starts else ''}>{cell}</td>" for position, cell in enumerate(cells)
-    )
+def score_table(runs: Sequence[ReportRun], references: Sequence[Reference]) -> dict[str, object]:
+    """Return the table of scores in percent; the best run of each column is marked where there are several."""
+    rows = score_rows(runs, references)
+    columns = used_columns(rows)
+    has_shares = any(row.shares for row in rows)
+    groups = [
+        ("action", [column for column in columns if column.key in metrics()]),
+        ("class-mean recall@5 of", [column for column in columns if column.key not in metrics()]),
+    ]
+    groups = [(heading, members) for heading, members in groups if members]
+    best = _best(rows)
+
+    def number(row: ScoreRow, key: str) -> tuple[str, bool]:
+        value = row.values.get(key)
+        return percent(value), row.kind == "run" and value is not None and value == best.get(key)
+
+    def share(row: ScoreRow, key: str) -> tuple[str, bool]:
+        return (f"{percent(row.shares[key], digits=0)}%" if key in row.shares else ""), False
+
+    shared = [column for column in score_columns() if column.key in SHARED] if has_shares else []
+    lines = []
+    for row in rows:
+        cells = [[number(row, column.key) for column in members] for _, members in groups]
+        lines.append(_ScoreLine(row.name, row.kind, cells + ([[share(row, each.key) for each in shared]] * has_shares)))
+    headings = [*groups, *([("share of the way", shared)] if has_shares else [])]
+    return {
+        "groups": [(heading, [column.heading for column in members]) for heading, members in headings],
+        "rows": lines,
+        "notes": _notes(references, columns, has_shares=has_shares),
+    }
 
 
-def _notes(references: Sequence[Reference], columns: Sequence[Column], *, has_shares: bool) -> str:
+def _notes(references: Sequence[Reference], columns: Sequence[Column], *, has_shares: bool) -> dict[str, str]:
     notes = {reference.name: reference.note for reference in references}
     shown = {column.key for column in columns}
     if "unseen_recall5" in shown:
@@ -71,40 +191,10 @@ def _notes(references: Sequence[Reference], columns: Sequence[Column], *, has_sh
         notes["tail"] = "actions whose verb or noun is rare in training"
     if has_shares:
         notes["share of the way"] = f"0% is the {FREQUENCY_BASELINE}, 100% the {BAYES_CEILING}"
-    return "".join(f"<p class='note'><b>{escape(name)}</b>: {escape(text)}.</p>" for name, text in notes.items())
+    return notes
 
 
-def score_table(runs: Sequence[ReportRun], references: Sequence[Reference]) -> str:
-    """Return the table of scores in percent; the best run of each column is bold where there are several."""
-    rows = score_rows(runs, references)
-    columns = used_columns(rows)
-    has_shares = any(row.shares for row in rows)
-    groups = [("action", [column for column in columns if column.key in metrics()])]
-    groups.append(("class-mean recall@5 of", [column for column in columns if column.key not in metrics()]))
-    if has_shares:
-        groups.append(("share of the way", [column for column in score_columns() if column.key in SHARED]))
-    groups = [(heading, members) for heading, members in groups if members]
-    starts = [sum(len(members) for _, members in groups[:position]) for position in range(len(groups))]
-    over = "".join(f"<th class='group' colspan={len(members)}>{heading}</th>" for heading, members in groups)
-    headings = [column.heading for _, members in groups for column in members]
-    under = _line([escape(text) for text in headings], starts)
-    best = _best(rows)
-    body = ""
-    for row in rows:
-        cells = _score_cells(row, columns, best)
-        if has_shares:
-            shares = [row.shares.get(key) for key in SHARED]
-            cells += ["" if share is None else f"{percent(share, digits=0)}%" for share in shares]
-        body += f"<tr class='{row.kind}'><th scope='row'>{escape(row.name)}</th>{_line(cells, starts)}</tr>"
-    return (
-        "<section><h2>Scores</h2><p class='reading'>Percent of the evaluated segments; recall@5 is the class-mean "
-        "recall, in which every class has the same weight, however rare.</p><div class='scroll'>"
-        f"<table class='scores'><thead><tr><td></td>{over}</tr><tr><th></th>{under}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>{_notes(references, columns, has_shares=has_shares)}</section>"
-    )
-
-
-def facts(runs: Sequence[ReportRun], benchmark: Benchmark) -> str:
+def measured_on(runs: Sequence[ReportRun], benchmark: Benchmark) -> dict[str, str]:
     """Return what the numbers were measured on: protocol, vocabulary, samples."""
     last = runs[-1]
     taxonomy = benchmark.taxonomy
@@ -126,8 +216,7 @@ def facts(runs: Sequence[ReportRun], benchmark: Benchmark) -> str:
         counts["validation"] = next(iter(samples.values()))
     else:
         counts |= {f"validation, {title}": text for title, text in samples.items()}
-    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in counts.items())
-    return f"<section><h2>Measured on</h2><dl>{items}</dl></section>"
+    return counts
 
 
 def _unreadable(run: ReportRun) -> str:
@@ -153,32 +242,49 @@ def _flat(provenance: dict, prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _text_class(row: Sequence[str]) -> str:
-    """Return the class of a column with sentences: they are broken over lines, or they would leave the page."""
-    return " class=text" if max(map(len, row)) > _LONGEST_LINE else ""
-
-
-def provenance_table(runs: Sequence[ReportRun]) -> str:
+def provenance_table(runs: Sequence[ReportRun]) -> dict[str, object]:
     """Return commit, seed, model and versions of each run; what all runs share is said once."""
     tables = [_flat(_without_skipped(run.provenance)) for run in runs]
     names = list(dict.fromkeys(name for table in tables for name in table))
-    if not names:
-        return ""
     values = {name: [table.get(name, "none") for table in tables] for name in names}
-    if len(runs) == 1:
-        shared, own = values, {}
-    else:
-        shared = {name: row for name, row in values.items() if len(set(row)) == 1}
-        own = {name: row for name, row in values.items() if name not in shared}
-    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(row[0])}</dd></div>" for name, row in shared.items())
-    table = ""
-    if own:
-        head = "".join(f"<th{_text_class(row)}>{escape(name)}</th>" for name, row in own.items())
-        body = "".join(
-            f"<tr><th scope='row'>{escape(title)}</th>"
-            + "".join(f"<td{_text_class(row)}>{escape(row[position])}</td>" for row in own.values())
-            + "</tr>"
-            for position, title in enumerate(distinct_titles(runs))
+    shared = {name: row[0] for name, row in values.items() if len(set(row)) == 1}
+    own = {name: row for name, row in values.items() if name not in shared}
+    # Columns with sentences are broken over lines, or they would leave the page.
+    is_text = {name: max(map(len, row)) > _LONGEST_LINE for name, row in own.items()}
+    titles = distinct_titles(runs)
+    return {"shared": shared, "own": own, "is_text": is_text, "titles": titles} if names else {}
+
+
+def _skipped_rows(skipped: Skipped) -> list[tuple[str, str, str]]:
+    """Return split, segments and reason; segments with one reason share a row, as those of a missing video do."""
+    rows = []
+    for split, reasons in skipped.items():
+        uids_of: dict[str, list[str]] = {}
+        for uid, reason in reasons.items():
+            uids_of.setdefault(reason, []).append(uid)
+        rows += [(split, ", ".join(uids), reason) for reason, uids in uids_of.items()]
+    return rows
+
+
+def skipped_parts(runs: Sequence[ReportRun]) -> list[Mapping[str, object]]:
+    """Return what must be read before any number: what was skipped, split by split, and why; empty for most.
+
+    Raises:
+        PredictionError: If the list of a run is damaged.
+    """
+    titles = distinct_titles(runs) if len(runs) > 1 else [""]
+    parts: list[Mapping[str, object]] = []
+    for run, title in zip(runs, titles, strict=True):
+        skipped = skipped_of(run.predictions.provenance)
+        if not skipped:
+            continue
+        text, rows = skipped_text(skipped), _skipped_rows(skipped)
+        parts.append(
+            {
+                "sentence": f"{title}: {text}" if title else text[0].upper() + text[1:],
+                "rows": rows[:_MAX_ROWS],
+                "num_more": max(0, len(rows) - _MAX_ROWS),
+                "is_short": len(rows) <= _MAX_OPEN_ROWS,
+            }
         )
-        table = f"<div class='scroll'><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    return f"<section><h2>Provenance</h2>{table}<dl class='small'>{items}</dl></section>"
+    return parts

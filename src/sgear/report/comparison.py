@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare
 from sgear.predictions.outcomes import Outcome, field_outcomes
 from sgear.predictions.scoring import Subsets
+from sgear.report.calibration import CALIBRATION_READING, Calibration, reliability_diagram, reliability_tables
 from sgear.report.comparison_figures import (
     SURE,
     agreement_bars,
@@ -24,12 +24,9 @@ from sgear.report.comparison_figures import (
     recall_scatter,
 )
 from sgear.report.contents import ReportRun
-from sgear.report.html import CALIBRATION_READING, Section
-from sgear.report.page import render_document, write_page
-from sgear.report.reliability_plot import Calibration, reliability_diagram, reliability_tables
-from sgear.report.skipped_banner import BANNER_CSS, skipped_banner
+from sgear.report.page import Row, Section, render, write_page
 from sgear.report.style import shorten
-from sgear.report.tables import caveat_text, protocol_text, provenance_table
+from sgear.report.tables import caveat_text, protocol_text, provenance_table, skipped_parts
 from sgear.taxonomy import FIELDS, Field
 
 _GUESSES = (1, 5)
@@ -51,22 +48,7 @@ def _short(titles: tuple[str, str]) -> tuple[str, str]:
     return shorten(titles[0]), shorten(titles[1])
 
 
-def _table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str], bool]]) -> str:
-    """Return a table of text; a row is its name, its cells, and whether the name is bold."""
-    headings = "".join(f"<th>{escape(text)}</th>" for text in head)
-    body = "".join(
-        f"<tr{' class=run' if is_bold else ''}><th scope='row'>{escape(name)}</th>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        + "</tr>"
-        for name, cells, is_bold in rows
-    )
-    return (
-        f"<div class='scroll'><table class='scores'><thead><tr><th></th>{headings}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _score_table(result: Comparison, titles: tuple[str, str]) -> str:
+def _score_table(result: Comparison, titles: tuple[str, str]) -> dict[str, object]:
     head = (*_short(titles), "difference", "95% interval", "p", "only first", "only second")
     rows = []
     for row in result.scores:
@@ -80,15 +62,8 @@ def _score_table(result: Comparison, titles: tuple[str, str]) -> str:
             f"{row.num_second_only:,}",
         )
         name = f"{row.subset} {row.field}, {metrics()[row.metric].heading}"
-        rows.append((name, cells, row.p_value < SURE))
-    return (
-        "<section><h2>Scores</h2><p class='reading'>Percent; recall@5 is the class-mean. The difference is first minus "
-        "second, with a bootstrap interval over segments. p is two-sided: the exact sign test for top-1 and top-5, "
-        f"random swaps for recall@5; below {SURE} the name is bold. Nothing is corrected for the number of rows: of "
-        "equal models, one row in twenty would be bold by chance. The last columns count the segments that one model "
-        "alone got right.</p>"
-        f"{_table(head, rows)}</section>"
-    )
+        rows.append(Row(name, cells, row.p_value < SURE))
+    return {"head": head, "rows": rows}
 
 
 def verdict(result: Comparison, titles: tuple[str, str]) -> str:
@@ -110,7 +85,10 @@ def agreement(first: Outcome, second: Outcome, rows: NDArray[np.bool_], k: int) 
     return [int(part.sum()) for part in (one & other, one & ~other, ~one & other, ~one & ~other)]
 
 
-def _agreement_section(first: _Outcomes, second: _Outcomes, groups: Subsets, titles: tuple[str, str]) -> str:
+def _agreement(
+    first: _Outcomes, second: _Outcomes, groups: Subsets, titles: tuple[str, str]
+) -> tuple[Section, dict[str, object]]:
+    """Return the figure of who is right where, and the table of its numbers."""
     places: list[tuple[str, Field]] = [
         (subset, field) for subset, masks in groups.items() for field in FIELDS if masks[field].any()
     ]
@@ -126,13 +104,12 @@ def _agreement_section(first: _Outcomes, second: _Outcomes, groups: Subsets, tit
         (("segments right in both, one or neither", agreement_bars(places, shares, titles)),),
     )
     rows = [
-        (f"{subset} {field}, top-{k}", [f"{number:,}" for number in numbers[k][place]], False)
+        Row(f"{subset} {field}, top-{k}", tuple(f"{number:,}" for number in numbers[k][place]))
         for place, (subset, field) in enumerate(places)
         for k in _GUESSES
     ]
     one, other = _short(titles)
-    table = _table(("both right", f"only {one}", f"only {other}", "both wrong"), rows)
-    return section.to_html() + f"<details><summary>Numbers of segments</summary>{table}</details>"
+    return section, {"head": ("both right", f"only {one}", f"only {other}", "both wrong"), "rows": rows}
 
 
 def _changes_section(result: Comparison) -> list[Section]:
@@ -195,24 +172,22 @@ def render_comparison(
         "each other): above the diagonal the first model finds more of them among its five best, below the second.",
         (("recall of each class in both models", recall_scatter(*outcomes, titles)),),
     )
-    body = (
-        differences.to_html(),
-        _score_table(result, titles),
-        _agreement_section(*outcomes, groups, titles),
-        recalls.to_html(),
-        *(section.to_html() for section in _changes_section(result)),
-        *(section.to_html() for section in _calibration_sections(outcomes, groups, titles)),
-        provenance_table(runs),
-    )
+    agreeing, numbers = _agreement(*outcomes, groups, titles)
     num_actions = len(np.unique(first.targets))
-    return render_document(
+    return render(
+        "comparison.html",
         kicker="sgear comparison",
         heading=f"{titles[0]} against {titles[1]}",
         stamp=f"{protocol_text(first.protocol)}; {len(first):,} segments of {num_actions:,} actions",
         caveat=caveat_text(runs),
-        banner=skipped_banner(runs),
-        css=BANNER_CSS,
-        body="".join(body),
+        skipped=skipped_parts(runs),
+        differences=differences,
+        sure=SURE,
+        scores=_score_table(result, titles),
+        agreement=agreeing,
+        numbers=numbers,
+        sections=[recalls, *_changes_section(result), *_calibration_sections(outcomes, groups, titles)],
+        provenance=provenance_table(runs),
     )
 
 

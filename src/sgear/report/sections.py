@@ -3,57 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from sgear.datasets import Benchmark
 from sgear.metrics import metrics
-from sgear.report.classes import MAX_NAMED_CLASSES, frequency_bands, recall_by_band, recall_by_class
-from sgear.report.confusion import MAX_CLASSES, confusion_matrix, part_confusion
-from sgear.report.contents import Reference, ReportRun, Video, aligned_runs, distinct_titles, evaluated_runs
-from sgear.report.curves import learning_curves
-from sgear.report.horizon_plot import horizon_curve
-from sgear.report.page import render_document, write_page
-from sgear.report.prototypes import MAX_CELLS, MAX_DOTS, similarity_agreement, similarity_matrices
-from sgear.report.reliability_plot import FEW_SEGMENTS, calibration_of, reliability_diagram
-from sgear.report.skipped_banner import BANNER_CSS, skipped_banner
-from sgear.report.style import WIDE_IN, to_svg
-from sgear.report.subset_bars import drawn_metrics, subset_bars, subset_sizes
-from sgear.report.tables import caveat_text, facts, protocol_text, provenance_table, score_table
-from sgear.report.timeline import MAX_SEGMENTS, forecast_timeline, outcomes
-
-CALIBRATION_READING = (
-    "On the diagonal a probability means what it says: of the segments whose most likely class got 30%, 30% are of "
-    "that class; below it the model is too sure, above it too modest. ECE is the mean distance from the diagonal, "
-    f"weighted by segments; a hollow dot stands for fewer than {FEW_SEGMENTS} of them, and the lower panels count them."
+from sgear.report.calibration import CALIBRATION_READING, calibration_of, reliability_diagram
+from sgear.report.classes import (
+    MAX_CLASSES,
+    MAX_NAMED_CLASSES,
+    confusion_matrix,
+    frequency_bands,
+    part_confusion,
+    recall_by_band,
+    recall_by_class,
 )
-# All figures are shown at this scale, so that their letters have one size.
-_PIXELS_PER_INCH = 912 / WIDE_IN
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading, one sentence on how to read what follows, and the figures."""
-
-    title: str
-    reading: str
-    figures: tuple[tuple[str, Figure], ...]
-
-    def to_html(self) -> str:
-        """Return the section; several figures stand side by side where the page is wide enough."""
-        images = "".join(
-            f"<figure style='max-width:{_PIXELS_PER_INCH * figure.get_figwidth():.0f}px'>{to_svg(figure, label)}"
-            "</figure>"
-            for label, figure in self.figures
-        )
-        group = "pair" if len(self.figures) > 1 else "single"
-        return (
-            f"<section><h2>{escape(self.title)}</h2><p class='reading'>{escape(self.reading)}</p>"
-            f"<div class='{group}'>{images}</div></section>"
-        )
+from sgear.report.contents import Reference, ReportRun, Video, aligned_runs, distinct_titles, evaluated_runs
+from sgear.report.curves import drawn_metrics, horizon_curve, learning_curves, subset_bars, subset_sizes
+from sgear.report.page import Section, render, write_page
+from sgear.report.prototype_figures import MAX_CELLS, MAX_DOTS, PrototypeSet, heat_maps, similarity_agreement
+from sgear.report.tables import (
+    caveat_text,
+    measured_on,
+    protocol_text,
+    provenance_table,
+    score_table,
+    skipped_parts,
+)
+from sgear.report.timeline import MAX_SEGMENTS, forecast_timeline, outcomes
 
 
 def _curves(runs: Sequence[ReportRun]) -> Section | None:
@@ -156,32 +132,28 @@ def _confusion(run: ReportRun, title: str, benchmark: Benchmark) -> Section:
 
 def _prototypes(run: ReportRun, title: str, benchmark: Benchmark) -> list[Section]:
     names = benchmark.taxonomy.action_names
-    matrices = similarity_matrices(run.language, run.visual, names)
-    if matrices is None:
+    given = {"language": run.language, "visual": run.visual}
+    sets = [PrototypeSet(title=kind, source="", vectors=each) for kind, each in given.items() if each is not None]
+    if not sets:
         return []
-    blocks = f" Neighbours are averaged to {MAX_CELLS} blocks." if len(names) > MAX_CELLS else ""
-    kinds = " and ".join(
-        kind for kind, vectors in (("language", run.language), ("visual", run.visual)) if vectors is not None
-    )
+    blocks = f" Neighbors are averaged to {MAX_CELLS} blocks." if len(names) > MAX_CELLS else ""
     reading = (
-        f"Cosine between the {kinds} prototypes of every two actions in {title}, similar actions next to each other; "
-        f"dark blocks are families of actions. Each matrix has its own scale.{blocks}"
+        f"Cosine between the {' and '.join(each.title for each in sets)} prototypes of every two actions in {title}, "
+        "similar actions next to each other; dark blocks are families of actions. Each matrix has its own scale."
+        f"{blocks}"
     )
-    sections = [Section("Prototype similarity", reading, (("cosines between prototypes", matrices),))]
-    if run.language is not None and run.visual is not None:
-        num_pairs = len(names) * (len(names) - 1) // 2
-        is_dotted = num_pairs <= MAX_DOTS
+    sections = [Section("Prototype similarity", reading, (("cosines between prototypes", heat_maps(sets, names)),))]
+    agreement = similarity_agreement(sets[0], sets[1], names) if len(sets) == 2 else None
+    if agreement is not None:
+        is_dotted = len(names) * (len(names) - 1) // 2 <= MAX_DOTS
         mark = "One dot" if is_dotted else "A count, darker for more, of dots, one"
         named = " The most similar pair of each kind is named." if is_dotted else ""
-        agreement = similarity_agreement(run.language, run.visual, names)
-        if agreement is not None:
-            reading = (
-                f"{mark} per pair of actions: if what is alike in words is alike in what the model sees, the dots "
-                f"rise to the right.{named}"
-            )
-            sections.append(
-                Section("Do words and images agree?", reading, (("language against visual cosine", agreement),))
-            )
+        reading = (
+            f"{mark} per pair of actions: if what is similar in words is similar in what the model sees, the dots "
+            f"rise to the right.{named}"
+        )
+        figures = (("language against visual cosine", agreement),)
+        sections.append(Section("Do words and images agree?", reading, figures))
     return sections
 
 
@@ -224,16 +196,17 @@ def render_report(
         *([_timeline(video, last_title)] if video is not None and video.truth else []),
     ]
     subject = last_title if len(aligned) == 1 else f"{len(aligned)} runs side by side"
-    tables = (score_table(aligned, references), facts(aligned, benchmark), provenance_table(aligned))
-    protocol = last.predictions.protocol
-    return render_document(
+    return render(
+        "report.html",
         kicker="sgear report",
         heading=f"{benchmark.name}: {subject}",
-        stamp=protocol_text(protocol),
+        stamp=protocol_text(last.predictions.protocol),
         caveat=caveat_text(aligned),
-        banner=skipped_banner(aligned),
-        css=BANNER_CSS,
-        body="".join((*tables, *(section.to_html() for section in sections))),
+        skipped=skipped_parts(aligned),
+        scores=score_table(aligned, references),
+        measured_on=measured_on(aligned, benchmark),
+        provenance=provenance_table(aligned),
+        sections=sections,
     )
 
 

@@ -19,6 +19,12 @@ from sgear.taxonomy import FIELDS, Field
 FEW_SEGMENTS = 10
 """Bins with fewer segments have a hollow dot: their share of right answers says little."""
 
+CALIBRATION_READING = (
+    "On the diagonal a probability means what it says: of the segments whose most likely class got 30%, 30% are of "
+    "that class; below it the model is too sure, above it too modest. ECE is the mean distance from the diagonal, "
+    f"weighted by segments; a hollow dot stands for fewer than {FEW_SEGMENTS} of them, and the lower panels count them."
+)
+
 Calibration = dict[Field, list[Reliability]]
 """By field, one table per model."""
 

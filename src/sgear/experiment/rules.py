@@ -88,7 +88,7 @@ _SWITCHED_OFF: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     ),
     *(
         ({"model.name": name}, (*_but(_ENCODER, EncoderConfig, "name", "feature_dim"), *_TRAINING))
-        for name in ("last_recognised", "pooled")
+        for name in ("last_recognised", "pooled", "history")
     ),
     ({_ENCODER + "map": False}, (_ENCODER + "init_gain",)),
     ({_TCA + "num_blocks": 0}, _but(_TCA, TemporalContextConfig, "num_blocks")),

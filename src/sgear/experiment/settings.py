@@ -94,6 +94,7 @@ _RANGES: dict[Range, tuple[str, ...]] = {
         *("model.decoder.width", "model.decoder.num_layers", "model.decoder.num_heads"),
         *("model.rulstm.hidden_dim", "model.rulstm.anticipation_steps", "source.history"),
         *("model.prototypes.text_dim", "model.encoder.text_dim", "objective.num_neighbors"),
+        "model.history.frame_steps",
     ),
     _FROM_0: (
         *("dataset.num_folds", "dataset.fold"),
@@ -105,7 +106,7 @@ _RANGES: dict[Range, tuple[str, ...]] = {
         *("model.prototype_attention.top_k", "model.prototype_attention.subset_seed"),
         *(f"objective.{name}" for name in ("cls", "cls_verb", "cls_noun", "past", "next", "horizons", "feat")),
         *("objective.sem", "objective.past_sem", "objective.reg", "objective.mixup"),
-        *("objective.balanced", "objective.focal"),
+        *("objective.balanced", "objective.focal", "model.history.lead_steps"),
         *("source.pool_s", "source.lmdb_max_gap_s", "source.frame_fps"),
         *("source.tau_a_jitter_s", "source.next_within_s", "source.confusion", "protocol.after_start_s"),
     ),
@@ -114,9 +115,10 @@ _RANGES: dict[Range, tuple[str, ...]] = {
         *("objective.neighbor_temperature", "objective.sem_temperature"),
         *("model.temporal_context.lifetime_steps", "model.encoder.init_gain", "model.decoder.init_std"),
         *("model.rulstm.step_s", "model.counts.smoothing", "runtime.timeout_s"),
-        "model.regression.inverse_regularization",
+        *("model.regression.inverse_regularization", "model.history.frame_c", "model.history.next_c"),
     ),
     _SHARE: ("optim.final_lr_share", "protocol.jitter", "source.crop_margin", "source.noise"),
+    Range(2): ("model.history.num_folds",),
     Range(0, 1, has_low=False): ("model.prototype_attention.share",),
     _BELOW_1: (
         *("source.brightness", "source.contrast"),

@@ -64,7 +64,8 @@ class Baseline(AnticipationModel):
         """Learn from the training split.
 
         Args:
-            samples: Its samples that can be read; see `sgear.data.loader.Sample`. What needs none, reads none.
+            samples: Its samples that can be read, each with its `participant_id`; see `sgear.data.dataset.Sample`. What
+                needs none, reads none.
             segments: All its segments: the first action of a video counts, though nothing can be seen before it.
         """
 
@@ -113,7 +114,8 @@ def _check_smoothing(smoothing: float) -> None:
         raise ConfigError(f"model.counts.smoothing must be positive, got {smoothing}")
 
 
-def _output(clip: Tensor, next_logits: Float[Tensor, "B T A"]) -> AnticipationOutput:
+def baseline_output(clip: Tensor, next_logits: Float[Tensor, "B T A"]) -> AnticipationOutput:
+    """Return scores of the action after each step as the output of a model without features of its own."""
     return AnticipationOutput(
         observed=clip,
         predicted=clip,
@@ -142,7 +144,7 @@ class _Table(Baseline):
     def forward(self, clip: Float[Tensor, "B T 1"], mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate from the numbers of the newest actions; see `sgear.data.AnnotationSource`."""
         rows = clip[..., 0].long().clamp(max=len(self.log_probs) - 1)
-        return _output(clip, self.log_probs[rows])
+        return baseline_output(clip, self.log_probs[rows])
 
 
 @register_model("frequency")
@@ -244,7 +246,12 @@ class LogisticClassifier(nn.Module):
         return scores.masked_fill(~self.is_seen, -math.inf).softmax(dim=-1)
 
 
-def _require_width(encoder: EncoderConfig) -> int:
+def require_width(encoder: EncoderConfig) -> int:
+    """Return the width of the stored features.
+
+    Raises:
+        ConfigError: If it is not set.
+    """
     if encoder.feature_dim < 1:
         raise ConfigError("model.encoder.feature_dim must be set to the width of the stored features")
     return encoder.feature_dim
@@ -269,7 +276,7 @@ class LastRecognised(Baseline):
     ) -> None:
         super().__init__(config, num_actions=num_actions)
         _check_smoothing(config.counts.smoothing)
-        self.classifier = LogisticClassifier(_require_width(config.encoder), num_actions)
+        self.classifier = LogisticClassifier(require_width(config.encoder), num_actions)
         uniform = torch.full((num_actions, num_actions), 1 / num_actions, dtype=torch.float64)
         self.register_buffer("transitions", uniform)
 
@@ -287,7 +294,7 @@ class LastRecognised(Baseline):
 
     def forward(self, clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate from each step alone."""
-        return _output(clip, (self.classifier(hide_absent(clip, mask)) @ self.transitions).log().float())
+        return baseline_output(clip, (self.classifier(hide_absent(clip, mask)) @ self.transitions).log().float())
 
 
 @register_model("pooled")
@@ -303,7 +310,7 @@ class PooledRegression(Baseline):
 
     def __init__(self, config: PooledConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
         super().__init__(config, num_actions=num_actions)
-        self.classifier = LogisticClassifier(len(SPANS) * _require_width(config.encoder), num_actions)
+        self.classifier = LogisticClassifier(len(SPANS) * require_width(config.encoder), num_actions)
 
     def pool(self, clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T F4"]:
         """Return for each step the means over the spans that end with it; absent steps count in none."""
@@ -330,4 +337,4 @@ class PooledRegression(Baseline):
     def forward(self, clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate; a class without training samples gets probability 1e-6."""
         probs = self.classifier(self.pool(clip, mask))
-        return _output(clip, probs.masked_fill(~self.classifier.is_seen, _UNSEEN_PROB).log().float())
+        return baseline_output(clip, probs.masked_fill(~self.classifier.is_seen, _UNSEEN_PROB).log().float())

@@ -57,7 +57,7 @@ class HistoryConfig:
 
 
 def frame_features(clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T F3"]:
-    """Return each step with mean and spread over the last `SPAN_STEPS` steps up to it, of which absent ones count not."""
+    """Return each step with mean and spread over the last `SPAN_STEPS` steps up to it; absent ones do not count."""
     real = torch.ones(clip.shape[:2], device=clip.device) if mask is None else mask
     values, weights = hide_absent(clip, mask).double(), real.double()[..., None]
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup quickstart test test-all test-processors torture check fix fuzz salads50 lock clean
+.PHONY: help setup quickstart test test-all test-processors torture check fix fuzz salads50 epic100-past lock clean
 
 help:  ## Say what the targets do
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -53,6 +53,9 @@ fuzz: $(STAMP)  ## Search for inputs that break the parsers (FUZZ_S=120 seconds 
 
 salads50: $(STAMP)  ## Reproduce docs/results/salads50.md (needs SGEAR_DATA)
 	$(BIN)/python benchmarks/salads50.py
+
+epic100-past: $(STAMP)  ## Reproduce docs/results/epic100-past.md (needs SGEAR_DATA; under an hour on 2 cores)
+	$(BIN)/python benchmarks/epic100_past.py
 
 lock: $(STAMP)  ## Write constraints.txt from what is installed
 	$(BIN)/python -m pip list --format=freeze --exclude sgear --exclude torch --exclude torchvision --exclude pip --exclude setuptools \

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sgear.data import StepLabels
-from sgear.datasets import participant_folds
+from sgear.datasets import dataset_spec, participant_folds
 from sgear.datasets.salads50_labels import label_runs, load_salads50_tcn
 from sgear.errors import AnnotationError, FeatureError
 
@@ -55,6 +55,15 @@ def test_row_labels_come_back_from_the_timeline(root):
     video = loaded.features["rgb-01-1"]
     actions = StepLabels(loaded.benchmark.timeline).at("rgb-01-1", video.times_s)
     assert np.array_equal(actions, LABELS - 1)
+
+
+def test_any_split_that_is_there_is_taken_and_a_missing_one_named_with_those_that_are(root):
+    for folder in ("splits", "spatialcnn_mid"):
+        (root / folder / "split_4").symlink_to(root / folder / "split_1")
+    spec = dataset_spec("salads50-tcn")
+    assert len(spec.load(root, 4, "mid").validation) == 2
+    with pytest.raises(AnnotationError, match=r"split_3: no such split .* there: 1, 4\."):
+        spec.load(root, 3, "mid")
 
 
 def test_the_accelerometer_has_the_same_segments(root):

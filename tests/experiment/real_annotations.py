@@ -115,6 +115,6 @@ def _write_video(path: Path, length_s: float) -> None:
 
 def _random_language(taxonomy: Taxonomy) -> LanguagePrototypes:
     """Stand in for sentence embeddings of thousands of names, which take longer than all runs."""
-    vectors = torch.randn(taxonomy.num_actions, 16, generator=torch.Generator().manual_seed(0))
+    vectors = torch.randn(taxonomy.num_actions, 384, generator=torch.Generator().manual_seed(0))
     texts = tuple(map(str, range(taxonomy.num_actions)))
     return LanguagePrototypes(vectors=vectors, texts=texts, encoder="random", taxonomy=taxonomy)

@@ -189,6 +189,20 @@ def fuse(
 
 
 @app.command()
+def rebalance(
+    run: Annotated[Path, typer.Argument(help="Run directory whose predictions are adjusted.", metavar="RUN")],
+    chosen_on: Annotated[Path, typer.Option(help="Run of the same recipe with dataset.num_folds: chooses strength.")],
+    out: Annotated[Path, typer.Option(help="File to write (.safetensors).")],
+    split: Annotated[str, typer.Option(help="Split of RUN: validation or a test split.")] = "validation",
+    metric: Annotated[str, typer.Option(help="What is maximized on held-out people, e.g. recall5.")] = "recall5",
+) -> None:
+    """Divide the class prior out of scores, for metrics that are class means; accuracy is shown beside them."""
+    from sgear.cli.rebalance import run_rebalance
+
+    run_rebalance(run, chosen_on, out, split, metric)
+
+
+@app.command()
 def compare(
     first: Annotated[Path, typer.Argument(help="Run directory or file of predictions.", metavar="RUN|FILE")],
     second: Annotated[Path, typer.Argument(help="The other one, on the same segments.", metavar="RUN|FILE")],

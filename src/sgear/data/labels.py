@@ -56,6 +56,29 @@ class StepLabels:
         seen = np.flatnonzero(stops[:num_started] > first_s)
         return int(actions[seen[-1]]) if len(seen) else UNKNOWN_ACTION
 
+    def history(self, video_id: str, at_s: float, *, length: int, is_over: bool = False) -> NDArray[np.float64]:
+        """Return action, age and length so far of the newest actions that had started by an instant.
+
+        In order of their starts, in seconds [at most length, 3]. Nothing depends on what comes after the instant: of an
+        action under way, only what has passed of it is told.
+
+        Args:
+            video_id: The video.
+            at_s: The instant.
+            length: Largest number of actions.
+            is_over: Count actions that had ended by then, instead of all that had started.
+        """
+        if video_id not in self._of_video:
+            return np.empty((0, 3))
+        starts, stops, actions = self._of_video[video_id]
+        seen = np.arange(np.searchsorted(starts, at_s + TIME_TOLERANCE_S, side="right"))
+        if is_over:
+            seen = seen[stops[seen] <= at_s + TIME_TOLERANCE_S]
+        seen = seen[len(seen) - length :] if len(seen) > length else seen
+        ages_s = np.maximum(at_s - starts[seen], 0.0)
+        lengths_s = np.minimum(stops[seen], at_s) - starts[seen]
+        return np.stack([actions[seen].astype(np.float64), ages_s, np.maximum(lengths_s, 0.0)], axis=1)
+
     def next_after(
         self, video_id: str, timestamps_s: NDArray[np.float64], *, earliest_s: float, latest_s: float
     ) -> NDArray[np.int64]:

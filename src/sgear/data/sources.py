@@ -10,6 +10,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sgear.data.confusion import ActionConfusion
 from sgear.data.frames import FrameReader
 from sgear.data.labels import StepLabels
 from sgear.features.frame_classes import ClassConfusion
@@ -184,3 +185,65 @@ class AnnotationSource:
     def empty(self, num_steps: int) -> Tensor:
         """Return steps without action [T 1]."""
         return torch.full((num_steps, 1), float(NO_ACTION))
+
+
+RECORD = 3
+"""Numbers that stand for an action of the past: number, age in seconds, seconds of it that have passed."""
+
+
+class PastSource:
+    """Each step is the annotated past up to its instant: its newest actions, as records of `RECORD` numbers.
+
+    Actions are numbered from 1. 0 is no action; A + 1 is the beginning of the video, which stands before the first one
+    where the past is shorter than `history`.
+
+    Args:
+        labels: What happens when.
+        num_actions: Number of actions A.
+        history: Number K of records of a step.
+        counts_from: An action counts from its `start` or its `end`.
+        drop: Share of the actions that are left out in training.
+        confusion: What a frame classifier would say instead of each action; None for what is annotated.
+    """
+
+    def __init__(
+        self,
+        labels: StepLabels,
+        *,
+        num_actions: int,
+        history: int,
+        counts_from: str = "start",
+        drop: float = 0.0,
+        confusion: ActionConfusion | None = None,
+    ) -> None:
+        self.labels = labels
+        self.num_actions = num_actions
+        self.history = history
+        self.is_over = counts_from == "end"
+        self.drop = drop
+        self.confusion = confusion
+
+    def first_s(self, video_id: str) -> float:
+        """Return 0: annotations count from the first frame."""
+        return 0.0
+
+    def read(self, video_id: str, timestamps_s: NDArray[np.float64], rng: np.random.Generator | None) -> Reading:
+        """Return records [T K 3], oldest first, right-aligned."""
+        steps = np.zeros((len(timestamps_s), self.history, RECORD), dtype=np.float32)
+        for step, at_s in zip(steps, timestamps_s, strict=True):
+            past = self.labels.history(video_id, at_s, length=self.history, is_over=self.is_over)
+            if self.confusion is not None and len(past):
+                past[:, 0] = self.confusion.of(past[:, 0].astype(np.int64), video_id, at_s - past[:, 1], rng)
+            past[:, 0] += 1
+            if len(past) < self.history:
+                past = np.concatenate([[[self.num_actions + 1, at_s, 0.0]], past])
+            if rng is not None and self.drop > 0:
+                past[rng.random(len(past)) < self.drop] = NO_ACTION
+            step[len(step) - len(past) :] = past
+        return Reading(torch.from_numpy(steps), timestamps_s, self._colour)
+
+    def empty(self, num_steps: int) -> Tensor:
+        """Return steps without action [T K 3]."""
+        return torch.full((num_steps, self.history, RECORD), float(NO_ACTION))
+
+    _colour = no_colour()

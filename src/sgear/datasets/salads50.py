@@ -32,6 +32,7 @@ from sgear.datasets.salads50_labels import (
     FPS,
     action_runs,
     check_users,
+    lea_split,
     load_salads50_avt,
     load_salads50_tcn,
     read_fold,
@@ -89,7 +90,7 @@ def load_salads50_raw(
 
     Args:
         root: Folder of the data set.
-        split: 1 to 5 for `abu_farha`: users 1-5, 6-11, 13-17, 18-22, 23-27 are tested. 1 or 2 for `lea`.
+        split: 1 to 5 for `abu_farha`: users 1-5, 6-11, 13-17, 18-22, 23-27 are tested. For `lea` one that is there.
         granularity: Level of the labels; `abstract` has the verbs alone.
         folds: `abu_farha` reads splits_abu_farha/, the five folds of anticipation papers; `lea` reads splits/, the
             split that stored features were trained on. They are different: `lea` 1 tests users 3, 6, 14, 19 and 22.
@@ -131,9 +132,7 @@ def load_salads50_raw(
 
 
 def _read_lea_split(root: Path, split: int) -> dict[str, list[str]]:
-    if split not in (1, 2):
-        raise ValueError(f"50 Salads has the splits 1 and 2 of Lea et al., got split {split}")
-    folder = root / "splits" / f"split_{split}"
+    folder = lea_split(root, split)
     return check_users({part: read_videos(folder / f"{part}.txt") for part in ("train", "test")}, folder)
 
 
@@ -278,7 +277,7 @@ DATASETS = (
             source="github.com/colincsl/TemporalConvolutionalNetworks, features and labels of its splits",
         ),
         headline="recall5",
-        num_splits=2,
+        num_splits=5,
         own_features={name: partial(_stored_features, modality=name) for name in ("spatialcnn", "accelerometer")},
         own_clock="set dataset.name=salads50-avt or salads50 for these",
     ),

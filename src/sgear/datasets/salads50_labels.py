@@ -261,12 +261,25 @@ def _read_arrays(path: Path, names: tuple[str, ...]) -> list[NDArray]:
         raise FeatureError(f"{path}: cannot read arrays {list(names)} ({err}); copy the file again") from err
 
 
+def lea_split(root: Path, split: int) -> Path:
+    """Return the folder that lists the videos of a split of Lea et al.; as many as are there are taken.
+
+    Raises:
+        AnnotationError: If this one is not; names those that are.
+    """
+    folder = root / "splits" / f"split_{split}"
+    if not folder.is_dir():
+        there = ", ".join(sorted(path.name.removeprefix("split_") for path in folder.parent.glob("split_*"))) or "none"
+        raise AnnotationError(f"{folder}: no such split of 50 Salads; splits that are there: {there}. {_TCN_REMEDY}")
+    return folder
+
+
 def load_salads50_tcn(root: Path, *, split: int, modality: str = "spatialcnn") -> Salads50:
     """Load one split.
 
     Args:
         root: Folder of the data set.
-        split: 1 or 2, the splits whose features are published.
+        split: One of the splits 1 to 5 whose lists and features are there.
         modality: `spatialcnn` (128-d, trained on that split's training videos) or `accelerometer` (30-d).
 
     Raises:
@@ -276,13 +289,14 @@ def load_salads50_tcn(root: Path, *, split: int, modality: str = "spatialcnn") -
     """
     if modality not in ("spatialcnn", "accelerometer"):
         raise ValueError(f"50 Salads has the modalities spatialcnn and accelerometer, got {modality!r}")
+    lists = lea_split(root, split)
     taxonomy = Taxonomy.from_labels([line for _, line in text_lines(root / "mid_level_actions.txt", _TCN_REMEDY)])
     labelled = root / "spatialcnn_mid" / f"split_{split}"
     tables: dict[str, pl.DataFrame] = {}
     videos: dict[str, VideoFeatures] = {}
     for part in ("train", "test"):
         rows: list[tuple[str, float, float, int]] = []
-        for _, video_id in text_lines(root / "splits" / f"split_{split}" / f"{part}.txt", _TCN_REMEDY):
+        for _, video_id in text_lines(lists / f"{part}.txt", _TCN_REMEDY):
             path = labelled / f"{video_id}.npz"
             features, labels = _read_arrays(path, ("features", "labels"))
             if labels.max(initial=0) > taxonomy.num_actions:

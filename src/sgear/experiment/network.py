@@ -20,6 +20,7 @@ from sgear.features.frame_classes import fit_frame_classifier
 from sgear.losses import Objective
 from sgear.models import AnticipationModel, build_model
 from sgear.models.blocks import CLASS_BLOCKS, copy_blocks, copy_branches, freeze_blocks
+from sgear.models.class_vectors import describe_classes
 from sgear.models.encoders import FeatureEncoder, TimmEncoder, VideoEncoder
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
@@ -103,6 +104,7 @@ def build_network(config: ExperimentConfig, data: Data) -> Network:
         num_verbs=len(taxonomy.verbs),
         num_nouns=len(taxonomy.nouns),
     )
+    notes += _describe_classes(model, config, taxonomy)
     encoder = getattr(model, "encoder", None)
     # Before the statistics of the features at hand, which no published checkpoint holds.
     if config.init.weights:
@@ -140,6 +142,17 @@ def build_network(config: ExperimentConfig, data: Data) -> Network:
     return Network(model, notes + freeze_blocks(model, config.init.freeze), unchecked)
 
 
+def _describe_classes(model: AnticipationModel, config: ExperimentConfig, taxonomy: Taxonomy) -> list[str]:
+    """Say to composed class vectors what the classes are made of."""
+    texts = None
+    if config.init.language_prototypes:
+        texts = LanguagePrototypes.load(Path(config.init.language_prototypes), taxonomy).vectors
+    verbs, nouns = torch.from_numpy(taxonomy.verb_of_action), torch.from_numpy(taxonomy.noun_of_action)
+    if not describe_classes(model, verbs, nouns, texts):
+        return []
+    return [f"class vectors: composed of {config.model.prototypes.composition}"]
+
+
 def build_objective(config: ExperimentConfig, data: Data) -> Objective:
     """Build the objective, with the geometry of the language prototypes where it is needed."""
     taxonomy, relations = data.benchmark.taxonomy, None
@@ -149,6 +162,7 @@ def build_objective(config: ExperimentConfig, data: Data) -> Objective:
     return Objective(
         config.objective,
         relations,
+        counts=torch.from_numpy(data.benchmark.train.action_counts()),
         verb_of_action=torch.from_numpy(taxonomy.verb_of_action),
         noun_of_action=torch.from_numpy(taxonomy.noun_of_action),
     )

@@ -14,6 +14,7 @@ from sgear.data.dataset import checked_on_error
 from sgear.datasets import dataset_spec
 from sgear.errors import ConfigError
 from sgear.experiment.schema import (
+    AnnotationSourceConfig,
     AnticipationConfig,
     DatasetConfig,
     ExperimentConfig,
@@ -25,6 +26,7 @@ from sgear.experiment.settings import check_ranges, flatten, value_text
 from sgear.models import Baseline
 from sgear.models.avt import AvtConfig
 from sgear.models.base import model_class
+from sgear.models.class_vectors import parse_composition
 from sgear.models.config import (
     EncoderConfig,
     HeadConfig,
@@ -32,7 +34,7 @@ from sgear.models.config import (
     RulstmConfig,
     TemporalContextConfig,
 )
-from sgear.models.encoders import FEATURES
+from sgear.models.encoders import ANNOTATIONS, FEATURES
 from sgear.models.rulstm import RulstmModelConfig
 from sgear.models.sgear import SGearConfig
 
@@ -57,14 +59,23 @@ def _but(prefix: str, kind: type, *read: str) -> tuple[str, ...]:
 
 _SUBSET = (_PA + "share", _PA + "num_prototypes", _PA + "subset_seed")
 _OF_TIMM = ("pretrained", "weights", "image_height", "image_width", "embed_dim", "depth", "num_heads", "patch_size")
+_OF_PAST = ("composition", "text_dim")
 _OF_FEATURES = ("feature_dim", "feature_dropout", "feature_noise", "recogniser", "map", "init_gain", "standardise")
 _TRAINING = ("source.tau_a_jitter_s", "source.next_within_s")
 _SWITCHED_OFF: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     ({"protocol.kind": "recognition"}, _TRAINING),
     ({"protocol.views": "centre"}, ("protocol.view_mean",)),
     ({"protocol.after_start_s": 0.0}, ("protocol.fps",)),
-    ({"source.kind": "features"}, tuple(_ENCODER + name for name in _OF_TIMM)),
-    ({"source.kind": "video"}, tuple(_ENCODER + name for name in _OF_FEATURES)),
+    ({"source.kind": "features"}, tuple(_ENCODER + name for name in (*_OF_TIMM, *_OF_PAST))),
+    ({"source.kind": "video"}, tuple(_ENCODER + name for name in (*_OF_FEATURES, *_OF_PAST))),
+    (
+        {"source.kind": "annotations"},
+        tuple(
+            _ENCODER + name
+            for name in (*_OF_TIMM, *_OF_FEATURES)
+            if name not in ("depth", "num_heads", "feature_dropout", "standardise")
+        ),
+    ),
     ({"source.kind": "annotations"}, ("source.on_error",)),
     ({"source.reading": "videos"}, ("source.cache_fps",)),
     ({"model.name": "avt"}, (*_but(_HEAD, HeadConfig, "dropout", "verb_noun"), _ENCODER + "standardise")),
@@ -77,7 +88,7 @@ _SWITCHED_OFF: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     ),
     *(
         ({"model.name": name}, (*_but(_ENCODER, EncoderConfig, "name", "feature_dim"), *_TRAINING))
-        for name in ("last_recognised", "pooled")
+        for name in ("last_recognised", "pooled", "history")
     ),
     ({_ENCODER + "map": False}, (_ENCODER + "init_gain",)),
     ({_TCA + "num_blocks": 0}, _but(_TCA, TemporalContextConfig, "num_blocks")),
@@ -99,11 +110,23 @@ _SWITCHED_OFF: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     ({"objective.past_sem": 0.0}, (_HEAD + "past_similarity",)),
     ({"objective.past": 0.0, "objective.past_sem": 0.0}, ("objective.past_mean",)),
     ({"objective.reg": 0.0}, ("objective.detach_reg_target",)),
+    ({"objective.neighbors": 0.0}, ("objective.num_neighbors", "objective.neighbor_temperature")),
+    ({"objective.sem_form": "l1"}, ("objective.sem_temperature",)),
+    ({"objective.sem": 0.0, "objective.past_sem": 0.0}, ("objective.sem_form", "objective.sem_temperature")),
     ({"objective.feat": 0.0}, ("objective.detach_feature_target",)),
     ({"objective.next": 0.0}, ("source.next_within_s",)),
-    (
-        {"objective.sem": 0.0, "objective.past_sem": 0.0, "init.language_as_visual": False},
-        ("init.language_prototypes",),
+    *(
+        (
+            {
+                "objective.sem": 0.0,
+                "objective.past_sem": 0.0,
+                "init.language_as_visual": False,
+                "objective.neighbors": 0.0,
+                "model.prototypes.composition": composition,
+            },
+            ("init.language_prototypes",),
+        )
+        for composition in (None, "free", "free+verb+noun")
     ),
     ({"init.weights": ""}, ("init.class_names",)),
     *(({"optim.name": name}, ("optim.nesterov",)) for name in ("adamw", "adam")),
@@ -132,6 +155,7 @@ def check_experiment(config: ExperimentConfig, *, typed: Collection[str] = ()) -
         _check_sgear(config, config.model)
     if isinstance(config.model, SGearConfig | AvtConfig):
         _check_classifiers(config, config.model)
+        _check_composition(config, config.model)
     if isinstance(config.model, RulstmModelConfig):
         _check_rulstm(config, config.model.rulstm)
     _check_starts(config.init)
@@ -172,10 +196,11 @@ def _check_steps(config: ExperimentConfig) -> None:
             f"{' or '.join(sources)}"
         )
     encoder = getattr(model, "encoder", None)
-    if encoder is not None and (encoder.name == FEATURES) != (kind == "features"):
+    reads = {FEATURES: "features", ANNOTATIONS: "annotations"}
+    if encoder is not None and reads.get(encoder.name, "video") != kind:
         raise ConfigError(
             f"model.encoder.name={encoder.name} and source.kind={kind} do not belong together: {FEATURES!r} reads "
-            "source.kind=features, and every other encoder source.kind=video"
+            f"source.kind=features, {ANNOTATIONS!r} source.kind=annotations, and every other encoder source.kind=video"
         )
     if kind != "video" and config.dataset.video_roots:
         raise ConfigError(f"dataset.video_roots={config.dataset.video_roots} has no effect with source.kind={kind}")
@@ -260,6 +285,23 @@ def _check_classifiers(config: ExperimentConfig, model: SGearConfig | AvtConfig)
         )
     if any(terms.values()) and not model.head.verb_noun:
         raise ConfigError(f"{said} train classifiers that model.head.verb_noun=true adds; set it, or both to 0")
+
+
+def _check_composition(config: ExperimentConfig, model: SGearConfig | AvtConfig) -> None:
+    """Raise if class vectors are made of what there is not."""
+    parts = {*parse_composition(model.prototypes.composition)}
+    if config.source.kind == "annotations":
+        parts |= {*parse_composition(model.encoder.composition, setting=_ENCODER + "composition")}
+    if "text" in parts and not config.init.language_prototypes:
+        raise ConfigError(
+            "class vectors made of text need sentence embeddings; set init.language_prototypes to a file of "
+            "'sgear prototypes language', or leave text out of model.prototypes.composition"
+        )
+    if isinstance(config.source, AnnotationSourceConfig) and config.source.noise and config.source.noise_from:
+        raise ConfigError(
+            f"source.noise={config.source.noise} and source.noise_from={config.source.noise_from} are two kinds of "
+            "mistakes; choose one"
+        )
 
 
 def _check_rulstm(config: ExperimentConfig, settings: RulstmConfig) -> None:

@@ -165,14 +165,26 @@ class FeatureSourceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotationSourceConfig:
-    """Steps are the annotated past itself, for baselines that count.
+    """Steps are the annotated past itself: what a perfect frame classifier would know. An oracle, not a benchmark.
 
     Args:
         kind: `annotations`.
+        history: Number of actions that a step shows (models that learn by gradients; baselines count the newest one).
+        counts_from: An action is seen from its `start` or from its `end` on.
+        drop: Share of the seen actions that are left out in training.
+        noise: Share of the seen actions that are replaced by one of the same verb or noun, as a frame classifier would
+            confuse them, in training and in evaluation.
+        noise_from: File of predictions of a real frame classifier on a split of this data set, whose mistakes are drawn
+            instead; empty: none.
         on_error: There is nothing that could not be read.
     """
 
     kind: str = "annotations"
+    history: int = 16
+    counts_from: str = "start"
+    drop: float = 0.0
+    noise: float = 0.0
+    noise_from: str = ""
     on_error: str = "stop"
 
 

@@ -19,7 +19,13 @@ from sgear.experiment.facts import data_record, learn_facts, require_same_data, 
 from sgear.experiment.leakage import lineage_of_training, training_part
 from sgear.experiment.moved import PLACES, Places, at_places
 from sgear.experiment.network import build_network, build_objective
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig, InitConfig
+from sgear.experiment.schema import (
+    AnnotationSourceConfig,
+    DatasetConfig,
+    ExperimentConfig,
+    FeatureSourceConfig,
+    InitConfig,
+)
 from sgear.experiment.settings import flatten
 from sgear.experiment.sources import skipped_of_encoders
 from sgear.experiment.starts import check_starts
@@ -143,8 +149,7 @@ def _train(run: RunDirectory, config: ExperimentConfig, say: Say) -> None:
     objective = build_objective(config, data)
     log_prior = class_prior(data.benchmark.train)
     provenance = collect_provenance() | {"name": config.name, "model": config.model.name, "seed": config.seed}
-    oracle = [model.caveat] if isinstance(model, Baseline) and model.caveat else []
-    provenance = with_caveats(provenance, [*oracle, *data.asked.facts.caveats])
+    provenance = with_caveats(provenance, [*_oracle(config, model), *data.asked.facts.caveats])
     if unchecked:
         provenance[UNCHECKED] = unchecked
     if is_main_process():
@@ -207,6 +212,19 @@ def _train(run: RunDirectory, config: ExperimentConfig, say: Say) -> None:
         predictions.save(run.predictions)
         write_json(run.report, make_report(predictions, data.benchmark))
     result.accelerator.wait_for_everyone()
+
+
+def _oracle(config: ExperimentConfig, model: AnticipationModel) -> list[str]:
+    """Return why the numbers of a model that reads annotations are no benchmark numbers."""
+    if isinstance(model, Baseline):
+        return [model.caveat] if model.caveat else []
+    if not isinstance(config.source, AnnotationSourceConfig):
+        return []
+    seen = "with mistakes drawn into it" if config.source.noise or config.source.noise_from else "without any mistake"
+    return [
+        f"the model reads the ANNOTATED past ({seen}), which no model that watches a video knows: an oracle of the "
+        "past, to study heads and prototypes with and not to submit"
+    ]
 
 
 def _write_settings(run: RunDirectory, config: ExperimentConfig, provenance: dict[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,15 @@ from torch import Tensor, nn
 
 from sgear.errors import ConfigError
 from sgear.losses.mixup import Labels, Mix, pair_labels
-from sgear.losses.terms import classification_loss, feature_loss, regularization_loss, semantic_loss
+from sgear.losses.terms import (
+    classification_loss,
+    feature_loss,
+    nearest_classes,
+    neighbor_loss,
+    regularization_loss,
+    relation_loss,
+    semantic_loss,
+)
 from sgear.models.base import AnticipationOutput
 from sgear.segments import UNKNOWN_ACTION
 
@@ -33,7 +42,18 @@ class ObjectiveConfig:
             step without label counts 0, as in AVT and the released S-GEAR. At equal weights `labelled` is heavier
             where little is labelled: 1.4 times on EPIC-KITCHENS, 1.05 times on 50 Salads, 2.9 times on EGTEA Gaze+.
         reg: Distance of the anticipated feature to its prototype.
+        open: Leave classes without a training sample out of the softmax of all terms that classify actions: their
+            scores are then not pushed down for never being right, and their composed vectors keep what verb, noun and
+            text give (`model.prototypes.composition`).
         label_smoothing: Label smoothing of all terms that classify.
+        neighbors: Share of the label of an action that the actions nearest to it in language get; 0 is off.
+        num_neighbors: Number of those actions.
+        neighbor_temperature: Temperature of the softmax of their cosines that divides the share.
+        sem_form: `l1` compares L1-normalised cosines, as the released code does; `kl` compares softmaxes of them.
+        sem_temperature: Temperature of these softmaxes (`sem_form=kl`).
+        balanced: Add this share of the log of the class frequencies to the scores in training, so that what is learnt
+            is free of the prior (balanced softmax at 1); 0 is off.
+        focal: Exponent of focal loss in all terms that classify; 0 is off.
         mixup: Parameter alpha of mixup on stored features in training; 0 is off.
         detach_feature_target: Cut the gradient into the target of `feat`; the released code does not.
         detach_reg_target: Cut the gradient into the prototype of `reg`, as the released code does.
@@ -50,7 +70,15 @@ class ObjectiveConfig:
     past_sem: float = 0.0
     past_mean: str = "labelled"
     reg: float = 0.0
+    open: bool = False
     label_smoothing: float = 0.0
+    neighbors: float = 0.0
+    num_neighbors: int = 20
+    neighbor_temperature: float = 0.05
+    sem_form: str = "l1"
+    sem_temperature: float = 0.1
+    balanced: float = 0.0
+    focal: float = 0.0
     mixup: float = 0.0
     detach_feature_target: bool = False
     detach_reg_target: bool = True
@@ -69,6 +97,7 @@ class Objective(nn.Module):
         relations: Cosines of the language prototypes [A A]; needed for the semantic terms.
         verb_of_action: Verb of each action [A]; needed for `cls_verb`.
         noun_of_action: Noun of each action [A]; needed for `cls_noun`.
+        counts: Training samples of each action [A]; needed for `open` and `balanced`.
 
     Raises:
         ConfigError: If a term is on without what it needs, or a setting is out of range.
@@ -77,6 +106,11 @@ class Objective(nn.Module):
     relations: Tensor | None
     verb_of_action: Tensor | None
     noun_of_action: Tensor | None
+    seen_places: Tensor | None
+    seen_actions: Tensor | None
+    log_counts: Tensor | None
+    neighbor_actions: Tensor | None
+    neighbor_shares: Tensor | None
 
     def __init__(
         self,
@@ -85,6 +119,7 @@ class Objective(nn.Module):
         *,
         verb_of_action: Int[Tensor, " A"] | None = None,
         noun_of_action: Int[Tensor, " A"] | None = None,
+        counts: Int[Tensor, " A"] | None = None,
     ) -> None:
         super().__init__()
         if (config.sem or config.past_sem) and relations is None:
@@ -99,7 +134,27 @@ class Objective(nn.Module):
             )
         if (config.cls_verb and verb_of_action is None) or (config.cls_noun and noun_of_action is None):
             raise ConfigError("objective.cls_verb and cls_noun need the verb and the noun of each action")
+        if (config.open or config.balanced) and counts is None:
+            raise ConfigError("objective.open and balanced need the training samples of each action")
+        if config.neighbors and relations is None:
+            raise ConfigError(
+                "objective.neighbors needs language prototypes; set init.language_prototypes to a file written by "
+                "'sgear prototypes language'"
+            )
         self.config = config
+        is_seen = counts > 0 if config.open and counts is not None else None
+        # Where each seen action stands among them, -1 for the others. [A]
+        places = None if is_seen is None else torch.where(is_seen, is_seen.cumsum(0) - 1, UNKNOWN_ACTION)
+        self.register_buffer("seen_places", places, persistent=False)
+        self.register_buffer("seen_actions", None if is_seen is None else is_seen.nonzero()[:, 0], persistent=False)
+        log_counts = counts.clamp(min=1).log() if config.balanced and counts is not None else None
+        self.register_buffer("log_counts", log_counts, persistent=False)
+        neighbors, shares = None, None
+        if config.neighbors and relations is not None:
+            near = relations if is_seen is None else relations[is_seen][:, is_seen]
+            neighbors, shares = nearest_classes(near, config.num_neighbors, config.neighbor_temperature)
+        self.register_buffer("neighbor_actions", neighbors, persistent=False)
+        self.register_buffer("neighbor_shares", shares, persistent=False)
         # Not saved: they come from files that the run names, and would be stale copies of these.
         self.register_buffer("relations", relations, persistent=False)
         self.register_buffer("verb_of_action", verb_of_action, persistent=False)
@@ -152,14 +207,34 @@ class Objective(nn.Module):
         terms["total"] = torch.stack(weighted).sum()
         return terms
 
-    def _classify(self, logits: Tensor, labels: Labels) -> Float[Tensor, ""]:
-        return classification_loss(
-            labels.spread(logits),
-            labels.targets,
-            label_smoothing=self.config.label_smoothing,
+    def _classify(self, logits: Tensor, labels: Labels, *, is_action: bool = True) -> Float[Tensor, ""]:
+        targets, config = labels.targets, self.config
+        if is_action and self.log_counts is not None:
+            logits = logits + config.balanced * self.log_counts
+        if is_action and self.seen_places is not None:
+            # Columns are taken out, not set to -inf: label smoothing would then give an infinite loss.
+            logits = logits[..., self.seen_actions]
+            targets = torch.where(targets == UNKNOWN_ACTION, targets, self.seen_places[targets.clamp(min=0)])
+        logits = labels.spread(logits)
+        loss = classification_loss(
+            logits,
+            targets,
+            label_smoothing=config.label_smoothing,
+            focal=config.focal,
             weights=labels.weights,
             among=labels.among,
         )
+        if not is_action or self.neighbor_actions is None or self.neighbor_shares is None:
+            return loss
+        near = neighbor_loss(
+            logits,
+            targets,
+            self.neighbor_actions,
+            self.neighbor_shares,
+            weights=labels.weights,
+            among=labels.among,
+        )
+        return (1 - config.neighbors) * loss + config.neighbors * near
 
     def _action_terms(self, output: AnticipationOutput, wanted: Labels, past: Labels) -> dict[str, Tensor]:
         terms = {}
@@ -176,7 +251,7 @@ class Objective(nn.Module):
                 # The verb of an unknown action is unknown: clamp only keeps the look-up in range.
                 of_action = classes[wanted.targets.clamp(min=0)]
                 of_field = torch.where(wanted.targets == UNKNOWN_ACTION, UNKNOWN_ACTION, of_action)
-                terms[name] = self._classify(logits, Labels(of_field, wanted.weights))
+                terms[name] = self._classify(logits, Labels(of_field, wanted.weights), is_action=False)
         if self.config.past:
             if output.past_logits is None:
                 raise ConfigError("objective.past needs a model that recognizes what it saw (sgear, avt); set it to 0")
@@ -197,7 +272,10 @@ class Objective(nn.Module):
             ("past_sem", output.past_similarity, past),
         ):
             if getattr(config, name) and self.relations is not None:
-                terms[name] = semantic_loss(
+                compare = semantic_loss
+                if config.sem_form == "kl":
+                    compare = functools.partial(relation_loss, temperature=config.sem_temperature)
+                terms[name] = compare(
                     labels.spread(similarity),
                     labels.targets,
                     self.relations,

@@ -36,6 +36,7 @@ def classification_loss(
     targets: Int[Tensor, "*batch"],
     *,
     label_smoothing: float = 0.0,
+    focal: float = 0.0,
     weights: Float[Tensor, "*batch"] | None = None,
     among: Bool[Tensor, "*batch"] | None = None,
 ) -> Float[Tensor, ""]:
@@ -45,6 +46,8 @@ def classification_loss(
         logits: Scores.
         targets: Classes in [0, A), or -1 for unknown.
         label_smoothing: Probability mass spread over all classes.
+        focal: Exponent gamma of (1 - p), p the probability of the target, that weighs down what is known already
+            (Lin et al., Focal Loss, ICCV 2017); 0 is plain cross-entropy.
         weights: Weight of each target, at least 0. Default: 1.
         among: Over which targets the mean is taken, see `masked_mean`.
     """
@@ -57,7 +60,78 @@ def classification_loss(
         label_smoothing=label_smoothing,
         reduction="none",
     )
+    if focal:
+        probs = logits.float().softmax(dim=-1).gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+        losses = losses * (1 - probs.reshape(-1)).clamp(min=0) ** focal
     return masked_mean(losses.reshape(targets.shape), targets != UNKNOWN_ACTION, weights, among=among)
+
+
+def neighbor_loss(
+    logits: Float[Tensor, "*batch A"],
+    targets: Int[Tensor, "*batch"],
+    neighbors: Int[Tensor, "A N"],
+    shares: Float[Tensor, "A N"],
+    *,
+    weights: Float[Tensor, "*batch"] | None = None,
+    among: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, ""]:
+    """Return the mean cross-entropy of labels that lie on the neighbors of the true class instead of on itself.
+
+    Args:
+        logits: Scores.
+        targets: Classes in [0, A), or -1 for unknown.
+        neighbors: Nearest classes of each class.
+        shares: Share of the label that each of them gets; rows add up to 1.
+        weights: Weight of each target, at least 0. Default: 1.
+        among: Over which targets the mean is taken, see `masked_mean`.
+    """
+    known = targets.clamp(min=0)
+    log_probs = logits.float().log_softmax(dim=-1).gather(-1, neighbors[known])
+    return masked_mean(-(log_probs * shares[known]).sum(dim=-1), targets != UNKNOWN_ACTION, weights, among=among)
+
+
+def nearest_classes(
+    relations: Float[Tensor, "A A"], num_neighbors: int, temperature: float
+) -> tuple[Int[Tensor, "A N"], Float[Tensor, "A N"]]:
+    """Return the classes nearest to each in language, without itself, and a softmax of their cosines.
+
+    Args:
+        relations: Cosines of the language prototypes.
+        num_neighbors: Number N of them, at most A - 1.
+        temperature: Temperature of the softmax.
+    """
+    others = relations.float().clone().fill_diagonal_(-torch.inf)
+    cosines, neighbors = others.topk(min(num_neighbors, len(relations) - 1), dim=-1)
+    return neighbors, (cosines / temperature).softmax(dim=-1)
+
+
+def relation_loss(
+    similarity: Float[Tensor, "*batch A"],
+    targets: Int[Tensor, "*batch"],
+    relations: Float[Tensor, "A A"],
+    *,
+    temperature: float,
+    weights: Float[Tensor, "*batch"] | None = None,
+    among: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, ""]:
+    """Compare geometries as distributions: KL of a feature's cosines, to its label's cosines, both through a softmax.
+
+    Where `semantic_loss` compares all cosines alike, thousands of which say that nothing is related, a low temperature
+    looks at the near classes.
+
+    Args:
+        similarity: Cosine of each feature to each visual prototype.
+        targets: Classes in [0, A), or -1 for unknown.
+        relations: Cosine of each language prototype (row) to each other.
+        temperature: Temperature of both softmaxes.
+        weights: Weight of each target, at least 0. Default: 1.
+        among: Over which targets the mean is taken, see `masked_mean`.
+    """
+    ours = (similarity.float() / temperature).log_softmax(dim=-1)
+    theirs = (relations[targets.clamp(min=0)].float() / temperature).log_softmax(dim=-1)
+    # KL(theirs || ours) = sum theirs (log theirs - log ours), 0 where the geometry is reproduced.
+    divergence = (theirs.exp() * (theirs - ours)).sum(dim=-1)
+    return masked_mean(divergence, targets != UNKNOWN_ACTION, weights, among=among)
 
 
 def feature_loss(

@@ -22,6 +22,7 @@ from sgear.models.config import (
     TemporalContextConfig,
 )
 from sgear.models.encoders.base import FrameInput, VideoEncoder, register_encoder
+from sgear.models.history import HistoryRegression
 from sgear.models.rulstm import Rulstm, RulstmModelConfig
 from sgear.models.sgear import SGear, SGearConfig
 
@@ -37,6 +38,7 @@ __all__ = [
     "FrameInput",
     "Frequency",
     "HeadConfig",
+    "HistoryRegression",
     "LastAction",
     "LastRecognised",
     "PooledRegression",

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from sgear.models.base import AnticipationOutput, hide_absent, register_model
 from sgear.models.causal_decoder import CausalDecoder
-from sgear.models.config import DecoderConfig, EncoderConfig, HeadConfig
+from sgear.models.config import DecoderConfig, EncoderConfig, HeadConfig, PrototypesConfig
 from sgear.models.encoders import build_encoder
-from sgear.models.heads import ActionClassifier, Classified, build_field_classifiers
+from sgear.models.heads import Classified, build_classifier, build_field_classifiers
 from sgear.models.stepwise import ObserverState, StepwiseModel, features_for_past
 
 
@@ -26,6 +26,7 @@ class AvtConfig:
         encoder: Encoder of frames, clips or stored features.
         decoder: Causal decoder.
         head: Classifier; its prototype parts are not used.
+        prototypes: Composition of the classifier.
     """
 
     name: str = "avt"
@@ -34,6 +35,7 @@ class AvtConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    prototypes: PrototypesConfig = field(default_factory=PrototypesConfig)
 
 
 @register_model("avt")
@@ -51,14 +53,15 @@ class Avt(StepwiseModel):
     """
 
     Config = AvtConfig
-    sources = ("video", "features")
+    sources = ("video", "features", "annotations")
     config: AvtConfig
 
     def __init__(self, config: AvtConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
         super().__init__(config, num_actions=num_actions)
-        self.encoder = build_encoder(config.encoder, width=config.width, num_actions=num_actions)
+        sizes = {"num_actions": num_actions, "num_verbs": num_verbs, "num_nouns": num_nouns}
+        self.encoder = build_encoder(config.encoder, width=config.width, **sizes)
         self.decoder = CausalDecoder(config.decoder, feature_dim=config.width, max_steps=config.max_steps)
-        self.classifier = ActionClassifier(config.width, num_actions, config.head.dropout)
+        self.classifier = build_classifier(config.prototypes, width=config.width, dropout=config.head.dropout, **sizes)
         self.field_classifiers = build_field_classifiers(
             config.head, width=config.width, num_verbs=num_verbs, num_nouns=num_nouns
         )

@@ -67,7 +67,8 @@ class Baseline(AnticipationModel):
         """Learn from the training split.
 
         Args:
-            samples: Its samples that can be read; see `sgear.data.loader.Sample`. What needs none, reads none.
+            samples: Its samples that can be read, each with its `participant_id`; see `sgear.data.dataset.Sample`. What
+                needs none, reads none.
             segments: All its segments: the first action of a video counts, though nothing can be seen before it.
         """
 
@@ -116,7 +117,8 @@ def _check_smoothing(smoothing: float) -> None:
         raise ConfigError(f"model.counts.smoothing must be positive, got {smoothing}")
 
 
-def _output(clip: Tensor, next_logits: Float[Tensor, "B T A"]) -> AnticipationOutput:
+def baseline_output(clip: Tensor, next_logits: Float[Tensor, "B T A"]) -> AnticipationOutput:
+    """Return scores of the action after each step as the output of a model without features of its own."""
     return AnticipationOutput(
         observed=clip,
         predicted=clip,
@@ -145,7 +147,7 @@ class _Table(Baseline):
     def forward(self, clip: Float[Tensor, "B T 1"], mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate from the numbers of the newest actions; see `sgear.data.AnnotationSource`."""
         rows = clip[..., 0].long().clamp(max=len(self.log_probs) - 1)
-        return _output(clip, self.log_probs[rows])
+        return baseline_output(clip, self.log_probs[rows])
 
 
 @register_model("frequency")
@@ -285,7 +287,7 @@ class LastRecognised(Baseline):
 
     def forward(self, clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate from each step alone."""
-        return _output(clip, (self.classifier(hide_absent(clip, mask)) @ self.transitions).log().float())
+        return baseline_output(clip, (self.classifier(hide_absent(clip, mask)) @ self.transitions).log().float())
 
 
 @register_model("pooled")
@@ -329,4 +331,4 @@ class PooledRegression(Baseline):
     def forward(self, clip: Float[Tensor, "B T F"], mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate; a class without training samples gets probability 1e-6."""
         probs = self.classifier(self.pool(clip, mask))
-        return _output(clip, probs.masked_fill(~self.classifier.is_seen, _UNSEEN_PROB).log().float())
+        return baseline_output(clip, probs.masked_fill(~self.classifier.is_seen, _UNSEEN_PROB).log().float())

@@ -10,18 +10,18 @@ class EncoderConfig:
     """What turns one frame (or one stored feature) into tokens.
 
     Args:
-        name: Full name of a timm ViT, or `features` for stored features.
+        name: Full name of a timm ViT, `features` for stored features, or `annotations` for the annotated past.
         pretrained: Start from timm's published weights. They are downloaded on first use.
         weights: Start from a local file instead: `.safetensors`, or `.pth` read without executing code (timm encoders).
         image_height: Height of the input frames in pixels; 0 and `image_width` 0 take the size that timm names for the
             model (timm encoders).
         image_width: Width of the input frames in pixels (timm encoders).
         embed_dim: Width of the ViT; 0 keeps the architecture's own.
-        depth: Number of ViT blocks; 0 keeps the architecture's own.
-        num_heads: Number of attention heads of the ViT; 0 keeps the architecture's own.
+        depth: Number of ViT blocks; 0 keeps the architecture's own. Of `annotations`: blocks between the seen actions.
+        num_heads: Number of attention heads; 0 keeps the architecture's own (`annotations`: 4).
         patch_size: Side of a patch in pixels; 0 keeps the architecture's own.
         feature_dim: Width F of stored features (`features` only).
-        feature_dropout: Dropout on stored features (`features` only).
+        feature_dropout: Dropout on stored features or on seen actions (`features` and `annotations` only).
         feature_noise: Standard deviation of Gaussian noise on stored features in training, as a share of the
             standard deviation of each feature over the training set (`features` only).
         recogniser: Read the posteriors of a linear frame classifier, fitted to the rows of the training videos and then
@@ -30,6 +30,8 @@ class EncoderConfig:
         init_gain: Factor on the initial weights of that map (`features` only).
         standardise: Shift and scale the mapped features to the mean and the standard deviation of all numbers of the
             prototypes, as the released code does (`features` only).
+        composition: Parts of the vector of an action that was seen; see `PrototypesConfig` (`annotations` only).
+        text_dim: Width of the sentence embeddings (`annotations` only, with the part `text`).
     """
 
     name: str = "features"
@@ -48,6 +50,22 @@ class EncoderConfig:
     map: bool = True
     init_gain: float = 1.0
     standardise: bool = False
+    composition: str = "free+verb+noun"
+    text_dim: int = 384
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrototypesConfig:
+    """What the vector of a class is made of, in the classifier and in the bank of prototypes.
+
+    Args:
+        composition: `free` is one vector per class; `verb`, `noun` and `text` share theirs between classes: that of the
+            verb, of the noun, and a linear map of the sentence embedding of the name. Any sum, e.g. `free+verb+noun`.
+        text_dim: Width of the sentence embeddings of `init.language_prototypes` (part `text`).
+    """
+
+    composition: str = "free"
+    text_dim: int = 384
 
 
 @dataclass(frozen=True, kw_only=True)

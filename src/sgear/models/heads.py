@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError, PrototypeError
-from sgear.models.config import HeadConfig
+from sgear.models.class_vectors import ClassVectors, ComposedClassifier, parse_composition
+from sgear.models.config import HeadConfig, PrototypesConfig
 
 
 class PrototypeBank(nn.Module):
@@ -39,6 +40,40 @@ class PrototypeBank(nn.Module):
                 "recognition run"
             )
         self.visual.copy_(prototypes)
+
+
+class ComposedBank(PrototypeBank):
+    """Visual prototypes that share the vectors of verbs, nouns and texts; see `ClassVectors`."""
+
+    def __init__(self, vectors: ClassVectors) -> None:
+        nn.Module.__init__(self)
+        self.vectors = vectors
+
+    @property
+    def visual(self) -> Float[Tensor, "A D"]:
+        """The prototypes, composed anew."""
+        return self.vectors()
+
+    @torch.no_grad()
+    def set_visual(self, prototypes: Float[Tensor, "A D"]) -> None:
+        """Set the free part to what the shared parts leave of the prototypes.
+
+        Raises:
+            PrototypeError: If number or width differ, or there is no free part.
+        """
+        if "free" not in self.vectors.parts:
+            raise PrototypeError(
+                f"prototypes composed of {'+'.join(self.vectors.parts)} cannot start from visual ones; add the part "
+                "free to model.prototypes.composition"
+            )
+        shared = self.vectors.shared
+        if prototypes.shape != self.vectors.free.shape:
+            raise PrototypeError(
+                f"visual prototypes of shape {tuple(prototypes.shape)} do not fit a model with "
+                f"{self.vectors.num_actions} actions and width {self.vectors.width}; compute them with this model's "
+                "recognition run"
+            )
+        self.vectors.free.copy_(prototypes if shared is None else prototypes - shared)
 
 
 class Classified(NamedTuple):
@@ -161,3 +196,28 @@ def build_field_classifiers(
 ) -> FieldClassifiers | None:
     """Return classifiers of verb and noun where `config.verb_noun` asks for them."""
     return FieldClassifiers(width, num_verbs, num_nouns, config.dropout) if config.verb_noun else None
+
+
+def build_bank(config: PrototypesConfig, *, width: int, **sizes: int) -> PrototypeBank:
+    """Return the bank of prototypes that `config.composition` asks for.
+
+    Args:
+        config: Composition.
+        width: Width D.
+        sizes: `num_actions`, `num_verbs` and `num_nouns`.
+    """
+    if parse_composition(config.composition) == ("free",):
+        return PrototypeBank(sizes["num_actions"], width)
+    vectors = ClassVectors(config.composition, width=width, text_dim=config.text_dim, std=width**-0.5, **sizes)
+    return ComposedBank(vectors)
+
+
+def build_classifier(
+    config: PrototypesConfig, *, width: int, dropout: float, **sizes: int
+) -> ActionClassifier | ComposedClassifier:
+    """Return the classifier of actions; see `build_bank`."""
+    if parse_composition(config.composition) == ("free",):
+        return ActionClassifier(width, sizes["num_actions"], dropout)
+    # One more number per class: its bias. Almost equal scores at first, as those of `ActionClassifier`.
+    vectors = ClassVectors(config.composition, width=width + 1, text_dim=config.text_dim, std=0.01, **sizes)
+    return ComposedClassifier(vectors, dropout)

@@ -15,14 +15,15 @@ from sgear.models.config import (
     EncoderConfig,
     HeadConfig,
     PrototypeAttentionConfig,
+    PrototypesConfig,
     TemporalContextConfig,
 )
 from sgear.models.encoders import build_encoder
 from sgear.models.heads import (
-    ActionClassifier,
     Classified,
-    PrototypeBank,
     PrototypeMix,
+    build_bank,
+    build_classifier,
     build_field_classifiers,
     cosine_similarity,
 )
@@ -44,6 +45,7 @@ class SGearConfig:
         prototype_attention: PA.
         decoder: Causal decoder.
         head: Classifier.
+        prototypes: Composition of the bank and of the classifier.
     """
 
     name: str = "sgear"
@@ -54,6 +56,7 @@ class SGearConfig:
     prototype_attention: PrototypeAttentionConfig = field(default_factory=PrototypeAttentionConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    prototypes: PrototypesConfig = field(default_factory=PrototypesConfig)
 
 
 @register_model("sgear")
@@ -72,16 +75,17 @@ class SGear(StepwiseModel):
     """
 
     Config = SGearConfig
-    sources = ("video", "features")
+    sources = ("video", "features", "annotations")
     config: SGearConfig
 
     def __init__(self, config: SGearConfig, *, num_actions: int, num_verbs: int = 0, num_nouns: int = 0) -> None:
         super().__init__(config, num_actions=num_actions)
         width, max_steps, attention = config.width, config.max_steps, config.prototype_attention
-        self.encoder = build_encoder(config.encoder, width=width, num_actions=num_actions)
+        sizes = {"num_actions": num_actions, "num_verbs": num_verbs, "num_nouns": num_nouns}
+        self.encoder = build_encoder(config.encoder, width=width, **sizes)
         self.temporal_context = TemporalContextAggregator(config.temporal_context, width=width, max_steps=max_steps)
         # One bank for PA, for the head and for the losses: the prototypes move with all of them.
-        self.bank = PrototypeBank(num_actions, width)
+        self.bank = build_bank(config.prototypes, width=width, **sizes)
         self.prototype_attention = (
             build_prototype_attention(attention, width=width, num_actions=num_actions, max_steps=max_steps)
             if attention.enabled
@@ -90,7 +94,7 @@ class SGear(StepwiseModel):
         self.fusion_gate = nn.Parameter(torch.tensor(attention.gate)) if attention.enabled else None
         self.decoder = CausalDecoder(config.decoder, feature_dim=width, max_steps=max_steps)
         self.prototype_mix = PrototypeMix(config.head) if config.head.mix_prototypes else None
-        self.classifier = ActionClassifier(width, num_actions, config.head.dropout)
+        self.classifier = build_classifier(config.prototypes, width=width, dropout=config.head.dropout, **sizes)
         self.field_classifiers = build_field_classifiers(
             config.head, width=width, num_verbs=num_verbs, num_nouns=num_nouns
         )

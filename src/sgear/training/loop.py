@@ -7,10 +7,11 @@ randomness is saved with each checkpoint, so a killed and resumed run ends with 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -31,7 +32,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Sampler
 
 from sgear.data import WindowDataset
-from sgear.data.dataset import Batch, Sample
+from sgear.data.dataset import Batch
 from sgear.data.loader import make_loader, whole_batches
 from sgear.errors import ConfigError, RunError
 from sgear.losses import Objective
@@ -151,13 +152,14 @@ def learn_at_once(
     """
     skipped = SkippedClips(train.segments.uids)
 
-    def readable() -> Iterator[Sample]:
+    def readable() -> Iterator[Mapping[str, Any]]:
+        people = train.segments.column("participant_id")
         for index in range(len(train)):
             sample = train[index]
             if sample["unreadable"]:
                 skipped.add_one(index, sample["unreadable"])
             else:
-                yield sample
+                yield {**sample, "participant_id": people[index]}
         skipped.require_some_read(what="training clips")
 
     accelerator = make_accelerator(runtime)

@@ -10,8 +10,8 @@ import pytest
 from whole_command import run_here
 
 import sgear as package
-from sgear.cli.failures import file_message
 from sgear.cli.main import main
+from sgear.cli.terminal import file_message
 from sgear.datasets import load_dataset
 from sgear.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.predictions import Predictions

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sgear.anticipator import choose_device, load
-from sgear.cli.screen import open_screen, say, write_out
+from sgear.cli.terminal import open_screen, say, write_out
 from sgear.errors import ConfigError, SgearError
 from sgear.files import visible
 from sgear.forecast import Forecast

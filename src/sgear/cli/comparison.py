@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sgear.cli.screen import open_screen, say
+from sgear.cli.terminal import open_screen, say
 from sgear.metrics.registry import percent
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import skipped_of, skipped_text

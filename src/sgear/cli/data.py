@@ -19,7 +19,7 @@ def kitchen(
     features_only: Annotated[bool, typer.Option("--features-only", help="Make the same world without videos.")] = False,
 ) -> None:
     """Render a kitchen: first-person videos whose next action follows a known law, with EPIC-KITCHENS-100 csv files."""
-    from sgear.cli.kitchen import render_kitchen
+    from sgear.cli.data_sets import render_kitchen
     from sgear.kitchen import KitchenConfig
 
     config = KitchenConfig(
@@ -42,7 +42,7 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print the counts of a data set, to be checked against the published ones."""
-    from sgear.cli.dataset_info import run_info
+    from sgear.cli.data_sets import run_info
 
     run_info(name, root, split, tau_a, granularity=granularity, as_json=json)
 
@@ -62,7 +62,7 @@ def import_csv(
     check: Annotated[bool, typer.Option("--check", help="Write nothing.")] = False,
 ) -> None:
     """Make a data set of your own annotations, or say row by row what is wrong with them."""
-    from sgear.cli.import_data import run_import
+    from sgear.cli.data_sets import run_import
 
     run_import(
         csv, out, validation_share=validation_share, seed=seed, videos=videos, clip_s=clip_to_video, check_only=check
@@ -85,7 +85,7 @@ def transcode(
     It goes on where it stopped, and several machines may fill one folder. Each copy is read again before it gets its
     name. A video that is damaged or truncated is named at the end (exit code 2), never copied in part.
     """
-    from sgear.cli.transcode import run_transcode
+    from sgear.cli.video import run_transcode
 
     run_transcode(videos, out, short_side=short_side, enlarge=enlarge, gop=gop, crf=crf, fps=fps, workers=workers)
 
@@ -111,7 +111,7 @@ def verify(
 
     Exit code 1 means that something is wrong.
     """
-    from sgear.cli.verify import DatasetChoice, run_verify
+    from sgear.cli.video import DatasetChoice, run_verify
 
     chosen = None
     if dataset is not None:

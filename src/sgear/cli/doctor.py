@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from rich.text import Text
 
-from sgear.cli.screen import open_screen, say
+from sgear.cli.terminal import open_screen, say
 from sgear.errors import SgearError
 from sgear.torchvision_guard import import_timm
 

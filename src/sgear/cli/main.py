@@ -12,7 +12,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from sgear.cli import data, features, prototypes
-from sgear.cli.failures import file_message
 from sgear.errors import SgearError
 from sgear.files import visible
 from sgear.stopping import Stopped, listening
@@ -52,7 +51,7 @@ def train(
 
     The run directory (runs/NAME) then holds the configuration, the log, the model, the predictions and report.json.
     """
-    from sgear.cli.experiment import list_recipes, print_settings, show_experiment, train_experiment
+    from sgear.cli.runs import list_recipes, print_settings, show_experiment, train_experiment
     from sgear.errors import ConfigError
 
     if show + settings + lists > 1:
@@ -85,7 +84,7 @@ def import_weights(
 
     Only tensors are read, nothing in FILE is executed. Sizes must be those of the experiment.
     """
-    from sgear.cli.experiment import import_experiment
+    from sgear.cli.runs import import_experiment
 
     import_experiment(checkpoint, overrides, class_names)
 
@@ -135,7 +134,7 @@ def evaluate(
         verb = "goes" if len(unread) == 1 else "go"
         raise ConfigError(f"{' and '.join(unread)} {verb} with {others}, but {target} is not one")
     if not is_file:
-        from sgear.cli.evaluate import evaluate_directory
+        from sgear.cli.runs import evaluate_directory
         from sgear.experiment.moved import Places
 
         places = Places(root=root, video_roots=tuple(video_root or ()), feature_roots=tuple(feature_root or ()))
@@ -145,7 +144,7 @@ def evaluate(
         return
     if not dataset:
         raise ConfigError(f"{target} is a file of predictions: name its data set, e.g. --dataset epic100")
-    from sgear.cli.scores import evaluate_file
+    from sgear.cli.predictions import evaluate_file
 
     evaluate_file(target, dataset=dataset, root=root, dataset_split=dataset_split, granularity=granularity, out=out)
 
@@ -171,8 +170,8 @@ def fuse(
     root: Annotated[Path | None, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = None,
 ) -> None:
     """Fuse the predictions of several models on the same segments (late fusion)."""
-    from sgear.cli.fuse import run_fuse
-    from sgear.cli.numbers import parse_numbers
+    from sgear.cli.compare import run_fuse
+    from sgear.cli.terminal import parse_numbers
 
     run_fuse(
         files,
@@ -218,8 +217,8 @@ def submit(
     check: Annotated[bool, typer.Option("--check", help="Say everything that is wrong with a submission.")] = False,
 ) -> None:
     """Write a challenge submission from predictions, or check one."""
-    from sgear.cli.numbers import parse_integers
     from sgear.cli.submit import run_check, run_submit
+    from sgear.cli.terminal import parse_integers
     from sgear.errors import ConfigError
 
     if check == (out is not None) or (check and len(files) != 1):
@@ -330,6 +329,8 @@ def main() -> None:
             raise
         _refuse(f"this needs {package}, which is not installed: pip install 'sgear[{EXTRAS[package]}]'")
     except OSError as err:
+        from sgear.cli.terminal import file_message
+
         message = file_message(err)
         if message is None:
             raise

@@ -57,7 +57,7 @@ def language(
     """Embed the class names of a data set, once; or import the embeddings of the original release."""
     from dataclasses import replace
 
-    from sgear.cli.screen import say
+    from sgear.cli.terminal import say
     from sgear.errors import ConfigError
     from sgear.experiment.build import load_benchmark
     from sgear.experiment.schema import DatasetConfig
@@ -98,7 +98,7 @@ def language(
 
 
 def _say_left_out(names: list[str], of: str) -> None:
-    from sgear.cli.screen import say
+    from sgear.cli.terminal import say
 
     if names:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -140,7 +140,7 @@ def visual(
     fold: Annotated[int | None, typer.Option(help="Fold that is held out, from 0; needs --num-folds.", min=0)] = None,
 ) -> None:
     """Average the features of the training clips of each action."""
-    from sgear.cli.screen import say
+    from sgear.cli.terminal import say
     from sgear.errors import ConfigError
     from sgear.experiment.moved import Places
     from sgear.experiment.schema import DatasetConfig
@@ -222,7 +222,7 @@ def export(
     ] = None,
 ) -> None:
     """Write language prototypes in the layout of the original release."""
-    from sgear.cli.screen import say
+    from sgear.cli.terminal import say
     from sgear.errors import ConfigError
     from sgear.files import require_writable
     from sgear.prototypes import LanguagePrototypes

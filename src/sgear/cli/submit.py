@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from rich.text import Text
 
-from sgear.cli.prediction_files import load_predictions
-from sgear.cli.screen import open_screen, say
+from sgear.cli.predictions import load_predictions
+from sgear.cli.terminal import open_screen, say
 from sgear.datasets import Benchmark, load_dataset
 from sgear.errors import ConfigError, PredictionError
 from sgear.files import require_regular_file, require_writable

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from sgear.cli.predictions import caveats, labels, load_predictions, predictions_path
-from sgear.cli.terminal import open_screen, require_page, say, write_out
+from sgear.cli.terminal import open_screen, plain_table, require_page, say, warn, write_out
 from sgear.datasets import Benchmark, load_dataset
 from sgear.errors import ConfigError, PredictionError
 from sgear.files import require_writable
@@ -42,16 +41,6 @@ def run_compare(
     seed: int = 0,
 ) -> None:
     """Print the scores of two models side by side, with intervals and tests.
-
-    Args:
-        first: File of predictions or run directory.
-        second: The other one; differences are first minus second.
-        as_json: Print one JSON object in place of tables.
-        dataset: Data set whose subsets (unseen, tail) are compared too; its validation split must be the segments.
-        root: Folder of its annotations. Default: under SGEAR_DATA.
-        out: HTML page to write.
-        num_resamples: Resamples of the intervals.
-        seed: Seed of the resamples.
 
     Raises:
         SgearError: If the two must not be compared.
@@ -131,17 +120,12 @@ def _print_comparison(names: list[str], table: Predictions, result: Comparison, 
     changes = _changes_table(names, result)
     if changes.row_count:
         screen.print(changes)
-    for warning in warnings:
-        say(f"warning: {warning}", style="yellow", screen=screen)
+    warn(warnings, screen=screen)
 
 
 def _changes_table(names: list[str], result: Comparison) -> Table:
-    table = Table(
-        title=f"classes whose top-5 hits differ most between {names[0]} (1) and {names[1]} (2)",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("field", no_wrap=True)
+    title = f"classes whose top-5 hits differ most between {names[0]} (1) and {names[1]} (2)"
+    table = plain_table(title, left=("field",))
     table.add_column("class", overflow="fold")
     for heading in ("segments", "1", "2", "hits"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -154,13 +138,8 @@ def _changes_table(names: list[str], result: Comparison) -> Table:
 
 
 def _scores_table(names: list[str], num_samples: int, result: Comparison) -> Table:
-    table = Table(
-        title=f"{names[0]} (1) against {names[1]} (2), {num_samples} segments", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    for heading in ("", "score"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("1", "2", "1 - 2", "interval", "p"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    title = f"{names[0]} (1) against {names[1]} (2), {num_samples} segments"
+    table = plain_table(title, left=("", "score"), right=("1", "2", "1 - 2", "interval", "p"))
     before = ""
     for row in result.scores:
         place = f"{row.subset} {row.field}"
@@ -193,20 +172,6 @@ def run_fuse(
     root: Path | None = None,
 ) -> None:
     """Fuse predictions, write the result, and print what each model and the result score.
-
-    Args:
-        files: Files of predictions or run directories, one per model.
-        weights: One per file. None: equal weights, or those that the search finds.
-        rule: `probs`, `logits`, `ranks` or `avt`.
-        out: File to write, `.safetensors`.
-        verb_weights: Weights of the verbs, where they differ.
-        noun_weights: Weights of the nouns, where they differ.
-        search_on: Predictions of the same models in the same order on a split that is not reported; weights are
-            found there.
-        metric: What the search maximizes, one of `metrics()`.
-        num_steps: Steps per weight of the search.
-        dataset: Data set, which predictions of other code need.
-        root: Folder of its annotations. Default: under SGEAR_DATA.
 
     Raises:
         SgearError: If options contradict each other, or files do not belong together.
@@ -287,11 +252,7 @@ def _print_fusion(
     screen = open_screen()
     is_labelled = tables[-1].is_labelled
     columns = _weight_columns(used)
-    table = Table(
-        title=f"late fusion of {len(names)} models by the rule {rule}, {len(tables[-1])} segments",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    table = plain_table(f"late fusion of {len(names)} models by the rule {rule}, {len(tables[-1])} segments")
     table.add_column("", overflow="fold")
     for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -311,8 +272,7 @@ def _print_fusion(
             style="dim",
             screen=screen,
         )
-    for warning in caveats(tables[-1]):
-        say(f"warning: {warning}", style="yellow", screen=screen)
+    warn(caveats(tables[-1]), screen=screen)
 
 
 def _weight_columns(used: dict[Field, Sequence[float]]) -> dict[str, Sequence[float]]:

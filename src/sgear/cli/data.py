@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sgear.cli.options import AnnotationRoot, Granularity, Json, OfficialSplit, VideoRoots, Workers
+
 app = typer.Typer(help="Make and look after data sets.", no_args_is_help=True)
 
 
@@ -35,11 +37,11 @@ def kitchen(
 @app.command()
 def info(
     name: Annotated[str, typer.Argument(help="epic100, epic55, egtea, salads50, kitchen, csv, rulstm-ek100, ...")],
-    root: Annotated[Path | None, typer.Option(help="Folder of the annotations. Default: under SGEAR_DATA.")] = None,
-    split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
-    granularity: Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")] = "mid",
+    root: AnnotationRoot = None,
+    split: OfficialSplit = 1,
+    granularity: Granularity = "mid",
     tau_a: Annotated[float | None, typer.Option(help="Anticipation time in seconds. Default: the usual one.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
 ) -> None:
     """Print the counts of a data set, to be checked against the published ones."""
     from sgear.cli.data_sets import run_info
@@ -78,7 +80,7 @@ def transcode(
     gop: Annotated[int, typer.Option(help="Largest distance of two key frames, in frames.")] = 15,
     crf: Annotated[int, typer.Option(help="Quality of H.264, 0 (best, largest) to 51.")] = 20,
     fps: Annotated[float | None, typer.Option(help="Keep only the frames played at this rate. Default: all.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes. Default: one per core.", min=1)] = None,
+    workers: Workers = None,
 ) -> None:
     """Make small copies of videos that are quick to read at any time: H.264 mp4, the same frame times, no sound.
 
@@ -96,16 +98,14 @@ def verify(
         list[Path] | None, typer.Argument(help="Videos, or folders of videos.", metavar="VIDEOS...")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Data set: check its videos, and its rows against them.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder of the annotations. Default: under SGEAR_DATA.")] = None,
-    video_root: Annotated[
-        list[Path] | None, typer.Option(help="Folder of its videos; may be given again. Default: the usual places.")
-    ] = None,
-    split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
-    granularity: Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")] = "mid",
+    root: AnnotationRoot = None,
+    video_root: VideoRoots = None,
+    split: OfficialSplit = 1,
+    granularity: Granularity = "mid",
     quick: Annotated[bool, typer.Option("--quick", help="Decode the first and the last second only.")] = False,
     frame_fps: Annotated[float | None, typer.Option(help="Rate of numbered images.", min=0.001)] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes. Default: one per core.", min=1)] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    workers: Workers = None,
+    json: Json = False,
 ) -> None:
     """Find videos that are truncated, empty or damaged, and annotation rows that lie outside their video.
 

@@ -7,12 +7,11 @@ import os
 from pathlib import Path
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sgear.cli.terminal import open_screen, progress_bar, say
+from sgear.cli.terminal import open_screen, plain_table, progress_bar, say
 from sgear.datasets import Benchmark, load_dataset
 from sgear.datasets.own import ImportResult, Problem, check_own, import_own
 from sgear.datasets.statistics import SplitStatistics, Statistics, describe
@@ -53,15 +52,6 @@ def run_info(
 ) -> None:
     """Print the counts of a data set.
 
-    Args:
-        name: One of `dataset_names()`.
-        root: See `load_dataset`.
-        split: See `load_dataset`.
-        tau_a_s: Anticipation time in seconds. Default: the one usual for the data set.
-        granularity: See `load_dataset`.
-        as_json: Print JSON and nothing else.
-        console: Where to print. Default: standard output.
-
     Raises:
         SgearError: If a setting is wrong, or the files are not found or are wrong.
     """
@@ -83,10 +73,7 @@ def run_info(
 
 
 def _print_splits(statistics: Statistics, console: Console) -> None:
-    table = Table(title=statistics.name, box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    for name in statistics.splits:
-        table.add_column(name, justify="right")
+    table = plain_table(statistics.name, left=("",), right=statistics.splits)
     for label, cells in _split_rows(list(statistics.splits.values()), statistics.tau_a_s):
         table.add_row(label, *cells)
     console.print(table)
@@ -121,10 +108,7 @@ def _labelled(split: SplitStatistics, text: str) -> str:
 
 
 def _print_classes(statistics: Statistics, console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("classes")
-    for field in FIELDS:
-        table.add_column(field, justify="right")
+    table = plain_table(left=("classes",), right=FIELDS)
 
     def row(label: str, values: dict[Field, int]) -> None:
         table.add_row(label, *(f"{values[field]:,}" for field in FIELDS))
@@ -159,15 +143,6 @@ def run_import(
     check_only: bool = False,
 ) -> ImportResult:
     """Check a csv, print what was found, and write the data set folder.
-
-    Args:
-        csv: One action per row.
-        out: Folder to write.
-        validation_share: Share of validation segments where there is no column split.
-        seed: Seed of the splits.
-        videos: Folder of the videos, to check that each row lies within its video.
-        clip_s: Stops up to so many seconds after the end of their video are moved to it.
-        check_only: Write nothing; `out` is then not allowed.
 
     Raises:
         SgearError: If the csv cannot be read, or a setting contradicts another one.

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from sgear.cli.terminal import open_screen, progress_bar, say
+from sgear.cli.terminal import progress_bar, say
 from sgear.data.verify import all_splits, annotated_videos
 from sgear.datasets import require_stated_length
 from sgear.errors import ConfigError, FeatureError
@@ -104,13 +101,6 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@contextmanager
-def _share_bar(text: str) -> Iterator[Progress]:
-    columns = (TextColumn(text), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=open_screen()) as bar:
-        yield bar
-
-
 def extract_features(
     places: Sequence[Path],
     encoder: str,
@@ -140,12 +130,7 @@ def extract_features(
         writer = FeatureStoreWriter(out, network.provenance(fps=fps, views=views), width=network.width, dtype=dtype)
     except ValueError as err:
         raise ConfigError(str(err)) from err
-    with _share_bar("videos encoded") as bar:
-        task = bar.add_task("videos", total=None)
-
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with progress_bar("videos encoded", as_share=True) as report:
         result = extract(
             network,
             videos.paths,

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from sgear.cli import data, features, prototypes
+from sgear.cli.options import AnnotationRoot, DatasetRoot, Granularity, Json, OfficialSplit
 from sgear.errors import SgearError
 from sgear.files import visible
 from sgear.stopping import Stopped, listening
@@ -104,8 +105,8 @@ def evaluate(
     feature_root: Annotated[
         list[Path] | None, typer.Option(help="Folder around the stored features of a run; may be given again.")
     ] = None,
-    dataset_split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
-    granularity: Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")] = "mid",
+    dataset_split: OfficialSplit = 1,
+    granularity: Granularity = "mid",
     split: Annotated[
         str, typer.Option(help="Split to run a model on: validation, train, or a test split.")
     ] = "validation",
@@ -167,7 +168,7 @@ def fuse(
     ] = None,
     metric: Annotated[str, typer.Option(help="What the search maximises: recall5, top1 or top5.")] = "recall5",
     dataset: Annotated[str, typer.Option(help="Data set, where a file is of other code, e.g. epic100.")] = "",
-    root: Annotated[Path | None, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = None,
+    root: DatasetRoot = None,
 ) -> None:
     """Fuse the predictions of several models on the same segments (late fusion)."""
     from sgear.cli.compare import run_fuse
@@ -192,8 +193,8 @@ def compare(
     first: Annotated[Path, typer.Argument(help="Run directory or file of predictions.", metavar="RUN|FILE")],
     second: Annotated[Path, typer.Argument(help="The other one, on the same segments.", metavar="RUN|FILE")],
     dataset: Annotated[str, typer.Option(help="Compare its unseen participants and tail too, e.g. epic100.")] = "",
-    root: Annotated[Path | None, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    root: DatasetRoot = None,
+    json: Json = False,
     out: Annotated[Path | None, typer.Option(help="Draw the comparison on one page (html).")] = None,
 ) -> None:
     """Say whether one model is better than another: differences, intervals, paired tests."""
@@ -213,7 +214,7 @@ def submit(
         str, typer.Option(help="Supervision levels 0-5 of pre-training, labels, training data, e.g. '1 3 4' (epic100).")
     ] = "",
     split: Annotated[str, typer.Option(help="test, or validation for a local check.")] = "test",
-    root: Annotated[Path | None, typer.Option(help="Folder of the annotations. Default: under SGEAR_DATA.")] = None,
+    root: AnnotationRoot = None,
     check: Annotated[bool, typer.Option("--check", help="Say everything that is wrong with a submission.")] = False,
 ) -> None:
     """Write a challenge submission from predictions, or check one."""

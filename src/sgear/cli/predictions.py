@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich import box
-from rich.table import Table
-
-from sgear.cli.terminal import open_screen, say
+from sgear.cli.terminal import open_screen, plain_table, say
 from sgear.datasets import Benchmark, load_dataset
 from sgear.errors import PredictionError, RunError
 from sgear.files import quoted, require_regular_file, require_writable
@@ -137,12 +134,10 @@ def print_scores(report: dict, *, source: Path | None = None) -> None:
     """
     screen = open_screen()
     protocol = ", ".join(f"{name} {value}" for name, value in report["protocol"].items())
-    table = Table(title=f"{report['benchmark']} ({protocol})", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True)
     shown = metrics()
     titles = [metric.title.replace("class-mean ", "class-mean\n") for metric in shown.values()]
-    for heading in ("samples", "classes", *titles):
-        table.add_column(heading, justify="right", no_wrap=True)
+    title = f"{report['benchmark']} ({protocol})"
+    table = plain_table(title, left=("",), right=("samples", "classes", *titles))
     for group, by_field in report["scores"].items():
         for field in reversed(FIELDS):
             if field in by_field:

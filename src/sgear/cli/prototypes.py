@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from sgear.cli.options import Granularity
+
 app = typer.Typer(help="Make language and visual prototypes, and look at them.", no_args_is_help=True)
 
 _Root = Annotated[str, typer.Option(help="Folder of the data set. Default: under SGEAR_DATA.")]
-_Granularity = Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")]
 _Out = Annotated[Path, typer.Option(help="File to write (.safetensors).")]
 _COMPOUNDS = {"as-written": False, "head-first": True}
 
@@ -22,7 +23,7 @@ def language(
     ],
     out: _Out,
     root: _Root = "",
-    granularity: _Granularity = "mid",
+    granularity: Granularity = "mid",
     encoder: Annotated[
         str,
         typer.Option(

@@ -38,12 +38,6 @@ def collect(path: Path, benchmark: Benchmark, *, root: Path | None = None) -> Re
 def run_report(runs: list[Path], out: Path | None, *, video: Video | None = None, root: Path | None = None) -> None:
     """Write the report of one run, or of several side by side, and print its score table.
 
-    Args:
-        runs: Run directories; the last is the one the report is about.
-        out: File to write. Default: `report.html` in the last run.
-        video: A video with forecasts of the last run. Default: its predictions on one validation video.
-        root: Where their data set lies now. Default: where the last run says.
-
     Raises:
         SgearError: If a run is incomplete, runs must not be compared, or the page cannot be written there.
     """

@@ -6,11 +6,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
-from rich import box
-from rich.table import Table
 
 from sgear.cli.predictions import find_run, print_scores, print_skipped
-from sgear.cli.terminal import open_screen, say, write_out
+from sgear.cli.terminal import open_screen, plain_table, say, write_out
 from sgear.data.dataset import OnError, checked_on_error
 from sgear.errors import ConfigError, RunError
 from sgear.experiment import compose_experiment, list_experiments
@@ -155,15 +153,9 @@ def _evaluate_variant(
 
 
 def _print_horizons(result: dict, source: Path) -> None:
-    table = Table(
-        title=f"{result['benchmark']}: scores by anticipation time (trained at {result['trained_tau_a_s']:g} s)",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("tau_a", justify="right")
     shown = metrics(brief=True)
-    for metric in shown.values():
-        table.add_column(metric.title, justify="right")
+    title = f"{result['benchmark']}: scores by anticipation time (trained at {result['trained_tau_a_s']:g} s)"
+    table = plain_table(title, right=("tau_a", *(metric.title for metric in shown.values())))
     for tau_a, scores in result["scores"].items():
         numbers = (f"{100 * scores['action'][name]:.1f}" for name in shown)
         table.add_row(f"{tau_a} s", *numbers)

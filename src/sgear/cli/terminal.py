@@ -16,9 +16,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 import sgear
@@ -106,10 +116,27 @@ def parse_integers(text: str, option: str) -> list[int] | None:
         raise ConfigError(f"{option} {text!r}: expected whole numbers such as '1 3 4'") from err
 
 
+def plain_table(title: str | None = None, *, left: Iterable[str] = (), right: Iterable[str] = ()) -> Table:
+    """Return a table with a line under its head; columns on the left hold words, those on the right numbers."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in left:
+        table.add_column(heading, no_wrap=True)
+    for heading in right:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def warn(texts: Iterable[str], *, screen: Console | None = None) -> None:
+    """Print a warning for each text."""
+    for text in texts:
+        say(f"warning: {text}", style="yellow", screen=screen)
+
+
 @contextmanager
-def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar and give the function that moves it."""
-    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+def progress_bar(text: str, *, as_share: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar, with counts or the share that is done, and give the function that moves it: (done, all)."""
+    number = TaskProgressColumn() if as_share else MofNCompleteColumn()
+    columns = (TextColumn(text), BarColumn(), number, TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=open_screen()) as bar:
         task = bar.add_task(text, total=None)
 

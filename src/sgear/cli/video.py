@@ -37,17 +37,6 @@ def run_transcode(
 ) -> Transcoding:
     """Make training copies, and say what was done.
 
-    Args:
-        places: Videos and folders of videos.
-        out: Folder of the copies.
-        short_side: See `CopySettings`.
-        enlarge: See `CopySettings`.
-        gop: See `CopySettings`.
-        crf: See `CopySettings`.
-        fps: See `CopySettings`.
-        workers: Number of processes. Default: one for each core.
-        screen: Where to print. Default: standard output.
-
     Raises:
         SgearError: If a setting is wrong, there are no videos, or copies cannot be written.
         typer.Exit: With code 2 if a video failed, after all others are done.
@@ -155,15 +144,6 @@ def run_verify(
     screen: Console | None = None,
 ) -> None:
     """Check videos, and the rows of a data set against them.
-
-    Args:
-        places: Videos and folders of videos; none where a data set says which.
-        dataset: The data set.
-        quick: Decode only the first and the last second of each video.
-        frame_fps: Rate at which videos of images were numbered.
-        workers: Number of processes. Default: one for each core.
-        as_json: Print JSON and nothing else.
-        screen: Where to print. Default: standard output.
 
     Raises:
         SgearError: If a setting is wrong, or there is nothing to check.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sgear.cli.dataset_info import run_info
+from sgear.cli.data_sets import run_info
 from sgear.errors import ConfigError
 from sgear.kitchen import KitchenConfig, make_world, write_annotations
 

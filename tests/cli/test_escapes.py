@@ -17,7 +17,7 @@ from whole_command import run_here
 
 import sgear
 from sgear.cli.anticipate import _table
-from sgear.cli.screen import Screen, open_screen, say, write_out
+from sgear.cli.terminal import Screen, open_screen, say, write_out
 from sgear.datasets.own import import_own
 from sgear.features import FeatureStoreWriter, Provenance
 from sgear.forecast import Forecast
@@ -82,7 +82,7 @@ def test_a_cell_is_as_wide_as_what_is_printed_of_it(capsys):
 
 
 def test_no_other_code_writes_to_the_terminal():
-    """All goes through `sgear.cli.screen`, but for what `main` says at the end through the same check, and a cursor."""
+    """All goes through `sgear.cli.terminal`, but for the last words of `main`, which are checked too, and a cursor."""
     ours = Path(sgear.__file__).parent
     found = []
     for path in sorted(ours.rglob("*.py")):
@@ -93,7 +93,7 @@ def test_no_other_code_writes_to_the_terminal():
             is_bar = called == "Progress" and isinstance(node, ast.Call) and bool(node.args)
             writes |= is_bar and not any(each.arg == "console" for each in node.keywords)
             writes |= isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr")
-            if writes and path != ours / "cli" / "screen.py":
+            if writes and path != ours / "cli" / "terminal.py":
                 found.append(f"{path.relative_to(ours).as_posix()}: {ast.unparse(node)}")
     assert sorted(set(found)) == [
         "cli/main.py: typer.secho(f'error: {visible(message)}', err=True, fg=typer.colors.RED)",

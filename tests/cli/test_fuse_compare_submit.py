@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from epic_miniature import write_epic100
 
-from sgear.cli.compare import run_compare
-from sgear.cli.fuse import run_fuse
+from sgear.cli.compare import run_compare, run_fuse
 from sgear.cli.submit import run_check, run_submit
 from sgear.datasets import load_dataset
 from sgear.errors import ConfigError, PredictionError, SgearError

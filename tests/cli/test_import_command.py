@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from sgear.cli.import_data import MOST_SHOWN, run_import
+from sgear.cli.data_sets import MOST_SHOWN, run_import
 from sgear.datasets.own import load_own
 from sgear.errors import ConfigError
 from sgear.experiment import compose_experiment

@@ -18,10 +18,8 @@ import torch
 from epic_miniature import write_epic100
 from whole_command import run_here
 
-from sgear.cli.compare import run_compare
-from sgear.cli.fuse import run_fuse
-from sgear.cli.prediction_files import load_predictions
-from sgear.cli.scores import evaluate_file
+from sgear.cli.compare import run_compare, run_fuse
+from sgear.cli.predictions import evaluate_file, load_predictions
 from sgear.datasets import load_dataset
 from sgear.datasets.epic import load_epic100
 from sgear.errors import PredictionError, RunError, SgearError

@@ -13,8 +13,8 @@ from rich.table import Table
 from whole_command import run_here
 
 from sgear.cli.anticipate import _table
-from sgear.cli.kitchen import render_kitchen
-from sgear.cli.screen import open_screen, say
+from sgear.cli.data_sets import render_kitchen
+from sgear.cli.terminal import open_screen, say
 from sgear.experiment import compose_experiment, list_experiments
 from sgear.experiment.recipes import families
 from sgear.experiment.settings import flatten

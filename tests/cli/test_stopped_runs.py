@@ -87,7 +87,7 @@ def test_what_has_saved_nothing_yet_begins_again(root: Path, tmp_path: Path, mon
     assert stopped.returncode == 130
     assert the_way_on(stopped.stderr) == command(root, f"output_root={tmp_path}")
     with monkeypatch.context() as patch:
-        patch.setattr("sgear.cli.evaluate.find_run", lambda path: signal.raise_signal(signal.SIGTERM))
+        patch.setattr("sgear.cli.runs.find_run", lambda path: signal.raise_signal(signal.SIGTERM))
         stopped = run_here("evaluate", tmp_path / NAME)
     assert stopped.returncode == 143
     assert the_way_on(stopped.stderr) == ["evaluate", str(tmp_path / NAME)]

@@ -12,8 +12,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from sgear.cli.main import app
-from sgear.cli.transcode import bytes_text
-from sgear.cli.video_progress import clock_text, video_progress
+from sgear.cli.terminal import clock_text, video_progress
+from sgear.cli.video import bytes_text
 from sgear.datasets.own import import_own
 from sgear.errors import ConfigError, VideoError
 

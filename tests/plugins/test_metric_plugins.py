@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from sgear.api import Scores
 from sgear.cli.main import app
-from sgear.cli.scores import print_scores
+from sgear.cli.predictions import print_scores
 from sgear.metrics import Metric, metrics, register_metric
 from sgear.metrics.registry import _METRICS
 from sgear.plugins import _loaded

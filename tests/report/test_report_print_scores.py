@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from report_examples import make_benchmark, make_predictions
 
-from sgear.cli.scores import print_scores
+from sgear.cli.predictions import print_scores
 from sgear.predictions import score
 
 

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["sgear.cli.main", "sgear.cli.experiment", "sgear.cli.feature_commands"])
+_CONTEXT.set_forkserver_preload(["sgear.cli.main", "sgear.cli.runs", "sgear.cli.feature_commands"])
 _STARTED: list[BaseProcess] = []
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sgear.cli.fuse import run_fuse
+from sgear.cli.compare import run_fuse
 from sgear.cli.main import app
 from sgear.data import AnnotationSource, StepLabels
 from sgear.datasets.own import import_own

@@ -8,12 +8,11 @@ import broken_kitchen as broken
 import numpy as np
 import pytest
 
-from sgear.cli.compare import run_compare
+from sgear.cli.compare import run_compare, run_fuse
 from sgear.cli.feature_commands import extract_features
-from sgear.cli.fuse import run_fuse
 from sgear.cli.main import main
+from sgear.cli.predictions import print_scores
 from sgear.cli.report import run_report
-from sgear.cli.scores import print_scores
 from sgear.data.loader import make_loader, whole_batches
 from sgear.datasets import Benchmark
 from sgear.errors import RunError, VideoError

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sgear.anticipator import choose_device, load
-from sgear.cli.screen import open_screen, say, write_out
+from sgear.cli.terminal import open_screen, say, warn, write_out
 from sgear.errors import ConfigError, SgearError
 from sgear.files import visible
 from sgear.forecast import Forecast
@@ -61,17 +61,6 @@ def run_anticipate(
 ) -> None:
     """Forecast all through a video, print it, and draw it where `out` is given.
 
-    Args:
-        video: Video of any kind.
-        model: Run directory.
-        every_s: Seconds between two forecasts.
-        top_k: Number of actions in a forecast.
-        as_json: Print JSON lines.
-        out: Video to write.
-        device: `auto`, `cpu` or `cuda`.
-        frame_fps: Rate at which images were numbered, where the video is made of them.
-        steps_ahead: Number of steps to predict.
-
     Raises:
         SgearError: If an option is wrong or has no effect, or model or video cannot be read.
     """
@@ -85,8 +74,7 @@ def run_anticipate(
     trained = load(model, device=place)
     forecasts = []
     with open_video(video, frame_fps=frame_fps) as opened:
-        for caveat in opened.caveats():
-            say(f"warning: {video}: {caveat}", style="yellow", screen=open_screen(stderr=True))
+        warn((f"{video}: {caveat}" for caveat in opened.caveats()), screen=open_screen(stderr=True))
         for forecast in trained.anticipate(opened, every_s=every_s, top_k=top_k, steps_ahead=steps_ahead):
             forecasts.append(forecast)
             if as_json:

@@ -1,27 +1,30 @@
-"""`sgear compare`: is one model better than another on the same segments, and where?"""
+"""`sgear compare` and `sgear fuse`: is one model better than another, and what do several score together?"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sgear.cli.pages import require_page
-from sgear.cli.prediction_files import caveats, labels, load_predictions
-from sgear.cli.screen import open_screen, say, write_out
+from sgear.cli.predictions import caveats, labels, load_predictions, predictions_path
+from sgear.cli.terminal import open_screen, plain_table, require_page, say, warn, write_out
 from sgear.datasets import Benchmark, load_dataset
 from sgear.errors import ConfigError, PredictionError
+from sgear.files import require_writable
 from sgear.metrics import metrics
-from sgear.predictions import Predictions
+from sgear.predictions import Predictions, score
 from sgear.predictions.compare import Comparison, compare
 from sgear.predictions.evaluated import evaluated_part
+from sgear.predictions.fusion import RULES, Rule, check_weights, late_fuse
 from sgear.predictions.scoring import Subsets
+from sgear.predictions.search import WeightSearch, fuse_with_search
 from sgear.predictions.skipped import KEY, skipped_of
-from sgear.taxonomy import FIELDS
+from sgear.taxonomy import FIELDS, Field
 
 _NUM_CLASSES_PRINTED = 5
 
@@ -38,16 +41,6 @@ def run_compare(
     seed: int = 0,
 ) -> None:
     """Print the scores of two models side by side, with intervals and tests.
-
-    Args:
-        first: File of predictions or run directory.
-        second: The other one; differences are first minus second.
-        as_json: Print one JSON object in place of tables.
-        dataset: Data set whose subsets (unseen, tail) are compared too; its validation split must be the segments.
-        root: Folder of its annotations. Default: under SGEAR_DATA.
-        out: HTML page to write.
-        num_resamples: Resamples of the intervals.
-        seed: Seed of the resamples.
 
     Raises:
         SgearError: If the two must not be compared.
@@ -83,7 +76,7 @@ def run_compare(
         }
         write_out(json.dumps(document) + "\n")
         return
-    _print(names, one, result, _warnings(names, one, other))
+    _print_comparison(names, one, result, _warnings(names, one, other))
     if out is not None:
         say(f"wrote {out}")
 
@@ -115,7 +108,7 @@ def _warnings(names: list[str], first: Predictions, second: Predictions) -> list
     return shared + [f"{name}: {text}" for name, text in own if text not in shared]
 
 
-def _print(names: list[str], table: Predictions, result: Comparison, warnings: list[str]) -> None:
+def _print_comparison(names: list[str], table: Predictions, result: Comparison, warnings: list[str]) -> None:
     screen = open_screen()
     screen.print(_scores_table(names, len(table), result))
     say(
@@ -127,17 +120,12 @@ def _print(names: list[str], table: Predictions, result: Comparison, warnings: l
     changes = _changes_table(names, result)
     if changes.row_count:
         screen.print(changes)
-    for warning in warnings:
-        say(f"warning: {warning}", style="yellow", screen=screen)
+    warn(warnings, screen=screen)
 
 
 def _changes_table(names: list[str], result: Comparison) -> Table:
-    table = Table(
-        title=f"classes whose top-5 hits differ most between {names[0]} (1) and {names[1]} (2)",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("field", no_wrap=True)
+    title = f"classes whose top-5 hits differ most between {names[0]} (1) and {names[1]} (2)"
+    table = plain_table(title, left=("field",))
     table.add_column("class", overflow="fold")
     for heading in ("segments", "1", "2", "hits"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -150,13 +138,8 @@ def _changes_table(names: list[str], result: Comparison) -> Table:
 
 
 def _scores_table(names: list[str], num_samples: int, result: Comparison) -> Table:
-    table = Table(
-        title=f"{names[0]} (1) against {names[1]} (2), {num_samples} segments", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    for heading in ("", "score"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("1", "2", "1 - 2", "interval", "p"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    title = f"{names[0]} (1) against {names[1]} (2), {num_samples} segments"
+    table = plain_table(title, left=("", "score"), right=("1", "2", "1 - 2", "interval", "p"))
     before = ""
     for row in result.scores:
         place = f"{row.subset} {row.field}"
@@ -172,3 +155,134 @@ def _scores_table(names: list[str], num_samples: int, result: Comparison) -> Tab
         )
         before = place
     return table
+
+
+def run_fuse(
+    files: list[Path],
+    weights: list[float] | None,
+    rule: str,
+    out: Path,
+    verb_weights: list[float] | None = None,
+    noun_weights: list[float] | None = None,
+    search_on: list[Path] | None = None,
+    *,
+    metric: str = "recall5",
+    num_steps: int = 20,
+    dataset: str | None = None,
+    root: Path | None = None,
+) -> None:
+    """Fuse predictions, write the result, and print what each model and the result score.
+
+    Raises:
+        SgearError: If options contradict each other, or files do not belong together.
+    """
+    names = _check_fusion(files, weights, rule, out, verb_weights, noun_weights, search_on, metric, num_steps)
+    benchmark = None if dataset is None else load_dataset(dataset, root)
+    tables = [load_predictions(path, benchmark=benchmark) for path in files]
+    fields: dict[Field, list[float]] = {}
+    if verb_weights:
+        fields["verb"] = verb_weights
+    if noun_weights:
+        fields["noun"] = noun_weights
+    rule_name = cast(Rule, rule)
+    searches: dict[Field, WeightSearch] = {}
+    used: dict[Field, Sequence[float]]
+    if search_on:
+        held_out = [load_predictions(path, benchmark=benchmark) for path in search_on]
+        fused, found = fuse_with_search(
+            tables, held_out, metric=metric, rule=rule_name, num_steps=num_steps, fields=FIELDS
+        )
+        searches = dict(found)
+        used = {name: search.weights for name, search in searches.items()}
+    else:
+        given = weights or [1.0] * len(files)
+        fused = late_fuse(tables, given, rule=rule_name, field_weights=fields, notes={"files": names})
+        used = {name: fields.get(name, given) for name in FIELDS}
+    fused.save(out)
+    _print_fusion(names, [*tables, fused], used, rule, searches)
+    say(f"wrote {out}")
+
+
+def _check_fusion(
+    files: list[Path],
+    weights: list[float] | None,
+    rule: str,
+    out: Path,
+    verb_weights: list[float] | None,
+    noun_weights: list[float] | None,
+    search_on: list[Path] | None,
+    metric: str,
+    num_steps: int,
+) -> list[str]:
+    """Refuse what contradicts itself; return the names of the models."""
+    if len(files) < 2:
+        raise ConfigError(f"give at least two files or runs to fuse, got {len(files)}")
+    if rule not in RULES:
+        raise ConfigError(f"--rule {rule}: choose one of {', '.join(RULES)}")
+    if metric not in metrics() or num_steps < 1:
+        raise ConfigError(f"--metric must be one of {', '.join(metrics())} and the number of steps at least 1")
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"--out {out}: predictions are written to a name that ends in .safetensors")
+    if search_on and (weights or verb_weights or noun_weights):
+        raise ConfigError("--search-on finds the weights; leave out --weights, --verb-weights and --noun-weights")
+    if search_on and len(search_on) != len(files):
+        raise ConfigError(
+            f"--search-on needs one file per model, in the same order: {len(files)}, not {len(search_on)}"
+        )
+    for option, values in (("weights", weights), ("verb-weights", verb_weights), ("noun-weights", noun_weights)):
+        if values:
+            try:
+                check_weights(values, len(files))
+            except ValueError as err:
+                raise ConfigError(f"--{option}: {err}") from err
+    inputs = {predictions_path(path).resolve() for path in [*files, *(search_on or [])]}
+    if out.resolve() in inputs:
+        raise ConfigError(f"--out {out} is one of the files to fuse; choose another name")
+    require_writable(out)
+    return labels(files)
+
+
+def _print_fusion(
+    names: list[str],
+    tables: Sequence[Predictions],
+    used: dict[Field, Sequence[float]],
+    rule: str,
+    searches: dict[Field, WeightSearch],
+) -> None:
+    screen = open_screen()
+    is_labelled = tables[-1].is_labelled
+    columns = _weight_columns(used)
+    table = plain_table(f"late fusion of {len(names)} models by the rule {rule}, {len(tables[-1])} segments")
+    table.add_column("", overflow="fold")
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for metric in metrics(brief=True).values() if is_labelled else ():
+        table.add_column(metric.title.replace("class-mean ", "class-mean\n"), justify="right", no_wrap=True)
+    for index, (label, predictions) in enumerate(zip([*names, "fused"], tables, strict=True)):
+        cells = [f"{weights[index]:g}" if index < len(names) else "" for weights in columns.values()]
+        style = "bold" if index == len(names) else ""
+        table.add_row(label, *cells, *(_scores(predictions) if is_labelled else ()), style=style)
+    screen.print(table)
+    if is_labelled:
+        say("scores of the actions over all segments, in percent", style="dim", screen=screen)
+    for name, search in searches.items():
+        say(
+            f"{name} weights: best of {len(search.tried)} on {search.num_segments} held-out segments, "
+            f"{search.metric} there {100 * search.score:.1f}",
+            style="dim",
+            screen=screen,
+        )
+    warn(caveats(tables[-1]), screen=screen)
+
+
+def _weight_columns(used: dict[Field, Sequence[float]]) -> dict[str, Sequence[float]]:
+    """Return the weights under their headings: one column where all fields have the same."""
+    first, *others = used.values()
+    if all(list(weights) == list(first) for weights in others):
+        return {"weight": first}
+    return {f"{name}\nweight": weights for name, weights in used.items()}
+
+
+def _scores(predictions: Predictions) -> list[str]:
+    values = score(predictions)["overall"]["action"]
+    return [f"{100 * values[name]:.1f}" for name in metrics(brief=True)]

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sgear.cli.screen import open_screen, say
+from sgear.cli.terminal import open_screen, say, warn
 from sgear.metrics.registry import percent
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import skipped_of, skipped_text
@@ -56,8 +56,7 @@ def print_comparison(
         note += f"; share: of the way in recall@5 from {FREQUENCY_BASELINE} (0%) to {BAYES_CEILING} (100%)"
     say(note, style="dim", screen=console)
     provenances = [run.predictions.provenance for run in runs]
-    for warning in caveats_of(runs[-1].predictions.protocol, provenances):
-        say(f"warning: {warning}", style="yellow", screen=console)
+    warn(caveats_of(runs[-1].predictions.protocol, provenances), screen=console)
     for run, title in zip(runs, distinct_titles(runs), strict=True):
         if problem := skipped_text(skipped_of(run.predictions.provenance)):
             say(f"{title}: {problem}", style="bold red", screen=console)

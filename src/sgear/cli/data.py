@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sgear.cli.options import AnnotationRoot, Granularity, Json, OfficialSplit, VideoRoots, Workers
+
 app = typer.Typer(help="Make and look after data sets.", no_args_is_help=True)
 
 
@@ -19,7 +21,7 @@ def kitchen(
     features_only: Annotated[bool, typer.Option("--features-only", help="Make the same world without videos.")] = False,
 ) -> None:
     """Render a kitchen: first-person videos whose next action follows a known law, with EPIC-KITCHENS-100 csv files."""
-    from sgear.cli.kitchen import render_kitchen
+    from sgear.cli.data_sets import render_kitchen
     from sgear.kitchen import KitchenConfig
 
     config = KitchenConfig(
@@ -35,14 +37,14 @@ def kitchen(
 @app.command()
 def info(
     name: Annotated[str, typer.Argument(help="epic100, epic55, egtea, salads50, kitchen, csv, rulstm-ek100, ...")],
-    root: Annotated[Path | None, typer.Option(help="Folder of the annotations. Default: under SGEAR_DATA.")] = None,
-    split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
-    granularity: Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")] = "mid",
+    root: AnnotationRoot = None,
+    split: OfficialSplit = 1,
+    granularity: Granularity = "mid",
     tau_a: Annotated[float | None, typer.Option(help="Anticipation time in seconds. Default: the usual one.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
 ) -> None:
     """Print the counts of a data set, to be checked against the published ones."""
-    from sgear.cli.dataset_info import run_info
+    from sgear.cli.data_sets import run_info
 
     run_info(name, root, split, tau_a, granularity=granularity, as_json=json)
 
@@ -62,7 +64,7 @@ def import_csv(
     check: Annotated[bool, typer.Option("--check", help="Write nothing.")] = False,
 ) -> None:
     """Make a data set of your own annotations, or say row by row what is wrong with them."""
-    from sgear.cli.import_data import run_import
+    from sgear.cli.data_sets import run_import
 
     run_import(
         csv, out, validation_share=validation_share, seed=seed, videos=videos, clip_s=clip_to_video, check_only=check
@@ -78,14 +80,14 @@ def transcode(
     gop: Annotated[int, typer.Option(help="Largest distance of two key frames, in frames.")] = 15,
     crf: Annotated[int, typer.Option(help="Quality of H.264, 0 (best, largest) to 51.")] = 20,
     fps: Annotated[float | None, typer.Option(help="Keep only the frames played at this rate. Default: all.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes. Default: one per core.", min=1)] = None,
+    workers: Workers = None,
 ) -> None:
     """Make small copies of videos that are quick to read at any time: H.264 mp4, the same frame times, no sound.
 
     It goes on where it stopped, and several machines may fill one folder. Each copy is read again before it gets its
     name. A video that is damaged or truncated is named at the end (exit code 2), never copied in part.
     """
-    from sgear.cli.transcode import run_transcode
+    from sgear.cli.video import run_transcode
 
     run_transcode(videos, out, short_side=short_side, enlarge=enlarge, gop=gop, crf=crf, fps=fps, workers=workers)
 
@@ -96,22 +98,20 @@ def verify(
         list[Path] | None, typer.Argument(help="Videos, or folders of videos.", metavar="VIDEOS...")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Data set: check its videos, and its rows against them.")] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder of the annotations. Default: under SGEAR_DATA.")] = None,
-    video_root: Annotated[
-        list[Path] | None, typer.Option(help="Folder of its videos; may be given again. Default: the usual places.")
-    ] = None,
-    split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
-    granularity: Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")] = "mid",
+    root: AnnotationRoot = None,
+    video_root: VideoRoots = None,
+    split: OfficialSplit = 1,
+    granularity: Granularity = "mid",
     quick: Annotated[bool, typer.Option("--quick", help="Decode the first and the last second only.")] = False,
     frame_fps: Annotated[float | None, typer.Option(help="Rate of numbered images.", min=0.001)] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes. Default: one per core.", min=1)] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    workers: Workers = None,
+    json: Json = False,
 ) -> None:
     """Find videos that are truncated, empty or damaged, and annotation rows that lie outside their video.
 
     Exit code 1 means that something is wrong.
     """
-    from sgear.cli.verify import DatasetChoice, run_verify
+    from sgear.cli.video import DatasetChoice, run_verify
 
     chosen = None
     if dataset is not None:

@@ -7,13 +7,12 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from rich.text import Text
 
-from sgear.cli.screen import open_screen, say
+from sgear.cli.terminal import open_screen, say
 from sgear.errors import SgearError
 from sgear.torchvision_guard import import_timm
 
@@ -35,11 +34,8 @@ def _check_timm() -> Check:
     try:
         return "timm", True, import_timm().__version__
     except (ImportError, RuntimeError) as err:
-        return (
-            "timm",
-            False,
-            f"{err}; install torchvision of the version that belongs to torch {torch.__version__}",
-        )
+        remedy = f"install torchvision of the version that belongs to torch {torch.__version__}"
+        return "timm", False, f"{err}; {remedy}"
 
 
 def _check_video() -> Check:
@@ -62,17 +58,10 @@ def _check_video() -> Check:
             with open_video(path) as reader:
                 frames = reader.frames_played_at(np.array([0.0, 0.5])).frames
         except (FFmpegError, SgearError, ValueError) as err:
-            return (
-                "video",
-                False,
-                f"PyAV {av.__version__} cannot write and read H.264 ({err}); reinstall 'av'",
-            )
+            return "video", False, f"PyAV {av.__version__} cannot write and read H.264 ({err}); reinstall 'av'"
     is_right = abs(float(frames[1].float().mean()) - 8 * 15) < 12
-    return (
-        "video",
-        is_right,
-        f"PyAV {av.__version__} writes and reads H.264" if is_right else "wrong pixels came back",
-    )
+    text = f"PyAV {av.__version__} writes and reads H.264" if is_right else "wrong pixels came back"
+    return "video", is_right, text
 
 
 def _check_language() -> Check:
@@ -87,33 +76,19 @@ def _check_language() -> Check:
 def _check_data() -> Check:
     root = Path(os.environ.get("SGEAR_DATA", "data"))
     if not root.is_dir():
-        return (
-            "data",
-            True,
-            f"{root} does not exist; the kitchen needs none, others: set SGEAR_DATA to their folder",
-        )
-    return (
-        "data",
-        True,
-        f"{root.resolve()}: {', '.join(sorted(path.name for path in root.iterdir() if path.is_dir()))}",
-    )
+        return "data", True, f"{root} does not exist; the kitchen needs none, others: set SGEAR_DATA to their folder"
+    folders = sorted(path.name for path in root.iterdir() if path.is_dir())
+    return "data", True, f"{root.resolve()}: {', '.join(folders)}"
 
 
 def run_doctor() -> bool:
     """Print one line per check; return whether all passed."""
-    checks: list[Callable[[], Check]] = [
-        _check_python,
-        _check_torch,
-        _check_timm,
-        _check_video,
-        _check_language,
-        _check_data,
-    ]
+    checks = (_check_python, _check_torch, _check_timm, _check_video, _check_language, _check_data)
     screen, is_healthy = open_screen(), True
     for check in checks:
         name, is_fine, text = check()
         is_healthy &= is_fine
         # No table: it would break the commands in the text.
-        mark = ("ok  ", "green") if is_fine else ("mend", "red")
+        mark = ("ok  ", "green") if is_fine else ("fix ", "red")
         say(Text.assemble(f"{name:{_NAME_WIDTH}} ", mark, f" {text}"), screen=screen)
     return is_healthy

@@ -1,22 +1,21 @@
-"""What the verbs of `sgear features` do and print."""
+"""What the commands of `sgear features` do and print, and which videos features are extracted from."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from sgear.cli.corpus_videos import CorpusVideos, videos_in, videos_of_dataset
-from sgear.cli.progress import progress_bar
-from sgear.cli.screen import open_screen, say
+from sgear.cli.terminal import progress_bar, say
+from sgear.data.verify import all_splits, annotated_videos
+from sgear.datasets import require_stated_length
 from sgear.errors import ConfigError, FeatureError
+from sgear.experiment.build import load_benchmark
 from sgear.experiment.schema import DatasetConfig
 from sgear.experiment.settings import as_override
+from sgear.experiment.sources import image_rates, video_roots, without_video
 from sgear.features import FeatureStore, FeatureStoreWriter, LmdbFeatures, LmdbLayout, open_features
 from sgear.features.extract import EXTRACTED_VIEWS, FrameEncoder, extract
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays, import_lmdb
@@ -26,6 +25,68 @@ from sgear.features.store_index import DESCRIPTION_NAME, StoreDescription
 from sgear.models.encoders.extraction import run_frame_encoder, timm_frame_encoder
 from sgear.predictions.skipped import skipped_of, skipped_text
 from sgear.training.run import RunDirectory, read_json
+from sgear.video.base import Video
+from sgear.video.find import find_videos, list_videos, needs_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusVideos:
+    """Videos of a corpus.
+
+    Args:
+        paths: Video of each video id.
+        rates: Rate at which the images of a video were numbered, for all that are made of them, or for each.
+        check: See `sgear.features.extract.extract`.
+        missing: Why a video has no video.
+    """
+
+    paths: dict[str, Path]
+    rates: float | Mapping[str, float] | None = None
+    check: Callable[[str, Video], None] | None = None
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def videos_in(places: Sequence[Path], frame_fps: float | None) -> CorpusVideos:
+    """Return the videos in folders, and videos named themselves.
+
+    Raises:
+        VideoError: If there are none, or two of one id.
+    """
+    return CorpusVideos(paths=list_videos(places), rates=frame_fps)
+
+
+def videos_of_dataset(dataset: DatasetConfig, frame_fps: float | None) -> CorpusVideos:
+    """Return the videos of all annotated videos, from where the data set keeps them.
+
+    Rates of numbered images come from the data set unless they are given, and then the length of each video is held
+    against what the data set says: a wrong rate shows the future.
+
+    Args:
+        dataset: The data set, and where its videos are looked for.
+        frame_fps: Rate of all numbered images. Default: that of the data set.
+
+    Raises:
+        VideoError: If there is no video at all, two have one id, or a rate is not known.
+    """
+    video_ids = annotated_videos(all_splits(load_benchmark(dataset)))
+    roots = video_roots(dataset)
+    videos = find_videos(video_ids, roots, remedy="name other folders with --video-root", allows_missing=True)
+    missing = without_video(video_ids, videos, roots)
+    if frame_fps is not None:
+        return CorpusVideos(paths=videos, rates=frame_fps, missing=missing)
+    images = {video_id: path for video_id, path in videos.items() if needs_rate(path)}
+    rates, durations_s = image_rates(dataset, images, remedy="give it with --frame-fps")
+    return CorpusVideos(paths=videos, rates=rates, check=_length_check(rates, durations_s), missing=missing)
+
+
+def _length_check(rates: Mapping[str, float], durations_s: Mapping[str, float]) -> Callable[[str, Video], None]:
+    def check(video_id: str, video: Video) -> None:
+        if video_id in durations_s:
+            rate, remedy = rates[video_id], "give the rate with --frame-fps"
+            found_s = video.last_pts_s + 1 / rate
+            require_stated_length(str(video.path), found_s, durations_s[video_id], rate=rate, remedy=remedy)
+
+    return check
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -38,13 +99,6 @@ def parse_shard(text: str) -> tuple[int, int]:
     if match is None or int(match[1]) >= int(match[2]):
         raise ConfigError(f"--shard {text!r} must be I/N with I from 0 to N-1, e.g. 0/4")
     return int(match[1]), int(match[2])
-
-
-@contextmanager
-def _share_bar(text: str) -> Iterator[Progress]:
-    columns = (TextColumn(text), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=open_screen()) as bar:
-        yield bar
 
 
 def extract_features(
@@ -76,12 +130,7 @@ def extract_features(
         writer = FeatureStoreWriter(out, network.provenance(fps=fps, views=views), width=network.width, dtype=dtype)
     except ValueError as err:
         raise ConfigError(str(err)) from err
-    with _share_bar("videos encoded") as bar:
-        task = bar.add_task("videos", total=None)
-
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with progress_bar("videos encoded", as_share=True) as report:
         result = extract(
             network,
             videos.paths,

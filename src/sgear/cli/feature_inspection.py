@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from sgear.cli.progress import progress_bar
-from sgear.cli.screen import open_screen, say
+from sgear.cli.terminal import open_screen, progress_bar, say
 from sgear.data.verify import all_splits, annotated_videos
 from sgear.datasets import Benchmark
 from sgear.errors import ConfigError

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sgear.cli.options import OfficialSplit, VideoRoots
+
 if TYPE_CHECKING:
     from sgear.experiment.schema import DatasetConfig
 
@@ -46,9 +48,7 @@ def extract(
         str, typer.Option(help="All videos of this data set, found where it keeps them; rates of images from it, too.")
     ] = "",
     root: _Root = "",
-    video_root: Annotated[
-        list[Path] | None, typer.Option(help="Folder of its videos; may be given again. Default: the usual places.")
-    ] = None,
+    video_root: VideoRoots = None,
     fps: Annotated[float, typer.Option(help="Rows per second.", min=0.001)] = 4.0,
     views: Annotated[
         str,
@@ -138,7 +138,7 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="Feature store or LMDB.", metavar="PATH")],
     dataset: Annotated[str, typer.Option(help="Check which segments of this data set can be read.")] = "",
     root: _Root = "",
-    split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
+    split: OfficialSplit = 1,
     tau_a: Annotated[float | None, typer.Option(help="Anticipation time. Default: the usual one.", min=0.001)] = None,
     tau_o: Annotated[float, typer.Option(help="Observation time before each segment.", min=0.001)] = 10.0,
     steps_per_s: Annotated[float, typer.Option(help="Steps of that time that are read per second.", min=0.001)] = 1.0,

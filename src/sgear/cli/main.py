@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from sgear.cli import data, features, prototypes
-from sgear.cli.failures import file_message
+from sgear.cli.options import AnnotationRoot, DatasetRoot, Granularity, Json, OfficialSplit
 from sgear.errors import SgearError
 from sgear.files import visible
 from sgear.stopping import Stopped, listening
@@ -52,7 +52,7 @@ def train(
 
     The run directory (runs/NAME) then holds the configuration, the log, the model, the predictions and report.json.
     """
-    from sgear.cli.experiment import list_recipes, print_settings, show_experiment, train_experiment
+    from sgear.cli.runs import list_recipes, print_settings, show_experiment, train_experiment
     from sgear.errors import ConfigError
 
     if show + settings + lists > 1:
@@ -85,7 +85,7 @@ def import_weights(
 
     Only tensors are read, nothing in FILE is executed. Sizes must be those of the experiment.
     """
-    from sgear.cli.experiment import import_experiment
+    from sgear.cli.runs import import_experiment
 
     import_experiment(checkpoint, overrides, class_names)
 
@@ -105,8 +105,8 @@ def evaluate(
     feature_root: Annotated[
         list[Path] | None, typer.Option(help="Folder around the stored features of a run; may be given again.")
     ] = None,
-    dataset_split: Annotated[int, typer.Option(help="Number of the official split (egtea, salads50).", min=1)] = 1,
-    granularity: Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")] = "mid",
+    dataset_split: OfficialSplit = 1,
+    granularity: Granularity = "mid",
     split: Annotated[
         str, typer.Option(help="Split to run a model on: validation, train, or a test split.")
     ] = "validation",
@@ -135,7 +135,7 @@ def evaluate(
         verb = "goes" if len(unread) == 1 else "go"
         raise ConfigError(f"{' and '.join(unread)} {verb} with {others}, but {target} is not one")
     if not is_file:
-        from sgear.cli.evaluate import evaluate_directory
+        from sgear.cli.runs import evaluate_directory
         from sgear.experiment.moved import Places
 
         places = Places(root=root, video_roots=tuple(video_root or ()), feature_roots=tuple(feature_root or ()))
@@ -145,7 +145,7 @@ def evaluate(
         return
     if not dataset:
         raise ConfigError(f"{target} is a file of predictions: name its data set, e.g. --dataset epic100")
-    from sgear.cli.scores import evaluate_file
+    from sgear.cli.predictions import evaluate_file
 
     evaluate_file(target, dataset=dataset, root=root, dataset_split=dataset_split, granularity=granularity, out=out)
 
@@ -168,11 +168,11 @@ def fuse(
     ] = None,
     metric: Annotated[str, typer.Option(help="What the search maximises: recall5, top1 or top5.")] = "recall5",
     dataset: Annotated[str, typer.Option(help="Data set, where a file is of other code, e.g. epic100.")] = "",
-    root: Annotated[Path | None, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = None,
+    root: DatasetRoot = None,
 ) -> None:
     """Fuse the predictions of several models on the same segments (late fusion)."""
-    from sgear.cli.fuse import run_fuse
-    from sgear.cli.numbers import parse_numbers
+    from sgear.cli.compare import run_fuse
+    from sgear.cli.terminal import parse_numbers
 
     run_fuse(
         files,
@@ -207,8 +207,8 @@ def compare(
     first: Annotated[Path, typer.Argument(help="Run directory or file of predictions.", metavar="RUN|FILE")],
     second: Annotated[Path, typer.Argument(help="The other one, on the same segments.", metavar="RUN|FILE")],
     dataset: Annotated[str, typer.Option(help="Compare its unseen participants and tail too, e.g. epic100.")] = "",
-    root: Annotated[Path | None, typer.Option(help="Folder of its annotations. Default: under SGEAR_DATA.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    root: DatasetRoot = None,
+    json: Json = False,
     out: Annotated[Path | None, typer.Option(help="Draw the comparison on one page (html).")] = None,
 ) -> None:
     """Say whether one model is better than another: differences, intervals, paired tests."""
@@ -228,12 +228,12 @@ def submit(
         str, typer.Option(help="Supervision levels 0-5 of pre-training, labels, training data, e.g. '1 3 4' (epic100).")
     ] = "",
     split: Annotated[str, typer.Option(help="test, or validation for a local check.")] = "test",
-    root: Annotated[Path | None, typer.Option(help="Folder of the annotations. Default: under SGEAR_DATA.")] = None,
+    root: AnnotationRoot = None,
     check: Annotated[bool, typer.Option("--check", help="Say everything that is wrong with a submission.")] = False,
 ) -> None:
     """Write a challenge submission from predictions, or check one."""
-    from sgear.cli.numbers import parse_integers
     from sgear.cli.submit import run_check, run_submit
+    from sgear.cli.terminal import parse_integers
     from sgear.errors import ConfigError
 
     if check == (out is not None) or (check and len(files) != 1):
@@ -344,6 +344,8 @@ def main() -> None:
             raise
         _refuse(f"this needs {package}, which is not installed: pip install 'sgear[{EXTRAS[package]}]'")
     except OSError as err:
+        from sgear.cli.terminal import file_message
+
         message = file_message(err)
         if message is None:
             raise

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sgear.cli.screen import open_screen, say
+from sgear.cli.terminal import open_screen, say
 from sgear.errors import ConfigError, PrototypeError
 from sgear.files import require_writable
 from sgear.models.heads import PrototypeBank

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from sgear.cli.options import Granularity
+
 app = typer.Typer(help="Make language and visual prototypes, and look at them.", no_args_is_help=True)
 
 _Root = Annotated[str, typer.Option(help="Folder of the data set. Default: under SGEAR_DATA.")]
-_Granularity = Annotated[str, typer.Option(help="Level of the labels (salads50): low, mid, eval, abstract.")]
 _Out = Annotated[Path, typer.Option(help="File to write (.safetensors).")]
 _COMPOUNDS = {"as-written": False, "head-first": True}
 
@@ -22,7 +23,7 @@ def language(
     ],
     out: _Out,
     root: _Root = "",
-    granularity: _Granularity = "mid",
+    granularity: Granularity = "mid",
     encoder: Annotated[
         str,
         typer.Option(
@@ -57,7 +58,7 @@ def language(
     """Embed the class names of a data set, once; or import the embeddings of the original release."""
     from dataclasses import replace
 
-    from sgear.cli.screen import say
+    from sgear.cli.terminal import say
     from sgear.errors import ConfigError
     from sgear.experiment.build import load_benchmark
     from sgear.experiment.schema import DatasetConfig
@@ -102,7 +103,7 @@ def language(
 
 
 def _say_left_out(names: list[str], of: str) -> None:
-    from sgear.cli.screen import say
+    from sgear.cli.terminal import say
 
     if names:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -144,7 +145,7 @@ def visual(
     fold: Annotated[int | None, typer.Option(help="Fold that is held out, from 0; needs --num-folds.", min=0)] = None,
 ) -> None:
     """Average the features of the training clips of each action."""
-    from sgear.cli.screen import say
+    from sgear.cli.terminal import say
     from sgear.errors import ConfigError
     from sgear.experiment.moved import Places
     from sgear.experiment.schema import DatasetConfig
@@ -226,7 +227,7 @@ def export(
     ] = None,
 ) -> None:
     """Write language prototypes in the layout of the original release."""
-    from sgear.cli.screen import say
+    from sgear.cli.terminal import say
     from sgear.errors import ConfigError
     from sgear.files import require_writable
     from sgear.prototypes import LanguagePrototypes

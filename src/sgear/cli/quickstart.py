@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 
 from sgear.anticipator import Anticipator
-from sgear.cli.kitchen import render_kitchen
-from sgear.cli.progress import progress_bar
-from sgear.cli.report import collect_video, run_report
-from sgear.cli.screen import open_screen, say
+from sgear.cli.data_sets import render_kitchen
+from sgear.cli.report import run_report
+from sgear.cli.terminal import open_screen, progress_bar, say
 from sgear.datasets import Benchmark
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import load_benchmark
@@ -23,6 +22,7 @@ from sgear.experiment.train import train_run, visual_prototypes
 from sgear.kitchen import KitchenConfig, make_world, video_path
 from sgear.models.pretrained import load_model
 from sgear.prototypes import encode_taxonomy
+from sgear.report import collect_video
 from sgear.training.checkpoints import list_checkpoints
 from sgear.training.run import RunDirectory
 from sgear.video.overlay import write_overlay

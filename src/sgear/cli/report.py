@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sgear.cli.comparison import print_comparison
-from sgear.cli.pages import require_page
-from sgear.cli.runs import find_run
-from sgear.cli.screen import say
+from sgear.cli.predictions import find_run
+from sgear.cli.terminal import require_page, say
 from sgear.datasets import Benchmark
 from sgear.experiment.build import build_protocol, load_benchmark
 from sgear.experiment.compose import load_run_config
@@ -18,15 +17,12 @@ from sgear.report import (
     Video,
     aligned_runs,
     collect_run,
-    collect_video,
     evaluated_runs,
     references_of,
     video_of_predictions,
     write_report,
 )
 from sgear.training.run import RunDirectory, require_one_protocol
-
-__all__ = ["collect", "collect_video", "run_report"]
 
 
 def collect(path: Path, benchmark: Benchmark, *, root: Path | None = None) -> ReportRun:
@@ -41,12 +37,6 @@ def collect(path: Path, benchmark: Benchmark, *, root: Path | None = None) -> Re
 
 def run_report(runs: list[Path], out: Path | None, *, video: Video | None = None, root: Path | None = None) -> None:
     """Write the report of one run, or of several side by side, and print its score table.
-
-    Args:
-        runs: Run directories; the last is the one the report is about.
-        out: File to write. Default: `report.html` in the last run.
-        video: A video with forecasts of the last run. Default: its predictions on one validation video.
-        root: Where their data set lies now. Default: where the last run says.
 
     Raises:
         SgearError: If a run is incomplete, runs must not be compared, or the page cannot be written there.

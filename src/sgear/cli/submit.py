@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from rich.text import Text
 
-from sgear.cli.prediction_files import load_predictions
-from sgear.cli.screen import open_screen, say
+from sgear.cli.predictions import load_predictions
+from sgear.cli.terminal import open_screen, say, warn
 from sgear.datasets import Benchmark, load_dataset
 from sgear.errors import ConfigError, PredictionError
 from sgear.files import require_regular_file, require_writable
@@ -38,15 +38,6 @@ def run_submit(
 ) -> None:
     """Write a submission file and check it as the server would.
 
-    Args:
-        files: Files of predictions or run directories that together hold each segment of the split once.
-        dataset: `epic100` or `epic55`.
-        out: File to write: `.zip`, or `.json` for the official evaluation script.
-        sls: Supervision levels of pre-training, training labels and training data (`epic100` only).
-        split: `test`, or `validation` for a local check.
-        root: Folder of the annotations. Default: under SGEAR_DATA.
-        seed: Seed of the lot between equal scores.
-
     Raises:
         SgearError: If options contradict each other, or the predictions cannot be submitted.
     """
@@ -64,8 +55,7 @@ def run_submit(
                 f"the predictions of {name} have another vocabulary ({table.taxonomy.num_actions} actions) than "
                 f"{dataset} ({benchmark.taxonomy.num_actions} actions)"
             )
-        for warning in caveats_of(table.protocol, [table.provenance]):
-            say(f"warning: {name}: {warning}", style="yellow")
+        warn(f"{name}: {warning}" for warning in caveats_of(table.protocol, [table.provenance]))
     counts: dict[Field, np.ndarray] = {
         name: np.bincount(
             benchmark.train.column(f"{name}_id")[benchmark.train.column(f"{name}_id") >= 0],
@@ -85,18 +75,11 @@ def run_submit(
     if errors:
         raise PredictionError(f"{out}: {errors[0]}")
     size_mb = sum(file.stat().st_size for file in ([out] if out.is_file() else out.iterdir())) / 1e6
-    text = f"wrote {out}: {sum(map(len, tables.values()))} segments, {size_mb:.1f} MB, checked"
-    say(text)
+    say(f"wrote {out}: {sum(map(len, tables.values()))} segments, {size_mb:.1f} MB, checked")
 
 
 def run_check(file: Path, dataset: str, split: str = "test", *, root: Path | None = None) -> bool:
     """Print everything that is wrong with a submission file; return whether the server will accept it.
-
-    Args:
-        file: Zip or JSON.
-        dataset: `epic100` or `epic55`.
-        split: `test` or `validation`; `seen` or `unseen` for one bare JSON of epic55.
-        root: Folder of the annotations. Default: under SGEAR_DATA.
 
     Raises:
         SgearError: If the data set or the split is unknown, or there is no such file.

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from salads50 import language_prototypes as salads_language
 
-from sgear.cli.kitchen import render_kitchen
+from sgear.cli.data_sets import render_kitchen
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.schema import DatasetConfig

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sgear.cli.kitchen import render_kitchen
+from sgear.cli.data_sets import render_kitchen
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.schema import DatasetConfig

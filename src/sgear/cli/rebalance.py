@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import box
-from rich.table import Table
 
-from sgear.cli.prediction_files import caveats, labels, load_predictions
-from sgear.cli.screen import open_screen, say
+from sgear.cli.predictions import caveats, labels, load_predictions
+from sgear.cli.terminal import open_screen, plain_table, say, warn
 from sgear.errors import ConfigError
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.compose import load_run_config
@@ -59,8 +57,7 @@ def run_rebalance(run: Path, held_out: Path, out: Path, split: str, metric: str)
             f"{100 * found.score:.1f}",
             style="dim",
         )
-    for warning in caveats(after):
-        say(f"warning: {warning}", style="yellow")
+    warn(caveats(after))
     say(f"wrote {out}")
 
 
@@ -70,10 +67,9 @@ def _counts(run: Path) -> NDArray[np.int64]:
 
 
 def _print(before: Predictions, after: Predictions, name: str) -> None:
-    table = Table(title=f"{name}, {len(after)} segments", box=box.SIMPLE_HEAD, pad_edge=False)
     shown = metrics(brief=True)
-    for column in ("", "", *(metric.title for metric in shown.values())):
-        table.add_column(column, justify="right" if column else "left")
+    titles = [metric.title for metric in shown.values()]
+    table = plain_table(f"{name}, {len(after)} segments", left=("", " "), right=titles)
     tables = {"as trained": score(before)["overall"], "adjusted": score(after)["overall"]}
     for field in FIELDS:
         for label, values in tables.items():

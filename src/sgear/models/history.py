@@ -40,7 +40,7 @@ class HistorySettings:
         lead_steps: Steps before the last one at which the next action is asked for in training too.
     """
 
-    frame_c: float = 0.001
+    frame_c: float = 0.003
     next_c: float = 0.01
     num_folds: int = 4
     frame_steps: int = 20

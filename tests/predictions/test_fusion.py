@@ -219,6 +219,15 @@ def test_a_model_with_several_views_is_fused_with_one_of_stored_features():
     assert fused.protocol == protocols[0]
 
 
+def test_models_that_look_back_by_different_lengths_are_fused_and_the_result_states_the_longest():
+    longer = AnticipationProtocol(tau_a_s=1.0, tau_o_s=60.0, fps=0.5).to_dict()
+    first, second = table(seed=1), table(seed=2, protocol=longer)
+    assert late_fuse([first, second], [1.0, 1.0]).protocol == longer
+    # As rows of one table they would still be refused: more past is an advantage.
+    with pytest.raises(PredictionError, match="different protocols: tau_o_s"):
+        first.check_comparable(second)
+
+
 def test_predictions_without_labels_can_be_fused():
     unlabelled = {"targets": np.full(5, -1)}
     assert not late_fuse([table(seed=1, **unlabelled), table(seed=2, **unlabelled)], [1.0, 1.0]).is_labelled

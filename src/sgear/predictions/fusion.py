@@ -54,7 +54,8 @@ def late_fuse(
     is `ranks`, whose action scores cannot be summed, or `avt`.
 
     Args:
-        tables: Predictions of the same segments under the same protocol and vocabulary.
+        tables: Predictions of the same segments under the same protocol and vocabulary; windows may differ in length
+            and rate, and the result states the longest.
         weights: One weight per table, not negative, not all 0.
         rule: What is averaged.
         field_weights: Other weights for some of `verb`, `noun` and `action`.
@@ -104,11 +105,16 @@ def late_fuse(
         logits=own["action"],
         targets=first.targets,
         taxonomy=first.taxonomy,
-        protocol=first.protocol,
+        protocol=_longest(aligned),
         provenance=provenance | dict(notes or {}),
         verb_logits=own.get("verb"),
         noun_logits=own.get("noun"),
     )
+
+
+def _longest(tables: Sequence[Predictions]) -> dict[str, float | str]:
+    """Return the protocol of the table that looks back furthest: what the mean of all of them has seen."""
+    return max((table.protocol for table in tables), key=lambda protocol: float(protocol.get("tau_o_s", 0.0)))
 
 
 def check_weights(weights: Sequence[float], num_tables: int) -> NDArray[np.float64]:
@@ -134,7 +140,7 @@ def align(tables: Sequence[Predictions]) -> list[Predictions]:
     first = tables[0]
     aligned = [first]
     for table in tables[1:]:
-        first.check_comparable(table)
+        first.check_comparable(table, any_window=True)
         aligned.append(table.aligned_to(first.uids))
         if not np.array_equal(aligned[-1].targets, first.targets):
             raise PredictionError("the tables disagree about the true actions; they come from different annotations")

@@ -162,7 +162,7 @@ def fuse_with_search(
         raise ValueError(f"{len(reported)} tables to fuse but {len(held_out)} held-out tables; give one per model")
     refuse_reported_split(held_out, reported)
     for one, other in zip(reported, held_out, strict=True):
-        one.check_comparable(other)
+        one.check_comparable(other, any_window=True)
     searches: dict[Field, WeightSearch] = {
         name: search_weights(held_out, metric=metric, rule=rule, num_steps=num_steps, field=name)
         for name in dict.fromkeys(("action", *fields))

@@ -42,8 +42,11 @@ def whole_protocol(protocol: dict[str, float | str]) -> dict[str, float | str]:
     return protocol if protocol == UNSTATED else protocol_from_dict(protocol).to_dict()
 
 
-def _without_views(protocol: Mapping[str, float | str]) -> dict[str, float | str]:
-    return {name: value for name, value in protocol.items() if name not in ("views", "view_mean")}
+_VIEWS, _WINDOW = ("views", "view_mean"), ("tau_o_s", "fps", "short_history")
+
+
+def _without(protocol: Mapping[str, float | str], names: tuple[str, ...]) -> dict[str, float | str]:
+    return {name: value for name, value in protocol.items() if name not in names}
 
 
 def protocol_differences(first: Mapping[str, float | str], second: Mapping[str, float | str]) -> str:
@@ -177,8 +180,13 @@ class Predictions:
             noun_logits=None if self.noun_logits is None else self.noun_logits[rows],
         )
 
-    def check_comparable(self, other: Predictions) -> None:
+    def check_comparable(self, other: Predictions, *, any_window: bool = False) -> None:
         """Raise if numbers of the two tables must not stand side by side.
+
+        Args:
+            other: The other table.
+            any_window: Let models look back by different lengths: they are asked the same of the same segments, so
+                their scores may be averaged, though it would be no fair comparison.
 
         Views may differ: crops and mirrored frames at test time are how a model answers, and no part of the question;
         a model of stored features has none.
@@ -187,7 +195,8 @@ class Predictions:
             PredictionError: If protocol or vocabulary differ; gives both sides.
         """
         ours, theirs = whole_protocol(self.protocol), whole_protocol(other.protocol)
-        if _without_views(ours) != _without_views(theirs):
+        free = (*_VIEWS, *(_WINDOW if any_window else ()))
+        if _without(ours, free) != _without(theirs, free):
             remedy = (
                 "train or evaluate both with the same settings of protocol.*, and compare the files of one protocol"
             )

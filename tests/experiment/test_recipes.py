@@ -14,7 +14,7 @@ from sgear.kitchen import KitchenConfig, build_kitchen
 
 STORED_SALADS = (
     *("salads50/spatialcnn", "salads50/accelerometer", "salads50/fused", "salads50/ablation"),
-    *("salads50/last_recognised", "salads50/pooled"),
+    *("salads50/last_recognised", "salads50/pooled", "salads50/history"),
 )
 
 

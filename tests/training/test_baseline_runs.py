@@ -122,7 +122,8 @@ def test_a_test_split_without_labels_is_refused_by_the_last_action_and_answered_
     ("overrides", "message"),
     [
         (["source.kind=features", "source.features=oracle"], r"model\.name=last_action and source\.kind=features"),
-        (["model.name=avt"], r"model\.name=avt and source\.kind=annotations do not belong together"),
+        (["model.name=rulstm"], r"model\.name=rulstm and source\.kind=annotations do not belong together"),
+        (["model.name=avt"], r"model\.encoder\.name=features and source\.kind=annotations do not belong together"),
         (["optim.lr=1"], r"optim\.lr=1\.0 has no effect with model\.name=last_action"),
         (
             ["model.name=frequency", "model.counts.smoothing=2"],

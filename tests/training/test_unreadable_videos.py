@@ -284,7 +284,7 @@ def test_the_page_shows_the_list_above_its_numbers(skipping_run, healthy_run, hu
     run_report([skipping_run], tmp_path / "hurt.html")
     run_report([healthy_run], tmp_path / "whole.html")
     page = (tmp_path / "hurt.html").read_text()
-    banner = page[page.index("class='banner'") : page.index("</header>")]
+    banner = page[page.index('class="banner"') : page.index("</header>")]
     assert "Not a benchmark number" in banner
     assert all(uid in banner for uid in hurt[1]["train"] | hurt[1]["validation"])
     assert "not a benchmark number" not in (tmp_path / "whole.html").read_text().lower()

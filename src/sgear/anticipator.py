@@ -21,6 +21,8 @@ from sgear.lineage import Lineage
 from sgear.models import AnticipationModel
 from sgear.models.pretrained import DESCRIPTION_FILE, WEIGHTS_FILE, Preprocessing, TrainedModel, load_model
 from sgear.models.stepwise import StepwiseModel, StreamState
+from sgear.open_vocabulary import with_actions
+from sgear.prototypes.language import OFFLINE_ENCODER
 from sgear.taxonomy import Taxonomy
 from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, frames_of_steps, observable
 from sgear.video.base import FrameConverter, Video, opening_s, orientation_of
@@ -30,12 +32,16 @@ from sgear.video.transforms import ClipTransform, finish_clip
 _WINDOWS_PER_BATCH = 16
 
 
-def load(source: Path | str, *, device: str = "auto") -> Anticipator:
+def load(
+    source: Path | str, *, device: str = "auto", actions: Sequence[str] = (), encoder: str = OFFLINE_ENCODER
+) -> Anticipator:
     """Load a trained model.
 
     Args:
         source: Run folder, model folder, or one of the two files of a model folder.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+        actions: Names in the place of those that the model was trained on; see `sgear.open_vocabulary.with_actions`.
+        encoder: Sentence encoder of the model, for `actions`.
 
     Raises:
         RunError: If there is no trained model, or its files are damaged.
@@ -48,7 +54,10 @@ def load(source: Path | str, *, device: str = "auto") -> Anticipator:
         if not path.exists():
             raise RunError(f"{path}: no such run or model; 'sgear train' makes one")
         path = path / "model"
-    return Anticipator(load_model(path), device=choose_device(device))
+    trained = load_model(path)
+    if actions:
+        trained = with_actions(trained, actions, encoder=encoder)
+    return Anticipator(trained, device=choose_device(device))
 
 
 def choose_device(name: str) -> str:

@@ -11,8 +11,9 @@ from rich.text import Text
 from sgear.anticipator import choose_device, load
 from sgear.cli.terminal import open_screen, say, warn, write_out
 from sgear.errors import ConfigError, SgearError
-from sgear.files import visible
+from sgear.files import require_regular_file, visible
 from sgear.forecast import Forecast
+from sgear.prototypes.language import OFFLINE_ENCODER
 from sgear.video.find import needs_rate
 from sgear.video.overlay import require_overlay_place, write_overlay
 from sgear.video.pool import open_video
@@ -47,6 +48,16 @@ def _cell(guess: tuple[str, float]) -> Text:
     return Text.assemble(visible(name), (f" {100 * probability:.0f}%", "dim"))
 
 
+def _names(path: Path) -> list[str]:
+    """Return the names in a file, one a line; blank lines are left out."""
+    require_regular_file(path, ConfigError, "It lists the actions to name, one a line.")
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"--actions {path}: not a text in UTF-8 ({err.reason})") from err
+    return [name for name in names if name]
+
+
 def run_anticipate(
     video: Path,
     model: Path,
@@ -58,6 +69,8 @@ def run_anticipate(
     device: str = "auto",
     frame_fps: float | None = None,
     steps_ahead: int = 1,
+    actions: Path | None = None,
+    encoder: str = OFFLINE_ENCODER,
 ) -> None:
     """Forecast all through a video, print it, and draw it where `out` is given.
 
@@ -71,7 +84,9 @@ def run_anticipate(
     place = choose_device(device)
     if frame_fps is not None and not needs_rate(video):
         raise ConfigError(f"--frame-fps has no effect: {video} is no folder and no tar file of images")
-    trained = load(model, device=place)
+    if actions is None and encoder != OFFLINE_ENCODER:
+        raise ConfigError("--encoder has no effect without --actions")
+    trained = load(model, device=place, actions=_names(actions) if actions else (), encoder=encoder)
     forecasts = []
     with open_video(video, frame_fps=frame_fps) as opened:
         warn((f"{video}: {caveat}" for caveat in opened.caveats()), screen=open_screen(stderr=True))

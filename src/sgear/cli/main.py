@@ -260,6 +260,11 @@ def anticipate(
     steps_ahead: Annotated[
         int, typer.Option(help="Steps to predict: the next action, and by roll-out those that follow it.", min=1)
     ] = 1,
+    actions: Annotated[
+        Path | None,
+        typer.Option(help="File of action names, one a line, in the place of those of a model composed with text."),
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="Sentence encoder of that model (--actions).")] = "offline",
 ) -> None:
     """Say what the camera wearer will do next, all through a video."""
     from sgear.cli.anticipate import run_anticipate
@@ -274,6 +279,8 @@ def anticipate(
         device=device,
         frame_fps=frame_fps,
         steps_ahead=steps_ahead,
+        actions=actions,
+        encoder=encoder,
     )
 
 

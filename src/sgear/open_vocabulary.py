@@ -24,7 +24,8 @@ def with_actions(trained: TrainedModel, names: Sequence[str], *, encoder: str = 
 
     A name that the model was trained on keeps all of its vector. Another one has what its text gives, and the part of
     its verb and its noun where the first word, and the rest, are a verb and a noun that training knew; a verb or noun
-    that it did not know takes the mean of those it knew. Frames are encoded, and mixed with the trained prototypes, as before.
+    that it did not know takes the mean of those it knew. Frames are encoded, and mixed with the trained prototypes, as
+    before.
 
     Args:
         trained: A model whose classifier is composed with the part `text` (`model.prototypes.composition`).

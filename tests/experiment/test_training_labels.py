@@ -143,8 +143,11 @@ def assert_no_label_of_a_held_out_segment_reaches_training(monkeypatch, config: 
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("experiment", ["egtea/last_action", "epic100/past_composed"])
-@pytest.mark.parametrize(("name", "split"), SPLITS)
+# The annotated past shows all labels that training may see; the newest of them is a part of that.
+@pytest.mark.parametrize(
+    ("name", "split", "experiment"),
+    [(*each, "epic100/past_composed") for each in SPLITS] + [(*each, "egtea/last_action") for each in SPLITS[::4]],
+)
 def test_no_label_of_a_held_out_segment_of_real_data_reaches_training(request, monkeypatch, name, split, experiment):
     folder = request.getfixturevalue("salads" if name.startswith("salads50") else "real_data")
     monkeypatch.setenv("SGEAR_DATA", str(folder))

@@ -74,12 +74,26 @@ class Video(ABC):
 
     The frame played at t is the latest that began at or before t, in every implementation; what began up to
     `TIME_TOLERANCE_S` after t counts, as instants are sums of rounded numbers. A frame that is missing or
-    damaged is an error, never a neighbour in its place. Not for sharing between threads or processes.
+    damaged is an error, never a neighbor in its place. Not for sharing between threads or processes.
+
+    Attributes:
+        path: File or folder.
+        height: Height of the video in pixels, as displayed.
+        width: Width of the video in pixels, as displayed.
+        fps: Average frames per second.
+        num_frames: Number of frames as the header states it; None where it does not.
+        first_pts_s: Time of the first intact frame; above 0 only where the beginning of the video is missing.
+        is_random_access: Whether the frame of any instant is found without playing from the beginning, and surely the
+            right one.
     """
 
     path: Path
+    height: int
+    width: int
+    fps: float
+    num_frames: int | None
+    first_pts_s: float
     is_random_access = True
-    """Whether the frame of any instant is found without playing from the beginning, and surely the right one."""
     _converter: FrameConverter
 
     def __enter__(self: _VideoT) -> _VideoT:
@@ -97,16 +111,6 @@ class Video(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the files; reading is then an error."""
-
-    @property
-    @abstractmethod
-    def height(self) -> int:
-        """Height of the video in pixels, as displayed."""
-
-    @property
-    @abstractmethod
-    def width(self) -> int:
-        """Width of the video in pixels, as displayed."""
 
     @property
     def size(self) -> Size:
@@ -134,23 +138,8 @@ class Video(ABC):
 
     @property
     @abstractmethod
-    def fps(self) -> float:
-        """Average frames per second."""
-
-    @property
-    @abstractmethod
-    def num_frames(self) -> int | None:
-        """Number of frames as the header states it; None where it does not."""
-
-    @property
-    @abstractmethod
     def duration_s(self) -> float:
         """Duration in seconds as the header states it; a truncated file ends earlier, see `last_pts_s`."""
-
-    @property
-    @abstractmethod
-    def first_pts_s(self) -> float:
-        """Time of the first intact frame; above 0 only where the beginning of the video is missing."""
 
     @property
     @abstractmethod

@@ -123,19 +123,11 @@ class FrameCache:
         return video.first_pts_s, video.span.last_s
 
     def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
-        """Return for each instant the kept frame with the largest pts at or before it.
-
-        Args:
-            video_id: Id of the video.
-            timestamps_s: Instants in seconds [T], in any order, repeats allowed.
-
-        Returns:
-            One frame for each instant, in the order asked, with their real times.
+        """Return for each instant the latest kept frame; see `Video.frames_played_at`.
 
         Raises:
             ValueError: If an instant is negative or not finite.
-            VideoError: If the video is not in the cache, an instant lies past the end of the video, or its frame was
-                damaged.
+            VideoError: Also if the video is not in the cache.
         """
         video = self._open(video_id)
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), video.source)

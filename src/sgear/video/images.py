@@ -67,7 +67,10 @@ class NumberedImages(Video):
         self._numbers, self._rows = _by_number(path, names)
         self._origin = 0 if self._numbers[0] == 0 else 1
         self._decoder = ImageDecoder()
-        self._first_number = self._first_intact(range(len(self._numbers)))
+        self.fps, self.num_frames = float(self._rate), len(self._numbers)
+        self.first_pts_s = self._pts_s(self._first_intact(range(self.num_frames)))
+        assert self._decoder.size is not None, "an image was decoded just now"
+        self.height, self.width = self._decoder.size
         self.resize(size)
         self._last_pts_s: float | None = None
 
@@ -76,39 +79,9 @@ class NumberedImages(Video):
         """Return the bytes of the image `names[row]`; OSError if that fails."""
 
     @property
-    def height(self) -> int:
-        """Height of the images in pixels, as displayed."""
-        return self._own_size[0]
-
-    @property
-    def width(self) -> int:
-        """Width of the images in pixels, as displayed."""
-        return self._own_size[1]
-
-    @property
-    def _own_size(self) -> Size:
-        assert self._decoder.size is not None, "an image was decoded when this was opened"
-        return self._decoder.size
-
-    @property
-    def fps(self) -> float:
-        """Rate of the numbering in frames per second."""
-        return float(self._rate)
-
-    @property
-    def num_frames(self) -> int | None:
-        """Number of images that are there."""
-        return len(self._numbers)
-
-    @property
     def duration_s(self) -> float:
         """Time at which the last image ends, in seconds."""
         return self._pts_s(int(self._numbers[-1]) + 1)
-
-    @property
-    def first_pts_s(self) -> float:
-        """Time of the first intact image; above 0 only where the beginning is missing."""
-        return self._pts_s(self._first_number)
 
     @property
     def last_pts_s(self) -> float:
@@ -123,19 +96,7 @@ class NumberedImages(Video):
         return self.last_pts_s + 1 / self.fps
 
     def frames_played_at(self, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
-        """Return for each instant, in any order, the image with the largest time at or before it.
-
-        Args:
-            timestamps_s: Instants in seconds [T], in any order, repeats allowed.
-
-        Returns:
-            One frame for each instant, in the order asked, with their real times.
-
-        Raises:
-            ValueError: If an instant is negative or not finite.
-            VideoError: If an instant lies past the end, or its image is missing, damaged
-                or of another size.
-        """
+        """See `Video.frames_played_at`; an image that is missing or of another size is a VideoError."""
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
         numbers = [self._number_at(float(t_s)) for t_s in asked_s]
         images = np.empty((len(numbers), *self.size, 3), dtype=np.uint8)
@@ -145,15 +106,7 @@ class NumberedImages(Video):
         return FrameBatch.from_images(images, np.array([self._pts_s(number) for number in numbers]))
 
     def iterate(self, start_s: float = 0.0) -> Iterator[tuple[UInt8[Tensor, "3 H W"], float]]:
-        """Yield every image and its time, from the one played at `start_s` to the last.
-
-        Args:
-            start_s: Instant in seconds.
-
-        Raises:
-            ValueError: If `start_s` is negative or not finite.
-            VideoError: If nothing is played at `start_s`, or when a missing or damaged image is reached.
-        """
+        """Yield every image and its time, from the one played at `start_s` to the last; see `Video.iterate`."""
         checked_timestamps(np.array([start_s]), self.path)
         for number in range(self._number_at(start_s), int(self._numbers[-1]) + 1):
             pts_s = self._pts_s(number)

@@ -110,19 +110,11 @@ class VideoPool:
         return self._spans_s[video_id]
 
     def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
-        """Return for each instant the frame with the largest pts at or before it.
-
-        Args:
-            video_id: Id of the video.
-            timestamps_s: Instants in seconds [T], in any order, repeats allowed.
-
-        Returns:
-            One frame for each instant, in the order asked, with their real times.
+        """See `Video.frames_played_at`.
 
         Raises:
             ValueError: If an instant is negative or not finite.
-            VideoError: If there is no such video, it cannot be read, nothing is played at an instant, or its file is
-                no longer that of which this pool was made.
+            VideoError: Also if there is no such video, or its file is no longer that of which this pool was made.
         """
         batch = self.video(video_id).frames_played_at(timestamps_s)
         require_unchanged(Path(self._paths[video_id]), self._states[video_id], VideoError)

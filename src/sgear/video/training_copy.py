@@ -7,8 +7,8 @@ gets its name only after it has been read again and checked against the video.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +23,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from sgear.errors import VideoError
-from sgear.files import leftover_partials, partial_path, replace_durably, require_unchanged, state_of
+from sgear.files import replacing, require_unchanged, state_of
 from sgear.video.base import Orientation, damaged_frame_error, orientation_of
 from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
 from sgear.video.identity import COPY_FORMAT, SOURCE_KEY, copy_record, video_content
@@ -79,11 +79,13 @@ class CopyReport:
     Args:
         num_frames: Number of frames.
         length_s: Length in seconds.
-        num_bytes: Size of the file.
+        num_bytes_read: Size of the video.
+        num_bytes: Size of the copy.
     """
 
     num_frames: int
     length_s: float
+    num_bytes_read: int
     num_bytes: int
 
 
@@ -116,36 +118,22 @@ def make_copy(
 
     Raises:
         VideoError: If the video is missing, truncated or damaged anywhere, or the copy is not as the video.
-        OSError: If the copy cannot be written.
+        WriteError: If the copy cannot be written.
     """
     before = state_of(source)
     origin = json.dumps(_origin(source, settings) | {SOURCE_KEY: video_content(source)}, sort_keys=True)
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in leftover_partials(copy):
-        leftover.unlink(missing_ok=True)
-    partial = partial_path(copy)
-    try:
-        decoder = StreamDecoder(source)
-        try:
-            with partial.open("w+b") as file:
-                video = _Video(decoder, settings, progress)
-                _encode(video, file, settings, origin)
-        finally:
-            decoder.close()
-        end_s = video.end_s
-        missing = missing_end(decoder, num_frames=video.num_read, end_s=end_s)
-        if missing:
+    with replacing(copy) as partial:
+        with closing(StreamDecoder(source)) as decoder, partial.open("w+b") as file:
+            video = _Video(decoder, settings, progress)
+            _encode(video, file, settings, origin)
+        if missing := missing_end(decoder, num_frames=video.num_read, end_s=video.end_s):
             raise VideoError(f"{source}: {missing}; fetch it again")
         if fault := copy_fault(partial, video.times_s, video.size, settings.gop):
             raise VideoError(
                 f"{source}: its copy {fault}, so it was removed; please report this with the video's format"
             )
         require_unchanged(source, before, VideoError)
-        num_bytes = os.path.getsize(partial)
-        replace_durably(partial, copy)
-    finally:
-        partial.unlink(missing_ok=True)
-    return CopyReport(len(video.times_s), end_s, num_bytes)
+    return CopyReport(len(video.times_s), video.end_s, before[0], copy.stat().st_size)
 
 
 class _Video:
@@ -322,8 +310,7 @@ def copy_fault(copy: Path, times_s: list[float], size: tuple[int, int], gop: int
         size: Height and width in pixels.
         gop: Largest distance of two key frames, in frames.
     """
-    decoder = StreamDecoder(copy)
-    try:
+    with closing(StreamDecoder(copy)) as decoder:
         if (decoder.height, decoder.width) != size:
             return f"is {decoder.height}x{decoder.width} instead of {size[0]}x{size[1]} pixels"
         num_since_key, num_frames = gop, 0
@@ -338,8 +325,6 @@ def copy_fault(copy: Path, times_s: list[float], size: tuple[int, int], gop: int
                 return f"has more than {gop} frames from key frame to key frame at {frame.pts_s:.3f} s"
         if num_frames != len(times_s):
             return f"has {num_frames} instead of {len(times_s)} frames"
-    finally:
-        decoder.close()
     return None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 
+from sgear.errors import VideoError
 from sgear.video.decoding import StreamDecoder
 from sgear.video.streams import END_OF_PACKETS, open_stream
 
@@ -42,12 +43,12 @@ def missing_end(decoder: StreamDecoder, *, num_frames: int | None, end_s: float)
 
 
 def stated_length_s(path: Path) -> float:
-    """Return how long a video says it is, without decoding; 0 where it does not say.
-
-    Raises:
-        VideoError: If the file is missing, empty or not a video.
-    """
-    container, stream = open_stream(path)
+    """Return how long a video says it is, without decoding; 0 where it does not say, or cannot be opened."""
+    try:
+        container, stream = open_stream(path)
+    except VideoError:
+        # Reading it says what is wrong with it.
+        return 0.0
     with container:
         if stream.duration and stream.time_base:
             return float(stream.duration * stream.time_base)

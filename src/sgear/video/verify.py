@@ -13,7 +13,7 @@ from sgear.video.decoding import DecodedFrame, StreamDecoder
 from sgear.video.find import needs_rate
 from sgear.video.pool import open_video
 from sgear.video.truncation import missing_end, stated_length_s
-from sgear.workers import LostWorker, VideoBoard, VideoProgress, run_jobs
+from sgear.workers import LostWorker, VideoProgress, run_on_videos
 
 _HEAD_S = _TAIL_S = 1.0
 _TELL_EVERY = 64
@@ -92,17 +92,13 @@ def verify_videos(
     Raises:
         ValueError: If `num_workers` is below 1.
     """
-    lengths_s = [_length_s(video) for video in videos]
-    # The longest first, so that in the end no worker is left alone with one.
-    order = sorted(range(len(videos)), key=lambda idx: -lengths_s[idx])
-    jobs = [_Job(videos[idx], quick) for idx in order]
-    board = VideoBoard([lengths_s[idx] for idx in order], progress)
+    jobs = [_Job(video, quick) for video in videos]
+    lengths_s = [0.0 if needs_rate(video.path) else stated_length_s(video.path) for video in videos]
     checks: dict[int, VideoCheck] = {}
-    with closing(run_jobs(_work, jobs, num_workers=num_workers, progress=board.tell)) as results:
+    with closing(run_on_videos(_work, jobs, lengths_s, num_workers=num_workers, progress=progress)) as results:
         for idx, result in results:
-            board.finish(idx)
             lost = isinstance(result, LostWorker)
-            checks[order[idx]] = VideoCheck(jobs[idx].video.path, (str(result),)) if lost else result
+            checks[idx] = VideoCheck(videos[idx].path, (str(result),)) if lost else result
     return [checks[idx] for idx in range(len(videos))]
 
 
@@ -114,14 +110,6 @@ class _Job:
 
 def _work(job: _Job, tell: Callable[[float], None]) -> VideoCheck:
     return verify_video(job.video, quick=job.quick, tell=tell)
-
-
-def _length_s(video: VideoToCheck) -> float:
-    try:
-        return 0.0 if needs_rate(video.path) else stated_length_s(video.path)
-    except VideoError:
-        # The check itself says what is wrong.
-        return 0.0
 
 
 def _without_path(message: str, path: Path) -> str:

@@ -6,7 +6,7 @@ import pytest
 from coded_videos import make_video, overwrite_packet, remuxed, steady, with_sound
 from PIL import Image
 
-from sgear.video.truncation import stated_length_s
+from sgear.video.streams import stated_length_s
 from sgear.video.verify import VideoToCheck, verify_video, verify_videos
 
 UNEVEN = [0.0, 0.04, 0.08, 0.5, 0.54, 1.2, 1.25, 1.3, 2.9]

@@ -28,7 +28,6 @@ from sgear.video.base import (
     opening_s,
 )
 from sgear.video.decoding import DecodedFrame, StreamDecoder
-from sgear.video.truncation import missing_end
 
 
 class VideoReader(Video):
@@ -121,7 +120,7 @@ class VideoReader(Video):
 
     def caveats(self) -> list[str]:
         """See `Video.caveats`."""
-        missing = missing_end(self._decoder, num_frames=None, end_s=self.end_s)
+        missing = self._decoder.missing_end(num_frames=None, end_s=self.end_s)
         if missing is not None:
             missing += f". The forecasts end at {self.end_s:.1f} s; 'sgear data verify' checks the video"
         return [text for text in (missing, self._decoder.unread_tracks) if text is not None]

@@ -105,6 +105,33 @@ def stated_size(path: Path) -> tuple[int, int]:
         raise VideoError(f"{path}: not a readable video ({err}); fetch it again") from err
 
 
+def stated_length_s(path: Path) -> float:
+    """Return how long a video says it is, without decoding; 0 where it does not say, or cannot be opened."""
+    try:
+        container, stream = open_stream(path)
+    except VideoError:
+        # Reading it says what is wrong with it.
+        return 0.0
+    with container:
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        return (container.duration or 0) / av.time_base
+
+
+def demuxed_end_s(path: Path) -> float:
+    """Return when the last packet of all streams has been shown, in seconds by their own clock."""
+    end_s, (container, _) = 0.0, open_stream(path)
+    with container:
+        try:
+            for packet in container.demux():
+                if packet.pts is not None:
+                    end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        except END_OF_PACKETS:
+            # What cannot be read any more is the end of the file.
+            return end_s
+    return end_s
+
+
 def _open(path: Path, options: dict[str, str]) -> InputContainer:
     # With the prefix, a colon in a file name is not taken for the end of a protocol.
     return av.open(f"file:{path}", metadata_errors="ignore", options=options)

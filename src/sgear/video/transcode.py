@@ -18,8 +18,8 @@ from sgear.errors import SgearError, VideoError, WriteError
 from sgear.files import drop_leftovers, unwritable
 from sgear.locks import FileLock
 from sgear.video.find import VIDEO_ENDINGS, PassedOver, needs_rate, scan_videos
+from sgear.video.streams import stated_length_s
 from sgear.video.training_copy import CopyReport, CopySettings, is_copy, make_copy
-from sgear.video.truncation import stated_length_s
 from sgear.workers import LostWorker, VideoProgress, run_on_videos
 
 _LOCK_FOLDER = ".locks"

@@ -12,7 +12,7 @@ from sgear.video.base import VideoSpan
 from sgear.video.decoding import DecodedFrame, StreamDecoder
 from sgear.video.find import needs_rate
 from sgear.video.pool import open_video
-from sgear.video.truncation import missing_end, stated_length_s
+from sgear.video.streams import stated_length_s
 from sgear.workers import LostWorker, VideoProgress, run_on_videos
 
 _HEAD_S = _TAIL_S = 1.0
@@ -152,7 +152,7 @@ def _verify_stream(
         where = f"at {first_s:.3f} s" if first_s == last_s else f"between {first_s:.3f} s and {last_s:.3f} s"
         problems.append(f"{len(seen.damaged_s)} of {seen.num_frames} decoded frames are damaged, {where}")
     num_frames = None if quick else seen.num_frames
-    missing = missing_end(decoder, num_frames=num_frames, end_s=seen.end_s)
+    missing = decoder.missing_end(num_frames=num_frames, end_s=seen.end_s)
     if missing is not None:
         problems.append(missing)
     return VideoCheck(

@@ -15,8 +15,8 @@ from coded_videos import image_of, make_video, numbers_in, remuxed, steady, with
 from PIL import Image
 
 from sgear.errors import VideoError
+from sgear.video.base import MAX_PIXELS
 from sgear.video.pool import open_video
-from sgear.video.stills import MAX_PIXELS
 
 _ASKED_S = [40.5 / 30, 3.5 / 30, 59.5 / 30]
 

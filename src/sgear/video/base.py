@@ -29,6 +29,8 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 # Writers compute the matrix from an angle, in whole 1/65536.
 _LARGEST_ERROR = 1e-3
+MAX_PIXELS = 1 << 26
+"""Largest image that is decoded, in pixels: 8192 x 8192, twice an 8K frame, 200 MB as RGB."""
 SLACK_S = 0.05
 """By how much the end of a video is generous, in seconds: annotations are rounded, and so are times in containers."""
 
@@ -328,6 +330,24 @@ class FrameConverter:
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return an RGB image [H W 3] in the size of the results; shrinking takes the average of each area."""
         return self(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24"))
+
+
+def require_bearable(height: int, width: int, file: object) -> None:
+    """Refuse an image that would take gigabytes, before it is decoded.
+
+    Args:
+        height: Height in pixels.
+        width: Width in pixels.
+        file: What the message names.
+
+    Raises:
+        VideoError: If it has more than `MAX_PIXELS` pixels.
+    """
+    if height * width > MAX_PIXELS:
+        raise VideoError(
+            f"{file}: images of {width} x {height} pixels are refused, at most {MAX_PIXELS} pixels (8192 x 8192) "
+            "are decoded; make a smaller copy"
+        )
 
 
 def checked_timestamps(timestamps_s: NDArray[np.float64], path: Path) -> NDArray[np.float64]:

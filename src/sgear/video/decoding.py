@@ -20,9 +20,8 @@ from av.error import FFmpegError
 
 from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.base import Orientation, orientation_of
+from sgear.video.base import MAX_PIXELS, Orientation, orientation_of, require_bearable
 from sgear.video.frame_row import FrameRow, RowFrame
-from sgear.video.stills import MAX_PIXELS, require_bearable
 from sgear.video.streams import END_OF_PACKETS, demuxed_end_s, open_stream, require_sound, stated_size, unread_tracks
 
 # What ffmpeg, too, assumes of a video that does not say its rate, such as one of a single frame.

@@ -6,10 +6,12 @@ decoded when it is asked for. A number that is not there is an error, never a ne
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
 import tarfile
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -19,18 +21,30 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sgear.errors import VideoError
 from sgear.files import HoldsDescriptor, require_regular_file
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.base import FrameBatch, Size, Video, VideoSpan, check_played, checked_timestamps
-from sgear.video.stills import ImageDecoder
+from sgear.video.base import (
+    MAX_PIXELS,
+    FrameBatch,
+    Size,
+    Video,
+    VideoSpan,
+    check_played,
+    checked_timestamps,
+    require_bearable,
+)
 
 _TAR_BLOCK = 512
 # gzip, bzip2, xz, zstandard.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _NAME = re.compile(r"((?:.*/)?(?!\.)[^/]*?)([0-9]{1,18})\.(?:jpg|jpeg|png)", flags=re.DOTALL | re.IGNORECASE)
+_FORMATS = ("JPEG", "PNG")
+# Other modes hold more than eight bits, and converting them would cut values off.
+_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 # Far finer than any rate in use, and k * denominator stays exact in float64 for a day of frames.
 _MAX_RATE_DENOMINATOR = 1_000_000
 
@@ -66,13 +80,15 @@ class NumberedImages(Video):
         self._names = names
         self._numbers, self._rows = _by_number(path, names)
         self._origin = 0 if self._numbers[0] == 0 else 1
-        self._decoder = ImageDecoder()
         self.fps, self.num_frames = float(self._rate), len(self._numbers)
         self.first_pts_s = self._pts_s(self._first_intact(range(self.num_frames)))
-        assert self._decoder.size is not None, "an image was decoded just now"
-        self.height, self.width = self._decoder.size
+        assert self._own_size is not None, "an image was decoded just now"
+        self.height, self.width = self._own_size
         self.resize(size)
         self._last_pts_s: float | None = None
+
+    # Of the first image that was decoded; all others have it, too.
+    _own_size: Size | None = None
 
     @abstractmethod
     def _read(self, row: int) -> bytes:
@@ -138,7 +154,7 @@ class NumberedImages(Video):
             )
         row = int(self._rows[place])
         try:
-            image = self._decoder.decode(self._read(row))
+            image = self._image(row)
         except (VideoError, OSError) as err:
             raise VideoError(
                 f"{self.path}: the image {self._names[row]} (played at t = {t_s:.3f} s) cannot be used: {err}; "
@@ -146,12 +162,23 @@ class NumberedImages(Video):
             ) from err
         return image if image.shape[:2] == self.size else self._converter.resize(image)
 
+    def _image(self, row: int) -> NDArray[np.uint8]:
+        image = _opened(self._read(row))
+        size = image.height, image.width
+        self._own_size = self._own_size or size
+        if size != self._own_size:
+            raise VideoError(
+                f"it has {size[1]} x {size[0]} pixels, other images of this video have "
+                f"{self._own_size[1]} x {self._own_size[0]}"
+            )
+        return np.array(image)
+
     def _first_intact(self, places: Iterable[int]) -> int:
         failure = ""
         for place in places:
             row = int(self._rows[place])
             try:
-                self._decoder.decode(self._read(row))
+                self._image(row)
             except (VideoError, OSError) as err:
                 failure = failure or f"{self._names[row]}: {err}"
             else:
@@ -160,6 +187,28 @@ class NumberedImages(Video):
             f"{self.path}: none of the {len(self._numbers)} images can be decoded, such as {failure}; "
             "fetch or make them again"
         )
+
+
+def _opened(content: bytes) -> Image.Image:
+    """Return a jpeg or png, upright and in RGB; VideoError if it is damaged, too large or has more than eight bits."""
+    if not content:
+        raise VideoError("the file is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            # Our own limit follows; the library's warning would only come before it.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=_FORMATS)
+        require_bearable(image.height, image.width, image.format)
+        if image.mode not in _MODES:
+            raise VideoError(f"its pixels have more than eight bits ({image.mode}); convert it to eight")
+        image.load()
+        return ImageOps.exif_transpose(image).convert("RGB")
+    except Image.DecompressionBombError as err:
+        raise VideoError(f"images of more than {MAX_PIXELS} pixels are refused; make a smaller copy") from err
+    except UnidentifiedImageError as err:
+        raise VideoError("it is neither a jpeg nor a png, or its beginning is damaged") from err
+    except (OSError, SyntaxError, ValueError) as err:
+        raise VideoError(f"it is damaged ({err})") from err
 
 
 def _checked_rate(path: Path, frame_fps: float | None) -> Fraction:

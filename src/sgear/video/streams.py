@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from sgear.errors import VideoError
 from sgear.files import require_regular_file
-from sgear.video.stills import MAX_PIXELS, require_bearable
+from sgear.video.base import MAX_PIXELS, require_bearable
 
 # ffmpeg probes a file by decoding from it, so the limit must be known before anything is opened. A file may name
 # other files or addresses (playlists do); none but itself is read.

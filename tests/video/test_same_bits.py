@@ -26,7 +26,7 @@ from sgear.timing import AnticipationProtocol
 from sgear.training.config import RuntimeConfig
 from sgear.training.evaluate import run_model
 from sgear.training.loop import TrainStep, make_accelerator
-from sgear.video.pool import ReadingSize, VideoPool, reading_size
+from sgear.video.pool import ReadingSize, VideoPool
 from sgear.video.transforms import VIEWS, ClipTransform, finish_clip
 
 VIDEO = (80, 120)
@@ -50,7 +50,7 @@ def frames(request, video) -> FrameReader:
     """Both ways in which a data set reads videos."""
     if request.param == "videos":
         return VideoPool({"v": video}, size=ReadingSize(*SIZE, TRANSFORM.reading_margin))
-    height, width = reading_size(SIZE, TRANSFORM.reading_margin, VIDEO)
+    height, width = ReadingSize(*SIZE, TRANSFORM.reading_margin)(VIDEO)
     return build_frame_cache(
         {"v": video}, video.parent / "cache", height=height, width=width, fps=10.0, num_processes=1
     )

@@ -260,11 +260,6 @@ class Orientation:
         """Whether nothing is to be done."""
         return not (self.swaps or self.flips_rows or self.flips_columns)
 
-    @property
-    def is_mirrored(self) -> bool:
-        """Whether no turn alone makes the image upright."""
-        return (self.swaps + self.flips_rows + self.flips_columns) % 2 == 1
-
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width on the other side: of the upright image for a stored one, or the reverse."""
         return (width, height) if self.swaps else (height, width)

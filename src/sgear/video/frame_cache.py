@@ -34,7 +34,7 @@ from sgear.video.base import (
 )
 from sgear.video.decoding import StreamDecoder, with_kept
 from sgear.video.find import needs_rate
-from sgear.video.pool import open_video
+from sgear.video.pool import open_video, rate_of
 from sgear.workers import LostWorker, run_jobs
 
 _FORMAT_VERSION = 2
@@ -104,14 +104,6 @@ class FrameCache:
 
     def __getstate__(self) -> dict[str, object]:
         return {"root": self.root, "_videos": {}}
-
-    def __contains__(self, video_id: str) -> bool:
-        return _times_path(self.root, video_id).is_file()
-
-    @property
-    def video_ids(self) -> list[str]:
-        """Ids of all complete videos, sorted."""
-        return sorted(path.stem for path in self.root.glob("*.json"))
 
     def span_s(self, video_id: str) -> tuple[float, float]:
         """Return the times of the first and the last frame of the video, in seconds.
@@ -204,32 +196,22 @@ def fill_frame_cache(
         raise ValueError(f"video ids become file names, these cannot: {unfit[:5]}")
     root.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (video_id, Path(path), root, height, width, float(fps), _rate_of(frame_fps, video_id))
+        (video_id, Path(path), root, height, width, float(fps), rate_of(frame_fps, video_id))
         for video_id, path in video_paths.items()
     ]
     failures: dict[str, str] = {}
-    for num_done, (video_id, failure) in enumerate(_run(jobs, num_processes), start=1):
-        if failure is not None:
-            failures[video_id] = failure
-        if progress is not None:
-            progress(num_done, len(jobs))
+    with closing(run_jobs(_cache_video, jobs, num_workers=max(1, min(num_processes, len(jobs))))) as outcomes:
+        for num_done, (idx, outcome) in enumerate(outcomes, start=1):
+            video_id, source = jobs[idx][:2]
+            if outcome is not None:
+                failures[video_id] = f"{source}: {outcome}" if isinstance(outcome, LostWorker) else outcome
+            if progress is not None:
+                progress(num_done, len(jobs))
     FileLock.tidy(root / _LOCK_FOLDER)
     return failures
 
 
 _Job = tuple[str, Path, Path, int, int, float, float | None]
-
-
-def _rate_of(frame_fps: float | Mapping[str, float] | None, video_id: str) -> float | None:
-    return frame_fps.get(video_id) if isinstance(frame_fps, Mapping) else frame_fps
-
-
-def _run(jobs: list[_Job], num_processes: int) -> Iterator[tuple[str, str | None]]:
-    if not jobs:
-        return
-    with closing(run_jobs(_cache_video, jobs, num_workers=min(num_processes, len(jobs)))) as outcomes:
-        for idx, outcome in outcomes:
-            yield jobs[idx][0], f"{jobs[idx][1]}: {outcome}" if isinstance(outcome, LostWorker) else outcome
 
 
 def _cache_video(job: _Job, tell: Callable[[float], None]) -> str | None:

@@ -80,11 +80,6 @@ def test_time_past_the_end_is_the_error_of_the_reader(video_path, tmp_path, t_s)
     assert str(of_cache.value) == str(of_reader.value)
 
 
-def test_negative_time_is_refused(video_path, tmp_path):
-    with pytest.raises(ValueError, match="before the video begins"):
-        _build(video_path, tmp_path / "cache").frames_played_at("video", [-0.5])
-
-
 def test_damaged_place_is_an_error_and_the_rest_of_the_video_is_kept(video_path, tmp_path):
     overwrite_packet(video_path, tmp_path / "hurt.mp4", 31)
     cache = _build(tmp_path / "hurt.mp4", tmp_path / "cache", fps=90.0)

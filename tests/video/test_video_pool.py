@@ -141,12 +141,6 @@ def test_a_forked_pool_is_empty_and_both_processes_read_right(paths):
         assert here == expected
 
 
-def test_repr_tells_how_many_are_open(paths):
-    with VideoPool(paths) as pool:
-        pool.video(IDS[0])
-        assert repr(pool) == "VideoPool(8 videos, 1 of at most 8 open)"
-
-
 @pytest.mark.parametrize(
     ("suffix", "codec"), [("avi", "mpeg4"), ("mpg", "mpeg2video"), ("ts", "libx264"), ("flv", "libx264")]
 )

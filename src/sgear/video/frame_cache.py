@@ -13,15 +13,16 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from sgear.errors import VideoError
-from sgear.files import replacing, require_unchanged, write_whole
+from sgear.files import replacing, require_unchanged, state_of, write_whole
 from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.base import (
@@ -41,33 +42,6 @@ _FORMAT_VERSION = 2
 _WAIT_S = 0.2
 _LOCK_FOLDER = "locks"
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """What a cached video was made of; it is reused only while all of this stays the same."""
-
-    source: str
-    source_bytes: int
-    source_mtime_ns: int
-    height: int
-    width: int
-    fps: float
-    format_version: int = _FORMAT_VERSION
-    frame_fps: float | None = None
-
-    @classmethod
-    def of(cls, source: Path, height: int, width: int, fps: float, frame_fps: float | None) -> _Origin:
-        if not source.exists():
-            raise VideoError(f"{source}: no such video; check the path and the data root")
-        stat = source.stat()
-        rate = frame_fps if needs_rate(source) else None
-        return cls(str(source), stat.st_size, stat.st_mtime_ns, height, width, fps, frame_fps=rate)
-
-    def fits(self, stored: object) -> bool:
-        # The place of the video may change, its bytes may not.
-        ours = {**asdict(self), "source": ""}
-        return isinstance(stored, dict) and {**stored, "source": ""} == ours
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,12 +188,30 @@ def fill_frame_cache(
 _Job = tuple[str, Path, Path, int, int, float, float | None]
 
 
+def _origin_of(job: _Job) -> dict[str, Any]:
+    """Return what a cached video is made of; it is reused only while all of this stays the same."""
+    _, source, _, height, width, fps, frame_fps = job
+    if not source.exists():
+        raise VideoError(f"{source}: no such video; check the path and the data root")
+    source_bytes, source_mtime_ns = state_of(source)
+    return {
+        "source": str(source),
+        "source_bytes": source_bytes,
+        "source_mtime_ns": source_mtime_ns,
+        "height": height,
+        "width": width,
+        "fps": fps,
+        "format_version": _FORMAT_VERSION,
+        "frame_fps": frame_fps if needs_rate(source) else None,
+    }
+
+
 def _cache_video(job: _Job, tell: Callable[[float], None]) -> str | None:
     """Cache one video unless it is there; return the message of a video that cannot be read."""
-    video_id, source, root, height, width, fps, frame_fps = job
+    video_id, _, root, *_ = job
     times_path, pixels_path = _times_path(root, video_id), _pixels_path(root, video_id)
     try:
-        origin = _Origin.of(source, height, width, fps, frame_fps)
+        origin = _origin_of(job)
         while not _is_cached(times_path, pixels_path, origin):
             lock = FileLock.take(root / _LOCK_FOLDER / f"{video_id}.lock")
             if lock is None:
@@ -235,7 +227,7 @@ def _cache_video(job: _Job, tell: Callable[[float], None]) -> str | None:
     return None
 
 
-def _decode(job: _Job, origin: _Origin, times_path: Path, pixels_path: Path) -> None:
+def _decode(job: _Job, origin: dict[str, Any], times_path: Path, pixels_path: Path) -> None:
     _, source, _, height, width, fps, frame_fps = job
     video: _KeptStream | _KeptImages
     if needs_rate(source):
@@ -247,18 +239,20 @@ def _decode(job: _Job, origin: _Origin, times_path: Path, pixels_path: Path) -> 
         times_path.unlink(missing_ok=True)
         with replacing(pixels_path) as partial:
             times = _write_pixels(video, partial, height, width)
-            require_unchanged(source, (origin.source_bytes, origin.source_mtime_ns), VideoError)
-        write_whole(times_path, json.dumps({"origin": asdict(origin), **times}).encode())
+            require_unchanged(source, (origin["source_bytes"], origin["source_mtime_ns"]), VideoError)
+        write_whole(times_path, json.dumps({"origin": origin, **times}).encode())
     finally:
         video.close()
 
 
-def _is_cached(times_path: Path, pixels_path: Path, origin: _Origin) -> bool:
+def _is_cached(times_path: Path, pixels_path: Path, origin: dict[str, Any]) -> bool:
     if not (times_path.is_file() and pixels_path.is_file()):
         return False
     try:
-        return origin.fits(json.loads(times_path.read_text(encoding="utf-8")).get("origin"))
-    except (ValueError, AttributeError):
+        stored = json.loads(times_path.read_text(encoding="utf-8"))["origin"]
+        # The place of the video may change, its bytes may not.
+        return {**stored, "source": ""} == {**origin, "source": ""}
+    except (ValueError, KeyError, TypeError):
         # Unreadable times are like none: the video is decoded again.
         return False
 

@@ -15,6 +15,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -225,26 +226,20 @@ def _checked_rate(path: Path, frame_fps: float | None) -> Fraction:
 
 def _by_number(path: Path, names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the numbers in ascending order, and the place of each in `names`."""
-    numbers: list[int] = []
-    rows: list[int] = []
-    prefix = ""
-    for row, name in enumerate(names):
-        match = _NAME.fullmatch(name)
-        if match is None:
-            continue
-        prefix = prefix if numbers else match[1]
-        if match[1] != prefix:
-            raise VideoError(
-                f"{path}: images of several videos or kinds lie here, named {prefix + '*'!r} and {match[1] + '*'!r}; "
-                "move each into a folder or archive of its own"
-            )
-        numbers.append(int(match[2]))
-        rows.append(row)
-    if not numbers:
+    matches = {row: match for row, name in enumerate(names) if (match := _NAME.fullmatch(name))}
+    if not matches:
         raise VideoError(
             f"{path}: no numbered images here; expected names such as frame_0000000001.jpg (.jpg, .jpeg or .png), "
             "or the path of a video file"
         )
+    prefixes = dict.fromkeys(match[1] for match in matches.values())
+    if len(prefixes) > 1:
+        one, other = islice(prefixes, 2)
+        raise VideoError(
+            f"{path}: images of several videos or kinds lie here, named {one + '*'!r} and {other + '*'!r}; "
+            "move each into a folder or archive of its own"
+        )
+    numbers, rows = [int(match[2]) for match in matches.values()], list(matches)
     order = np.argsort(numbers, kind="stable")
     ascending, row_of = np.array(numbers, dtype=np.int64)[order], np.array(rows, dtype=np.int64)[order]
     twice = np.flatnonzero(np.diff(ascending) == 0)
@@ -255,16 +250,10 @@ def _by_number(path: Path, names: Sequence[str]) -> tuple[NDArray[np.int64], NDA
 
 
 class FrameFolder(NumberedImages):
-    """Images directly in one folder; see `NumberedImages` for names, times and errors.
-
-    Args:
-        path: Folder.
-        size: See `Video.resize`.
-        frame_fps: Rate at which the images were numbered, in frames per second.
+    """Images directly in one folder; see `NumberedImages` for names, times, arguments and errors.
 
     Raises:
         VideoError: If there is no such folder, it cannot be listed, or `NumberedImages` refuses what is in it.
-        ValueError: If `size` or `frame_fps` is not positive.
     """
 
     def __init__(
@@ -293,20 +282,14 @@ class FrameFolder(NumberedImages):
 
 
 class FrameTar(HoldsDescriptor, NumberedImages):
-    """Images in one uncompressed tar file; see `NumberedImages` for names, times and errors.
+    """Images in one uncompressed tar file; see `NumberedImages` for names, times, arguments and errors.
 
     All headers are read once, when it is opened: some seconds for 100,000 images. After that an image is
     one read at a known place. Nothing is ever extracted or written.
 
-    Args:
-        path: File, such as EPIC-KITCHENS' `P01_01.tar`.
-        size: See `Video.resize`.
-        frame_fps: Rate at which the images were numbered, in frames per second.
-
     Raises:
         VideoError: If there is no such file, it is unreadable, compressed, truncated, damaged or has links in it, or
             `NumberedImages` refuses what is in it.
-        ValueError: If `size` or `frame_fps` is not positive.
     """
 
     def __init__(

@@ -57,7 +57,9 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     try:
         container = _open(path, _OPEN_OPTIONS)
     except PermissionError as err:
-        raise _closed_to_us(path, err) from err
+        raise VideoError(
+            f"{path}: the file cannot be read ({err.strerror}); check its permissions and those of its folders"
+        ) from err
     except (FFmpegError, ValueError) as err:
         # The error's own text begins with a number of ffmpeg's and ends with the path.
         reason = err.strerror if isinstance(err, FFmpegError) else err
@@ -137,12 +139,6 @@ def _open(path: Path, options: dict[str, str]) -> InputContainer:
     return av.open(f"file:{path}", metadata_errors="ignore", options=options)
 
 
-def _closed_to_us(path: Path, err: OSError) -> VideoError:
-    return VideoError(
-        f"{path}: the file cannot be read ({err.strerror}); check its permissions and those of its folders"
-    )
-
-
 def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     name = container.format.name
     if name.endswith("_pipe") or name == "image2":
@@ -159,16 +155,13 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     if any(video.codec_context is None for video in videos):
         raise VideoError(f"{path}: how its images are coded is not known; it is damaged, or encode it otherwise")
     # Players choose by the same rule: a small preview may come first.
-    return max(videos, key=lambda video: (bool(video.disposition & Disposition.default), _num_pixels(video)))
+    pixels = {video.index: video.codec_context.height * video.codec_context.width for video in videos}
+    return max(videos, key=lambda video: (bool(video.disposition & Disposition.default), pixels[video.index]))
 
 
 def _real_tracks(container: InputContainer) -> list[VideoStream]:
     # Covers of audio files are video streams to ffmpeg, and so is any text to its terminal player.
     return [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
-
-
-def _num_pixels(video: VideoStream) -> int:
-    return video.codec_context.height * video.codec_context.width
 
 
 # Small facts by place and state of a file, so that one that did not change is gone through once.

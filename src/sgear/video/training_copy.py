@@ -282,30 +282,26 @@ class _Sink:
 
 def _encode(video: _Video, file: BinaryIO, settings: CopySettings, origin: str) -> None:
     sink = _Sink(file)
+    stream: VideoStream | None = None
+    held: av.Packet | None = None
     try:
-        _encode_to(sink, video, settings, origin)
+        with av.open(sink, "w", format="mp4") as container:
+            container.metadata["comment"] = origin
+            for image in video.images():
+                if stream is None:
+                    stream = _stream(container, video, settings, image)
+                for packet in stream.encode(image):
+                    held = _mux(container, held, packet)
+            assert stream is not None, "a video that opened has a frame"
+            for packet in stream.encode():
+                held = _mux(container, held, packet)
+            assert held is not None, "an encoder gives a packet for each frame"
+            held.duration = max(1, round(video.end_s / held.time_base) - (held.pts or 0))
+            container.mux(held)
     except FFmpegError as err:
         if sink.failure is not None:
             raise sink.failure from err
         raise VideoError(f"{video.decoder.path}: its images cannot be encoded ({err}); encode it otherwise") from err
-
-
-def _encode_to(sink: _Sink, video: _Video, settings: CopySettings, origin: str) -> None:
-    with av.open(sink, "w", format="mp4") as container:
-        container.metadata["comment"] = origin
-        stream: VideoStream | None = None
-        held: av.Packet | None = None
-        for image in video.images():
-            if stream is None:
-                stream = _stream(container, video, settings, image)
-            for packet in stream.encode(image):
-                held = _mux(container, held, packet)
-        assert stream is not None, "a video that opened has a frame"
-        for packet in stream.encode():
-            held = _mux(container, held, packet)
-        assert held is not None, "an encoder gives a packet for each frame"
-        held.duration = max(1, round(video.end_s / held.time_base) - (held.pts or 0))
-        container.mux(held)
 
 
 def _mux(container: OutputContainer, held: av.Packet | None, packet: av.Packet) -> av.Packet:
@@ -346,13 +342,9 @@ def _stream(container: OutputContainer, video: _Video, settings: CopySettings, f
 
 
 def copy_fault(copy: Path, times_s: list[float], size: tuple[int, int], gop: int) -> str | None:
-    """Read a copy from beginning to end; return how it differs from what was to be written, or None.
+    """Read a copy to its end; return how it differs from what was to be written, or None.
 
-    Args:
-        copy: File that was written.
-        times_s: Times of all frames in seconds.
-        size: Height and width in pixels.
-        gop: Largest distance of two key frames, in frames.
+    `times_s` are the times of all frames, `size` is height and width, `gop` the largest distance of two key frames.
     """
     with closing(StreamDecoder(copy)) as decoder:
         if (decoder.height, decoder.width) != size:

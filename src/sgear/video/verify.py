@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sgear.errors import VideoError
@@ -92,24 +93,18 @@ def verify_videos(
     Raises:
         ValueError: If `num_workers` is below 1.
     """
-    jobs = [_Job(video, quick) for video in videos]
     lengths_s = [0.0 if needs_rate(video.path) else stated_length_s(video.path) for video in videos]
+    work = partial(_verify, quick)
     checks: dict[int, VideoCheck] = {}
-    with closing(run_on_videos(_work, jobs, lengths_s, num_workers=num_workers, progress=progress)) as results:
+    with closing(run_on_videos(work, videos, lengths_s, num_workers=num_workers, progress=progress)) as results:
         for idx, result in results:
             lost = isinstance(result, LostWorker)
             checks[idx] = VideoCheck(videos[idx].path, (str(result),)) if lost else result
     return [checks[idx] for idx in range(len(videos))]
 
 
-@dataclass(frozen=True)
-class _Job:
-    video: VideoToCheck
-    quick: bool
-
-
-def _work(job: _Job, tell: Callable[[float], None]) -> VideoCheck:
-    return verify_video(job.video, quick=job.quick, tell=tell)
+def _verify(quick: bool, video: VideoToCheck, tell: Callable[[float], None]) -> VideoCheck:
+    return verify_video(video, quick=quick, tell=tell)
 
 
 def _without_path(message: str, path: Path) -> str:

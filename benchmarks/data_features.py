@@ -24,7 +24,7 @@ from sgear.features.extract import FrameEncoder, extract
 from sgear.features.imports import import_lmdb
 from sgear.features.lmdb_export import write_lmdb
 from sgear.models.encoders.extraction import timm_frame_encoder
-from sgear.video.pool import open_video, reading_size
+from sgear.video.pool import ReadingSize, open_video
 from sgear.video.transforms import ClipTransform
 
 WIDTH, FPS, STEPS = 1024, 30, 15
@@ -141,7 +141,7 @@ def decode_alone(videos: dict[str, Path], encoder: FrameEncoder, fps: float) -> 
         *size, encoder.mean, encoder.std, crop_margin=encoder.crop_margin, flip=False, brightness=0.0, contrast=0.0
     )
     for path in videos.values():
-        with open_video(path, size=reading_size(size, encoder.crop_margin, (256, 456))) as video:
+        with open_video(path, size=ReadingSize(*size, encoder.crop_margin)((256, 456))) as video:
             instants_s = np.arange(int(video.last_pts_s * fps) + 1) / fps
             for begin in range(0, len(instants_s), BATCH_SIZE):
                 transform.evaluate(video.frames_played_at(instants_s[begin : begin + BATCH_SIZE]).frames)

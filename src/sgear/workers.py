@@ -55,39 +55,6 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-class VideoBoard:
-    """Adds up the seconds of video that all workers have done.
-
-    Args:
-        lengths_s: Length of each video in seconds, as far as it is known.
-        progress: Called with finished videos, all videos, seconds of video done and to be done.
-    """
-
-    def __init__(self, lengths_s: list[float], progress: VideoProgress | None) -> None:
-        self._lengths_s = lengths_s
-        self._done_s = [0.0] * len(lengths_s)
-        self._num_done = 0
-        self._progress = progress
-        self._show()
-
-    def tell(self, idx: int, seconds: float) -> None:
-        """Take note of how many seconds of a video are done."""
-        self._done_s[idx] = seconds
-        # A header may state less than there is, or nothing.
-        self._lengths_s[idx] = max(self._lengths_s[idx], seconds)
-        self._show()
-
-    def finish(self, idx: int) -> None:
-        """Take note that nothing more will be done to a video."""
-        self._done_s[idx] = self._lengths_s[idx]
-        self._num_done += 1
-        self._show()
-
-    def _show(self) -> None:
-        if self._progress is not None:
-            self._progress(self._num_done, len(self._done_s), sum(self._done_s), sum(self._lengths_s))
-
-
 def run_jobs(
     work: Work[Job, Result],
     jobs: Sequence[Job],
@@ -116,6 +83,46 @@ def run_jobs(
         return
     with closing(_Crew(work, jobs, min(num_workers, len(jobs)), told)) as crew:
         yield from crew.results()
+
+
+def run_on_videos(
+    work: Work[Job, Result],
+    jobs: Sequence[Job],
+    lengths_s: Sequence[float],
+    *,
+    num_workers: int,
+    progress: VideoProgress | None,
+) -> Generator[tuple[int, Result | LostWorker], None, None]:
+    """Do one job for each video as `run_jobs` does; the work reports how many seconds of its video are done.
+
+    Args:
+        work: See `run_jobs`.
+        jobs: What to do; the longest videos first, so that in the end no worker is left alone with one.
+        lengths_s: Length of the video of each job in seconds, as far as it is known.
+        num_workers: See `run_jobs`.
+        progress: Called with finished videos, all videos, seconds of video done and to be done.
+    """
+    order = sorted(range(len(jobs)), key=lambda idx: -lengths_s[idx])
+    all_s = [lengths_s[idx] for idx in order]
+    done_s = [0.0] * len(jobs)
+    num_done = 0
+
+    def tell(place: int, seconds: float) -> None:
+        done_s[place] = seconds
+        # A header may state less than there is, or nothing.
+        all_s[place] = max(all_s[place], seconds)
+        show()
+
+    def show() -> None:
+        if progress is not None:
+            progress(num_done, len(jobs), sum(done_s), sum(all_s))
+
+    show()
+    with closing(run_jobs(work, [jobs[idx] for idx in order], num_workers=num_workers, progress=tell)) as results:
+        for place, result in results:
+            num_done += 1
+            tell(place, all_s[place])
+            yield order[place], result
 
 
 def _ignore(idx: int, value: float) -> None:

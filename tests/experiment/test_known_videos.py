@@ -30,8 +30,7 @@ from sgear.prototypes import class_means
 from sgear.segments import SegmentTable
 from sgear.torchvision_guard import import_timm
 from sgear.video.find import list_videos
-from sgear.video.identity import video_content
-from sgear.video.training_copy import CopySettings, make_copy
+from sgear.video.training_copy import CopySettings, make_copy, video_content
 
 KITCHEN = KitchenConfig(
     num_train_videos=2, num_validation_videos=2, num_unseen_participants=0, actions_per_video=4, height=64, width=64

@@ -10,11 +10,12 @@ from typing import Any
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from numpy.typing import NDArray
 
 from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video import FrameCache, fill_frame_cache
+from sgear.video import FrameCache, VideoReader, fill_frame_cache
 
 HEIGHT, WIDTH = 48, 64
 NUM_BITS = 12
@@ -91,6 +92,46 @@ def make_video(
     return path
 
 
+def remuxed(source: Path, path: Path, *, shift_s: float = 0.0, **options: str) -> Path:
+    """Copy the packets of a video to another container."""
+    with av.open(str(source)) as video, av.open(str(path), "w", options=options) as copy:
+        stream = copy.add_stream_from_template(video.streams.video[0])
+        shift = round(shift_s / video.streams.video[0].time_base)
+        for packet in video.demux(video=0):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
+                copy.mux(packet)
+    return path
+
+
+def add_sound(container: OutputContainer, length_s: float) -> Callable[[], None]:
+    """Add a track of silence; what is returned writes it, once all tracks are there."""
+    track = container.add_stream("aac", rate=16_000, layout="mono")
+
+    def write() -> None:
+        for start in range(0, round(length_s * 16_000), 1024):
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            sound.sample_rate, sound.pts = 16_000, start
+            container.mux(track.encode(sound))
+        container.mux(track.encode(None))
+
+    return write
+
+
+def with_sound(source: Path, path: Path, *lengths_s: float) -> Path:
+    """Copy a video behind tracks of silence."""
+    with av.open(str(source)) as video, av.open(str(path), "w") as copy:
+        tracks = [add_sound(copy, length_s) for length_s in lengths_s]
+        stream = copy.add_stream_from_template(video.streams.video[0])
+        for write in tracks:
+            write()
+        for packet in video.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    return path
+
+
 def steady(num_frames: int, fps: int = 30) -> list[Fraction]:
     return [Fraction(idx, fps) for idx in range(num_frames)]
 
@@ -103,6 +144,12 @@ def decode_all(path: Path) -> list[tuple[float, int]]:
     return [
         (float((frame.pts - zero) * frame.time_base), number_in(frame.to_ndarray(format="rgb24"))) for frame in frames
     ]
+
+
+def read_all(path: Path) -> list[tuple[float, int]]:
+    """Time and number of every frame, as a reader sees them."""
+    with VideoReader(path) as video:
+        return [(pts_s, numbers_in(frame[None])[0]) for frame, pts_s in video.iterate()]
 
 
 def played_at(video: list[tuple[float, int]], t_s: float) -> tuple[float, int]:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 from coded_videos import HEIGHT, WIDTH, image_of
+from numpy.typing import NDArray
 from PIL import Image
 
 
-def image_bytes(number: int, *, suffix: str = ".jpg", size: tuple[int, int] = (HEIGHT, WIDTH)) -> bytes:
+def image_bytes(
+    number: int,
+    *,
+    suffix: str = ".jpg",
+    size: tuple[int, int] = (HEIGHT, WIDTH),
+    image: Callable[[int, int, int], NDArray[np.uint8]] = image_of,
+) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(image_of(number, *size)).save(buffer, "PNG" if suffix == ".png" else "JPEG", quality=95)
+    Image.fromarray(image(number, *size)).save(buffer, "PNG" if suffix == ".png" else "JPEG", quality=98)
     return buffer.getvalue()
 
 

@@ -71,14 +71,6 @@ def test_plain_transform_of_a_clip_of_the_right_size_only_normalises():
     torch.testing.assert_close(back, _clip().float() / 255, atol=1e-6, rtol=0)
 
 
-def test_plain_training_equals_evaluation():
-    transform = ClipTransform(16, 16, *NO_NORM, **PLAIN)
-    square = _clip(width=32)
-    clip, colour = transform.train(square, np.random.default_rng(0))
-    assert torch.equal(clip, transform.evaluate(square))
-    assert torch.equal(colour, transform.colour)
-
-
 def test_flip_alone_mirrors_about_half_of_the_clips():
     transform = ClipTransform(32, 48, *NO_NORM, **{**PLAIN, "flip": True})
     upright = transform.evaluate(_clip())
@@ -99,20 +91,6 @@ def test_crop_reaches_all_four_borders_and_moves_in_both_directions():
     corners = [transform.train(places, np.random.default_rng(seed))[0][0, :2, 0, 0].tolist() for seed in range(200)]
     tops, lefts = zip(*corners, strict=True)
     assert (min(tops), max(tops), min(lefts), max(lefts)) == (0, 16, 0, 24)
-
-
-def test_evaluation_crops_the_centre():
-    frames = torch.zeros(1, 3, 32, 48, dtype=torch.uint8)
-    frames[:, :, 8:24, 12:36] = 255
-    clip = ClipTransform(16, 24, *NO_NORM, **{**PLAIN, "crop_margin": 1.0}).evaluate(frames)
-    assert clip.eq(255).all()
-
-
-def test_shapes_in_the_image_are_not_distorted():
-    frames = torch.zeros(1, 3, 40, 100, dtype=torch.uint8)
-    frames[:, :, 10:30, 40:60] = 255
-    clip = ClipTransform(20, 20, *NO_NORM, **PLAIN).evaluate(frames)
-    assert clip[0, 0].gt(127).sum(0).max() == clip[0, 0].gt(127).sum(1).max() == 10
 
 
 @settings(max_examples=30, deadline=None)
@@ -165,20 +143,6 @@ def test_three_crops_of_a_wide_video_are_its_left_centre_and_right():
     assert left[0, 0, 0].tolist() == list(range(16))
     assert centre[0, 0, 0].tolist() == list(range(24, 40))
     assert right[0, 0, 0].tolist() == list(range(48, 64))
-
-
-def test_three_crops_of_a_tall_video_are_its_top_centre_and_bottom():
-    video = torch.arange(64, dtype=torch.uint8)[:, None].expand(2, 3, 64, 16).contiguous()
-    transform = ClipTransform(16, 16, *NO_NORM, **PLAIN)
-    tops = [transform.evaluate(video, view)[0, 0, 0, 0].item() for view in VIEWS["three-crop"]]
-    assert tops == [0, 24, 48]
-
-
-def test_the_second_half_of_the_six_views_mirrors_the_first():
-    transform = ClipTransform(16, 24, *NO_NORM, **PLAIN)
-    views = [transform.evaluate(_clip(), view) for view in VIEWS["three-crop-flip"]]
-    assert all(torch.equal(plain.flip(-1), mirrored) for plain, mirrored in zip(views[:3], views[3:], strict=True))
-    assert torch.equal(views[1], transform.evaluate(_clip()))
 
 
 def test_training_draws_the_scale_of_each_clip_between_two_margins():

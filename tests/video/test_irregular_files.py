@@ -12,7 +12,6 @@ from sgear.video import open_video
 from sgear.video.find import list_videos, scan_videos
 from sgear.video.training_copy import CopySettings, make_copy
 from sgear.video.transcode import plan_copies, transcode
-from sgear.video.truncation import stated_length_s
 from sgear.video.verify import VideoToCheck, verify_video
 
 
@@ -41,7 +40,6 @@ def _device(path):
 READERS = {
     "open": lambda path: open_video(path, frame_fps=30.0),
     "copy": lambda path: make_copy(path, path.parent / "copies" / "video.mp4", CopySettings(short_side=24)),
-    "length": stated_length_s,
 }
 
 

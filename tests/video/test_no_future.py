@@ -6,33 +6,31 @@ that a model receives tells which is the latest frame that went into it, through
 
 from __future__ import annotations
 
-import io
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lmdb
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from coded_videos import build_frame_cache, make_video, overwrite_packet, steady
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from numbered_files import add_member, image_bytes
 from numpy.typing import NDArray
-from PIL import Image
+from video_models import avt, frame_encoder, note_clips, segments_at, trained, vit
 
 from sgear.anticipator import Anticipator
 from sgear.data import AnticipationDataset, FeatureSource, StepLabels, VideoSource
 from sgear.data.loader import make_loader, whole_batches
 from sgear.errors import VideoError
 from sgear.features import FeatureStoreWriter, FeatureTable, VideoFeatures, side_by_side
-from sgear.features.extract import FrameEncoder, extract
+from sgear.features.extract import extract
 from sgear.features.lmdb import LmdbFeatures
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.models import DecoderConfig, EncoderConfig, build_model, model_config
-from sgear.models.pretrained import Preprocessing, TrainedModel
-from sgear.segments import SegmentTable
+from sgear.models import EncoderConfig
+from sgear.models.pretrained import Preprocessing
 from sgear.taxonomy import Taxonomy
 from sgear.timing import TIME_TOLERANCE_S, AnticipationProtocol, VJepaProtocol
 from sgear.training.config import RuntimeConfig
@@ -52,6 +50,7 @@ TRANSFORM = ClipTransform(
     *SIZE, (0.0,) * 3, (1.0,) * 3, crop_margin=0.1, scale_jitter=(0.0, 0.4), flip=True, brightness=0.0, contrast=0.0
 )
 SEEN = Preprocessing(kind="video", height=16, width=24, mean=(0.0,) * 3, std=(1.0,) * 3, crop_margin=0.1)
+STORED = replace(SEEN, reading_margin=0.4)
 TAXONOMY = Taxonomy.from_labels(["cut onion", "peel onion"])
 VIDEOS = ("video", "copy", "folder", "tar", "cache")
 FEATURES = ("table", "store", "lmdb", "several")
@@ -77,14 +76,8 @@ class World:
         return grey_of(np.stack(counts, axis=1) - 1)
 
 
-def _image(idx: int, height: int = 24, width: int = 40) -> NDArray[np.uint8]:
+def _image(idx: int, height: int, width: int) -> NDArray[np.uint8]:
     return np.full((height, width, 3), grey_of(idx), np.uint8)
-
-
-def _jpeg(idx: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(_image(idx)).save(buffer, "JPEG", quality=98)
-    return buffer.getvalue()
 
 
 def _numbered(root: Path) -> tuple[Path, Path]:
@@ -92,27 +85,14 @@ def _numbered(root: Path) -> tuple[Path, Path]:
     folder.mkdir()
     with tarfile.open(archive, "w") as tar:
         for idx in range(NUM_FRAMES):
-            content = _jpeg(idx)
+            content = image_bytes(idx, size=(24, 40), image=_image)
             (folder / f"frame_{idx + 1:010d}.jpg").write_bytes(content)
-            member = tarfile.TarInfo(f"frame_{idx + 1:010d}.jpg")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+            add_member(tar, f"frame_{idx + 1:010d}.jpg", content)
     return folder, archive
 
 
 def _store(path: Path, root: Path, fps: float):
-    encoder = FrameEncoder(
-        encode=lambda frames: 255 * frames.mean(dim=(1, 2, 3))[:, None],
-        name="grey",
-        weights="none",
-        width=1,
-        image_height=SIZE[0],
-        image_width=SIZE[1],
-        mean=(0.0,) * 3,
-        std=(1.0,) * 3,
-        crop_margin=0.1,
-        reading_margin=0.4,
-    )
+    encoder = frame_encoder(lambda frames: 255 * frames.mean(dim=(1, 2, 3))[:, None], "grey", 1, STORED)
     writer = FeatureStoreWriter(root, encoder.provenance(fps=fps, views="three-crop-flip"), width=1)
     extract(encoder, {"v": path}, writer, fps=fps, views="three-crop-flip")
     return writer.finish()
@@ -160,48 +140,9 @@ def world(request, tmp_path_factory) -> World:
     return World({**pools, "cache": cache, **tables}, paths, times_s)
 
 
-def _segments(starts_s: list[float]) -> SegmentTable:
-    actions = [idx % 2 for idx in range(len(starts_s))]
-    frame = pl.DataFrame(
-        {
-            "uid": [f"v_{idx}" for idx in range(len(starts_s))],
-            "participant_id": ["P01"] * len(starts_s),
-            "video_id": ["v"] * len(starts_s),
-            "start_s": starts_s,
-            "stop_s": [start_s + 0.5 for start_s in starts_s],
-            "verb_id": TAXONOMY.verb_of_action[actions],
-            "noun_id": TAXONOMY.noun_of_action[actions],
-            "action_id": actions,
-        }
-    )
-    return SegmentTable(frame, TAXONOMY, origin="test")
-
-
 def _model(kind: str, num_steps: int):
-    torch.manual_seed(0)
-    encoder = (
-        EncoderConfig(feature_dim=2 if kind == "several" else 1)
-        if kind in FEATURES
-        else EncoderConfig(
-            name="vit_tiny_patch16_224",
-            image_height=16,
-            image_width=24,
-            embed_dim=8,
-            depth=1,
-            num_heads=2,
-            patch_size=8,
-        )
-    )
-    decoder = DecoderConfig(width=8, num_layers=1, num_heads=2)
-    config = model_config(name="avt", width=8, max_steps=num_steps, encoder=encoder, decoder=decoder)
-    return config, build_model(config, num_actions=TAXONOMY.num_actions)
-
-
-def _noted(model) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Keep each clip and mask that a model reads from now on."""
-    clips: list[tuple[torch.Tensor, torch.Tensor]] = []
-    model.register_forward_pre_hook(lambda module, inputs: clips.append((inputs[0].clone(), inputs[1].clone())))
-    return clips
+    encoder = EncoderConfig(feature_dim=2 if kind == "several" else 1) if kind in FEATURES else vit(*SIZE, 8)
+    return avt(encoder, width=8, num_steps=num_steps, num_actions=TAXONOMY.num_actions)
 
 
 def _greys(clips: list[tuple[torch.Tensor, torch.Tensor]], kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -242,7 +183,7 @@ def test_nothing_later_than_tau_a_before_the_action_reaches_a_model(world, kind)
         starts_s = [now_s + ahead_s for now_s in nows_s if now_s + ahead_s >= 0]
         if not starts_s:
             return
-        table = _segments(starts_s)
+        table = segments_at(starts_s, TAXONOMY)
         limits_s = np.array([protocol.anchor_s(s.start_s, s.stop_s) - protocol.tau_a_s for s in table])
         view = data.draw(st.sampled_from(VIEWS["three-crop-flip"]))
         pool_s = data.draw(st.sampled_from([0.0, 0.7]))
@@ -258,7 +199,7 @@ def test_nothing_later_than_tau_a_before_the_action_reaches_a_model(world, kind)
             tau_a_jitter_s=data.draw(st.sampled_from([0.0, 1.5])) if is_training else 0.0,
         )
         _, model = _model(kind, protocol.num_steps)
-        clips = _noted(model)
+        clips = note_clips(model)
         if is_training:
             step = TrainStep(model, Objective(ObjectiveConfig())).train()
             for batch in whole_batches(make_loader(samples, batch_size=2, num_workers=0)):
@@ -284,15 +225,7 @@ def _anticipator(
 ) -> tuple[Anticipator, list[tuple[torch.Tensor, torch.Tensor]]]:
     """Return a model of videos, and the clips that it reads from now on."""
     config, model = _model(kind, protocol.num_steps)
-    trained = TrainedModel(
-        model=model.eval(),
-        config=config,
-        taxonomy=TAXONOMY,
-        protocol=protocol,
-        preprocessing=SEEN,
-        log_prior=torch.zeros(TAXONOMY.num_actions),
-    )
-    return Anticipator(trained), _noted(model)
+    return Anticipator(trained(config, model, TAXONOMY, protocol, SEEN)), note_clips(model)
 
 
 @pytest.mark.parametrize("kind", ["video", "copy", "folder", "tar"])

@@ -107,23 +107,11 @@ def test_a_missing_number_is_an_error_that_names_it_and_only_where_it_is_asked_f
             video.frames_played_at([0.0, 3.5 / 30])
 
 
-def test_iterating_stops_at_a_missing_number(make):
-    with open_video(make([1, 2, 4]), frame_fps=FPS) as video, pytest.raises(VideoError, match="number 3"):
-        list(video.iterate())
-
-
 def test_a_video_whose_first_images_are_missing_does_not_begin_with_another_one(make):
     with open_video(make(range(2, 10)), frame_fps=FPS) as video:
         assert video.first_pts_s == 1 / 30
         with pytest.raises(VideoError, match="image number 1"):
             video.frames_played_at([0.0])
-
-
-def test_time_just_past_the_end_shows_the_last_image_and_later_is_an_error(make):
-    with open_video(make(range(1, 31)), frame_fps=FPS) as video:
-        assert numbers_in(video.frames_played_at([30.5 / 30]).frames) == [30]
-        with pytest.raises(VideoError, match=r"video.*nothing is played at t = 1.100 s"):
-            video.frames_played_at([1.1])
 
 
 @pytest.mark.parametrize("t_s", [-0.001, float("nan")])

@@ -11,59 +11,27 @@ import av
 import numpy as np
 import pytest
 import torch
-from coded_videos import image_of, make_video, numbers_in, steady
+from coded_videos import image_of, make_video, numbers_in, remuxed, steady, with_sound
 from PIL import Image
 
 from sgear.errors import VideoError
+from sgear.video.base import MAX_PIXELS
 from sgear.video.pool import open_video
-from sgear.video.stills import MAX_PIXELS
 
 _ASKED_S = [40.5 / 30, 3.5 / 30, 59.5 / 30]
-
-
-def _with_sound(path: Path, source: Path, num_tracks: int) -> Path:
-    """Copy the images behind `num_tracks` tracks of silence."""
-    with av.open(str(source)) as video, av.open(str(path), "w") as copy:
-        tracks = [copy.add_stream("aac", rate=16_000, layout="mono") for _ in range(num_tracks)]
-        stream = copy.add_stream_from_template(video.streams.video[0])
-        for track in tracks:
-            for start in range(0, 32_000, 1024):
-                sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-                sound.sample_rate, sound.pts = 16_000, start
-                copy.mux(track.encode(sound))
-            copy.mux(track.encode(None))
-        for packet in video.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                copy.mux(packet)
-    return path
-
-
-def _remuxed(path: Path, source: Path, *, shift_s: float = 0.0, options: dict[str, str] | None = None) -> Path:
-    with av.open(str(source)) as video, av.open(str(path), "w", options=options or {}) as copy:
-        stream = copy.add_stream_from_template(video.streams.video[0])
-        shift = round(shift_s / video.streams.video[0].time_base)
-        for packet in video.demux(video=0):
-            if packet.dts is not None:
-                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                packet.stream = stream
-                copy.mux(packet)
-    return path
 
 
 MAKERS = {
     "odd_sides": lambda path: make_video(
         path.with_suffix(".mkv"), steady(60), codec="ffv1", size=(241, 427), pix_fmt="yuv420p"
     ),
-    "two_sound_tracks_first": lambda path: _with_sound(path, make_video(path.with_name("a.mp4"), steady(60)), 2),
-    "no_cues": lambda path: _remuxed(
-        path.with_suffix(".mkv"), make_video(path.with_name("a.mkv"), steady(60)), options={"live": "1"}
+    "two_sound_tracks_first": lambda path: with_sound(make_video(path.with_name("a.mp4"), steady(60)), path, 2.0, 2.0),
+    "no_cues": lambda path: remuxed(
+        make_video(path.with_name("a.mkv"), steady(60)), path.with_suffix(".mkv"), live="1"
     ),
-    "late_start": lambda path: _remuxed(path, make_video(path.with_name("a.mp4"), steady(60), num_b=2), shift_s=3.7),
-    "fragments": lambda path: _remuxed(
-        path,
-        make_video(path.with_name("a.mp4"), steady(60), num_b=2),
-        options={"movflags": "frag_keyframe+empty_moov"},
+    "late_start": lambda path: remuxed(make_video(path.with_name("a.mp4"), steady(60), num_b=2), path, shift_s=3.7),
+    "fragments": lambda path: remuxed(
+        make_video(path.with_name("a.mp4"), steady(60), num_b=2), path, movflags="frag_keyframe+empty_moov"
     ),
     "interlaced": lambda path: make_video(path, steady(60), x264="tff=1", size=(64, 64)),
     "ten_bits": lambda path: make_video(path, steady(60), pix_fmt="yuv420p10le"),
@@ -95,19 +63,11 @@ def test_a_video_given_by_a_relative_path_with_a_colon_is_read(tmp_path, monkeyp
 
 def test_what_an_edit_list_cuts_off_is_not_shown(tmp_path):
     source = make_video(tmp_path / "source.mp4", steady(60), gop=60)
-    with open_video(_remuxed(tmp_path / "cut.mp4", source, shift_s=-0.5)) as video:
+    with open_video(remuxed(source, tmp_path / "cut.mp4", shift_s=-0.5)) as video:
         batch = video.frames_played_at([0.0, 1.01])
         assert numbers_in(batch.frames) == [15, 45]
         assert batch.pts_s.tolist() == [0.0, 1.0]
         assert video.last_pts_s == pytest.approx(44 / 30)
-
-
-def test_all_four_rotations_stand_upright(tmp_path):
-    for rotation in (0, 90, 180, 270):
-        path = make_video(tmp_path / f"{rotation}.mp4", steady(3), rotation=rotation)
-        with open_video(path) as video:
-            frame = video.frames_played_at([0.0]).frames[0].permute(1, 2, 0).numpy()
-        assert np.abs(frame.astype(int) - np.rot90(image_of(0), rotation // 90)).mean() < 6
 
 
 def test_a_unit_of_time_stated_as_the_rate_is_not_believed(tmp_path):
@@ -208,19 +168,29 @@ def test_images_of_gigabytes_are_refused_before_memory_is_taken(tmp_path):
         assert int(grown_mib) < 200, line
 
 
-def test_a_video_of_too_large_images_is_refused_with_both_sizes(tmp_path):
-    path = tmp_path / "video.mkv"
+def _grey_image_as_video(path: Path, height: int, width: int) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=Fraction(30))
-        stream.height, stream.width, stream.pix_fmt = 9_000, 9_008, "yuvj420p"
-        image = av.VideoFrame(9_008, 9_000, "yuvj420p")
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuvj420p"
+        image = av.VideoFrame(width, height, "yuvj420p")
         for plane in image.planes:
             plane.update(bytes([128]) * plane.buffer_size)
         image.pts, image.time_base = 0, Fraction(1, 30)
         container.mux(stream.encode(image))
         container.mux(stream.encode(None))
+    return path
+
+
+def test_a_video_of_too_large_images_is_refused_with_both_sizes(tmp_path):
+    path = _grey_image_as_video(tmp_path / "video.mkv", 9_000, 9_008)
     with pytest.raises(VideoError, match=r"video\.mkv: images of 9008 x 9000 pixels are refused.*8192 x 8192"):
         open_video(path)
+
+
+def test_a_video_of_the_largest_size_that_cameras_write_is_not_refused(tmp_path):
+    with open_video(_grey_image_as_video(tmp_path / "video.mkv", 4320, 7680), size=(54, 96)) as video:
+        assert (video.height, video.width) == (4320, 7680)
+        assert video.frames_played_at([0.0]).frames.float().mean() == pytest.approx(128, abs=3)
 
 
 def test_images_that_are_refreshed_piece_by_piece_are_the_same_after_a_jump(tmp_path):
@@ -234,19 +204,3 @@ def test_images_that_are_refreshed_piece_by_piece_are_the_same_after_a_jump(tmp_
     for idx in (40, 80):
         with open_video(path) as video:
             assert torch.equal(video.frames_played_at([(idx + 0.5) / 30]).frames[0], played[idx])
-
-
-def test_a_video_of_the_largest_size_that_cameras_write_is_not_refused(tmp_path):
-    path = tmp_path / "video.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mjpeg", rate=Fraction(30))
-        stream.height, stream.width, stream.pix_fmt = 4320, 7680, "yuvj420p"
-        image = av.VideoFrame(7680, 4320, "yuvj420p")
-        for plane in image.planes:
-            plane.update(bytes([128]) * plane.buffer_size)
-        image.pts, image.time_base = 0, Fraction(1, 30)
-        container.mux(stream.encode(image))
-        container.mux(stream.encode(None))
-    with open_video(path, size=(54, 96)) as video:
-        assert (video.height, video.width) == (4320, 7680)
-        assert video.frames_played_at([0.0]).frames.float().mean() == pytest.approx(128, abs=3)

@@ -8,10 +8,9 @@ import struct
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from coded_videos import make_video, number_in, numbers_in, played_at, steady
+from coded_videos import make_video, numbers_in, played_at, read_all, remuxed, steady
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -53,23 +52,7 @@ def _video(path: Path, kind: str, times_s, *, gop=12, num_b=0, first=0) -> Path:
     if muxing is None:
         return make_video(path, times_s, gop=gop, num_b=num_b, first=first, **coding)
     source = make_video(path.with_name(f"{path.name}.mp4"), times_s, gop=gop, num_b=num_b, first=first)
-    return _remuxed(source, path, options=muxing)
-
-
-def _remuxed(source: Path, path: Path, *, shift_s: float = 0.0, options: dict[str, str] | None = None) -> Path:
-    with av.open(str(source)) as video, av.open(str(path), "w", options=options or {}) as copy:
-        stream = copy.add_stream_from_template(video.streams.video[0])
-        shift = round(shift_s / video.streams.video[0].time_base)
-        for packet in video.demux(video=0):
-            if packet.dts is not None:
-                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
-                copy.mux(packet)
-    return path
-
-
-def _played_through(path: Path) -> list[tuple[float, int]]:
-    with VideoReader(path) as video:
-        return [(pts_s, number_in(frame.permute(1, 2, 0).numpy())) for frame, pts_s in video.iterate()]
+    return remuxed(source, path, **muxing)
 
 
 def _assert_jumps_agree(path: Path, video: list[tuple[float, int]], rng: np.random.Generator) -> None:
@@ -104,7 +87,7 @@ def test_a_jump_gives_the_frame_that_is_played_then(kind, tmp_path):
         path = tmp_path / f"{next(examples)}.{kind}"
         gop = data.draw(st.sampled_from([1, 5, 24]))
         _video(path, kind, [start_s + time_s for time_s in times_s], gop=gop, num_b=num_b)
-        video = _played_through(path)
+        video = read_all(path)
         assert [number for _, number in video] == list(range(NUM_FRAMES))
         # Some containers round times to milliseconds.
         stated_s = [float(time_s) for time_s in times_s]
@@ -126,7 +109,7 @@ def test_a_jump_respects_every_edit_list(tmp_path, name):
     edits = EDITS[name]
     source = _video(tmp_path / "source.mp4", "mp4", steady(NUM_FRAMES), num_b=2)
     # A late start takes two entries, which are replaced.
-    path = _remuxed(source, tmp_path / "video.mp4", shift_s=2.0)
+    path = remuxed(source, tmp_path / "video.mp4", shift_s=2.0)
     content = bytearray(path.read_bytes())
     units = [struct.unpack(">I", content[(at := content.index(box) + 16) : at + 4])[0] for box in (b"mvhd", b"mdhd")]
     place = content.index(b"elst") + 8
@@ -135,7 +118,7 @@ def test_a_jump_respects_every_edit_list(tmp_path, name):
         entry = struct.pack(">III", round(length_s * units[0]), round(begin_s * units[1]), 1 << 16)
         content[place + 4 + 12 * row : place + 16 + 12 * row] = entry
     path.write_bytes(content)
-    video = _played_through(path)
+    video = read_all(path)
     assert [pts_s for pts_s, _ in video] == sorted({pts_s for pts_s, _ in video})
     assert len(video) == pytest.approx(30 * sum(length_s for _, length_s in edits), abs=len(edits))
     _assert_jumps_agree(path, video, np.random.default_rng(0))
@@ -143,8 +126,8 @@ def test_a_jump_respects_every_edit_list(tmp_path, name):
 
 def test_a_stream_whose_clock_overflows_is_one_recording(tmp_path):
     source = _video(tmp_path / "source.ts", "ts", steady(NUM_FRAMES), num_b=2)
-    path = _remuxed(source, tmp_path / "video.ts", shift_s=2**33 / 90_000 - 2.2)
-    video = _played_through(path)
+    path = remuxed(source, tmp_path / "video.ts", shift_s=2**33 / 90_000 - 2.2)
+    video = read_all(path)
     assert [pts_s for pts_s, _ in video] == pytest.approx([float(time_s) for time_s in steady(NUM_FRAMES)], abs=1e-4)
     _assert_jumps_agree(path, video, np.random.default_rng(0))
 
@@ -162,7 +145,7 @@ def test_two_joined_recordings_are_refused_or_only_the_first_is_read(tmp_path, k
         with pytest.raises(VideoError, match=r"joined\.\S+: it.*two recordings were joined"):
             VideoReader(path)
         return
-    video = _played_through(path)
+    video = read_all(path)
     _assert_jumps_agree(path, video, np.random.default_rng(0))
     assert [number for _, number in video] == list(range(NUM_FRAMES))
 

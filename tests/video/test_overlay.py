@@ -22,14 +22,6 @@ def _frames_at(path, timestamps_s):
         return reader.frames_played_at(timestamps_s).frames.float()
 
 
-def test_overlay_has_the_frames_and_the_times_of_the_video(video_path, tmp_path):
-    write_overlay(video_path, tmp_path / "out.mp4", FORECASTS)
-    with VideoReader(tmp_path / "out.mp4") as reader:
-        times_s = [pts_s for _, pts_s in reader.iterate()]
-        assert (reader.height, reader.width) == (240, 320)
-    assert times_s == pytest.approx([idx / 10 for idx in range(30)])
-
-
 def test_uneven_frame_times_are_kept(tmp_path):
     times_s = [0.0, 0.1, 0.15, 0.6, 0.7, 1.5]
     write_overlay(make_video(tmp_path / "uneven.mp4", times_s), tmp_path / "out.mp4", ())
@@ -62,11 +54,6 @@ def test_hit_is_marked_in_the_panel():
     # The row of the hit lies above the line that names the next action.
     rows = slice(0, hit.shape[0] * 2 // 3)
     assert (hit[rows] != miss[rows]).any()
-
-
-def test_panel_is_drawn_once_for_the_same_content():
-    painter = OverlayPainter(480, 640, Palette([]))
-    assert painter.panel(PanelContent("t", TOP)) is painter.panel(PanelContent("t", TOP))
 
 
 @pytest.mark.parametrize("size", [(480, 854), (480, 270), (288, 288), (180, 1280), (96, 96), (480, 120), (64, 400)])

@@ -4,29 +4,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from coded_videos import build_frame_cache, make_video, steady
 from torch.utils.data import DataLoader
+from video_models import avt, frame_encoder, note_clips, segments_at, trained, vit
 
 from sgear.anticipator import Anticipator
 from sgear.data import AnticipationDataset, StepLabels, VideoSource, collate
 from sgear.data.frames import FrameReader
 from sgear.errors import RunError
 from sgear.features import FeatureStoreWriter
-from sgear.features.extract import FrameEncoder, extract
+from sgear.features.extract import extract
 from sgear.losses import Objective, ObjectiveConfig
-from sgear.models import DecoderConfig, EncoderConfig, RulstmConfig, build_model, model_config
+from sgear.models import EncoderConfig, RulstmConfig, build_model, model_config
 from sgear.models.encoders.extraction import run_frame_encoder
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
-from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 from sgear.training.config import RuntimeConfig
 from sgear.training.evaluate import run_model
 from sgear.training.loop import TrainStep, make_accelerator
-from sgear.video.pool import ReadingSize, VideoPool, reading_size
+from sgear.video.pool import ReadingSize, VideoPool
 from sgear.video.transforms import VIEWS, ClipTransform, finish_clip
 
 VIDEO = (80, 120)
@@ -50,62 +49,20 @@ def frames(request, video) -> FrameReader:
     """Both ways in which a data set reads videos."""
     if request.param == "videos":
         return VideoPool({"v": video}, size=ReadingSize(*SIZE, TRANSFORM.reading_margin))
-    height, width = reading_size(SIZE, TRANSFORM.reading_margin, VIDEO)
+    height, width = ReadingSize(*SIZE, TRANSFORM.reading_margin)(VIDEO)
     return build_frame_cache(
         {"v": video}, video.parent / "cache", height=height, width=width, fps=10.0, num_processes=1
     )
 
 
 def make_samples(frames: FrameReader, starts_s: list[float], *, seed: int | None) -> AnticipationDataset:
-    actions = [idx % 3 for idx in range(len(starts_s))]
-    frame = pl.DataFrame(
-        {
-            "uid": [f"v_{idx}" for idx in range(len(starts_s))],
-            "participant_id": ["P01"] * len(starts_s),
-            "video_id": ["v"] * len(starts_s),
-            "start_s": starts_s,
-            "stop_s": [start_s + 0.5 for start_s in starts_s],
-            "verb_id": TAXONOMY.verb_of_action[actions],
-            "noun_id": TAXONOMY.noun_of_action[actions],
-            "action_id": actions,
-        }
-    )
-    table = SegmentTable(frame, TAXONOMY, origin="test")
+    table = segments_at(starts_s, TAXONOMY)
     return AnticipationDataset(table, PROTOCOL, StepLabels(table), VideoSource(frames, TRANSFORM), seed=seed)
 
 
-def make_model():
-    torch.manual_seed(0)
-    encoder = EncoderConfig(
-        name="vit_tiny_patch16_224", image_height=24, image_width=32, embed_dim=32, depth=1, num_heads=2, patch_size=8
-    )
-    config = model_config(
-        name="avt",
-        width=32,
-        max_steps=PROTOCOL.num_steps,
-        encoder=encoder,
-        decoder=DecoderConfig(width=32, num_layers=1, num_heads=2),
-    )
-    return config, build_model(config, num_actions=TAXONOMY.num_actions).eval()
-
-
 def make_trained() -> TrainedModel:
-    config, model = make_model()
-    return TrainedModel(
-        model=model,
-        config=config,
-        taxonomy=TAXONOMY,
-        protocol=PROTOCOL,
-        preprocessing=SEEN,
-        log_prior=torch.zeros(3),
-    )
-
-
-def note_clips(model) -> list[torch.Tensor]:
-    """Keep each clip that a model reads from now on."""
-    clips: list[torch.Tensor] = []
-    model.register_forward_pre_hook(lambda module, inputs: clips.append(inputs[0].clone()))
-    return clips
+    config, model = avt(vit(*SIZE, 32), width=32, num_steps=PROTOCOL.num_steps, num_actions=3)
+    return trained(config, model, TAXONOMY, PROTOCOL, SEEN)
 
 
 @pytest.mark.parametrize("seed", [None, 0])
@@ -122,7 +79,7 @@ def test_the_loader_gives_uint8_frames_and_a_few_numbers_of_colour(frames, seed)
 
 
 def test_a_model_reads_exact_zeros_where_no_step_exists(frames):
-    _, model = make_model()
+    model = make_trained().model
     batch = collate([make_samples(frames, [1.5], seed=0)[0]])
     clips = note_clips(model)
     TrainStep(model, Objective(ObjectiveConfig())).train()(batch)
@@ -131,32 +88,32 @@ def test_a_model_reads_exact_zeros_where_no_step_exists(frames):
         model, make_samples(frames, [1.5], seed=None), make_accelerator(RuntimeConfig(device="cpu")), batch_size=1
     )
     assert len(clips) == 2
-    for clip in clips:
+    for clip, _ in clips:
         assert clip.dtype == torch.float32
         assert clip[0, :2].eq(0).all()
         assert clip[0, 2:].ne(0).all(dim=-1).any()
 
 
 def test_a_stream_reads_the_bits_of_the_evaluation(frames, video):
-    trained = make_trained()
-    model = trained.model
+    made = make_trained()
+    model = made.model
     clips = note_clips(model)
-    forecasts = list(Anticipator(trained).anticipate(video, every_s=0.5))
-    streamed = torch.cat(clips)
+    forecasts = list(Anticipator(made).anticipate(video, every_s=0.5))
+    streamed = torch.cat([clip for clip, _ in clips])
     clips.clear()
     samples = make_samples(frames, [forecast.now_s + PROTOCOL.tau_a_s for forecast in forecasts], seed=None)
     outputs = run_model(model, samples, make_accelerator(RuntimeConfig(device="cpu")), batch_size=16)
     assert len(forecasts) == 13
-    assert torch.equal(streamed, torch.cat(clips))
+    assert torch.equal(streamed, torch.cat([clip for clip, _ in clips]))
     best = outputs.logits.softmax(dim=-1).max(dim=-1).values.tolist()
     assert [forecast.top[0][1] for forecast in forecasts] == best
 
 
 def test_a_forecast_of_several_steps_is_a_roll_out_from_what_was_seen(video):
-    trained = make_trained()
-    model, outputs = trained.model, []
+    made = make_trained()
+    model, outputs = made.model, []
     model.register_forward_hook(lambda module, inputs, output: outputs.append((inputs[1], output.observed)))
-    forecasts = list(Anticipator(trained).anticipate(video, every_s=2.0, steps_ahead=3))
+    forecasts = list(Anticipator(made).anticipate(video, every_s=2.0, steps_ahead=3))
     ((mask, observed),) = outputs
     with torch.no_grad():
         probs = model.rollout(observed, 3, mask).logits.softmax(dim=-1)
@@ -189,18 +146,7 @@ def test_a_stream_goes_on_while_the_last_frame_is_held(tmp_path):
 @pytest.mark.parametrize("view", ["centre", "three-crop-flip"])
 def test_an_extraction_encodes_the_bits_of_the_evaluation(frames, video, tmp_path, view):
     num_values = 3 * SIZE[0] * SIZE[1]
-    encoder = FrameEncoder(
-        encode=lambda frames: frames.flatten(1),
-        name="pixels",
-        weights="none",
-        width=num_values,
-        image_height=SIZE[0],
-        image_width=SIZE[1],
-        mean=MEAN,
-        std=STD,
-        crop_margin=0.1,
-        reading_margin=0.3,
-    )
+    encoder = frame_encoder(lambda frames: frames.flatten(1), "pixels", num_values, SEEN)
     writer = FeatureStoreWriter(tmp_path, encoder.provenance(fps=2.0, views=view), width=num_values)
     extract(encoder, {"v": video}, writer, fps=2.0, batch_size=3, views=view)
     rows = torch.from_numpy(np.array(writer.finish()["v"].features))
@@ -214,13 +160,13 @@ def test_an_extraction_encodes_the_bits_of_the_evaluation(frames, video, tmp_pat
 
 
 def test_the_encoder_of_a_run_extracts_from_the_bits_of_the_evaluation(frames, video, tmp_path):
-    trained = make_trained()
-    save_model(trained, tmp_path / "run" / "model")
+    made = make_trained()
+    save_model(made, tmp_path / "run" / "model")
     encoder = run_frame_encoder(tmp_path / "run")
     writer = FeatureStoreWriter(tmp_path / "store", encoder.provenance(fps=2.0, views="centre"), width=encoder.width)
     extract(encoder, {"v": video}, writer, fps=2.0, batch_size=13)
     rows = torch.from_numpy(np.array(writer.finish()["v"].features))
     read = VideoSource(frames, TRANSFORM).read("v", np.arange(13) / 2, None)
     with torch.inference_mode():
-        tokens = trained.model.get_submodule("encoder")(finish_clip(read.steps[None], read.colour[None]))
+        tokens = made.model.get_submodule("encoder")(finish_clip(read.steps[None], read.colour[None]))
     assert torch.equal(rows, tokens[0, :, 0])

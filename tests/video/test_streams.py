@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from coded_videos import make_video, steady
+from video_models import trained, vit
 
 import sgear
 from sgear.cli.anticipate import run_anticipate
 from sgear.errors import ConfigError, RunError, VideoError
 from sgear.models import (
     DecoderConfig,
-    EncoderConfig,
     HeadConfig,
     PrototypeAttentionConfig,
     TemporalContextConfig,
@@ -31,9 +31,7 @@ FPS = 10
 # As many pixels as the model reads, so that reading a video and pushing its frames resize nothing.
 VIDEO_SIZE = (24, 32)
 SEEN = Preprocessing(kind="video", height=24, width=32)
-ENCODER = EncoderConfig(
-    name="vit_tiny_patch16_224", image_height=24, image_width=32, embed_dim=32, depth=1, num_heads=2, patch_size=8
-)
+ENCODER = vit(24, 32, 32)
 MODELS = {
     "avt": {"name": "avt"},
     "sgear without TCA": {"name": "sgear"},
@@ -58,10 +56,8 @@ def make_trained(kind: str, protocol: AnticipationProtocol | RecognitionProtocol
     parts = {"width": 32, "max_steps": PROTOCOL.num_steps, "encoder": ENCODER, "head": HeadConfig(temperature=1.0)}
     decoder = DecoderConfig(width=32, num_layers=1, num_heads=2, init_std=0.3)
     config = model_config(**parts | {"decoder": decoder} | MODELS[kind])
-    model = build_model(config, num_actions=TAXONOMY.num_actions).eval()
-    return TrainedModel(
-        model=model, config=config, taxonomy=TAXONOMY, protocol=protocol, preprocessing=SEEN, log_prior=torch.zeros(6)
-    )
+    model = build_model(config, num_actions=TAXONOMY.num_actions)
+    return trained(config, model, TAXONOMY, protocol, SEEN)
 
 
 @pytest.fixture(scope="module")

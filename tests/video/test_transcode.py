@@ -1,5 +1,6 @@
 """Copies of many videos: what is made, made again, left, refused; workers that die."""
 
+import fcntl
 import hashlib
 import resource
 import subprocess
@@ -181,23 +182,15 @@ def test_places_without_videos_are_refused(tmp_path):
 
 
 def test_half_written_copy_of_another_live_run_survives_a_lost_worker(videos, tmp_path, monkeypatch):
-    out = tmp_path / "out"
-    theirs = partial_path(out / "P01_02.mp4")
-    theirs.parent.mkdir()
-    theirs.write_bytes(b"half")
-    locks = []
-
-    def lose(work, jobs, **options):
-        for idx, job in enumerate(jobs):
-            if job.copy.name == "P01_02.mp4":
-                locks.append(FileLock.take(job.lock))
-            yield idx, LostWorker(-9)
-
-    monkeypatch.setattr("sgear.video.transcode.run_jobs", lose)
-    ours = partial_path(out / "P01" / "P01_01.MP4")
-    ours.parent.mkdir()
-    ours.write_bytes(b"half")
-    assert len(_run(videos, out).failures) == 2
-    assert theirs.exists()
-    locks[0].release()
-    assert not ours.exists()
+    theirs, ours = (partial_path(tmp_path / "out" / name) for name in ("P01_02.mp4", "P01/P01_01.MP4"))
+    ours.parent.mkdir(parents=True)
+    for partial in (theirs, ours):
+        partial.write_bytes(b"half")
+    monkeypatch.setattr(
+        "sgear.video.transcode.run_on_videos",
+        lambda work, jobs, *args, **options: ((idx, LostWorker(-9)) for idx in range(len(jobs))),
+    )
+    with theirs.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert len(_run(videos, tmp_path / "out").failures) == 2
+    assert (theirs.exists(), ours.exists()) == (True, False)

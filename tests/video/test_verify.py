@@ -3,10 +3,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from coded_videos import make_video, overwrite_packet, steady
+from coded_videos import make_video, overwrite_packet, remuxed, steady, with_sound
 from PIL import Image
 
-from sgear.video.truncation import stated_length_s
+from sgear.video.streams import stated_length_s
 from sgear.video.verify import VideoToCheck, verify_video, verify_videos
 
 UNEVEN = [0.0, 0.04, 0.08, 0.5, 0.54, 1.2, 1.25, 1.3, 2.9]
@@ -16,22 +16,11 @@ def _check(path, *, quick=False, frame_fps=None):
     return verify_video(VideoToCheck(path, frame_fps), quick=quick)
 
 
-def _remux(source, out, flags):
-    """Copy the packets of a video to another container."""
-    with av.open(str(source)) as before, av.open(str(out), "w", options={"movflags": flags}) as after:
-        stream = after.add_stream_from_template(before.streams.video[0])
-        for packet in before.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                after.mux(packet)
-    return out
-
-
 def _whole_videos(folder):
     late = [time_s + 1.4 for time_s in steady(60)]
     yield make_video(folder / "steady.mp4", steady(60), noise=20)
-    yield _remux(folder / "steady.mp4", folder / "index_first.mp4", "faststart")
-    yield _remux(folder / "steady.mp4", folder / "pieces.mp4", "frag_keyframe+empty_moov")
+    yield remuxed(folder / "steady.mp4", folder / "index_first.mp4", movflags="faststart")
+    yield remuxed(folder / "steady.mp4", folder / "pieces.mp4", movflags="frag_keyframe+empty_moov")
     yield make_video(folder / "uneven.mov", UNEVEN, num_b=2)
     yield make_video(folder / "late.mp4", late, num_b=2)
     yield make_video(folder / "late.mkv", late, num_b=1)
@@ -74,19 +63,7 @@ def test_video_filled_up_with_zeros_is_found_by_its_structure(tmp_path):
 
 
 def test_longer_sound_is_no_missing_image(tmp_path):
-    path = tmp_path / "video.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
-        sound = container.add_stream("aac", rate=16_000, layout="mono")
-        for _ in range(10):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
-        container.mux(stream.encode())
-        for idx in range(60):
-            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-            samples.sample_rate, samples.pts = 16_000, 1024 * idx
-            container.mux(sound.encode(samples))
-        container.mux(sound.encode())
+    path = with_sound(make_video(tmp_path / "silent.mp4", steady(30)), tmp_path / "video.mkv", 4.0)
     content = path.read_bytes()
     # Without the length of each stream only that of the whole file is left.
     path.write_bytes(content.replace(b"DURATION", b"DURATIOX"))

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import pickle
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from coded_videos import make_video, numbers_in, steady
 from numbered_files import make_folder, make_tar
 
 from sgear.errors import VideoError
-from sgear.video.pool import VideoPool, open_video, reading_size
+from sgear.video.pool import ReadingSize, VideoPool, open_video
 from sgear.video.training_copy import CopySettings, make_copy
 
 IDS = [f"P01_0{idx}" for idx in range(5)]
@@ -66,7 +65,7 @@ def test_descriptors_stay_bounded_over_many_videos(paths):
 
 @pytest.mark.parametrize("as_mapping", [True, False])
 def test_each_video_may_have_its_own_size(paths, as_mapping):
-    size = partial(reading_size, (24, 24), 0.0)
+    size = ReadingSize(24, 24, 0.0)
     sizes = {IDS[0]: (24, 32), "wide": (24, 48)}
     with VideoPool(paths, size=sizes if as_mapping else size, max_open=1) as pool:
         for _ in range(2):
@@ -112,7 +111,7 @@ def test_a_pool_without_room_is_refused(paths):
 
 
 def test_a_pickled_pool_is_empty_and_reads(paths):
-    with VideoPool(paths, size=partial(reading_size, (24, 24), 0.0)) as pool:
+    with VideoPool(paths, size=ReadingSize(24, 24, 0.0)) as pool:
         pool.span_s(IDS[0])
         with pickle.loads(pickle.dumps(pool)) as copy:
             assert (copy.num_open, pool.num_open) == (0, 1)
@@ -140,12 +139,6 @@ def test_a_forked_pool_is_empty_and_both_processes_read_right(paths):
         assert answers.get(timeout=60) == (0, expected)
         child.join()
         assert here == expected
-
-
-def test_repr_tells_how_many_are_open(paths):
-    with VideoPool(paths) as pool:
-        pool.video(IDS[0])
-        assert repr(pool) == "VideoPool(8 videos, 1 of at most 8 open)"
 
 
 @pytest.mark.parametrize(

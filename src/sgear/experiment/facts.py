@@ -36,8 +36,8 @@ from sgear.prototypes.language import digest_of_file
 from sgear.segments import SegmentTable
 from sgear.training.run import RunDirectory, read_json
 from sgear.video.find import find_videos, needs_rate
-from sgear.video.identity import video_content
 from sgear.video.pool import open_video
+from sgear.video.training_copy import video_content
 
 _UNCHECKED = "so it cannot be checked that nothing later than tau_a before an action was seen"
 

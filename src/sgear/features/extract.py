@@ -28,8 +28,8 @@ from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S, frames_of_steps, observable
 from sgear.video.base import Video, opening_s
 from sgear.video.find import needs_rate
-from sgear.video.identity import video_content
 from sgear.video.pool import ReadingSize, open_video
+from sgear.video.training_copy import video_content
 from sgear.video.transforms import VIEWS, ClipTransform, View, finish_clip, plain_colour
 
 _PLACES = {"left": 0.0, "centre": 0.5, "right": 1.0}

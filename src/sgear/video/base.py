@@ -29,6 +29,8 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 # Writers compute the matrix from an angle, in whole 1/65536.
 _LARGEST_ERROR = 1e-3
+MAX_PIXELS = 1 << 26
+"""Largest image that is decoded, in pixels: 8192 x 8192, twice an 8K frame, 200 MB as RGB."""
 SLACK_S = 0.05
 """By how much the end of a video is generous, in seconds: annotations are rounded, and so are times in containers."""
 
@@ -74,12 +76,26 @@ class Video(ABC):
 
     The frame played at t is the latest that began at or before t, in every implementation; what began up to
     `TIME_TOLERANCE_S` after t counts, as instants are sums of rounded numbers. A frame that is missing or
-    damaged is an error, never a neighbour in its place. Not for sharing between threads or processes.
+    damaged is an error, never a neighbor in its place. Not for sharing between threads or processes.
+
+    Attributes:
+        path: File or folder.
+        height: Height of the video in pixels, as displayed.
+        width: Width of the video in pixels, as displayed.
+        fps: Average frames per second.
+        num_frames: Number of frames as the header states it; None where it does not.
+        first_pts_s: Time of the first intact frame; above 0 only where the beginning of the video is missing.
+        is_random_access: Whether the frame of any instant is found without playing from the beginning, and surely the
+            right one.
     """
 
     path: Path
+    height: int
+    width: int
+    fps: float
+    num_frames: int | None
+    first_pts_s: float
     is_random_access = True
-    """Whether the frame of any instant is found without playing from the beginning, and surely the right one."""
     _converter: FrameConverter
 
     def __enter__(self: _VideoT) -> _VideoT:
@@ -97,16 +113,6 @@ class Video(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the files; reading is then an error."""
-
-    @property
-    @abstractmethod
-    def height(self) -> int:
-        """Height of the video in pixels, as displayed."""
-
-    @property
-    @abstractmethod
-    def width(self) -> int:
-        """Width of the video in pixels, as displayed."""
 
     @property
     def size(self) -> Size:
@@ -134,23 +140,8 @@ class Video(ABC):
 
     @property
     @abstractmethod
-    def fps(self) -> float:
-        """Average frames per second."""
-
-    @property
-    @abstractmethod
-    def num_frames(self) -> int | None:
-        """Number of frames as the header states it; None where it does not."""
-
-    @property
-    @abstractmethod
     def duration_s(self) -> float:
         """Duration in seconds as the header states it; a truncated file ends earlier, see `last_pts_s`."""
-
-    @property
-    @abstractmethod
-    def first_pts_s(self) -> float:
-        """Time of the first intact frame; above 0 only where the beginning of the video is missing."""
 
     @property
     @abstractmethod
@@ -269,11 +260,6 @@ class Orientation:
         """Whether nothing is to be done."""
         return not (self.swaps or self.flips_rows or self.flips_columns)
 
-    @property
-    def is_mirrored(self) -> bool:
-        """Whether no turn alone makes the image upright."""
-        return (self.swaps + self.flips_rows + self.flips_columns) % 2 == 1
-
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width on the other side: of the upright image for a stored one, or the reverse."""
         return (width, height) if self.swaps else (height, width)
@@ -339,6 +325,24 @@ class FrameConverter:
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return an RGB image [H W 3] in the size of the results; shrinking takes the average of each area."""
         return self(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24"))
+
+
+def require_bearable(height: int, width: int, file: object) -> None:
+    """Refuse an image that would take gigabytes, before it is decoded.
+
+    Args:
+        height: Height in pixels.
+        width: Width in pixels.
+        file: What the message names.
+
+    Raises:
+        VideoError: If it has more than `MAX_PIXELS` pixels.
+    """
+    if height * width > MAX_PIXELS:
+        raise VideoError(
+            f"{file}: images of {width} x {height} pixels are refused, at most {MAX_PIXELS} pixels (8192 x 8192) "
+            "are decoded; make a smaller copy"
+        )
 
 
 def checked_timestamps(timestamps_s: NDArray[np.float64], path: Path) -> NDArray[np.float64]:

@@ -20,10 +20,9 @@ from av.error import FFmpegError
 
 from sgear.errors import VideoError
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.base import Orientation, orientation_of
+from sgear.video.base import MAX_PIXELS, Orientation, orientation_of, require_bearable
 from sgear.video.frame_row import FrameRow, RowFrame
-from sgear.video.stills import MAX_PIXELS, require_bearable
-from sgear.video.streams import END_OF_PACKETS, open_stream, require_sound, stated_size, unread_tracks
+from sgear.video.streams import END_OF_PACKETS, demuxed_end_s, open_stream, require_sound, stated_size, unread_tracks
 
 # What ffmpeg, too, assumes of a video that does not say its rate, such as one of a single frame.
 _UNSTATED_FPS = 25.0
@@ -162,8 +161,8 @@ class StreamDecoder:
         if length_s is None and (tag := next(filter(None, tags), None)):
             length_s = int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - start_s
         self.stated_end_s: float | None = length_s
-        self.container_end_s: float | None = container_s
-        self.start_s = start_s
+        self._container_end_s: float | None = container_s
+        self._start_s = start_s
         self.unread_tracks = unread_tracks(container, stream)
 
     @property
@@ -232,6 +231,33 @@ class StreamDecoder:
         key_idx = entries.search_timestamp(target, backward=True, any_frame=False)
         # A seek throws away the images inside the decoder, about four periods of work.
         return key_idx >= 0 and self._seconds(entries[key_idx].timestamp) > here_s + 4 * self.period_s
+
+    def missing_end(self, *, num_frames: int | None, end_s: float) -> str | None:
+        """Return what is missing of the video, or None; the file may be closed.
+
+        A demuxer ends without an error where bytes are missing. So what was read is checked against what the header
+        states: the number of frames, the length of the images, or the end of all streams. A file that states no length,
+        such as a transport stream, counts as whole.
+
+        Args:
+            num_frames: Number of frames that were read; None where they were not counted.
+            end_s: When the last of them has been shown, in seconds after the first one.
+        """
+        stated = self.num_frames or 0
+        # Two frames may be missing.
+        slack_s = 2 * self.period_s
+        if num_frames is not None and 0 < stated <= num_frames:
+            return None
+        stated_s = self.stated_end_s
+        if stated_s is None and self._container_end_s is not None:
+            # One length for all streams: the sound may be longer than the images.
+            whole_s = self._container_end_s
+            stated_s = None if demuxed_end_s(self.path) + slack_s >= whole_s else whole_s - self._start_s
+        if stated_s is None or end_s + slack_s >= stated_s:
+            return None
+        frames = f" and {stated:,} frames" if stated and num_frames is not None else ""
+        read = f" and {num_frames:,} frames" if frames else ""
+        return f"the file is truncated: its header states {stated_s:.3f} s{frames}, it holds {end_s:.3f} s{read}"
 
     @property
     def _seeks(self) -> bool:

@@ -13,15 +13,16 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from sgear.errors import VideoError
-from sgear.files import replacing, require_unchanged, write_whole
+from sgear.files import replacing, require_unchanged, state_of, write_whole
 from sgear.locks import FileLock
 from sgear.timing import TIME_TOLERANCE_S
 from sgear.video.base import (
@@ -34,40 +35,13 @@ from sgear.video.base import (
 )
 from sgear.video.decoding import StreamDecoder, with_kept
 from sgear.video.find import needs_rate
-from sgear.video.pool import open_video
+from sgear.video.pool import open_video, rate_of
 from sgear.workers import LostWorker, run_jobs
 
 _FORMAT_VERSION = 2
 _WAIT_S = 0.2
 _LOCK_FOLDER = "locks"
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """What a cached video was made of; it is reused only while all of this stays the same."""
-
-    source: str
-    source_bytes: int
-    source_mtime_ns: int
-    height: int
-    width: int
-    fps: float
-    format_version: int = _FORMAT_VERSION
-    frame_fps: float | None = None
-
-    @classmethod
-    def of(cls, source: Path, height: int, width: int, fps: float, frame_fps: float | None) -> _Origin:
-        if not source.exists():
-            raise VideoError(f"{source}: no such video; check the path and the data root")
-        stat = source.stat()
-        rate = frame_fps if needs_rate(source) else None
-        return cls(str(source), stat.st_size, stat.st_mtime_ns, height, width, fps, frame_fps=rate)
-
-    def fits(self, stored: object) -> bool:
-        # The place of the video may change, its bytes may not.
-        ours = {**asdict(self), "source": ""}
-        return isinstance(stored, dict) and {**stored, "source": ""} == ours
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +79,6 @@ class FrameCache:
     def __getstate__(self) -> dict[str, object]:
         return {"root": self.root, "_videos": {}}
 
-    def __contains__(self, video_id: str) -> bool:
-        return _times_path(self.root, video_id).is_file()
-
-    @property
-    def video_ids(self) -> list[str]:
-        """Ids of all complete videos, sorted."""
-        return sorted(path.stem for path in self.root.glob("*.json"))
-
     def span_s(self, video_id: str) -> tuple[float, float]:
         """Return the times of the first and the last frame of the video, in seconds.
 
@@ -123,19 +89,11 @@ class FrameCache:
         return video.first_pts_s, video.span.last_s
 
     def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
-        """Return for each instant the kept frame with the largest pts at or before it.
-
-        Args:
-            video_id: Id of the video.
-            timestamps_s: Instants in seconds [T], in any order, repeats allowed.
-
-        Returns:
-            One frame for each instant, in the order asked, with their real times.
+        """Return for each instant the latest kept frame; see `Video.frames_played_at`.
 
         Raises:
             ValueError: If an instant is negative or not finite.
-            VideoError: If the video is not in the cache, an instant lies past the end of the video, or its frame was
-                damaged.
+            VideoError: Also if the video is not in the cache.
         """
         video = self._open(video_id)
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), video.source)
@@ -212,15 +170,17 @@ def fill_frame_cache(
         raise ValueError(f"video ids become file names, these cannot: {unfit[:5]}")
     root.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (video_id, Path(path), root, height, width, float(fps), _rate_of(frame_fps, video_id))
+        (video_id, Path(path), root, height, width, float(fps), rate_of(frame_fps, video_id))
         for video_id, path in video_paths.items()
     ]
     failures: dict[str, str] = {}
-    for num_done, (video_id, failure) in enumerate(_run(jobs, num_processes), start=1):
-        if failure is not None:
-            failures[video_id] = failure
-        if progress is not None:
-            progress(num_done, len(jobs))
+    with closing(run_jobs(_cache_video, jobs, num_workers=max(1, min(num_processes, len(jobs))))) as outcomes:
+        for num_done, (idx, outcome) in enumerate(outcomes, start=1):
+            video_id, source = jobs[idx][:2]
+            if outcome is not None:
+                failures[video_id] = f"{source}: {outcome}" if isinstance(outcome, LostWorker) else outcome
+            if progress is not None:
+                progress(num_done, len(jobs))
     FileLock.tidy(root / _LOCK_FOLDER)
     return failures
 
@@ -228,24 +188,30 @@ def fill_frame_cache(
 _Job = tuple[str, Path, Path, int, int, float, float | None]
 
 
-def _rate_of(frame_fps: float | Mapping[str, float] | None, video_id: str) -> float | None:
-    return frame_fps.get(video_id) if isinstance(frame_fps, Mapping) else frame_fps
-
-
-def _run(jobs: list[_Job], num_processes: int) -> Iterator[tuple[str, str | None]]:
-    if not jobs:
-        return
-    with closing(run_jobs(_cache_video, jobs, num_workers=min(num_processes, len(jobs)))) as outcomes:
-        for idx, outcome in outcomes:
-            yield jobs[idx][0], f"{jobs[idx][1]}: {outcome}" if isinstance(outcome, LostWorker) else outcome
+def _origin_of(job: _Job) -> dict[str, Any]:
+    """Return what a cached video is made of; it is reused only while all of this stays the same."""
+    _, source, _, height, width, fps, frame_fps = job
+    if not source.exists():
+        raise VideoError(f"{source}: no such video; check the path and the data root")
+    source_bytes, source_mtime_ns = state_of(source)
+    return {
+        "source": str(source),
+        "source_bytes": source_bytes,
+        "source_mtime_ns": source_mtime_ns,
+        "height": height,
+        "width": width,
+        "fps": fps,
+        "format_version": _FORMAT_VERSION,
+        "frame_fps": frame_fps if needs_rate(source) else None,
+    }
 
 
 def _cache_video(job: _Job, tell: Callable[[float], None]) -> str | None:
     """Cache one video unless it is there; return the message of a video that cannot be read."""
-    video_id, source, root, height, width, fps, frame_fps = job
+    video_id, _, root, *_ = job
     times_path, pixels_path = _times_path(root, video_id), _pixels_path(root, video_id)
     try:
-        origin = _Origin.of(source, height, width, fps, frame_fps)
+        origin = _origin_of(job)
         while not _is_cached(times_path, pixels_path, origin):
             lock = FileLock.take(root / _LOCK_FOLDER / f"{video_id}.lock")
             if lock is None:
@@ -261,7 +227,7 @@ def _cache_video(job: _Job, tell: Callable[[float], None]) -> str | None:
     return None
 
 
-def _decode(job: _Job, origin: _Origin, times_path: Path, pixels_path: Path) -> None:
+def _decode(job: _Job, origin: dict[str, Any], times_path: Path, pixels_path: Path) -> None:
     _, source, _, height, width, fps, frame_fps = job
     video: _KeptStream | _KeptImages
     if needs_rate(source):
@@ -273,18 +239,20 @@ def _decode(job: _Job, origin: _Origin, times_path: Path, pixels_path: Path) -> 
         times_path.unlink(missing_ok=True)
         with replacing(pixels_path) as partial:
             times = _write_pixels(video, partial, height, width)
-            require_unchanged(source, (origin.source_bytes, origin.source_mtime_ns), VideoError)
-        write_whole(times_path, json.dumps({"origin": asdict(origin), **times}).encode())
+            require_unchanged(source, (origin["source_bytes"], origin["source_mtime_ns"]), VideoError)
+        write_whole(times_path, json.dumps({"origin": origin, **times}).encode())
     finally:
         video.close()
 
 
-def _is_cached(times_path: Path, pixels_path: Path, origin: _Origin) -> bool:
+def _is_cached(times_path: Path, pixels_path: Path, origin: dict[str, Any]) -> bool:
     if not (times_path.is_file() and pixels_path.is_file()):
         return False
     try:
-        return origin.fits(json.loads(times_path.read_text(encoding="utf-8")).get("origin"))
-    except (ValueError, AttributeError):
+        stored = json.loads(times_path.read_text(encoding="utf-8"))["origin"]
+        # The place of the video may change, its bytes may not.
+        return {**stored, "source": ""} == {**origin, "source": ""}
+    except (ValueError, KeyError, TypeError):
         # Unreadable times are like none: the video is decoded again.
         return False
 

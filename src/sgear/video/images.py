@@ -6,31 +6,46 @@ decoded when it is asked for. A number that is not there is an error, never a ne
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
 import tarfile
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sgear.errors import VideoError
 from sgear.files import HoldsDescriptor, require_regular_file
 from sgear.timing import TIME_TOLERANCE_S
-from sgear.video.base import FrameBatch, Size, Video, VideoSpan, check_played, checked_timestamps
-from sgear.video.stills import ImageDecoder
+from sgear.video.base import (
+    MAX_PIXELS,
+    FrameBatch,
+    Size,
+    Video,
+    VideoSpan,
+    check_played,
+    checked_timestamps,
+    require_bearable,
+)
 
 _TAR_BLOCK = 512
 # gzip, bzip2, xz, zstandard.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _NAME = re.compile(r"((?:.*/)?(?!\.)[^/]*?)([0-9]{1,18})\.(?:jpg|jpeg|png)", flags=re.DOTALL | re.IGNORECASE)
+_FORMATS = ("JPEG", "PNG")
+# Other modes hold more than eight bits, and converting them would cut values off.
+_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 # Far finer than any rate in use, and k * denominator stays exact in float64 for a day of frames.
 _MAX_RATE_DENOMINATOR = 1_000_000
 
@@ -66,49 +81,24 @@ class NumberedImages(Video):
         self._names = names
         self._numbers, self._rows = _by_number(path, names)
         self._origin = 0 if self._numbers[0] == 0 else 1
-        self._decoder = ImageDecoder()
-        self._first_number = self._first_intact(range(len(self._numbers)))
+        self.fps, self.num_frames = float(self._rate), len(self._numbers)
+        self.first_pts_s = self._pts_s(self._first_intact(range(self.num_frames)))
+        assert self._own_size is not None, "an image was decoded just now"
+        self.height, self.width = self._own_size
         self.resize(size)
         self._last_pts_s: float | None = None
+
+    # Of the first image that was decoded; all others have it, too.
+    _own_size: Size | None = None
 
     @abstractmethod
     def _read(self, row: int) -> bytes:
         """Return the bytes of the image `names[row]`; OSError if that fails."""
 
     @property
-    def height(self) -> int:
-        """Height of the images in pixels, as displayed."""
-        return self._own_size[0]
-
-    @property
-    def width(self) -> int:
-        """Width of the images in pixels, as displayed."""
-        return self._own_size[1]
-
-    @property
-    def _own_size(self) -> Size:
-        assert self._decoder.size is not None, "an image was decoded when this was opened"
-        return self._decoder.size
-
-    @property
-    def fps(self) -> float:
-        """Rate of the numbering in frames per second."""
-        return float(self._rate)
-
-    @property
-    def num_frames(self) -> int | None:
-        """Number of images that are there."""
-        return len(self._numbers)
-
-    @property
     def duration_s(self) -> float:
         """Time at which the last image ends, in seconds."""
         return self._pts_s(int(self._numbers[-1]) + 1)
-
-    @property
-    def first_pts_s(self) -> float:
-        """Time of the first intact image; above 0 only where the beginning is missing."""
-        return self._pts_s(self._first_number)
 
     @property
     def last_pts_s(self) -> float:
@@ -123,19 +113,7 @@ class NumberedImages(Video):
         return self.last_pts_s + 1 / self.fps
 
     def frames_played_at(self, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
-        """Return for each instant, in any order, the image with the largest time at or before it.
-
-        Args:
-            timestamps_s: Instants in seconds [T], in any order, repeats allowed.
-
-        Returns:
-            One frame for each instant, in the order asked, with their real times.
-
-        Raises:
-            ValueError: If an instant is negative or not finite.
-            VideoError: If an instant lies past the end, or its image is missing, damaged
-                or of another size.
-        """
+        """See `Video.frames_played_at`; an image that is missing or of another size is a VideoError."""
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
         numbers = [self._number_at(float(t_s)) for t_s in asked_s]
         images = np.empty((len(numbers), *self.size, 3), dtype=np.uint8)
@@ -145,15 +123,7 @@ class NumberedImages(Video):
         return FrameBatch.from_images(images, np.array([self._pts_s(number) for number in numbers]))
 
     def iterate(self, start_s: float = 0.0) -> Iterator[tuple[UInt8[Tensor, "3 H W"], float]]:
-        """Yield every image and its time, from the one played at `start_s` to the last.
-
-        Args:
-            start_s: Instant in seconds.
-
-        Raises:
-            ValueError: If `start_s` is negative or not finite.
-            VideoError: If nothing is played at `start_s`, or when a missing or damaged image is reached.
-        """
+        """Yield every image and its time, from the one played at `start_s` to the last; see `Video.iterate`."""
         checked_timestamps(np.array([start_s]), self.path)
         for number in range(self._number_at(start_s), int(self._numbers[-1]) + 1):
             pts_s = self._pts_s(number)
@@ -185,7 +155,7 @@ class NumberedImages(Video):
             )
         row = int(self._rows[place])
         try:
-            image = self._decoder.decode(self._read(row))
+            image = self._image(row)
         except (VideoError, OSError) as err:
             raise VideoError(
                 f"{self.path}: the image {self._names[row]} (played at t = {t_s:.3f} s) cannot be used: {err}; "
@@ -193,12 +163,23 @@ class NumberedImages(Video):
             ) from err
         return image if image.shape[:2] == self.size else self._converter.resize(image)
 
+    def _image(self, row: int) -> NDArray[np.uint8]:
+        image = _opened(self._read(row))
+        size = image.height, image.width
+        self._own_size = self._own_size or size
+        if size != self._own_size:
+            raise VideoError(
+                f"it has {size[1]} x {size[0]} pixels, other images of this video have "
+                f"{self._own_size[1]} x {self._own_size[0]}"
+            )
+        return np.array(image)
+
     def _first_intact(self, places: Iterable[int]) -> int:
         failure = ""
         for place in places:
             row = int(self._rows[place])
             try:
-                self._decoder.decode(self._read(row))
+                self._image(row)
             except (VideoError, OSError) as err:
                 failure = failure or f"{self._names[row]}: {err}"
             else:
@@ -207,6 +188,28 @@ class NumberedImages(Video):
             f"{self.path}: none of the {len(self._numbers)} images can be decoded, such as {failure}; "
             "fetch or make them again"
         )
+
+
+def _opened(content: bytes) -> Image.Image:
+    """Return a jpeg or png, upright and in RGB; VideoError if it is damaged, too large or has more than eight bits."""
+    if not content:
+        raise VideoError("the file is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            # Our own limit follows; the library's warning would only come before it.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=_FORMATS)
+        require_bearable(image.height, image.width, image.format)
+        if image.mode not in _MODES:
+            raise VideoError(f"its pixels have more than eight bits ({image.mode}); convert it to eight")
+        image.load()
+        return ImageOps.exif_transpose(image).convert("RGB")
+    except Image.DecompressionBombError as err:
+        raise VideoError(f"images of more than {MAX_PIXELS} pixels are refused; make a smaller copy") from err
+    except UnidentifiedImageError as err:
+        raise VideoError("it is neither a jpeg nor a png, or its beginning is damaged") from err
+    except (OSError, SyntaxError, ValueError) as err:
+        raise VideoError(f"it is damaged ({err})") from err
 
 
 def _checked_rate(path: Path, frame_fps: float | None) -> Fraction:
@@ -223,26 +226,20 @@ def _checked_rate(path: Path, frame_fps: float | None) -> Fraction:
 
 def _by_number(path: Path, names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the numbers in ascending order, and the place of each in `names`."""
-    numbers: list[int] = []
-    rows: list[int] = []
-    prefix = ""
-    for row, name in enumerate(names):
-        match = _NAME.fullmatch(name)
-        if match is None:
-            continue
-        prefix = prefix if numbers else match[1]
-        if match[1] != prefix:
-            raise VideoError(
-                f"{path}: images of several videos or kinds lie here, named {prefix + '*'!r} and {match[1] + '*'!r}; "
-                "move each into a folder or archive of its own"
-            )
-        numbers.append(int(match[2]))
-        rows.append(row)
-    if not numbers:
+    matches = {row: match for row, name in enumerate(names) if (match := _NAME.fullmatch(name))}
+    if not matches:
         raise VideoError(
             f"{path}: no numbered images here; expected names such as frame_0000000001.jpg (.jpg, .jpeg or .png), "
             "or the path of a video file"
         )
+    prefixes = dict.fromkeys(match[1] for match in matches.values())
+    if len(prefixes) > 1:
+        one, other = islice(prefixes, 2)
+        raise VideoError(
+            f"{path}: images of several videos or kinds lie here, named {one + '*'!r} and {other + '*'!r}; "
+            "move each into a folder or archive of its own"
+        )
+    numbers, rows = [int(match[2]) for match in matches.values()], list(matches)
     order = np.argsort(numbers, kind="stable")
     ascending, row_of = np.array(numbers, dtype=np.int64)[order], np.array(rows, dtype=np.int64)[order]
     twice = np.flatnonzero(np.diff(ascending) == 0)
@@ -253,16 +250,10 @@ def _by_number(path: Path, names: Sequence[str]) -> tuple[NDArray[np.int64], NDA
 
 
 class FrameFolder(NumberedImages):
-    """Images directly in one folder; see `NumberedImages` for names, times and errors.
-
-    Args:
-        path: Folder.
-        size: See `Video.resize`.
-        frame_fps: Rate at which the images were numbered, in frames per second.
+    """Images directly in one folder; see `NumberedImages` for names, times, arguments and errors.
 
     Raises:
         VideoError: If there is no such folder, it cannot be listed, or `NumberedImages` refuses what is in it.
-        ValueError: If `size` or `frame_fps` is not positive.
     """
 
     def __init__(
@@ -291,20 +282,14 @@ class FrameFolder(NumberedImages):
 
 
 class FrameTar(HoldsDescriptor, NumberedImages):
-    """Images in one uncompressed tar file; see `NumberedImages` for names, times and errors.
+    """Images in one uncompressed tar file; see `NumberedImages` for names, times, arguments and errors.
 
     All headers are read once, when it is opened: some seconds for 100,000 images. After that an image is
     one read at a known place. Nothing is ever extracted or written.
 
-    Args:
-        path: File, such as EPIC-KITCHENS' `P01_01.tar`.
-        size: See `Video.resize`.
-        frame_fps: Rate at which the images were numbered, in frames per second.
-
     Raises:
         VideoError: If there is no such file, it is unreadable, compressed, truncated, damaged or has links in it, or
             `NumberedImages` refuses what is in it.
-        ValueError: If `size` or `frame_fps` is not positive.
     """
 
     def __init__(

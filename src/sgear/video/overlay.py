@@ -22,7 +22,7 @@ from PIL import Image
 from sgear.errors import WriteError
 from sgear.files import partial_path, require_writable
 from sgear.video.base import Video
-from sgear.video.panel import Layer, OverlayPainter, Palette, PanelContent
+from sgear.video.panel import OverlayPainter, Palette, PanelContent
 from sgear.video.pool import open_video
 
 # Below this text cannot be read, so a tiny video is enlarged by a whole factor.
@@ -97,8 +97,10 @@ def write_overlay(
         with _encoder(out, Fraction(opened.fps).limit_denominator(1001), *size) as encode:
             for num_done, (frame, pts_s) in enumerate(opened.iterate(), start=1):
                 image = np.ascontiguousarray(frame.permute(1, 2, 0).numpy())
-                for layer in _layers(painter, script, ribbon, pts_s, duration_s):
-                    layer.paste_on(image)
+                painter.panel(script.content_at(pts_s)).paste_on(image)
+                painter.clock(f"{pts_s:.1f} s").paste_on(image)
+                ribbon.paste_on(image)
+                painter.playhead(pts_s / duration_s).paste_on(image)
                 encode(image, pts_s)
                 if progress is not None:
                     progress(num_done, max(num_done, num_frames))
@@ -167,15 +169,6 @@ class _Script:
         stops_s = [*self._now_s[1:], duration_s]
         pairs = zip(self._forecasts, stops_s, strict=False)
         return [(forecast.now_s, stop_s, forecast.top[0][0]) for forecast, stop_s in pairs if forecast.top]
-
-
-def _layers(
-    painter: OverlayPainter, script: _Script, ribbon: Layer, pts_s: float, duration_s: float
-) -> Iterator[Layer]:
-    yield painter.panel(script.content_at(pts_s))
-    yield painter.clock(f"{pts_s:.1f} s")
-    yield ribbon
-    yield painter.playhead(pts_s / duration_s)
 
 
 def _even_size(height: int, width: int, max_height: int) -> tuple[int, int]:

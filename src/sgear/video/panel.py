@@ -135,13 +135,13 @@ class OverlayPainter:
         return Layer(canvas.pixels(), max(0, top), self._margin)
 
     @lru_cache(maxsize=4)  # noqa: B019 - a painter lives as long as one video
-    def clock(self, text: str, is_dimmed: bool = False) -> Layer:
+    def clock(self, text: str) -> Layer:
         """Draw the time, for the corner opposite to the panel."""
         unit = self._unit
         width = _font(unit).getlength(text) + 1.2 * unit
         canvas = _Canvas(1.7 * unit, width)
         canvas.box(0.0, 0.0, width, 1.7 * unit, radius=0.6 * unit, fill=_GLASS)
-        canvas.text(text, 0.6 * unit, 0.85 * unit, width, size=unit, ink=_SOFT_INK if is_dimmed else _INK)
+        canvas.text(text, 0.6 * unit, 0.85 * unit, width, size=unit, ink=_INK)
         return Layer(canvas.pixels(), self._margin, self.width - canvas.width - self._margin)
 
     def ribbon(self, spans: Sequence[tuple[float, float, str]], duration_s: float) -> Layer:

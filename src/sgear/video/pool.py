@@ -76,16 +76,8 @@ class VideoPool:
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def __contains__(self, video_id: str) -> bool:
-        return video_id in self._paths
-
     def __repr__(self) -> str:
         return f"VideoPool({len(self._paths)} videos, {self.num_open} of at most {self._max_open} open)"
-
-    @property
-    def video_ids(self) -> list[str]:
-        """Ids of all videos, sorted."""
-        return sorted(self._paths)
 
     @property
     def num_open(self) -> int:
@@ -110,19 +102,11 @@ class VideoPool:
         return self._spans_s[video_id]
 
     def frames_played_at(self, video_id: str, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
-        """Return for each instant the frame with the largest pts at or before it.
-
-        Args:
-            video_id: Id of the video.
-            timestamps_s: Instants in seconds [T], in any order, repeats allowed.
-
-        Returns:
-            One frame for each instant, in the order asked, with their real times.
+        """See `Video.frames_played_at`.
 
         Raises:
             ValueError: If an instant is negative or not finite.
-            VideoError: If there is no such video, it cannot be read, nothing is played at an instant, or its file is
-                no longer that of which this pool was made.
+            VideoError: Also if there is no such video, or its file is no longer that of which this pool was made.
         """
         batch = self.video(video_id).frames_played_at(timestamps_s)
         require_unchanged(Path(self._paths[video_id]), self._states[video_id], VideoError)
@@ -147,8 +131,7 @@ class VideoPool:
         return videos[video_id]
 
     def _open(self, video_id: str) -> Video:
-        rate = self._frame_fps
-        frame_fps = rate.get(video_id) if isinstance(rate, Mapping) else rate
+        frame_fps = rate_of(self._frame_fps, video_id)
         video = open_video(self._paths[video_id], size=self._size_of(video_id), frame_fps=frame_fps)
         if not video.is_random_access:
             video.close()
@@ -196,23 +179,12 @@ def open_video(
     return VideoReader(video, size=size)
 
 
-def reading_size(model: tuple[int, int], crop_margin: float, video: tuple[int, int]) -> tuple[int, int]:
-    """Return the size (height, width) at which the model's crop of a video needs no enlarging.
-
-    The video keeps its shape; a crop of the model's shape, smaller by the margin, then has the model's size.
-
-    Args:
-        model: Height and width that the model reads, in pixels.
-        crop_margin: Share by which the image is larger than the crop.
-        video: Height and width of the video, in pixels.
-    """
-    scale = max(model[0] / video[0], model[1] / video[1]) * (1 + crop_margin)
-    return max(1, round(video[0] * scale)), max(1, round(video[1] * scale))
-
-
 @dataclass(frozen=True)
 class ReadingSize:
-    """`reading_size` for one model, as a function that can be sent to other processes.
+    """The size (height, width) at which a model's crop of a video needs no enlarging, for videos of any size.
+
+    The video keeps its shape; a crop of the model's shape, smaller by the margin, then has the model's size. It can be
+    sent to other processes.
 
     Args:
         height: Height that the model reads, in pixels.
@@ -225,5 +197,11 @@ class ReadingSize:
     margin: float
 
     def __call__(self, video: tuple[int, int]) -> tuple[int, int]:
-        """Return the size (height, width) at which to read a video of a size."""
-        return reading_size((self.height, self.width), self.margin, video)
+        """Return the size at which to read a video of a size."""
+        scale = max(self.height / video[0], self.width / video[1]) * (1 + self.margin)
+        return max(1, round(video[0] * scale)), max(1, round(video[1] * scale))
+
+
+def rate_of(frame_fps: float | Mapping[str, float] | None, video_id: str) -> float | None:
+    """Return the rate of one video, given for all or for each."""
+    return frame_fps.get(video_id) if isinstance(frame_fps, Mapping) else frame_fps

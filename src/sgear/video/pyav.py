@@ -28,7 +28,6 @@ from sgear.video.base import (
     opening_s,
 )
 from sgear.video.decoding import DecodedFrame, StreamDecoder
-from sgear.video.truncation import missing_end
 
 
 class VideoReader(Video):
@@ -53,7 +52,10 @@ class VideoReader(Video):
 
     def __init__(self, path: Path | str, *, size: Size | Callable[[Size], Size] | None = None) -> None:
         self.path = Path(path)
-        self._decoder = StreamDecoder(self.path)
+        self._decoder = decoder = StreamDecoder(self.path)
+        self.height, self.width = decoder.height, decoder.width
+        self.fps, self.num_frames, self.first_pts_s = decoder.fps, decoder.num_frames, decoder.first_pts_s
+        self.is_random_access = decoder.is_random_access
         try:
             self.resize(size)
         except ValueError:
@@ -69,35 +71,10 @@ class VideoReader(Video):
         self._decoder.close()
 
     @property
-    def height(self) -> int:
-        """Height of the video in pixels, as displayed."""
-        return self._decoder.height
-
-    @property
-    def width(self) -> int:
-        """Width of the video in pixels, as displayed."""
-        return self._decoder.width
-
-    @property
-    def fps(self) -> float:
-        """Average frames per second."""
-        return self._decoder.fps
-
-    @property
-    def num_frames(self) -> int | None:
-        """Number of frames as the header states it; None where it does not."""
-        return self._decoder.num_frames
-
-    @property
     def duration_s(self) -> float:
         """Duration in seconds as the header states it; a truncated file ends earlier, see `last_pts_s`."""
         stated_s = self._decoder.stated_duration_s
         return self.end_s if stated_s is None else stated_s
-
-    @property
-    def first_pts_s(self) -> float:
-        """Time of the first intact frame; above 0 only where the beginning of the video is missing."""
-        return self._decoder.first_pts_s
 
     @property
     def last_pts_s(self) -> float:
@@ -110,18 +87,7 @@ class VideoReader(Video):
         return self._last_intact.end_s
 
     def frames_played_at(self, timestamps_s: NDArray[np.float64] | Sequence[float]) -> FrameBatch:
-        """Return for each instant the frame with the largest pts at or before it.
-
-        Args:
-            timestamps_s: Instants in seconds [T], in any order, repeats allowed.
-
-        Returns:
-            One frame for each instant, in the order asked, with their real times.
-
-        Raises:
-            ValueError: If an instant is negative or not finite, or the video was closed.
-            VideoError: If an instant lies past the end of the video, or its frame is damaged.
-        """
+        """See `Video.frames_played_at`; reading a closed video is a ValueError."""
         asked_s = checked_timestamps(np.asarray(timestamps_s, dtype=np.float64), self.path)
         images = np.empty((len(asked_s), *self.size, 3), dtype=np.uint8)
         pts_s = np.empty(len(asked_s))
@@ -152,14 +118,9 @@ class VideoReader(Video):
                 self._play(frame.pts_s)
             frame = self._advance()
 
-    @property
-    def is_random_access(self) -> bool:
-        """See `Video.is_random_access`."""
-        return self._decoder.is_random_access
-
     def caveats(self) -> list[str]:
         """See `Video.caveats`."""
-        missing = missing_end(self._decoder, num_frames=None, end_s=self.end_s)
+        missing = self._decoder.missing_end(num_frames=None, end_s=self.end_s)
         if missing is not None:
             missing += f". The forecasts end at {self.end_s:.1f} s; 'sgear data verify' checks the video"
         return [text for text in (missing, self._decoder.unread_tracks) if text is not None]

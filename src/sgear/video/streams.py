@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from sgear.errors import VideoError
 from sgear.files import require_regular_file
-from sgear.video.stills import MAX_PIXELS, require_bearable
+from sgear.video.base import MAX_PIXELS, require_bearable
 
 # ffmpeg probes a file by decoding from it, so the limit must be known before anything is opened. A file may name
 # other files or addresses (playlists do); none but itself is read.
@@ -57,7 +57,9 @@ def open_stream(path: Path) -> tuple[InputContainer, VideoStream]:
     try:
         container = _open(path, _OPEN_OPTIONS)
     except PermissionError as err:
-        raise _closed_to_us(path, err) from err
+        raise VideoError(
+            f"{path}: the file cannot be read ({err.strerror}); check its permissions and those of its folders"
+        ) from err
     except (FFmpegError, ValueError) as err:
         # The error's own text begins with a number of ffmpeg's and ends with the path.
         reason = err.strerror if isinstance(err, FFmpegError) else err
@@ -105,15 +107,36 @@ def stated_size(path: Path) -> tuple[int, int]:
         raise VideoError(f"{path}: not a readable video ({err}); fetch it again") from err
 
 
+def stated_length_s(path: Path) -> float:
+    """Return how long a video says it is, without decoding; 0 where it does not say, or cannot be opened."""
+    try:
+        container, stream = open_stream(path)
+    except VideoError:
+        # Reading it says what is wrong with it.
+        return 0.0
+    with container:
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        return (container.duration or 0) / av.time_base
+
+
+def demuxed_end_s(path: Path) -> float:
+    """Return when the last packet of all streams has been shown, in seconds by their own clock."""
+    end_s, (container, _) = 0.0, open_stream(path)
+    with container:
+        try:
+            for packet in container.demux():
+                if packet.pts is not None:
+                    end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        except END_OF_PACKETS:
+            # What cannot be read any more is the end of the file.
+            return end_s
+    return end_s
+
+
 def _open(path: Path, options: dict[str, str]) -> InputContainer:
     # With the prefix, a colon in a file name is not taken for the end of a protocol.
     return av.open(f"file:{path}", metadata_errors="ignore", options=options)
-
-
-def _closed_to_us(path: Path, err: OSError) -> VideoError:
-    return VideoError(
-        f"{path}: the file cannot be read ({err.strerror}); check its permissions and those of its folders"
-    )
 
 
 def _video_stream(path: Path, container: InputContainer) -> VideoStream:
@@ -132,16 +155,13 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     if any(video.codec_context is None for video in videos):
         raise VideoError(f"{path}: how its images are coded is not known; it is damaged, or encode it otherwise")
     # Players choose by the same rule: a small preview may come first.
-    return max(videos, key=lambda video: (bool(video.disposition & Disposition.default), _num_pixels(video)))
+    pixels = {video.index: video.codec_context.height * video.codec_context.width for video in videos}
+    return max(videos, key=lambda video: (bool(video.disposition & Disposition.default), pixels[video.index]))
 
 
 def _real_tracks(container: InputContainer) -> list[VideoStream]:
     # Covers of audio files are video streams to ffmpeg, and so is any text to its terminal player.
     return [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
-
-
-def _num_pixels(video: VideoStream) -> int:
-    return video.codec_context.height * video.codec_context.width
 
 
 # Small facts by place and state of a file, so that one that did not change is gone through once.

@@ -6,9 +6,10 @@ gets its name only after it has been read again and checked against the video.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,12 +24,14 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from sgear.errors import VideoError
-from sgear.files import leftover_partials, partial_path, replace_durably, require_unchanged, state_of
+from sgear.files import replacing, require_unchanged, state_of
 from sgear.video.base import Orientation, damaged_frame_error, orientation_of
 from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
-from sgear.video.identity import COPY_FORMAT, SOURCE_KEY, copy_record, video_content
-from sgear.video.truncation import missing_end
 
+_COPY_FORMAT = "sgear-copy-2"
+# Entry of the record of a copy: the content of the video that it was made of.
+_SOURCE_KEY = "source"
+_CHUNK_BYTES = 1 << 16
 # Without CABAC and the deblocking filter a copy is a fifth larger and decoded in half the time.
 _ENCODER = "libx264 veryfast fastdecode"
 # Numbers of ITU-T H.273, table 4.
@@ -79,12 +82,55 @@ class CopyReport:
     Args:
         num_frames: Number of frames.
         length_s: Length in seconds.
-        num_bytes: Size of the file.
+        num_bytes_read: Size of the video.
+        num_bytes: Size of the copy.
     """
 
     num_frames: int
     length_s: float
+    num_bytes_read: int
     num_bytes: int
+
+
+def video_content(path: Path) -> str:
+    """Return 24 hexadecimal digits of the content of a video; a training copy has those of the video it was made of.
+
+    They are made of the size of the file and of 64 kB at its beginning, middle and end. Videos that are equal in all
+    of that are equal: these bytes are compressed images, and often the index of the sizes of all others. So 700 large
+    videos are told apart by 140 MB. A video that was encoded again by other tools is another one.
+
+    Args:
+        path: Video file, or tar file of images.
+
+    Returns:
+        Nothing for a folder of images, of which all would have to be listed, and for a file that cannot be read.
+    """
+    try:
+        size = path.stat().st_size if path.is_file() else 0
+        if not size:
+            return ""
+        digest, chunk = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=12), b""
+        with path.open("rb") as file:
+            for begin in (0, (size - _CHUNK_BYTES) // 2, size - _CHUNK_BYTES):
+                file.seek(max(0, begin))
+                chunk = file.read(_CHUNK_BYTES)
+                digest.update(chunk)
+    except OSError:
+        # Reading its images says what is wrong with it.
+        return ""
+    # The record of a copy lies at the end of its file.
+    source = _copy_record(path).get(_SOURCE_KEY) if _COPY_FORMAT.encode() in chunk else None
+    return source if isinstance(source, str) and source else digest.hexdigest()
+
+
+def _copy_record(copy: Path) -> dict[str, Any]:
+    """Return what a training copy says of itself; nothing where a file is none, or cannot be opened."""
+    try:
+        with av.open(str(copy), metadata_errors="ignore") as container:
+            told = json.loads(container.metadata.get("comment", "{}"))
+    except (FFmpegError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def is_copy(copy: Path, source: Path, settings: CopySettings) -> bool:
@@ -96,8 +142,8 @@ def is_copy(copy: Path, source: Path, settings: CopySettings) -> bool:
     if not copy.is_file():
         return False
     # The index of an mp4 comes last, so a truncated copy does not open: it is made again.
-    told = copy_record(copy)
-    told.pop(SOURCE_KEY, None)
+    told = _copy_record(copy)
+    told.pop(_SOURCE_KEY, None)
     return told == _origin(source, settings)
 
 
@@ -116,36 +162,22 @@ def make_copy(
 
     Raises:
         VideoError: If the video is missing, truncated or damaged anywhere, or the copy is not as the video.
-        OSError: If the copy cannot be written.
+        WriteError: If the copy cannot be written.
     """
     before = state_of(source)
-    origin = json.dumps(_origin(source, settings) | {SOURCE_KEY: video_content(source)}, sort_keys=True)
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in leftover_partials(copy):
-        leftover.unlink(missing_ok=True)
-    partial = partial_path(copy)
-    try:
-        decoder = StreamDecoder(source)
-        try:
-            with partial.open("w+b") as file:
-                video = _Video(decoder, settings, progress)
-                _encode(video, file, settings, origin)
-        finally:
-            decoder.close()
-        end_s = video.end_s
-        missing = missing_end(decoder, num_frames=video.num_read, end_s=end_s)
-        if missing:
+    origin = json.dumps(_origin(source, settings) | {_SOURCE_KEY: video_content(source)}, sort_keys=True)
+    with replacing(copy) as partial:
+        with closing(StreamDecoder(source)) as decoder, partial.open("w+b") as file:
+            video = _Video(decoder, settings, progress)
+            _encode(video, file, settings, origin)
+        if missing := decoder.missing_end(num_frames=video.num_read, end_s=video.end_s):
             raise VideoError(f"{source}: {missing}; fetch it again")
         if fault := copy_fault(partial, video.times_s, video.size, settings.gop):
             raise VideoError(
                 f"{source}: its copy {fault}, so it was removed; please report this with the video's format"
             )
         require_unchanged(source, before, VideoError)
-        num_bytes = os.path.getsize(partial)
-        replace_durably(partial, copy)
-    finally:
-        partial.unlink(missing_ok=True)
-    return CopyReport(len(video.times_s), end_s, num_bytes)
+    return CopyReport(len(video.times_s), video.end_s, before[0], copy.stat().st_size)
 
 
 class _Video:
@@ -250,30 +282,26 @@ class _Sink:
 
 def _encode(video: _Video, file: BinaryIO, settings: CopySettings, origin: str) -> None:
     sink = _Sink(file)
+    stream: VideoStream | None = None
+    held: av.Packet | None = None
     try:
-        _encode_to(sink, video, settings, origin)
+        with av.open(sink, "w", format="mp4") as container:
+            container.metadata["comment"] = origin
+            for image in video.images():
+                if stream is None:
+                    stream = _stream(container, video, settings, image)
+                for packet in stream.encode(image):
+                    held = _mux(container, held, packet)
+            assert stream is not None, "a video that opened has a frame"
+            for packet in stream.encode():
+                held = _mux(container, held, packet)
+            assert held is not None, "an encoder gives a packet for each frame"
+            held.duration = max(1, round(video.end_s / held.time_base) - (held.pts or 0))
+            container.mux(held)
     except FFmpegError as err:
         if sink.failure is not None:
             raise sink.failure from err
         raise VideoError(f"{video.decoder.path}: its images cannot be encoded ({err}); encode it otherwise") from err
-
-
-def _encode_to(sink: _Sink, video: _Video, settings: CopySettings, origin: str) -> None:
-    with av.open(sink, "w", format="mp4") as container:
-        container.metadata["comment"] = origin
-        stream: VideoStream | None = None
-        held: av.Packet | None = None
-        for image in video.images():
-            if stream is None:
-                stream = _stream(container, video, settings, image)
-            for packet in stream.encode(image):
-                held = _mux(container, held, packet)
-        assert stream is not None, "a video that opened has a frame"
-        for packet in stream.encode():
-            held = _mux(container, held, packet)
-        assert held is not None, "an encoder gives a packet for each frame"
-        held.duration = max(1, round(video.end_s / held.time_base) - (held.pts or 0))
-        container.mux(held)
 
 
 def _mux(container: OutputContainer, held: av.Packet | None, packet: av.Packet) -> av.Packet:
@@ -314,16 +342,11 @@ def _stream(container: OutputContainer, video: _Video, settings: CopySettings, f
 
 
 def copy_fault(copy: Path, times_s: list[float], size: tuple[int, int], gop: int) -> str | None:
-    """Read a copy from beginning to end; return how it differs from what was to be written, or None.
+    """Read a copy to its end; return how it differs from what was to be written, or None.
 
-    Args:
-        copy: File that was written.
-        times_s: Times of all frames in seconds.
-        size: Height and width in pixels.
-        gop: Largest distance of two key frames, in frames.
+    `times_s` are the times of all frames, `size` is height and width, `gop` the largest distance of two key frames.
     """
-    decoder = StreamDecoder(copy)
-    try:
+    with closing(StreamDecoder(copy)) as decoder:
         if (decoder.height, decoder.width) != size:
             return f"is {decoder.height}x{decoder.width} instead of {size[0]}x{size[1]} pixels"
         num_since_key, num_frames = gop, 0
@@ -338,8 +361,6 @@ def copy_fault(copy: Path, times_s: list[float], size: tuple[int, int], gop: int
                 return f"has more than {gop} frames from key frame to key frame at {frame.pts_s:.3f} s"
         if num_frames != len(times_s):
             return f"has {num_frames} instead of {len(times_s)} frames"
-    finally:
-        decoder.close()
     return None
 
 
@@ -349,4 +370,4 @@ def _origin(source: Path, settings: CopySettings) -> dict[str, Any]:
     except OSError as err:
         raise VideoError(f"{source}: no such video file ({err.strerror}); check the path and the data root") from err
     of_source = {"source_bytes": stat.st_size, "source_mtime_ns": stat.st_mtime_ns}
-    return {"format": COPY_FORMAT, "encoder": _ENCODER, **asdict(settings), **of_source}
+    return {"format": _COPY_FORMAT, "encoder": _ENCODER, **asdict(settings), **of_source}

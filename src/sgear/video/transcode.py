@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sgear.errors import SgearError, VideoError
-from sgear.files import leftover_partials
+from sgear.errors import SgearError, VideoError, WriteError
+from sgear.files import drop_leftovers, unwritable
 from sgear.locks import FileLock
 from sgear.video.find import VIDEO_ENDINGS, PassedOver, needs_rate, scan_videos
-from sgear.video.training_copy import CopySettings, is_copy, make_copy
-from sgear.video.truncation import stated_length_s
-from sgear.workers import LostWorker, VideoBoard, VideoProgress, run_jobs
+from sgear.video.streams import stated_length_s
+from sgear.video.training_copy import CopyReport, CopySettings, is_copy, make_copy
+from sgear.workers import LostWorker, VideoProgress, run_on_videos
 
 _LOCK_FOLDER = ".locks"
 _COPY_ENDING = ".mp4"
@@ -130,9 +130,7 @@ class _Job:
 class _Outcome:
     kind: Literal["done", "kept", "elsewhere", "failed", "unwritable"]
     message: str = ""
-    video_s: float = 0.0
-    bytes_in: int = 0
-    bytes_out: int = 0
+    report: CopyReport | None = None
 
 
 def transcode(
@@ -172,13 +170,9 @@ def transcode(
             # Relative paths may be longer than a file name may be, and hold what is special in patterns.
             name = hashlib.sha256(plan.relative.as_posix().encode()).hexdigest()[:24]
             jobs.append(_Job(plan.source, copy, out / _LOCK_FOLDER / f"{name}.lock", settings))
-    lengths_s = {job.source: _length_s(job.source) for job in jobs}
-    # The longest first, so that in the end no worker is left alone with one.
-    jobs.sort(key=lambda job: -lengths_s[job.source])
-    board = VideoBoard([lengths_s[job.source] for job in jobs], progress)
-    with closing(run_jobs(_work, jobs, num_workers=num_workers, progress=board.tell)) as outcomes:
+    lengths_s = [stated_length_s(job.source) for job in jobs]
+    with closing(run_on_videos(_work, jobs, lengths_s, num_workers=num_workers, progress=progress)) as outcomes:
         for idx, outcome in outcomes:
-            board.finish(idx)
             _note(result, jobs[idx], outcome)
     for copy in result.elsewhere[:]:
         job = next(job for job in jobs if job.copy == copy)
@@ -193,18 +187,15 @@ def transcode(
 def _note(result: Transcoding, job: _Job, outcome: _Outcome | LostWorker) -> None:
     if isinstance(outcome, LostWorker):
         result.failures[job.source] = f"{job.source}: {outcome}"
-        # Without the lock, what lies there half-written may be the work of another run.
-        if (lock := FileLock.take(job.lock)) is not None:
-            with lock:
-                for leftover in leftover_partials(job.copy):
-                    leftover.unlink(missing_ok=True)
+        drop_leftovers(job.copy)
         return
     match outcome.kind:
         case "done":
+            assert outcome.report is not None
             result.done.append(job.copy)
-            result.video_s += outcome.video_s
-            result.bytes_in += outcome.bytes_in
-            result.bytes_out += outcome.bytes_out
+            result.video_s += outcome.report.length_s
+            result.bytes_in += outcome.report.num_bytes_read
+            result.bytes_out += outcome.report.num_bytes
         case "kept":
             result.kept.append(job.copy)
         case "elsewhere":
@@ -213,8 +204,8 @@ def _note(result: Transcoding, job: _Job, outcome: _Outcome | LostWorker) -> Non
             result.failures[job.source] = outcome.message
         case "unwritable":
             raise VideoError(
-                f"{job.copy}: cannot be written ({outcome.message}); {len(result.done)} copies were made. Make room or "
-                "choose another folder, then run the same command again: it goes on where it stopped"
+                f"{outcome.message}. {len(result.done)} copies were made; run the same command again: it goes on where "
+                "it stopped"
             )
 
 
@@ -224,14 +215,6 @@ def _is_finished(copy: Path, source: Path, settings: CopySettings) -> bool:
     except VideoError:
         # Making the copy says what is wrong with its video.
         return False
-
-
-def _length_s(source: Path) -> float:
-    try:
-        return stated_length_s(source)
-    except VideoError:
-        # Making the copy says what is wrong with its video.
-        return 0.0
 
 
 def _work(job: _Job, tell: Callable[[float], None]) -> _Outcome:
@@ -251,11 +234,15 @@ def _work(job: _Job, tell: Callable[[float], None]) -> _Outcome:
             # Another worker may have finished it before.
             if is_copy(job.copy, job.source, job.settings):
                 return _Outcome("kept")
-            report = make_copy(job.source, job.copy, job.settings, progress=progress)
-            return _Outcome("done", "", report.length_s, job.source.stat().st_size, report.num_bytes)
+            return _Outcome("done", report=make_copy(job.source, job.copy, job.settings, progress=progress))
+    except WriteError as err:
+        if isinstance(err.__cause__, BrokenPipeError):
+            # Not of the disk: nobody listens to `tell` any more.
+            raise err.__cause__ from None
+        return _Outcome("unwritable", str(err))
     except SgearError as err:
         return _Outcome("failed", str(err))
     except BrokenPipeError:
         raise
     except OSError as err:
-        return _Outcome("unwritable", err.strerror or str(err))
+        return _Outcome("unwritable", str(unwritable(job.copy, err)))

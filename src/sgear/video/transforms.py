@@ -155,12 +155,7 @@ def _channel_means(clip: Tensor) -> np.ndarray:
 
 
 def plain_colour(mean: Sequence[float], std: Sequence[float]) -> Float32[Tensor, "4 3"]:
-    """Return the colour of a clip that is only normalised: gain 1, shift 0.
-
-    Args:
-        mean: Mean of each channel, of values in [0, 1].
-        std: Standard deviation of each channel.
-    """
+    """Return the colour of a clip that is only normalised, by the mean and std of each channel: gain 1, shift 0."""
     return torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [*mean], [*std]])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sgear.errors import VideoError
@@ -12,8 +13,8 @@ from sgear.video.base import VideoSpan
 from sgear.video.decoding import DecodedFrame, StreamDecoder
 from sgear.video.find import needs_rate
 from sgear.video.pool import open_video
-from sgear.video.truncation import missing_end, stated_length_s
-from sgear.workers import LostWorker, VideoBoard, VideoProgress, run_jobs
+from sgear.video.streams import stated_length_s
+from sgear.workers import LostWorker, VideoProgress, run_on_videos
 
 _HEAD_S = _TAIL_S = 1.0
 _TELL_EVERY = 64
@@ -92,36 +93,18 @@ def verify_videos(
     Raises:
         ValueError: If `num_workers` is below 1.
     """
-    lengths_s = [_length_s(video) for video in videos]
-    # The longest first, so that in the end no worker is left alone with one.
-    order = sorted(range(len(videos)), key=lambda idx: -lengths_s[idx])
-    jobs = [_Job(videos[idx], quick) for idx in order]
-    board = VideoBoard([lengths_s[idx] for idx in order], progress)
+    lengths_s = [0.0 if needs_rate(video.path) else stated_length_s(video.path) for video in videos]
+    work = partial(_verify, quick)
     checks: dict[int, VideoCheck] = {}
-    with closing(run_jobs(_work, jobs, num_workers=num_workers, progress=board.tell)) as results:
+    with closing(run_on_videos(work, videos, lengths_s, num_workers=num_workers, progress=progress)) as results:
         for idx, result in results:
-            board.finish(idx)
             lost = isinstance(result, LostWorker)
-            checks[order[idx]] = VideoCheck(jobs[idx].video.path, (str(result),)) if lost else result
+            checks[idx] = VideoCheck(videos[idx].path, (str(result),)) if lost else result
     return [checks[idx] for idx in range(len(videos))]
 
 
-@dataclass(frozen=True)
-class _Job:
-    video: VideoToCheck
-    quick: bool
-
-
-def _work(job: _Job, tell: Callable[[float], None]) -> VideoCheck:
-    return verify_video(job.video, quick=job.quick, tell=tell)
-
-
-def _length_s(video: VideoToCheck) -> float:
-    try:
-        return 0.0 if needs_rate(video.path) else stated_length_s(video.path)
-    except VideoError:
-        # The check itself says what is wrong.
-        return 0.0
+def _verify(quick: bool, video: VideoToCheck, tell: Callable[[float], None]) -> VideoCheck:
+    return verify_video(video, quick=quick, tell=tell)
 
 
 def _without_path(message: str, path: Path) -> str:
@@ -164,7 +147,7 @@ def _verify_stream(
         where = f"at {first_s:.3f} s" if first_s == last_s else f"between {first_s:.3f} s and {last_s:.3f} s"
         problems.append(f"{len(seen.damaged_s)} of {seen.num_frames} decoded frames are damaged, {where}")
     num_frames = None if quick else seen.num_frames
-    missing = missing_end(decoder, num_frames=num_frames, end_s=seen.end_s)
+    missing = decoder.missing_end(num_frames=num_frames, end_s=seen.end_s)
     if missing is not None:
         problems.append(missing)
     return VideoCheck(

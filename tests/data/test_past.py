@@ -30,8 +30,8 @@ def labels_of(spans: list[tuple[float, float, int]]) -> StepLabels:
             "video_id": ["v"] * len(spans),
             "start_s": [start for start, *_ in spans],
             "stop_s": [start + length for start, length, _ in spans],
-            "verb_id": TAXONOMY.verb_of_action[actions],
-            "noun_id": TAXONOMY.noun_of_action[actions],
+            "verb_id": np.where(actions < 0, -1, TAXONOMY.verb_of_action[actions]),
+            "noun_id": np.where(actions < 0, -1, TAXONOMY.noun_of_action[actions]),
             "action_id": actions,
         }
     )
@@ -119,6 +119,11 @@ def test_all_windows_see_the_same_mistakes_in_evaluation_and_new_ones_in_trainin
     assert (early == late).all()
     first, second = (source.read("v", np.array([30.0]), np.random.default_rng(seed)).steps[0, :, 0] for seed in (0, 1))
     assert (first != second).any()
+
+
+def test_an_action_outside_the_vocabulary_is_no_action():
+    shown = source_of([(1.0, 1.0, 0), (3.0, 1.0, -1), (5.0, 1.0, 2)], confusion=half()).read("v", np.array([9.0]), None)
+    assert shown.steps[0, :, 0].tolist()[-2:] == [0.0, 3.0]
 
 
 def test_mistakes_are_counted_in_the_predictions_of_a_real_classifier():

@@ -232,8 +232,11 @@ class PastSource:
         steps = np.zeros((len(timestamps_s), self.history, RECORD), dtype=np.float32)
         for step, at_s in zip(steps, timestamps_s, strict=True):
             past = self.labels.history(video_id, at_s, length=self.history, is_over=self.is_over)
-            if self.confusion is not None and len(past):
-                past[:, 0] = self.confusion.of(past[:, 0].astype(np.int64), video_id, at_s - past[:, 1], rng)
+            # An action outside the vocabulary is none that could be named or confused.
+            known = past[:, 0] >= 0
+            if self.confusion is not None and known.any():
+                starts_s = at_s - past[known, 1]
+                past[known, 0] = self.confusion.of(past[known, 0].astype(np.int64), video_id, starts_s, rng)
             past[:, 0] += 1
             if len(past) < self.history:
                 past = np.concatenate([[[self.num_actions + 1, at_s, 0.0]], past])

@@ -80,13 +80,11 @@ class CopyReport:
     """What was written.
 
     Args:
-        num_frames: Number of frames.
         length_s: Length in seconds.
         num_bytes_read: Size of the video.
         num_bytes: Size of the copy.
     """
 
-    num_frames: int
     length_s: float
     num_bytes_read: int
     num_bytes: int
@@ -177,7 +175,7 @@ def make_copy(
                 f"{source}: its copy {fault}, so it was removed; please report this with the video's format"
             )
         require_unchanged(source, before, VideoError)
-    return CopyReport(len(video.times_s), video.end_s, before[0], copy.stat().st_size)
+    return CopyReport(video.end_s, before[0], copy.stat().st_size)
 
 
 class _Video:

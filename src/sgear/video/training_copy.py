@@ -24,7 +24,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from sgear.errors import VideoError
-from sgear.files import replacing, require_unchanged, state_of
+from sgear.files import replacing, require_regular_file, require_unchanged, state_of
 from sgear.video.base import Orientation, damaged_frame_error, orientation_of
 from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
 
@@ -363,9 +363,7 @@ def copy_fault(copy: Path, times_s: list[float], size: tuple[int, int], gop: int
 
 
 def _origin(source: Path, settings: CopySettings) -> dict[str, Any]:
-    try:
-        stat = source.stat()
-    except OSError as err:
-        raise VideoError(f"{source}: no such video file ({err.strerror}); check the path and the data root") from err
-    of_source = {"source_bytes": stat.st_size, "source_mtime_ns": stat.st_mtime_ns}
+    require_regular_file(source, VideoError)
+    source_bytes, source_mtime_ns = state_of(source)
+    of_source = {"source_bytes": source_bytes, "source_mtime_ns": source_mtime_ns}
     return {"format": _COPY_FORMAT, "encoder": _ENCODER, **asdict(settings), **of_source}

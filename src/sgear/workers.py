@@ -41,18 +41,14 @@ class LostWorker:
     def how(self) -> str:
         """In words how it ended."""
         code = self.exit_code or 0
-        return f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
+        if code >= 0:
+            return f"ended with code {code}"
+        # Real-time signals have numbers only.
+        is_named = -code in set(signal.Signals)
+        return f"was killed by {signal.Signals(-code).name if is_named else f'signal {-code}'}"
 
     def __str__(self) -> str:
         return f"the process that worked on it {self.how}; it may need more memory, or crash the decoder"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        # Real-time signals have numbers only.
-        return f"signal {number}"
 
 
 def run_jobs(
@@ -76,7 +72,7 @@ def run_jobs(
     """
     if num_workers < 1:
         raise ValueError(f"num_workers must be at least 1, got {num_workers}")
-    told = progress if progress is not None else _ignore
+    told = progress or (lambda idx, value: None)
     if num_workers == 1:
         for idx, job in enumerate(jobs):
             yield idx, work(job, lambda value, idx=idx: told(idx, value))
@@ -125,10 +121,6 @@ def run_on_videos(
             yield order[place], result
 
 
-def _ignore(idx: int, value: float) -> None:
-    return None
-
-
 class _Worker(Generic[Job, Result]):
     def __init__(self, work: Work[Job, Result]) -> None:
         # Forked copies of ffmpeg's threads and handles break, so workers start clean.
@@ -173,8 +165,7 @@ class _Crew(Generic[Job, Result]):
 
     def results(self) -> Iterator[tuple[int, Result | LostWorker]]:
         for _ in range(self._num_workers):
-            self._workers.append(_Worker(self._work))
-            self._give(self._workers[-1])
+            self._hire()
         while busy := {worker.pipe: worker for worker in self._workers if worker.job_idx is not None}:
             for pipe in wait(list(busy)):
                 assert isinstance(pipe, Connection)
@@ -185,7 +176,9 @@ class _Crew(Generic[Job, Result]):
                     kind, value = pipe.recv()
                 except (EOFError, ConnectionResetError):
                     worker.process.join()
-                    self._replace(worker)
+                    worker.pipe.close()
+                    self._workers.remove(worker)
+                    self._hire()
                     yield idx, LostWorker(worker.process.exitcode)
                     continue
                 if kind == "error":
@@ -196,19 +189,17 @@ class _Crew(Generic[Job, Result]):
                 self._give(worker)
                 yield idx, value
 
+    def _hire(self) -> None:
+        if self._next_idx < len(self._jobs):
+            self._workers.append(_Worker(self._work))
+            self._give(self._workers[-1])
+
     def _give(self, worker: _Worker[Job, Result]) -> None:
         worker.job_idx = None
         if self._next_idx < len(self._jobs):
             worker.job_idx = self._next_idx
             self._next_idx += 1
             worker.pipe.send(self._jobs[worker.job_idx])
-
-    def _replace(self, worker: _Worker[Job, Result]) -> None:
-        worker.pipe.close()
-        self._workers.remove(worker)
-        if self._next_idx < len(self._jobs):
-            self._workers.append(_Worker(self._work))
-            self._give(self._workers[-1])
 
 
 def _serve(pipe: Connection, work: Work[Job, Result]) -> None:

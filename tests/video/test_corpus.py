@@ -45,16 +45,13 @@ ENDINGS = (
 def test_a_video_is_found_at_any_depth_whatever_the_case_of_its_ending(tmp_path, name):
     video = touch(tmp_path / "a" / "b" / name)
     assert find_videos(["v"], [tmp_path]) == {"v": video}
+    assert needs_rate(video) == name.lower().endswith(".tar")
 
 
 def test_a_folder_of_numbered_images_is_a_video_of_its_name(tmp_path):
     video = images(tmp_path / "P01" / "rgb_frames" / "P01_01")
     assert find_videos(["P01_01"], [tmp_path]) == {"P01_01": video}
     assert needs_rate(video)
-
-
-def test_a_video_file_needs_no_rate(tmp_path):
-    assert not needs_rate(touch(tmp_path / "v.MP4"))
 
 
 def test_the_first_root_that_holds_a_video_wins(tmp_path):
@@ -216,16 +213,11 @@ def test_a_path_below_a_closed_folder_is_a_video_error(tmp_path, monkeypatch):
             ask(tmp_path / "video")
 
 
-def test_a_link_to_itself_is_no_folder(tmp_path):
-    video = touch(tmp_path / "v.mp4")
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    assert scan_videos(tmp_path) == {"v": [video]}
-
-
 def test_a_video_that_is_a_link_to_itself_is_found_beside_another_one(tmp_path):
     video = touch(tmp_path / "v.avi")
     loop = tmp_path / "v.mp4"
-    loop.symlink_to(loop)
+    for link in (loop, tmp_path / "loop"):
+        link.symlink_to(link)
     assert scan_videos(tmp_path) == {"v": [video, loop]}
 
 
@@ -239,14 +231,11 @@ def test_videos_are_listed_from_folders_and_by_name(tmp_path):
     assert found == {"x": named, "w": archive, "y": inside, "z": frames}
 
 
-def test_listing_two_videos_of_one_id_is_refused(tmp_path):
+def test_places_that_cannot_be_listed_are_an_error(tmp_path):
     for name in ("a/x.mp4", "b/x.avi"):
         touch(tmp_path / name)
     with pytest.raises(VideoError, match="both of video 'x'; give only one"):
         list_videos([tmp_path / "a", tmp_path / "b"])
-
-
-def test_listing_a_place_without_videos_or_that_is_not_there_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(VideoError, match="no videos"):
         list_videos([tmp_path / "empty"])
@@ -264,12 +253,8 @@ def test_a_scan_counts_what_it_passes_over_by_ending_and_counts_no_image_of_a_vi
     passed_over = PassedOver()
     assert set(scan_videos(tmp_path, passed_over=passed_over)) == {"a", "video", "zz"}
     assert passed_over.endings == {".LRV": 2, ".txt": 2, "": 1, ".jpg": 40}
+    assert (str(PassedOver()), str(PassedOver(num_image_videos=1))) == ("", "1 video made of images")
     assert str(passed_over) == "45 files (.jpg 40, .LRV 2, .txt 2, without ending 1)"
-
-
-def test_nothing_passed_over_is_no_text():
-    assert str(PassedOver()) == ""
-    assert str(PassedOver(num_image_videos=1)) == "1 video made of images"
 
 
 @pytest.mark.parametrize(("asked", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])

@@ -1,6 +1,5 @@
 """From `dataset.video_roots` and `source` to frames: the same pixels from a cache, from videos, from images."""
 
-import pickle
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -128,14 +127,6 @@ def test_a_video_is_read_from_the_first_root_that_holds_it(root, video, tmp_path
         dataset = DatasetConfig(root=str(root), video_roots=[str(place) for place in roots])
         frames = read(ExperimentConfig(dataset=dataset, source=VideoSourceConfig(reading="videos")))
         assert frames.span_s("P01_01")[1] == pytest.approx((num_frames - 1) / FPS)
-
-
-@pytest.mark.parametrize("reading", ["cache", "videos"])
-def test_readers_can_be_sent_to_other_processes(root, folder, reading):
-    frames = read(experiment(root, folder, reading=reading))
-    frames.span_s("P01_01")
-    sent = pickle.loads(pickle.dumps(frames))
-    assert numbers_in(sent.frames_played_at("P01_01", [1.0]).frames) == [10]
 
 
 # --- the rate of images ------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from sgear.data.frames import FrameReader
 from sgear.errors import RunError
 from sgear.features import FeatureStoreWriter
 from sgear.features.extract import extract
-from sgear.losses import Objective, ObjectiveConfig
 from sgear.models import EncoderConfig, RulstmConfig, build_model, model_config
 from sgear.models.encoders.extraction import run_frame_encoder
 from sgear.models.pretrained import Preprocessing, TrainedModel, save_model
@@ -24,7 +23,7 @@ from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 from sgear.training.config import RuntimeConfig
 from sgear.training.evaluate import run_model
-from sgear.training.loop import TrainStep, make_accelerator
+from sgear.training.loop import make_accelerator
 from sgear.video.pool import ReadingSize, VideoPool
 from sgear.video.transforms import VIEWS, ClipTransform, finish_clip
 
@@ -76,22 +75,6 @@ def test_the_loader_gives_uint8_frames_and_a_few_numbers_of_colour(frames, seed)
     assert torch.equal(batch["colour"][:, 2:], torch.tensor([MEAN, STD]).expand(2, -1, -1))
     is_plain = torch.equal(batch["colour"][:, :2], torch.tensor([1.0, 0.0])[None, :, None].expand(2, -1, 3))
     assert is_plain == (seed is None)
-
-
-def test_a_model_reads_exact_zeros_where_no_step_exists(frames):
-    model = make_trained().model
-    batch = collate([make_samples(frames, [1.5], seed=0)[0]])
-    clips = note_clips(model)
-    TrainStep(model, Objective(ObjectiveConfig())).train()(batch)
-    model.eval()
-    run_model(
-        model, make_samples(frames, [1.5], seed=None), make_accelerator(RuntimeConfig(device="cpu")), batch_size=1
-    )
-    assert len(clips) == 2
-    for clip, _ in clips:
-        assert clip.dtype == torch.float32
-        assert clip[0, :2].eq(0).all()
-        assert clip[0, 2:].ne(0).all(dim=-1).any()
 
 
 def test_a_stream_reads_the_bits_of_the_evaluation(frames, video):

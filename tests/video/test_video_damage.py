@@ -113,12 +113,3 @@ def test_sequential_reading_stops_at_damage_with_the_time_in_the_message(tmp_pat
     ):
         seen_s.extend(pts_s for _, pts_s in reader.iterate())
     assert len(seen_s) == 45
-
-
-@pytest.mark.parametrize("t_s", [-0.001, float("nan"), float("inf")])
-def test_instants_that_no_video_has_are_refused(tmp_path, t_s):
-    with (
-        VideoReader(make_video(tmp_path / "video.mp4", steady(3))) as reader,
-        pytest.raises(ValueError, match=r"t = -|finite"),
-    ):
-        reader.frames_played_at([0.0, t_s])

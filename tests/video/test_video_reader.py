@@ -87,8 +87,11 @@ def test_reading_by_time_goes_on_beside_an_iterator(videos):
         assert next(frames)[1] == pytest.approx(1 / 30)
 
 
-def test_header_values_are_told(videos):
+def test_header_values_are_told_and_instants_that_no_video_has_are_refused(videos):
     with VideoReader(videos["short_gop.mp4"][0]) as reader:
+        for t_s in (-0.001, float("nan"), float("inf")):
+            with pytest.raises(ValueError, match=r"t = -|finite"):
+                reader.frames_played_at([0.0, t_s])
         assert (reader.height, reader.width, reader.num_frames) == (48, 64, NUM_FRAMES)
         assert (reader.fps, reader.duration_s) == (pytest.approx(30), pytest.approx(10))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import av
 
-# Times in containers are rounded, so neighbours are not all equally far apart.
+# Times in containers are rounded, so neighbors are not all equally far apart.
 _LARGEST_SPACING = 1.5
 
 

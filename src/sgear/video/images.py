@@ -1,7 +1,7 @@
 """A video that was taken apart into numbered images, wherever they lie.
 
 What a folder and a tar file have in common: file names become frame numbers, numbers become times, and an image is
-decoded when it is asked for. A number that is not there is an error, never a neighbour in its place.
+decoded when it is asked for. A number that is not there is an error, never a neighbor in its place.
 """
 
 from __future__ import annotations

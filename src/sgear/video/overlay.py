@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sgear.errors import WriteError
-from sgear.files import partial_path, require_writable
+from sgear.files import replacing, require_writable
 from sgear.video.base import Video
 from sgear.video.panel import OverlayPainter, Palette, PanelContent
 from sgear.video.pool import open_video
@@ -182,22 +182,19 @@ def _even_size(height: int, width: int, max_height: int) -> tuple[int, int]:
 def _encoder(
     out: Path, rate: Fraction, height: int, width: int
 ) -> Iterator[Callable[[NDArray[np.uint8], float], None]]:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(out)
-    try:
-        with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container:
-            stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
-            assert isinstance(stream, VideoStream)
-            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-            stream.codec_context.time_base = _TIME_BASE
+    with (
+        replacing(out) as partial,
+        av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container,
+    ):
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.codec_context.time_base = _TIME_BASE
 
-            def encode(image: NDArray[np.uint8], pts_s: float) -> None:
-                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-                frame.pts, frame.time_base = round(pts_s / _TIME_BASE), _TIME_BASE
-                container.mux(stream.encode(frame))
+        def encode(image: NDArray[np.uint8], pts_s: float) -> None:
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = round(pts_s / _TIME_BASE), _TIME_BASE
+            container.mux(stream.encode(frame))
 
-            yield encode
-            container.mux(stream.encode())
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield encode
+        container.mux(stream.encode())

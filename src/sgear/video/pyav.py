@@ -1,7 +1,7 @@
 """Random and sequential reading of one video, by time.
 
 The frame *played at* t is the one a viewer sees at t: the latest that began at or before it. So no reading
-can see the future, whatever the frame rate. A frame that is missing or damaged is an error, never a neighbour
+can see the future, whatever the frame rate. A frame that is missing or damaged is an error, never a neighbor
 in its place.
 """
 

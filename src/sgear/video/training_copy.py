@@ -24,7 +24,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from sgear.errors import VideoError
-from sgear.files import replacing, require_unchanged, state_of
+from sgear.files import replacing, require_regular_file, require_unchanged, state_of
 from sgear.video.base import Orientation, damaged_frame_error, orientation_of
 from sgear.video.decoding import DecodedFrame, StreamDecoder, with_kept
 
@@ -80,13 +80,11 @@ class CopyReport:
     """What was written.
 
     Args:
-        num_frames: Number of frames.
         length_s: Length in seconds.
         num_bytes_read: Size of the video.
         num_bytes: Size of the copy.
     """
 
-    num_frames: int
     length_s: float
     num_bytes_read: int
     num_bytes: int
@@ -177,7 +175,7 @@ def make_copy(
                 f"{source}: its copy {fault}, so it was removed; please report this with the video's format"
             )
         require_unchanged(source, before, VideoError)
-    return CopyReport(len(video.times_s), video.end_s, before[0], copy.stat().st_size)
+    return CopyReport(video.end_s, before[0], copy.stat().st_size)
 
 
 class _Video:
@@ -365,9 +363,7 @@ def copy_fault(copy: Path, times_s: list[float], size: tuple[int, int], gop: int
 
 
 def _origin(source: Path, settings: CopySettings) -> dict[str, Any]:
-    try:
-        stat = source.stat()
-    except OSError as err:
-        raise VideoError(f"{source}: no such video file ({err.strerror}); check the path and the data root") from err
-    of_source = {"source_bytes": stat.st_size, "source_mtime_ns": stat.st_mtime_ns}
+    require_regular_file(source, VideoError)
+    source_bytes, source_mtime_ns = state_of(source)
+    of_source = {"source_bytes": source_bytes, "source_mtime_ns": source_mtime_ns}
     return {"format": _COPY_FORMAT, "encoder": _ENCODER, **asdict(settings), **of_source}

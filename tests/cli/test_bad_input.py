@@ -15,8 +15,8 @@ CONFIG = KitchenConfig(
 )
 
 
-def sgear(*arguments: str | Path, data: Path | None = None) -> CompletedProcess[str]:
-    return run_here(*arguments, columns=400, **({} if data is None else {"SGEAR_DATA": str(data)}))
+def sgear(*arguments: str | Path) -> CompletedProcess[str]:
+    return run_here(*arguments, columns=400)
 
 
 def assert_refused(done: CompletedProcess[str], *parts: str) -> None:
@@ -101,30 +101,28 @@ def test_a_run_without_a_model_says_so(tmp_path: Path):
     assert_refused(sgear("anticipate", tmp_path / "video.mp4", "--model", run), "no trained model")
 
 
-def test_an_absent_feature_file_is_named(real_data: Path, tmp_path: Path):
-    source = real_data / "50salads"
-    root = tmp_path / "50salads"
-    shutil.copytree(source / "splits", root / "splits")
-    shutil.copy(source / "mid_level_actions.txt", root)
-    (root / "spatialcnn_mid").mkdir()
-    done = sgear(
-        "train", "experiment=salads50/spatialcnn_avt", f"output_root={tmp_path / 'runs'}", f"dataset.root={root}"
-    )
-    assert_refused(done, ".npz", "no such file")
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_truncated_feature_file_is_named(real_data: Path, tmp_path: Path):
+@pytest.fixture
+def splits(real_data: Path, tmp_path: Path) -> Path:
+    """The splits of 50Salads, and a folder for its features, which is empty."""
     root = tmp_path / "50salads"
     shutil.copytree(real_data / "50salads" / "splits", root / "splits")
     shutil.copy(real_data / "50salads" / "mid_level_actions.txt", root)
-    folder = root / "spatialcnn_mid" / "split_1"
-    folder.mkdir(parents=True)
-    first = (root / "splits" / "split_1" / "train.txt").read_text().split()[0]
-    np.savez(folder / f"{first}.npz", features=np.zeros((9, 4)), labels=np.zeros(9, dtype=np.uint8))
-    path = folder / f"{first}.npz"
+    (root / "spatialcnn_mid" / "split_1").mkdir(parents=True)
+    return root
+
+
+def train_salads(root: Path, out: Path) -> CompletedProcess[str]:
+    return sgear("train", "experiment=salads50/spatialcnn_avt", f"output_root={out}", f"dataset.root={root}")
+
+
+def test_an_absent_feature_file_is_named(splits: Path, tmp_path: Path):
+    assert_refused(train_salads(splits, tmp_path / "runs"), ".npz", "no such file")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_truncated_feature_file_is_named(splits: Path, tmp_path: Path):
+    first = (splits / "splits" / "split_1" / "train.txt").read_text().split()[0]
+    path = splits / "spatialcnn_mid" / "split_1" / f"{first}.npz"
+    np.savez(path, features=np.zeros((9, 4)), labels=np.zeros(9, dtype=np.uint8))
     path.write_bytes(path.read_bytes()[:100])
-    done = sgear(
-        "train", "experiment=salads50/spatialcnn_avt", f"output_root={tmp_path / 'runs'}", f"dataset.root={root}"
-    )
-    assert_refused(done, f"{first}.npz", "cannot read")
+    assert_refused(train_salads(splits, tmp_path / "runs"), f"{first}.npz", "cannot read")

@@ -54,7 +54,7 @@ fuzz: $(STAMP)  ## Search for inputs that break the parsers (FUZZ_S=120 seconds 
 salads50: $(STAMP)  ## Reproduce docs/results/salads50.md (needs SGEAR_DATA)
 	$(BIN)/python benchmarks/salads50.py
 
-epic100-past: $(STAMP)  ## Reproduce docs/results/epic100-past.md (needs SGEAR_DATA; under an hour on 2 cores)
+epic100-past: $(STAMP)  ## Reproduce docs/results/epic100-past.md (needs SGEAR_DATA; 34 runs, about an hour on 2 quiet cores)
 	$(BIN)/python benchmarks/epic100_past.py
 
 lock: $(STAMP)  ## Write constraints.txt from what is installed

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from sgear.prototypes import cosine_relations
-from sgear.prototypes.geometry import agreement, measure, nearest_neighbours
+from sgear.prototypes.geometry import agreement, measure, nearest_neighbors
 from sgear.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy(
@@ -73,10 +73,10 @@ def test_one_prototype_has_no_geometry():
 def test_neighbours_are_the_largest_cosines_without_the_class_itself(seed, num, k):
     vectors = make_vectors(seed, num)
     relations = cosine_relations(vectors)
-    for action, near in enumerate(nearest_neighbours(vectors, k=k)):
+    for action, near in enumerate(nearest_neighbors(vectors, k=k)):
         others = sorted((float(relations[action, other]) for other in range(num) if other != action), reverse=True)
-        assert [neighbour.cosine for neighbour in near] == pytest.approx(others[:k])
-        assert action not in {neighbour.action_id for neighbour in near}
+        assert [cosine for _, cosine in near] == pytest.approx(others[:k])
+        assert action not in {other for other, _ in near}
 
 
 def test_a_set_agrees_with_itself_and_with_its_rotation():

@@ -17,7 +17,7 @@ from sgear.prototypes.original import (
 )
 from sgear.taxonomy import Taxonomy
 
-NAMES = ["cut_tomato", "place_tomato_into_bowl", "cut_cheese", "add_oil", "action_end"]
+NAMES = dict(enumerate(["cut_tomato", "place_tomato_into_bowl", "cut_cheese", "add_oil", "action_end"]))
 
 
 def random_encodings(num_classes: int = 5, width: int = 8) -> dict[int, torch.Tensor]:
@@ -67,7 +67,7 @@ def test_wrong_content_is_named(tmp_path, content, message):
 def test_two_ids_of_one_name_are_refused(tmp_path):
     path, _ = write_both(tmp_path)
     with pytest.raises(PrototypeError, match="two class ids are called 'cut tomato'"):
-        import_original_encodings(path, ["cut_tomato", "cut tomato", *NAMES[2:]], SALAD)
+        import_original_encodings(path, NAMES | {1: "cut tomato"}, SALAD)
 
 
 def test_similarities_are_checked_against_the_encodings(tmp_path):
@@ -97,19 +97,17 @@ def test_encodings_are_not_taken_for_similarities(tmp_path):
         import_original_similarities(path, NAMES, SALAD)
 
 
-@pytest.mark.parametrize("entry", [(0, 1, 0.9), (0, 0, 0.5)])
-def test_a_table_that_is_no_table_of_cosines_is_refused(entry):
-    row, column, value = entry
-    relations = torch.eye(3)
-    relations[row, column] = value
-    with pytest.raises(PrototypeError, match="not a table of cosines"):
-        vectors_of_relations(relations)
-
-
-def test_cosines_that_no_vectors_have_are_refused():
-    relations = torch.tensor([[1.0, 0.9, -0.9], [0.9, 1.0, 0.9], [-0.9, 0.9, 1.0]])
-    with pytest.raises(PrototypeError, match="smallest eigenvalue"):
-        vectors_of_relations(relations)
+@pytest.mark.parametrize(
+    ("relations", "message"),
+    [
+        ([[1.0, 0.9, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], "not a table of cosines"),
+        ([[0.5, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], "not a table of cosines"),
+        ([[1.0, 0.9, -0.9], [0.9, 1.0, 0.9], [-0.9, 0.9, 1.0]], "smallest eigenvalue"),
+    ],
+)
+def test_a_table_that_no_vectors_have_for_cosines_is_refused(relations, message):
+    with pytest.raises(PrototypeError, match=message):
+        vectors_of_relations(torch.tensor(relations))
 
 
 @given(seed=st.integers(0, 2**20), num=st.integers(2, 12), width=st.integers(1, 9))
@@ -142,16 +140,17 @@ def test_export_and_import_of_other_ids_give_the_same_prototypes(tmp_path):
     assert torch.equal(back.vectors, prototypes.vectors)
 
 
-def test_export_refuses_a_hole_in_the_ids(tmp_path):
-    names = ["action_start", *NAMES[:4]]
-    with pytest.raises(PrototypeError, match=r"\['action_start'\] come before id 1"):
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({0: "action_start"} | {row + 1: NAMES[row] for row in range(4)}, r"\['action_start'\] come before id 1"),
+        ({0: NAMES[0], 1: NAMES[1], 2: NAMES[2]}, r"no id for \['add oil'\]"),
+    ],
+)
+def test_export_refuses_a_hole_in_the_ids_and_an_action_without_one(tmp_path, names, message):
+    with pytest.raises(PrototypeError, match=message):
         export_original(make_prototypes(), encodings=tmp_path / "e.pth", class_names=names)
     assert not (tmp_path / "e.pth").exists()
-
-
-def test_export_refuses_an_action_without_an_id(tmp_path):
-    with pytest.raises(PrototypeError, match=r"no id for \['add oil'\]"):
-        export_original(make_prototypes(), encodings=tmp_path / "e.pth", class_names=NAMES[:3])
 
 
 def egtea_taxonomy(names: dict[int, str]) -> Taxonomy:

@@ -142,11 +142,6 @@ def test_another_class_does_not_change_the_draw():
     assert np.array_equal(both[:30], alone[:30])
 
 
-def test_fewer_than_one_exemplar_is_refused():
-    with pytest.raises(ValueError, match="at least 1, got 0"):
-        choose_exemplars(np.array([0]), max_per_class=0)
-
-
 def make_segments(rows: list[tuple[str, float, float, int]]) -> SegmentTable:
     actions = [row[3] for row in rows]
     pairs = [TAXONOMY.action_pairs[action] if action >= 0 else (-1, -1) for action in actions]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
+
 import numpy as np
 import polars as pl
 import torch
@@ -119,3 +121,51 @@ def make_video(*, every_s: float = 0.5) -> Video:
         second = "close fridge" if best == "open fridge" else "wash cup"
         forecasts.append(Forecast(float(now_s), 1.0, ((best, 0.6), (second, 0.3))))
     return Video("P01_01", tuple(forecasts), truth)
+
+
+class Page(HTMLParser):
+    """Collects headings, table cells by row, and everything that a browser would fetch."""
+
+    _VOID = frozenset({"meta", "link", "br", "img"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.headings: list[str] = []
+        self.rows: list[list[str]] = []
+        self.fetched: list[str] = []
+        self.tags: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in self._VOID:
+            self._open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href") and value is not None:
+                self.fetched.append(value)
+        if tag == "h2":
+            self.headings.append("")
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def close(self) -> None:
+        super().close()
+        assert not self._open
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self._VOID:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if "h2" in self._open:
+            self.headings[-1] += data
+        elif "td" in self._open or ("th" in self._open and "tr" in self._open):
+            self.rows[-1][-1] += data

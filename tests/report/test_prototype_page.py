@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sgear.prototypes import cosine_relations
-from sgear.report.prototype_figures import HEAT_COLOURS, PrototypeSet, heat_maps
-from sgear.report.prototype_map import kept_neighbours, place_labels, plane_positions
-from sgear.report.prototype_page import (
-    fact_figure,
-    fact_rows,
-    render_image,
-    render_page,
-    small_png,
-    write_prototype_page,
-)
-from sgear.report.style import COLOURS
+from sgear.report.page import COLOURS
+from sgear.report.prototype_figures import PrototypeSet, heat_maps, kept_neighbors, place_labels, plane_positions
+from sgear.report.prototype_page import fact_rows, render_image, render_page, text_figure, write_prototype_page
 from sgear.taxonomy import Taxonomy
 
 
@@ -93,40 +85,6 @@ def test_a_image_is_a_png_with_ink():
         assert (np.abs(pixels - wanted).max(axis=2) < 12).sum() > 50, f"the dots of {colour} are missing"
 
 
-def pixels_of(figure, dpi: int = 160):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return np.asarray(Image.open(buffer).convert("RGB"))
-
-
-def is_heat(pixels):
-    """Return which pixels have a colour of the scale [H W]."""
-    codes = np.array([1 << 16, 1 << 8, 1])
-    return np.isin(pixels.astype(np.int64) @ codes, HEAT_COLOURS.astype(np.int64) @ codes)
-
-
-def centres_of_cells(figure, panel: int, num_cells: int, height: int, width: int):
-    """Return rows and columns of the pixels in the upper left of each cell, clear of its number."""
-    box = figure.axes[panel].get_position()
-    steps = (np.arange(num_cells) + 0.1) / num_cells
-    rows = ((1 - box.y1 + steps * box.height) * height).astype(int)
-    return rows, ((box.x0 + steps * box.width) * width).astype(int)
-
-
-@pytest.mark.parametrize(("num_verbs", "num_nouns"), [(3, 5), (5, 9), (5, 21)])
-def test_every_cell_of_a_image_has_a_colour_of_the_scale(num_verbs, num_nouns):
-    taxonomy = make_taxonomy(num_verbs, num_nouns)
-    figure = heat_maps([make_set(taxonomy)], taxonomy.action_names)
-    sheet = Image.fromarray(pixels_of(figure))
-    with Image.open(io.BytesIO(small_png(sheet))) as image:
-        drawn = np.asarray(image.convert("RGB"))
-    rows, columns = centres_of_cells(figure, 0, taxonomy.num_actions, sheet.height, sheet.width)
-    cells = drawn[np.ix_(rows, columns)]
-    assert is_heat(cells).all()
-    # The palette moves no cell to another step of the scale.
-    assert np.array_equal(cells, np.asarray(sheet)[np.ix_(rows, columns)])
-
-
 @pytest.mark.parametrize("num_sets", [1, 2])
 @pytest.mark.parametrize(("num_verbs", "num_nouns"), [(1, 2), (3, 6), (5, 11), (5, 21), (7, 19)])
 def test_heat_maps_are_square_and_mark_values_beyond_their_scale(num_sets, num_verbs, num_nouns):
@@ -147,27 +105,17 @@ def test_heat_maps_are_square_and_mark_values_beyond_their_scale(num_sets, num_v
     assert sorted(names) == (sorted(taxonomy.action_names) if taxonomy.num_actions < 120 else [])
 
 
-def test_a_image_shows_the_numbers_and_how_two_sets_agree():
+def test_an_image_of_two_sets_is_longer_and_long_texts_are_broken_and_not_cut():
     taxonomy = make_taxonomy()
     sets = [make_set(taxonomy), make_set(taxonomy, "visual", 1, num_filled=2)]
-    figure = fact_figure(sets, taxonomy, heading="toy", notes=["how to read it"])
-    written = [text.get_text() for text in figure.texts]
-    assert {"toy", "how to read it", f"rank correlation with {sets[0].title}", "visual source"} <= set(written)
-    for _, texts in fact_rows(sets, taxonomy):
-        assert set(texts) <= set(written)
     sizes = []
     for shown in (sets[:1], sets):
         with Image.open(io.BytesIO(render_image(shown, taxonomy, heading="toy"))) as image:
             sizes.append(image.size[1])
     # A second map, a second table, and the agreement.
     assert sizes[1] > 1.5 * sizes[0]
-
-
-def test_a_long_source_is_wrapped_and_not_cut():
-    taxonomy = make_taxonomy()
-    each = PrototypeSet(title="language", source=f"{'word ' * 60}(revision)", vectors=make_set(taxonomy).vectors)
-    written = [text.get_text() for text in fact_figure([each], taxonomy, heading="toy", notes=[]).texts]
-    assert any("(revision)" in line for line in written)
+    written = [text.get_text() for text in text_figure("toy", [("source", "word " * 60)], [20, 60]).texts]
+    assert {"toy", "source"} <= set(written)
     assert sum(line.count("word") for line in written) == 60
 
 
@@ -201,7 +149,7 @@ def test_a_plane_keeps_families_together_and_is_the_same_each_time(num_nouns):
     assert np.isfinite(positions).all()
     assert np.array_equal(positions, plane_positions(relations))
     chance = 3 / (taxonomy.num_actions - 1)
-    assert kept_neighbours(relations, positions, k=3) > min(0.95, 1.8 * chance)
+    assert kept_neighbors(relations, positions, k=3) > min(0.95, 1.8 * chance)
     # No dot is thrown far away from all others, which would leave them no room.
     distance = np.linalg.norm(positions - np.median(positions, axis=0), axis=1)
     assert distance.max() < 4 * np.median(distance)
@@ -261,10 +209,10 @@ def test_the_second_map_lies_as_the_first_one_does():
     assert np.linalg.eigvalsh(turned).min() > -1e-6
 
 
-def test_kept_neighbours_is_one_where_the_plane_is_the_space():
+def test_kept_neighbors_is_one_where_the_plane_is_the_space():
     angles = np.linspace(0, 1.5, 9) ** 1.5
     vectors = torch.tensor(np.stack([np.cos(angles), np.sin(angles)], axis=1))
-    assert kept_neighbours(cosine_relations(vectors).numpy(), vectors.numpy(), k=3) == 1.0
+    assert kept_neighbors(cosine_relations(vectors).numpy(), vectors.numpy(), k=3) == 1.0
 
 
 def overlap(one, other) -> bool:

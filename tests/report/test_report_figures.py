@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from report_examples import make_benchmark, make_run, make_video
@@ -16,16 +16,15 @@ from report_examples import make_benchmark, make_run, make_video
 from sgear.forecast import Forecast
 from sgear.report import Video
 from sgear.report.classes import confusion_matrix, frequency_bands, part_confusion, recall_by_band, recall_by_class
-from sgear.report.curves import horizon_curve, learning_curves, moving_average
+from sgear.report.curves import horizon_curve, learning_curves
+from sgear.report.page import percent_axis, to_svg
 from sgear.report.prototype_figures import (
     PrototypeSet,
     cluster_order,
     heat_maps,
-    pooled,
     similarity_agreement,
 )
-from sgear.report.style import percent_axis, run_colours, to_svg
-from sgear.report.timeline import forecast_timeline, leading_actions, outcomes
+from sgear.report.timeline import forecast_timeline, outcomes
 
 
 def _tick_names(axes) -> list[str]:
@@ -109,16 +108,6 @@ def test_confusion_shows_at_most_25_rows_and_gathers_the_rest():
     assert shares[0, 25] == pytest.approx(5 / 8)
 
 
-@settings(max_examples=25)
-@given(st.lists(st.floats(-5, 5), min_size=1, max_size=40), st.integers(1, 60))
-def test_moving_average_stays_within_its_values(values, width):
-    array = np.array(values)
-    smooth = moving_average(array, width)
-    assert smooth.shape == array.shape
-    assert (smooth >= array.min() - 1e-9).all()
-    assert (smooth <= array.max() + 1e-9).all()
-
-
 def test_learning_curves_have_one_panel_per_term_and_one_for_validation():
     figure = learning_curves([make_run(make_benchmark(4))])
     assert figure is not None
@@ -126,23 +115,11 @@ def test_learning_curves_have_one_panel_per_term_and_one_for_validation():
     assert titles == ["total", "next action (cls)", "validation"]
 
 
-def test_nothing_logged_draws_no_curves():
-    assert learning_curves([replace(make_run(make_benchmark(4)), log=())]) is None
-
-
 def test_clusters_put_equal_prototypes_next_to_each_other():
     families = np.array([0, 1, 0, 1, 0, 1])
     similarity = np.where(families[:, None] == families[None], 0.9, 0.1)
     ordered = families[cluster_order(similarity)]
     assert (np.diff(ordered) != 0).sum() == 1
-
-
-def test_pooling_keeps_the_mean_and_bounds_the_size():
-    similarity = np.random.default_rng(0).normal(size=(100, 100))
-    blocks = pooled(similarity, 20)
-    assert blocks.shape == (20, 20)
-    assert blocks.mean() == pytest.approx(similarity.mean())
-    assert blocks[0, 0] == pytest.approx(similarity[:5, :5].mean())
 
 
 def test_agreement_of_a_space_with_itself_is_one():
@@ -167,10 +144,6 @@ def test_a_forecast_about_a_later_instant_does_not_count():
     assert outcomes(video)[0].rank is None
 
 
-def test_leading_actions_are_the_true_ones_in_order_then_the_predicted():
-    assert leading_actions(make_video(), 4) == ["open fridge", "take milk", "close fridge", "wash cup"]
-
-
 def test_timeline_breaks_a_long_video_into_staves():
     names = [f"action {index % 17}" for index in range(45)]
     truth = tuple((2.0 * index, 2.0 * index + 1.5, name) for index, name in enumerate(names))
@@ -183,11 +156,6 @@ def test_timeline_breaks_a_long_video_into_staves():
 def test_timeline_of_a_video_without_forecasts_shows_the_truth():
     figure = forecast_timeline(Video("v", (), ((0.0, 1.0, "open fridge"),)))
     assert "open fridge" in _tick_names(figure.axes[0])
-
-
-def test_the_last_run_always_has_the_accent_colour():
-    assert run_colours(1)[-1] == run_colours(5)[-1]
-    assert len(set(run_colours(5))) == 5
 
 
 def _horizons(scores: dict[float, float], *, trained_at_s: float) -> dict:

@@ -4,60 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
-from report_examples import PROTOCOL, make_benchmark, make_predictions, make_run, make_video
+from report_examples import PROTOCOL, Page, make_benchmark, make_predictions, make_run, make_video
 
 from sgear.errors import PredictionError
-from sgear.report import BAYES_CEILING, Reference, aligned_runs, frequency_reference, score_rows, write_report
-from sgear.report.sections import render_report
+from sgear.report import BAYES_CEILING, Reference, aligned_runs, frequency_reference, render_report, score_rows
 from sgear.report.tables import provenance_table
-
-
-class Page(HTMLParser):
-    """Collects headings, table cells by row, and everything that a browser would fetch."""
-
-    _VOID = frozenset({"meta", "link", "br", "img"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.headings: list[str] = []
-        self.rows: list[list[str]] = []
-        self.fetched: list[str] = []
-        self.tags: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag not in self._VOID:
-            self._open.append(tag)
-        for name, value in attrs:
-            if name in ("src", "href", "xlink:href") and value is not None:
-                self.fetched.append(value)
-        if tag == "h2":
-            self.headings.append("")
-        elif tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in self._VOID:
-            self._open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if "h2" in self._open:
-            self.headings[-1] += data
-        elif "td" in self._open or ("th" in self._open and "tr" in self._open):
-            self.rows[-1][-1] += data
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +32,7 @@ def runs(benchmark):
 @pytest.fixture(scope="module")
 def references(benchmark, runs):
     ceiling = Reference(BAYES_CEILING, {"top1": 0.95, "top5": 1.0, "recall5": 1.0}, "made up & <exact>")
-    return [ceiling, frequency_reference(benchmark, runs[0].predictions)]
+    return [ceiling, frequency_reference(benchmark)]
 
 
 @pytest.fixture(scope="module")
@@ -170,32 +124,28 @@ def test_one_bare_run_makes_a_page_without_the_sections_it_has_nothing_for(bench
     ]
 
 
-def test_runs_of_different_protocols_are_refused_and_nothing_is_written(benchmark, tmp_path: Path):
-    later = make_predictions(benchmark, protocol={**PROTOCOL, "tau_a_s": 2.0})
-    out = tmp_path / "report.html"
-    with pytest.raises(PredictionError, match="different protocols"):
-        write_report([make_run(benchmark), make_run(benchmark, predictions=later)], [], benchmark, out)
-    assert list(tmp_path.iterdir()) == []
+def short(table):
+    return replace(table, uids=table.uids[1:], logits=table.logits[1:], targets=table.targets[1:])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: replace(table, protocol={**PROTOCOL, "tau_a_s": 2.0}), "different protocols"),
+        (lambda table: make_predictions(make_benchmark(4)), "vocabular"),
+        (short, "1 uids missing"),
+        (lambda table: replace(table, targets=np.roll(table.targets, 1)), "true actions"),
+    ],
+)
+def test_runs_that_must_not_stand_side_by_side_are_refused(benchmark, change, words):
+    whole = make_run(benchmark)
+    with pytest.raises(PredictionError, match=words):
+        aligned_runs([whole, make_run(benchmark, predictions=change(whole.predictions))], benchmark)
 
 
 def test_runs_of_another_vocabulary_than_the_benchmark_are_refused(benchmark):
-    other = make_benchmark(4)
     with pytest.raises(PredictionError, match="another vocabulary"):
-        aligned_runs([make_run(other)], benchmark)
-
-
-def test_a_run_that_lacks_a_segment_is_refused(benchmark):
-    whole = make_predictions(benchmark)
-    short = replace(whole, uids=whole.uids[1:], logits=whole.logits[1:], targets=whole.targets[1:])
-    with pytest.raises(PredictionError, match="1 uids missing"):
-        aligned_runs([make_run(benchmark, predictions=short)], benchmark)
-
-
-def test_a_run_with_other_true_actions_is_refused(benchmark):
-    whole = make_predictions(benchmark)
-    wrong = replace(whole, targets=np.roll(whole.targets, 1))
-    with pytest.raises(PredictionError, match="true actions"):
-        aligned_runs([make_run(benchmark, predictions=wrong)], benchmark)
+        aligned_runs([make_run(make_benchmark(4))], benchmark)
 
 
 def test_predictions_in_another_order_are_aligned_to_the_benchmark(benchmark):
@@ -205,22 +155,8 @@ def test_predictions_in_another_order_are_aligned_to_the_benchmark(benchmark):
     np.testing.assert_array_equal(run.predictions.logits, whole.logits)
 
 
-def test_no_run_is_a_wrong_argument(benchmark):
-    with pytest.raises(ValueError, match="at least one run"):
-        aligned_runs([], benchmark)
-
-
-def test_write_report_replaces_the_file_and_leaves_no_part(benchmark, tmp_path: Path):
-    out = tmp_path / "deep" / "report.html"
-    out.parent.mkdir()
-    out.write_text("old")
-    write_report([replace(make_run(benchmark), log=(), visual=None)], [], benchmark, out)
-    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert [path.name for path in out.parent.iterdir()] == ["report.html"]
-
-
 def test_share_of_the_way_is_absent_without_a_ceiling(benchmark, runs):
-    rows = score_rows(runs, [frequency_reference(benchmark, runs[0].predictions)])
+    rows = score_rows(runs, [frequency_reference(benchmark)])
     assert [row.kind for row in rows] == ["reference", "run", "run"]
     assert all(row.shares == {} for row in rows)
 

@@ -15,7 +15,7 @@ from sgear.cli.predictions import caveats, labels, load_predictions, predictions
 from sgear.cli.terminal import open_screen, plain_table, require_page, say, warn, write_out
 from sgear.datasets import Benchmark, load_dataset
 from sgear.errors import ConfigError, PredictionError
-from sgear.files import require_writable
+from sgear.files import require_writable, write_whole
 from sgear.metrics import metrics
 from sgear.predictions import Predictions, score
 from sgear.predictions.compare import Comparison, compare
@@ -60,9 +60,10 @@ def run_compare(
         one, other, subsets = _evaluated_of(one, other, benchmark)
     result = compare(one, other, subsets=subsets, num_resamples=num_resamples, seed=seed)
     if out is not None:
-        from sgear.report.comparison import write_comparison
+        from sgear.report import render_comparison
 
-        write_comparison(one, other, (names[0], names[1]), out, subsets=subsets, result=result)
+        page = render_comparison(one, other, (names[0], names[1]), subsets=subsets, result=result)
+        write_whole(out, page.encode())
     if as_json:
         skipped = [skipped_of(table.provenance) for table in (one, other)]
         document = {

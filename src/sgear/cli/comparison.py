@@ -12,8 +12,16 @@ from sgear.cli.terminal import open_screen, say, warn
 from sgear.metrics.registry import percent
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import skipped_of, skipped_text
-from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
-from sgear.report.tables import protocol_text, score_rows, used_columns
+from sgear.report import (
+    BAYES_CEILING,
+    FREQUENCY_BASELINE,
+    Reference,
+    ReportRun,
+    distinct_titles,
+    protocol_text,
+    score_rows,
+    used_columns,
+)
 
 _STYLES = {"reference": "dim", "run": "bold", "ceiling": "dim"}
 

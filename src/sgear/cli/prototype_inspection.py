@@ -18,7 +18,7 @@ from sgear.models.heads import PrototypeBank
 from sgear.models.pretrained import load_model
 from sgear.prototypes import LanguagePrototypes, VisualPrototypes, cosine_relations
 from sgear.prototypes.files import kind_of_file
-from sgear.prototypes.geometry import nearest_neighbours
+from sgear.prototypes.geometry import nearest_neighbors
 from sgear.prototypes.language import name_key
 from sgear.report.prototype_figures import PrototypeSet
 from sgear.report.prototype_page import fact_rows, write_prototype_page
@@ -171,7 +171,7 @@ def _print_pairs(console: Console, each: PrototypeSet, taxonomy: Taxonomy) -> No
 def _print_neighbours(console: Console, each: PrototypeSet, taxonomy: Taxonomy, action: int) -> None:
     title = f"nearest to {taxonomy.action_names[action]!r}, {each.title}"
     table = Table(title, "cosine", box=None, padding=(0, 2, 0, 0))
-    for near in nearest_neighbours(each.vectors)[action]:
-        table.add_row(taxonomy.action_names[near.action_id], f"{near.cosine:.2f}")
+    for near, cosine in nearest_neighbors(each.vectors)[action]:
+        table.add_row(taxonomy.action_names[near], f"{cosine:.2f}")
     console.print()
     console.print(table)

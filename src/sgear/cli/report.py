@@ -12,6 +12,7 @@ from sgear.experiment.build import build_protocol, load_benchmark
 from sgear.experiment.compose import load_run_config
 from sgear.experiment.facts import require_same_data
 from sgear.experiment.moved import Places, at_places
+from sgear.files import write_whole
 from sgear.report import (
     ReportRun,
     Video,
@@ -19,8 +20,8 @@ from sgear.report import (
     collect_run,
     evaluated_runs,
     references_of,
+    render_report,
     video_of_predictions,
-    write_report,
 )
 from sgear.training.run import RunDirectory, require_one_protocol
 
@@ -54,6 +55,6 @@ def run_report(runs: list[Path], out: Path | None, *, video: Video | None = None
     references = references_of(benchmark, aligned[-1].predictions, dataset=config.dataset.name)
     if video is None:
         video = video_of_predictions(benchmark, aligned[-1].predictions)
-    write_report(aligned, references, benchmark, target, video=video)
+    write_whole(target, render_report(aligned, references, benchmark, video=video).encode())
     print_comparison(aligned, references)
     say(f"wrote {target}")

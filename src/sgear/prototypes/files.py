@@ -7,6 +7,7 @@ told apart by name and not by number only.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -34,16 +35,11 @@ def _format_of(kind: str) -> str:
 
 
 def write_prototypes(
-    path: Path, kind: Kind, vectors: Float[Tensor, "A D"], taxonomy: Taxonomy, header: dict[str, object]
+    path: Path, kind: Kind, vectors: Float[Tensor, "A D"], taxonomy: Taxonomy, header: Mapping[str, object]
 ) -> None:
     """Write vectors and a JSON header, whole or not at all.
 
-    Args:
-        path: File to write.
-        kind: `language` or `visual`.
-        vectors: One vector per action.
-        taxonomy: Vocabulary; its digest and its names go into the header.
-        header: What else to keep, JSON-ready.
+    Digest and names of the vocabulary go into the header, too.
 
     Raises:
         PrototypeError: If number of vectors and of actions differ, or a vector is zero or not finite.
@@ -74,11 +70,8 @@ def kind_of_file(path: Path) -> Kind:
 def read_prototypes(path: Path, kind: Kind, taxonomy: Taxonomy | None) -> tuple[Tensor, dict[str, Any], Taxonomy]:
     """Read a file written by `write_prototypes`.
 
-    Args:
-        path: The file.
-        kind: Kind that it must hold.
-        taxonomy: Vocabulary that it must belong to; None takes the file's own. Language prototypes belong to every
-            vocabulary with the same actions in the same order, whatever it calls its verbs and nouns.
+    Without a taxonomy that of the file is taken. Language prototypes belong to every vocabulary with the same actions
+    in the same order, whatever it calls its verbs and nouns.
 
     Returns:
         Vectors [A D], header, and vocabulary.
@@ -87,8 +80,16 @@ def read_prototypes(path: Path, kind: Kind, taxonomy: Taxonomy | None) -> tuple[
         PrototypeError: If the file is missing, damaged, of another kind, or of another vocabulary.
     """
     metadata = _read_metadata(path, kind)
-    if metadata["format"] != _format_of(kind):
-        raise PrototypeError(f"{path}: expected {kind} prototypes, got {_other_content(metadata['format'], kind)}")
+    found = metadata["format"]
+    if found != _format_of(kind):
+        content = f"a safetensors file of something else (format {found!r}); write one with 'sgear prototypes {kind}'"
+        for other in KINDS:
+            if found == _format_of(other):
+                content = (
+                    f"{other} prototypes (format {found!r}); give this file as {_SETTINGS[other]}, and one of 'sgear "
+                    f"prototypes {kind}' as {_SETTINGS[kind]}"
+                )
+        raise PrototypeError(f"{path}: expected {kind} prototypes, got {content}")
     try:
         with safe_open(path, framework="pt") as file:
             vectors = file.get_tensor("vectors")
@@ -112,17 +113,6 @@ def read_prototypes(path: Path, kind: Kind, taxonomy: Taxonomy | None) -> tuple[
         )
     _check_vectors(str(path), vectors, taxonomy)
     return vectors, header, taxonomy
-
-
-def _other_content(found: str, wanted: Kind) -> str:
-    """Return what a file of another format holds, and where it or another one goes."""
-    for kind in KINDS:
-        if found == _format_of(kind):
-            return (
-                f"{kind} prototypes (format {found!r}); give this file as {_SETTINGS[kind]}, and one of 'sgear "
-                f"prototypes {wanted}' as {_SETTINGS[wanted]}"
-            )
-    return f"a safetensors file of something else (format {found!r}); write one with 'sgear prototypes {wanted}'"
 
 
 def _read_metadata(path: Path, kind: str) -> dict[str, str]:

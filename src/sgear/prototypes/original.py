@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -32,9 +32,6 @@ def read_class_names(path: Path) -> dict[int, str]:
 
     Three layouts are known: lines `ID NAME` (`mapping.txt` of 50 Salads), lines `ID, ..., NAME` (`actions.csv` of
     EGTEA in RULSTM), and a csv file with the columns `id` and `action` (RULSTM's EPIC-KITCHENS).
-
-    Args:
-        path: The list.
 
     Raises:
         PrototypeError: If the file is missing or empty, a line has no id, or an id or a name repeats.
@@ -92,13 +89,6 @@ def read_tensors(path: Path) -> dict[int, Tensor]:
     return stored
 
 
-def write_tensors(path: Path, values: dict[int, Tensor]) -> None:
-    """Write a dict from class id to tensor, whole or not at all."""
-    buffer = io.BytesIO()
-    torch.save(values, buffer)
-    write_whole(path, buffer.getvalue())
-
-
 def similarity_matrix(path: Path, stored: dict[int, Tensor]) -> Float[Tensor, "A A"]:
     """Return the content of `similarities_*.pth` as a matrix.
 
@@ -114,18 +104,8 @@ def similarity_matrix(path: Path, stored: dict[int, Tensor]) -> Float[Tensor, "A
     return torch.stack([tensor.float().reshape(-1) for tensor in stored.values()])
 
 
-def check_cosines(path: Path, stored: dict[int, Tensor], vectors: Float[Tensor, "A D"], similarities: Path) -> None:
-    """Refuse similarities that are not the cosines of the encodings.
-
-    Args:
-        path: File of the encodings, for messages.
-        stored: Its content.
-        vectors: Its content, stacked.
-        similarities: The other file.
-
-    Raises:
-        PrototypeError: If they disagree; gives both values.
-    """
+def _check_cosines(path: Path, stored: dict[int, Tensor], vectors: Float[Tensor, "A D"], similarities: Path) -> None:
+    """Refuse similarities that are not the cosines of the encodings; gives both values."""
     other = read_tensors(similarities)
     if list(other) != list(stored):
         raise PrototypeError(
@@ -144,19 +124,15 @@ def check_cosines(path: Path, stored: dict[int, Tensor], vectors: Float[Tensor, 
         )
 
 
-ClassNames = Mapping[int, str] | Sequence[str]
-"""Name of each class id."""
-
-
-def names_without_action(class_names: ClassNames, taxonomy: Taxonomy) -> list[str]:
+def names_without_action(class_names: Mapping[int, str], taxonomy: Taxonomy) -> list[str]:
     """Return the names of a list that are no action of a vocabulary, such as start and end of 50 Salads."""
     keys = {name_key(name) for name in taxonomy.action_names}
-    return [name for _, name in sorted(_as_mapping(class_names).items()) if name_key(name) not in keys]
+    return [name for _, name in sorted(class_names.items()) if name_key(name) not in keys]
 
 
 def import_original_encodings(
     path: Path,
-    class_names: ClassNames,
+    class_names: Mapping[int, str],
     taxonomy: Taxonomy,
     *,
     similarities: Path | None = None,
@@ -186,7 +162,7 @@ def import_original_encodings(
             "so no cosine. Make the file again"
         )
     if similarities is not None:
-        check_cosines(path, stored, vectors, similarities)
+        _check_cosines(path, stored, vectors, similarities)
     rows = _rows_of_actions(path, list(stored), class_names, taxonomy)
     return LanguagePrototypes(
         vectors=vectors[rows],
@@ -198,7 +174,7 @@ def import_original_encodings(
 
 
 def import_original_similarities(
-    path: Path, class_names: ClassNames, taxonomy: Taxonomy, *, rules: TextRules | None = None
+    path: Path, class_names: Mapping[int, str], taxonomy: Taxonomy, *, rules: TextRules | None = None
 ) -> LanguagePrototypes:
     """Read `similarities_*.pth` alone: vectors [A A] with the stored cosines, all that the semantic loss needs.
 
@@ -232,7 +208,7 @@ def export_original(
     *,
     encodings: Path | None = None,
     similarities: Path | None = None,
-    class_names: ClassNames | None = None,
+    class_names: Mapping[int, str] | None = None,
 ) -> int:
     """Write prototypes in the layout of the original release, readable with `torch.load(weights_only=True)`.
 
@@ -252,7 +228,7 @@ def export_original(
     """
     names = prototypes.taxonomy.action_names
     row_of_key = {name_key(name): row for row, name in enumerate(names)}
-    wanted = _as_mapping(names if class_names is None else class_names)
+    wanted = dict(enumerate(names)) if class_names is None else class_names
     row_of_id = {i: row_of_key[name_key(name)] for i, name in sorted(wanted.items()) if name_key(name) in row_of_key}
     without_id = [name for row, name in enumerate(names) if row not in set(row_of_id.values())]
     if without_id:
@@ -265,31 +241,30 @@ def export_original(
             f"prototype among {len(names)} actions"
         )
     rows = list(row_of_id.values())
-    if encodings is not None:
-        write_tensors(encodings, {i: prototypes.vectors[row].float().clone() for i, row in row_of_id.items()})
-    if similarities is not None:
-        relations = cosine_relations(prototypes.vectors[rows])
-        write_tensors(similarities, {i: relations[i : i + 1].clone() for i in row_of_id})
+    relations = cosine_relations(prototypes.vectors[rows])
+    for path, values in (
+        (encodings, {i: prototypes.vectors[row].float().clone() for i, row in row_of_id.items()}),
+        (similarities, {i: relations[i : i + 1].clone() for i in row_of_id}),
+    ):
+        if path is not None:
+            buffer = io.BytesIO()
+            torch.save(values, buffer)
+            write_whole(path, buffer.getvalue())
     return len(rows)
 
 
-def _as_mapping(class_names: ClassNames) -> Mapping[int, str]:
-    return class_names if isinstance(class_names, Mapping) else dict(enumerate(class_names))
-
-
-def _rows_of_actions(path: Path, ids: list[int], class_names: ClassNames, taxonomy: Taxonomy) -> list[int]:
+def _rows_of_actions(path: Path, ids: list[int], class_names: Mapping[int, str], taxonomy: Taxonomy) -> list[int]:
     """Return the position in the file of each action of the vocabulary."""
-    names = _as_mapping(class_names)
     row_of_key: dict[str, int] = {}
     for row, class_id in enumerate(ids):
-        if class_id not in names:
+        if class_id not in class_names:
             raise PrototypeError(
-                f"{path}: class id {class_id} has no name; the file holds {len(ids)} classes, and {len(names)} names "
-                "were given. Give the list of names that belongs to the file"
+                f"{path}: class id {class_id} has no name; the file holds {len(ids)} classes, and "
+                f"{len(class_names)} names were given. Give the list of names that belongs to the file"
             )
-        key = name_key(names[class_id])
+        key = name_key(class_names[class_id])
         if key in row_of_key:
-            raise PrototypeError(f"{path}: two class ids are called {names[class_id]!r}; names must be unique")
+            raise PrototypeError(f"{path}: two class ids are called {class_names[class_id]!r}; names must be unique")
         row_of_key[key] = row
     keys = [name_key(name) for name in taxonomy.action_names]
     missing = [key for key in keys if key not in row_of_key]

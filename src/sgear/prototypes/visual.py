@@ -20,27 +20,22 @@ from sgear.prototypes.files import read_prototypes, write_prototypes
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 
+_NOISE = 0.01
+
 
 def choose_exemplars(
     actions: NDArray[np.integer], *, max_per_class: int | None = None, seed: int = 0
 ) -> NDArray[np.bool_]:
     """Choose up to `max_per_class` clips of each action at random.
 
-    The draw of one class does not depend on the others.
-
     Args:
         actions: Action of each clip [M]; clips of unknown action, -1, are never chosen.
         max_per_class: Largest number of exemplars. Default: all.
-        seed: Seed of the draw.
+        seed: Seed of the draw; that of one class does not depend on the others.
 
     Returns:
         Which clips are exemplars [M].
-
-    Raises:
-        ValueError: If `max_per_class` is below 1.
     """
-    if max_per_class is not None and max_per_class < 1:
-        raise ValueError(f"max_per_class must be at least 1, got {max_per_class}")
     known = actions >= 0
     if max_per_class is None:
         return known
@@ -70,7 +65,7 @@ def class_means_of_features(
         table: Features.
         segments: Training segments.
         origin: Name of the features, kept in the file.
-        max_exemplars: Largest number of exemplars of a class. Default: all.
+        max_exemplars: See `choose_exemplars`, as `seed`.
         seed: Seed of their choice.
         lineage: Videos of `segments`.
 
@@ -108,9 +103,6 @@ def _exemplar(table: FeatureTable, video_id: str, start_s: float, stop_s: float)
             "video"
         )
     return video.features[nearest]
-
-
-_NOISE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)

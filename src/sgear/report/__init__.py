@@ -1,39 +1,41 @@
 """From runs to one HTML page: scores beside what is free and what is possible, and figures that say why."""
 
-from sgear.report.collect import (
-    ceiling_reference,
-    collect_run,
-    collect_video,
-    frequency_reference,
-    references_of,
-    video_of_predictions,
-)
-from sgear.report.contents import (
+from sgear.report.comparison import render_comparison
+from sgear.report.runs import (
     BAYES_CEILING,
     FREQUENCY_BASELINE,
     Reference,
     ReportRun,
     Video,
     aligned_runs,
+    collect_run,
+    collect_video,
+    distinct_titles,
     evaluated_runs,
+    frequency_reference,
+    references_of,
+    video_of_predictions,
 )
-from sgear.report.sections import write_report
-from sgear.report.tables import score_rows
+from sgear.report.sections import render_report
+from sgear.report.tables import protocol_text, score_rows, used_columns
 
 __all__ = [
     "BAYES_CEILING",
     "FREQUENCY_BASELINE",
-    "Video",
     "Reference",
     "ReportRun",
+    "Video",
     "aligned_runs",
-    "ceiling_reference",
-    "collect_video",
     "collect_run",
+    "collect_video",
+    "distinct_titles",
     "evaluated_runs",
-    "video_of_predictions",
     "frequency_reference",
+    "protocol_text",
     "references_of",
+    "render_comparison",
+    "render_report",
     "score_rows",
-    "write_report",
+    "used_columns",
+    "video_of_predictions",
 ]

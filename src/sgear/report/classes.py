@@ -11,20 +11,23 @@ from numpy.typing import NDArray
 
 from sgear.metrics import recall_per_class
 from sgear.predictions import Predictions
-from sgear.report.contents import ReportRun, distinct_titles
-from sgear.report.style import (
+from sgear.report.page import (
     HALF_IN,
     INK,
     MUTED,
     RULE,
     SEQUENTIAL,
-    WIDE_IN,
+    grouped_bars,
+    new_figure,
     percent_axis,
     run_colours,
     run_legend,
     shorten,
     styled,
+    write_at,
+    write_cells,
 )
+from sgear.report.runs import ReportRun, distinct_titles
 from sgear.taxonomy import Field
 
 MAX_NAMED_CLASSES = 60
@@ -74,27 +77,21 @@ def frequency_bands(train_counts: NDArray[np.int64]) -> list[Band]:
 
 
 def _recalls(runs: Sequence[ReportRun]) -> list[NDArray[np.float64]]:
-    return [
-        recall_per_class(run.predictions.logits, run.predictions.targets, k=_k(run.predictions.logits)) for run in runs
-    ]
-
-
-def _k(logits: NDArray[np.float32]) -> int:
-    return min(5, logits.shape[1])
+    tables = [run.predictions for run in runs]
+    return [recall_per_class(each.logits, each.targets, k=min(5, each.logits.shape[1])) for each in tables]
 
 
 def _named_dots(runs: Sequence[ReportRun], order: NDArray, names: Sequence[str], counts: NDArray) -> Figure:
     recalls = _recalls(runs)
-    figure = Figure(figsize=(WIDE_IN, 0.165 * len(order) + 0.9), layout="constrained")
+    figure = new_figure(0.165 * len(order) + 0.9)
     axes = figure.subplots()
     rows = np.arange(len(order))
     axes.hlines(rows, 0, 1, color=RULE, lw=0.5)
     # Dots of one class stand slightly above each other, so that equal ones stay visible.
     lifts = np.linspace(-0.26, 0.26, len(runs)) if len(runs) > 1 else [0.0]
     for recall, colour, lift in zip(recalls, run_colours(len(runs)), lifts, strict=True):
-        axes.scatter(
-            recall[order], rows + lift, s=18, color=colour, zorder=3, edgecolors="white", lw=0.4, clip_on=False
-        )
+        look = {"s": 18, "color": colour, "zorder": 3, "edgecolors": "white", "lw": 0.4, "clip_on": False}
+        axes.scatter(recall[order], rows + lift, **look)
     axes.set_yticks(rows, [shorten(names[action]) for action in map(int, order)])
     axes.tick_params(axis="y", labelcolor=INK)
     axes.set_ylim(len(order) - 0.4, -0.8)
@@ -103,17 +100,8 @@ def _named_dots(runs: Sequence[ReportRun], order: NDArray, names: Sequence[str],
     for offset, heading, numbers in ((34, "training", counts), (70, "evaluated", asked)):
         cells = [(-1.0, heading), *((float(row), str(numbers[action])) for row, action in enumerate(order))]
         for row, text in cells:
-            axes.annotate(
-                text,
-                (1, row),
-                (offset, 0),
-                textcoords="offset points",
-                ha="right",
-                va="center",
-                color=MUTED,
-                fontsize=6.5,
-                annotation_clip=False,
-            )
+            look = {"ha": "right", "va": "center", "color": MUTED, "fontsize": 6.5, "annotation_clip": False}
+            write_at(axes, text, (1, row), (offset, 0), **look)
     percent_axis(axes, which="x")
     axes.set_xlabel("recall@5")
     axes.spines["left"].set_visible(False)
@@ -136,7 +124,7 @@ def _mean_by_count(counts: NDArray[np.int64], values: NDArray) -> tuple[NDArray,
 
 
 def _cloud(titles: Sequence[str], recalls: Sequence[NDArray], order: NDArray, counts: NDArray) -> Figure:
-    figure = Figure(figsize=(WIDE_IN, 3.9), layout="constrained")
+    figure = new_figure(3.9)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
     rng = np.random.default_rng(0)
     # Counts and recalls are small whole ratios: without a little noise thousands of dots would be a few dozen.
@@ -159,9 +147,7 @@ def _cloud(titles: Sequence[str], recalls: Sequence[NDArray], order: NDArray, co
     edges = 2.0 ** np.arange(len(sizes) + 1) - 0.5
     below.bar(edges[:-1], sizes, np.diff(edges), align="edge", color=RULE, edgecolor="white", lw=1.2)
     for size, middle in zip(sizes, np.sqrt(edges[:-1] * edges[1:]), strict=True):
-        below.annotate(
-            f"{size:,}", (middle, size), (0, 2), textcoords="offset points", ha="center", color=MUTED, fontsize=6
-        )
+        write_at(below, f"{size:,}", (middle, size), (0, 2), ha="center", color=MUTED, fontsize=6)
     below.set_ylim(0, 1.35 * sizes.max())
     below.set_yticks([])
     below.spines["left"].set_visible(False)
@@ -177,11 +163,6 @@ def recall_by_class(runs: Sequence[ReportRun], action_names: Sequence[str], trai
 
     Up to `MAX_NAMED_CLASSES` evaluated classes are named; more of them become a cloud over the training count, with the
     mean of each doubling of it.
-
-    Args:
-        runs: Runs on the same segments.
-        action_names: Name of each class [A].
-        train_counts: Training segments of each class [A].
     """
     recalls = _recalls(runs)
     evaluated = np.flatnonzero(~np.isnan(recalls[0]))
@@ -194,64 +175,40 @@ def recall_by_class(runs: Sequence[ReportRun], action_names: Sequence[str], trai
 
 @styled()
 def recall_by_band(runs: Sequence[ReportRun], train_counts: NDArray[np.int64]) -> Figure:
-    """Draw the class-mean recall@5 over the evaluated classes of each frequency band.
-
-    Args:
-        runs: Runs on the same segments.
-        train_counts: Training segments of each class [A].
-    """
+    """Draw the class-mean recall@5 over the evaluated classes of each frequency band."""
     recalls = _recalls(runs)
     is_evaluated = ~np.isnan(recalls[0])
     bands = [band for band in frequency_bands(train_counts) if is_evaluated[band.classes].any()]
-    figure = Figure(figsize=(WIDE_IN, 2.3 + (0.3 if len(runs) > 1 else 0)), layout="constrained")
-    axes = figure.subplots()
-    width = min(0.8 / len(runs), 0.34)
-    for position, (recall, colour) in enumerate(zip(recalls, run_colours(len(runs)), strict=True)):
-        heights = [float(np.nanmean(recall[band.classes])) for band in bands]
-        places = np.arange(len(bands)) + (position - (len(runs) - 1) / 2) * width
-        axes.bar(places, heights, width=0.92 * width, color=colour)
-        for place, height in zip(places, heights, strict=True):
-            axes.annotate(
-                f"{100 * height:.0f}",
-                (place, height),
-                (0, 2),
-                textcoords="offset points",
-                ha="center",
-                color=colour,
-                fontsize=7,
-            )
     labels = []
     for band in bands:
         span = f"{band.low}" if band.low == band.high else f"{band.low} to {band.high}"
         num_classes = int(is_evaluated[band.classes].sum())
         plural = "class" if num_classes == 1 else "classes"
         labels.append(f"{band.name}: {num_classes} {plural}\n{span} training segments")
-    axes.set_xticks(range(len(bands)), labels)
-    axes.tick_params(axis="x", labelcolor=INK, length=0)
+    heights = [np.array([np.nanmean(recall[band.classes]) for band in bands]) for recall in recalls]
+    figure = new_figure(2.3, num_runs=len(runs))
+    axes = figure.subplots()
+    places = grouped_bars(axes, heights, labels, widest=0.34)
+    for each, values, colour in zip(places, heights, run_colours(len(runs)), strict=True):
+        for place, height in zip(each, values, strict=True):
+            write_at(axes, f"{100 * height:.0f}", (place, height), (0, 2), ha="center", color=colour, fontsize=7)
+    axes.tick_params(axis="x", labelcolor=INK)
     axes.set_ylim(0, 1.08)
     axes.set_yticks(np.linspace(0, 1, 5))
-    axes.set_xlim(-0.6, len(bands) - 0.4)
     axes.set_ylabel("class-mean recall@5")
-    percent_axis(axes, which="y")
     axes.spines["left"].set_visible(False)
     run_legend(figure, distinct_titles(runs))
     return figure
 
 
 def part_confusion(predictions: Predictions, field: Field) -> NDArray[np.int64]:
-    """Count true against predicted verbs (or nouns).
+    """Count true (rows) against predicted (columns) verbs or nouns [K K].
 
-    Args:
-        predictions: Scores of a split.
-        field: `verb` or `noun`.
-
-    Returns:
-        Counts [K K], true in rows, predicted in columns: by the field's own head, or by summed action probabilities.
+    Predicted is what the field's own head, or else the summed probability of its actions, holds for most likely.
     """
-    num_classes = len(predictions.taxonomy.names(field))
-    counts = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(counts, (predictions.field_targets(field), predictions.field_probs(field).argmax(axis=1)), 1)
-    return counts
+    size, predicted = len(predictions.taxonomy.names(field)), predictions.field_probs(field).argmax(axis=1)
+    cells = predictions.field_targets(field) * size + predicted
+    return np.bincount(cells, minlength=size**2).reshape(size, size)
 
 
 @styled()
@@ -275,7 +232,7 @@ def confusion_matrix(counts: NDArray[np.int64], names: Sequence[str], *, part: s
         columns.append("other")
     shares = shown / totals[order][:, None]
     size = len(order)
-    figure = Figure(figsize=(HALF_IN, min(HALF_IN, 1.6 + 0.24 * size)), layout="constrained")
+    figure = new_figure(min(HALF_IN, 1.6 + 0.24 * size), width_in=HALF_IN)
     axes = figure.subplots()
     axes.imshow(shares, cmap=SEQUENTIAL, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     font = 7 if size <= 16 else 5.8
@@ -285,10 +242,7 @@ def confusion_matrix(counts: NDArray[np.int64], names: Sequence[str], *, part: s
     axes.xaxis.tick_top()
     axes.tick_params(axis="x", labelsize=font, labelcolor=INK, length=0, pad=3)
     if size <= _MAX_WRITTEN_CELLS:
-        for (row, column), share in np.ndenumerate(shares):
-            if share >= 0.005:
-                colour = "white" if share > 0.45 else INK
-                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=6.5)
+        write_cells(axes, shares, lambda share: f"{100 * share:.0f}" if share >= 0.005 else "", middle=0.45, size=6.5)
     axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", lw=0.6)

@@ -1,21 +1,36 @@
-"""Curves and bars of scores: learning curves, scores by anticipation time, scores in subsets with intervals."""
+"""Curves and bars: learning curves, scores by anticipation time and in subsets, and calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from sgear.datasets import Benchmark
 from sgear.metrics import Interval, bootstrap_interval, metrics
+from sgear.metrics.probabilities import Reliability, reliability
 from sgear.predictions import Predictions
-from sgear.predictions.outcomes import field_outcomes
+from sgear.predictions.outcomes import Outcome, field_outcomes
 from sgear.predictions.uncertainty import metric_inputs
-from sgear.report.contents import ReportRun, distinct_titles
-from sgear.report.style import INK, MUTED, WIDE_IN, percent_axis, run_colours, run_legend, styled
+from sgear.report.page import (
+    INK,
+    MUTED,
+    RULE,
+    WIDE_IN,
+    grouped_bars,
+    new_figure,
+    percent_axis,
+    run_colours,
+    run_legend,
+    styled,
+    write_at,
+)
+from sgear.report.runs import ReportRun, distinct_titles
 from sgear.taxonomy import FIELDS, Field
 
 _NUM_RESAMPLES = 1000
@@ -31,15 +46,6 @@ _TERM_NAMES = {
     "past_sem": "semantic, past (past_sem)",
     "reg": "prototype regulariser (reg)",
 }
-
-
-def moving_average(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Return the mean over a centred window of about `width` values, cut off at the ends, same length."""
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    position = np.arange(len(values))
-    first = np.maximum(position - width // 2, 0)
-    stop = np.minimum(position + width // 2 + 1, len(values))
-    return (sums[stop] - sums[first]) / (stop - first)
 
 
 def _series(run: ReportRun, kind: str, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -58,7 +64,9 @@ def _draw_loss(axes: Axes, runs: Sequence[ReportRun], name: str) -> None:
         steps, values = _series(run, "train", name)
         if not len(steps):
             continue
-        smooth = moving_average(values, max(1, len(values) // 20))
+        # A centered mean over about a 20th of the run; its window is cut off at the ends.
+        window = 2 * (max(1, len(values) // 20) // 2) + 1
+        smooth = pl.Series(values).rolling_mean(window, min_samples=1, center=True).to_numpy()
         axes.plot(*_thin(steps, values), color=colour, lw=0.6, alpha=0.25)
         axes.plot(*_thin(steps, smooth), color=colour, lw=1.5)
     # The faint raw line may spike; the panel is scaled to where most of it lies.
@@ -82,9 +90,7 @@ def _draw_validation(axes: Axes, runs: Sequence[ReportRun]) -> None:
         named = [end for end in ends if end[2] == text]
         if named:
             step, value, _, colour = named[-1]
-            axes.annotate(
-                text, (step, value), (4, 0), textcoords="offset points", color=colour, va="center", fontsize=7
-            )
+            write_at(axes, text, (step, value), (4, 0), color=colour, va="center", fontsize=7)
     axes.set_ylim(bottom=0)
     axes.margins(x=0.02)
     percent_axis(axes, which="y")
@@ -92,14 +98,7 @@ def _draw_validation(axes: Axes, runs: Sequence[ReportRun]) -> None:
 
 @styled()
 def learning_curves(runs: Sequence[ReportRun]) -> Figure | None:
-    """Draw the loss terms and the validation scores that were logged, over optimiser steps.
-
-    Args:
-        runs: Runs with logs; runs may have different terms.
-
-    Returns:
-        The figure, or None if nothing was logged.
-    """
+    """Draw the loss terms and the validation scores that were logged; None if nothing was. Terms may differ by run."""
     known = list(_TERM_NAMES)
     terms = {
         name
@@ -117,7 +116,7 @@ def learning_curves(runs: Sequence[ReportRun]) -> Figure | None:
     num_columns = min(3, num_panels)
     num_rows = -(-num_panels // num_columns)
     width_in = WIDE_IN if num_columns > 1 else WIDE_IN / 2
-    figure = Figure(figsize=(width_in, 1.75 * num_rows + (0.35 if len(runs) > 1 else 0)), layout="constrained")
+    figure = new_figure(1.75 * num_rows, width_in=width_in, num_runs=len(runs))
     panels = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
     for axes, name in zip(panels, order, strict=False):
         axes.set_title(_TERM_NAMES.get(name, name))
@@ -138,25 +137,20 @@ def learning_curves(runs: Sequence[ReportRun]) -> Figure | None:
 def horizon_curve(runs: Sequence[ReportRun], titles: Sequence[str]) -> Figure | None:
     """Draw one panel per score, one line per run; a ring marks the anticipation time the run was trained at.
 
-    Args:
-        runs: All runs of the report; those without horizons are not drawn.
-        titles: One name per run.
-
-    Returns:
-        The figure, or None if no run was evaluated at several anticipation times.
+    None if no run was evaluated at several anticipation times; runs that were not are not drawn.
     """
     drawn = [
-        (run.horizons, title, colour)
-        for run, title, colour in zip(runs, titles, run_colours(len(runs)), strict=True)
+        (run.horizons, colour)
+        for run, colour in zip(runs, run_colours(len(runs)), strict=True)
         if run.horizons is not None
     ]
     if not drawn:
         return None
-    figure = Figure(figsize=(WIDE_IN, 2.1 + (0.3 if len(runs) > 1 else 0)), layout="constrained")
+    figure = new_figure(2.1, num_runs=len(runs))
     shown = list(metrics(brief=True).items())[::-1]
     panels = figure.subplots(1, len(shown))
     for axes, (name, metric) in zip(panels, shown, strict=True):
-        for horizons, _, colour in drawn:
+        for horizons, colour in drawn:
             at_times = horizons["scores"].items()
             # A run that was evaluated before a metric was installed has no such numbers.
             points = sorted((float(tau_a), scores["action"].get(name, float("nan"))) for tau_a, scores in at_times)
@@ -204,10 +198,6 @@ def subset_intervals(predictions: Predictions, benchmark: Benchmark) -> Interval
     """Return the scores that the bars show, with 95 % bootstrap intervals over segments.
 
     Many-shot scores are means over frequent classes; an accuracy has none, since it does not average over classes.
-
-    Args:
-        predictions: Scores in the order of `benchmark.validation`.
-        benchmark: Gives the subsets.
     """
     outcomes = field_outcomes(predictions)
     intervals: Intervals = {}
@@ -229,57 +219,138 @@ def subset_intervals(predictions: Predictions, benchmark: Benchmark) -> Interval
 def subset_bars(runs: Sequence[ReportRun], benchmark: Benchmark) -> Figure:
     """Draw one panel per score and field, one group of bars per subset, one bar per run with its interval.
 
-    Args:
-        runs: Runs whose predictions are in the order of `benchmark.validation`.
-        benchmark: Gives the subsets.
+    The predictions of the runs are in the order of `benchmark.validation`.
     """
     tables = [subset_intervals(run.predictions, benchmark) for run in runs]
     sizes = subset_sizes(benchmark)
     names = list(tables[0])
-    height_in = 2.3 * len(names) + (0.3 if len(runs) > 1 else 0)
-    figure = Figure(figsize=(WIDE_IN, height_in), layout="constrained")
+    figure = new_figure(2.3 * len(names), num_runs=len(runs))
     panels = figure.subplots(len(names), len(FIELDS), sharey="row", squeeze=False)
     for row, metric in zip(panels, names, strict=True):
+        highest = 0.0
         for axes, field in zip(row, FIELDS, strict=True):
-            _draw_panel(axes, [table[metric] for table in tables], field, sizes)
+            present = [subset for subset, by_field in tables[0][metric].items() if field in by_field]
+            intervals = [[table[metric][subset][field] for subset in present] for table in tables]
+            labels = [f"{subset}\n{sizes[subset][field]:,}" for subset in present]
+            _draw_intervals(axes, intervals, labels)
             axes.set_title(f"{field}s")
-        highest = max(
-            by_field[field].high for table in tables for by_field in table[metric].values() for field in by_field
-        )
+            highest = max(highest, *(item.high for items in intervals for item in items))
         row[0].set_ylim(0, 1.14 * highest if highest else 1.0)
         row[0].set_ylabel(metrics()[metric].title)
     run_legend(figure, distinct_titles(runs), marker="s")
     return figure
 
 
-def _draw_panel(
-    axes: Axes,
-    tables: Sequence[dict[str, dict[Field, Interval]]],
-    field: Field,
-    sizes: dict[str, dict[Field, int]],
-) -> None:
-    present = [subset for subset, by_field in tables[0].items() if field in by_field]
-    width = 0.8 / len(tables)
-    for index, (table, colour) in enumerate(zip(tables, run_colours(len(tables)), strict=True)):
-        intervals = [table[subset][field] for subset in present]
-        places = np.arange(len(present)) + (index - (len(tables) - 1) / 2) * width
-        axes.bar(places, [item.value for item in intervals], 0.92 * width, color=colour, alpha=0.85)
-        axes.vlines(places, [item.low for item in intervals], [item.high for item in intervals], color=INK, lw=0.8)
-        if len(present) * len(tables) > _MAX_WRITTEN_BARS:
+def _draw_intervals(axes: Axes, intervals: Sequence[Sequence[Interval]], labels: Sequence[str]) -> None:
+    values = [np.array([item.value for item in items]) for items in intervals]
+    places = grouped_bars(axes, values, labels, alpha=0.85)
+    for each, items, colour in zip(places, intervals, run_colours(len(intervals)), strict=True):
+        axes.vlines(each, [item.low for item in items], [item.high for item in items], color=INK, lw=0.8)
+        if places.size > _MAX_WRITTEN_BARS:
             continue
-        for place, item in zip(places, intervals, strict=True):
-            text = f"{100 * item.value:.1f}"
+        for place, item in zip(each, items, strict=True):
             # Above the interval, where neither bar nor line is in the way.
-            axes.annotate(
-                text,
-                (place, item.high),
-                (0, 2),
-                textcoords="offset points",
-                ha="center",
-                fontsize=6,
-                color=colour,
-            )
-    axes.set_xticks(range(len(present)), [f"{subset}\n{sizes[subset][field]:,}" for subset in present])
-    axes.tick_params(axis="x", length=0)
-    axes.set_xlim(-0.6, len(present) - 0.4)
-    percent_axis(axes, which="y")
+            text = f"{100 * item.value:.1f}"
+            write_at(axes, text, (place, item.high), (0, 2), ha="center", fontsize=6, color=colour)
+
+
+FEW_SEGMENTS = 10
+"""Bins with fewer segments have a hollow dot: their share of right answers says little."""
+
+CALIBRATION_READING = (
+    "On the diagonal a probability means what it says: of the segments whose most likely class got 30%, 30% are of "
+    "that class; below it the model is too sure, above it too modest. ECE is the mean distance from the diagonal, "
+    f"weighted by segments; a hollow dot stands for fewer than {FEW_SEGMENTS} of them, and the lower panels count them."
+)
+
+Calibration = dict[Field, list[Reliability]]
+"""By field, one table per model."""
+
+
+def reliability_tables(
+    outcomes: Sequence[dict[Field, Outcome]], masks: dict[Field, NDArray[np.bool_]] | None = None
+) -> Calibration:
+    """Return the reliability of each field and model, in the bins of the calibration error in `score`.
+
+    `masks` are the segments of a subset, for each field [M]; a field without any is left out.
+    """
+    tables: Calibration = {}
+    for field in FIELDS:
+        rows = slice(None) if masks is None else masks[field]
+        if len(outcomes[0][field].targets[rows]):
+            tables[field] = [reliability(each[field].confidence[rows], each[field].hits(1)[rows]) for each in outcomes]
+    return tables
+
+
+@styled()
+def reliability_diagram(tables: Calibration, titles: Sequence[str], *, colours: Sequence[str] | None = None) -> Figure:
+    """Draw one panel per field: accuracy over confidence above, number of segments below.
+
+    Args:
+        tables: Result of `reliability_tables`.
+        titles: One name per model.
+        colours: One per model. Default: those of runs.
+    """
+    colours = colours or run_colours(len(titles))
+    figure = new_figure(3.1, num_runs=len(titles))
+    panels = figure.subplots(2, len(FIELDS), sharex=True, sharey="row", height_ratios=(3, 1.1), squeeze=False)
+    most = max(int(table.counts.max()) for by_model in tables.values() for table in by_model)
+    for column, field in enumerate(FIELDS):
+        upper, lower = panels[:, column]
+        upper.set_title(f"{field}s")
+        if field in tables:
+            _draw_accuracy(upper, tables[field], colours)
+            _draw_counts(lower, tables[field], colours)
+        else:
+            upper.text(0.5, 0.5, "no segment", ha="center", va="center", color=MUTED)
+        percent_axis(upper, which="y")
+        percent_axis(lower, which="x")
+        upper.grid(axis="x")
+        lower.set_xlabel("probability given to the most likely class")
+    upper, lower = panels[0, 0], panels[1, 0]
+    upper.set_ylim(0, 1)
+    upper.set_ylabel("how often it is right")
+    lower.set_xlim(0, 1)
+    lower.set_yscale("log")
+    lower.set_ylim(0.7, 2 * most)
+    powers = [10**power for power in range(len(str(most)))]
+    ticks = powers[:: -(-len(powers) // 4)]
+    lower.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+    lower.yaxis.set_minor_locator(NullLocator())
+    lower.set_ylabel("segments")
+    run_legend(figure, titles, colours=colours)
+    return figure
+
+
+def _draw_accuracy(axes: Axes, tables: Sequence[Reliability], colours: Sequence[str]) -> None:
+    axes.plot([0, 1], [0, 1], color=RULE, lw=1)
+    points = np.concatenate([np.stack([table.confidence, table.accuracy], axis=1) for table in tables])
+    is_low_right_free = not ((points[:, 0] > 0.5) & (points[:, 1] < 0.1 + 0.09 * len(tables))).any()
+    for index, (table, colour) in enumerate(zip(tables, colours, strict=True)):
+        is_filled, is_firm = table.counts > 0, table.counts >= FEW_SEGMENTS
+        axes.plot(table.confidence[is_filled], table.accuracy[is_filled], color=colour, lw=1.0, alpha=0.6)
+        for mask, face in ((is_filled & ~is_firm, "white"), (is_firm, colour)):
+            dots = table.confidence[mask], table.accuracy[mask]
+            axes.scatter(*dots, s=13, facecolor=face, edgecolors=colour, lw=1.0, zorder=3, clip_on=False)
+        place = (0.97, 0.04 + 0.08 * (len(tables) - 1 - index)) if is_low_right_free else (0.03, 0.96 - 0.08 * index)
+        axes.text(
+            *place,
+            f"ECE {100 * table.ece:.1f}%",
+            transform=axes.transAxes,
+            ha="right" if is_low_right_free else "left",
+            va="bottom" if is_low_right_free else "top",
+            color=colour,
+            fontsize=7,
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
+        )
+
+
+def _draw_counts(axes: Axes, tables: Sequence[Reliability], colours: Sequence[str]) -> None:
+    for table, colour in zip(tables, colours, strict=True):
+        edges = np.linspace(0, 1, len(table.counts) + 1)
+        counts = np.where(table.counts > 0, table.counts, np.nan)
+        if len(tables) == 1:
+            axes.bar(edges[:-1], counts, np.diff(edges) * 0.9, align="edge", color=colour, alpha=0.85)
+        else:
+            # Where a bin is empty its line goes down to the axis.
+            axes.stairs(np.nan_to_num(counts, nan=0.1), edges, color=colour, lw=1.2, baseline=0.1)

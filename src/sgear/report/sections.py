@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from sgear.datasets import Benchmark
 from sgear.metrics import metrics
-from sgear.report.calibration import CALIBRATION_READING, calibration_of, reliability_diagram
+from sgear.predictions.outcomes import field_outcomes
 from sgear.report.classes import (
     MAX_CLASSES,
     MAX_NAMED_CLASSES,
@@ -17,10 +16,19 @@ from sgear.report.classes import (
     recall_by_band,
     recall_by_class,
 )
-from sgear.report.contents import Reference, ReportRun, Video, aligned_runs, distinct_titles, evaluated_runs
-from sgear.report.curves import drawn_metrics, horizon_curve, learning_curves, subset_bars, subset_sizes
-from sgear.report.page import Section, render, write_page
+from sgear.report.curves import (
+    CALIBRATION_READING,
+    drawn_metrics,
+    horizon_curve,
+    learning_curves,
+    reliability_diagram,
+    reliability_tables,
+    subset_bars,
+    subset_sizes,
+)
+from sgear.report.page import Section, render
 from sgear.report.prototype_figures import MAX_CELLS, MAX_DOTS, PrototypeSet, heat_maps, similarity_agreement
+from sgear.report.runs import Reference, ReportRun, Video, aligned_runs, distinct_titles, evaluated_runs
 from sgear.report.tables import (
     caveat_text,
     measured_on,
@@ -94,17 +102,12 @@ def _subsets(runs: Sequence[ReportRun], benchmark: Benchmark) -> Section:
     return Section("Verbs, nouns, actions", reading, (("scores overall and in subsets", subset_bars(runs, benchmark)),))
 
 
-def _calibration(runs: Sequence[ReportRun]) -> Section:
-    figure = reliability_diagram(calibration_of(runs), distinct_titles(runs))
-    return Section("Calibration", CALIBRATION_READING, (("reliability diagrams", figure),))
-
-
 def _horizons(runs: Sequence[ReportRun], titles: Sequence[str]) -> Section | None:
     figure = horizon_curve(runs, titles)
     if figure is None:
         return None
     early = "; ".join(
-        f"{title} foretells an action {run.horizons['time_to_action_s']:.2f} s before it starts"
+        f"{title} predicts an action {run.horizons['time_to_action_s']:.2f} s before it starts"
         for run, title in zip(runs, titles, strict=True)
         if run.horizons is not None
     )
@@ -179,18 +182,30 @@ def render_report(
     *,
     video: Video | None = None,
 ) -> str:
-    """Return the page; arguments and errors are those of `write_report`."""
+    """Return a self-contained HTML page.
+
+    Args:
+        runs: Runs on the same segments under the same protocol; confusion, prototypes and video are of the last one.
+        references: Rows beside the runs; the Bayes ceiling stands last.
+        benchmark: Segments and vocabulary that the runs were evaluated on.
+        video: A video with forecasts of the last run.
+
+    Raises:
+        ValueError: If there is no run.
+        PredictionError: If the runs must not be compared, or do not belong to the benchmark.
+    """
     aligned, benchmark = evaluated_runs(aligned_runs(runs, benchmark), benchmark)
     titles = distinct_titles(aligned)
     last, last_title = aligned[-1], titles[-1]
     curves, horizons = _curves(aligned), _horizons(aligned, titles)
+    tables = reliability_tables([field_outcomes(run.predictions) for run in aligned])
     sections = [
         *([curves] if curves is not None else []),
         _subsets(aligned, benchmark),
         *([horizons] if horizons is not None else []),
         _classes(aligned, benchmark),
         _bands(aligned, benchmark),
-        _calibration(aligned),
+        Section("Calibration", CALIBRATION_READING, (("reliability diagrams", reliability_diagram(tables, titles)),)),
         _confusion(last, last_title, benchmark),
         *_prototypes(last, last_title, benchmark),
         *([_timeline(video, last_title)] if video is not None and video.truth else []),
@@ -208,27 +223,3 @@ def render_report(
         provenance=provenance_table(aligned),
         sections=sections,
     )
-
-
-def write_report(
-    runs: Sequence[ReportRun],
-    references: Sequence[Reference],
-    benchmark: Benchmark,
-    out: Path,
-    *,
-    video: Video | None = None,
-) -> None:
-    """Write a self-contained HTML report, whole or not at all.
-
-    Args:
-        runs: Runs on the same segments under the same protocol; confusion, prototypes and video are of the last one.
-        references: Rows beside the runs; the Bayes ceiling stands last.
-        benchmark: Segments and vocabulary that the runs were evaluated on.
-        out: File to write.
-        video: A video with forecasts of the last run.
-
-    Raises:
-        ValueError: If there is no run.
-        PredictionError: If the runs must not be compared, or do not belong to the benchmark.
-    """
-    write_page(render_report(runs, references, benchmark, video=video), out)

@@ -11,7 +11,7 @@ from sgear.metrics import metrics
 from sgear.metrics.registry import percent
 from sgear.predictions.caveats import caveats_of
 from sgear.predictions.skipped import KEY, Skipped, skipped_of, skipped_text
-from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
+from sgear.report.runs import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
 from sgear.taxonomy import Field
 
 _LONGEST_LINE = 40
@@ -22,15 +22,7 @@ _UNITS = {"tau_a_s": ("tau_a", "s"), "tau_o_s": ("tau_o", "s"), "fps": ("fps", "
 
 @dataclass(frozen=True)
 class Column:
-    """A number of the table: where it stands in a run's report, and its heading.
-
-    Args:
-        key: Name of the number here and in `Reference.scores`.
-        subset: Entry of `report["scores"]`.
-        field: Entry of that.
-        metric: Number within that entry.
-        heading: Text above the column.
-    """
+    """A number of the table: its name, here and in `Reference.scores`; where a run's scores have it; its heading."""
 
     key: str
     subset: str
@@ -75,16 +67,6 @@ class ScoreRow:
     shares: dict[str, float]
 
 
-def run_scores(report: dict) -> dict[str, float]:
-    """Return the numbers of a run's report by column key."""
-    scores = report["scores"]
-    return {
-        column.key: scores[column.subset][column.field][column.metric]
-        for column in score_columns()
-        if column.field in scores.get(column.subset, {})
-    }
-
-
 def score_rows(runs: Sequence[ReportRun], references: Sequence[Reference]) -> list[ScoreRow]:
     """Return the lines of the table: references, runs, and the ceiling last."""
     by_name = {reference.name: reference.scores for reference in references}
@@ -101,7 +83,12 @@ def score_rows(runs: Sequence[ReportRun], references: Sequence[Reference]) -> li
         if reference.name != BAYES_CEILING
     ]
     for run, title in zip(runs, distinct_titles(runs), strict=True):
-        values = run_scores(run.report)
+        scores = run.report["scores"]
+        values = {
+            column.key: scores[column.subset][column.field][column.metric]
+            for column in score_columns()
+            if column.field in scores.get(column.subset, {})
+        }
         rows.append(ScoreRow(title, "run", values, shares_of(values)))
     if high is not None:
         rows.append(ScoreRow(BAYES_CEILING, "ceiling", high, {}))
@@ -134,22 +121,6 @@ def protocol_text(protocol: dict[str, float | str]) -> str:
     return ", ".join(words + [f"{name} {text}" for name, text in items.items()])
 
 
-def _best(rows: Sequence[ScoreRow]) -> dict[str, float]:
-    """Return the best number of each column where several runs compete for it."""
-    runs = [row.values for row in rows if row.kind == "run"]
-    keys = {key for values in runs for key in values}
-    return {key: max(values[key] for values in runs if key in values) for key in keys} if len(runs) > 1 else {}
-
-
-@dataclass(frozen=True)
-class _ScoreLine:
-    """A line of the score table: for each group of columns, the text of each number and whether it is the best."""
-
-    name: str
-    kind: str
-    groups: list[list[tuple[str, bool]]]
-
-
 def score_table(runs: Sequence[ReportRun], references: Sequence[Reference]) -> dict[str, object]:
     """Return the table of scores in percent; the best run of each column is marked where there are several."""
     rows = score_rows(runs, references)
@@ -160,7 +131,10 @@ def score_table(runs: Sequence[ReportRun], references: Sequence[Reference]) -> d
         ("class-mean recall@5 of", [column for column in columns if column.key not in metrics()]),
     ]
     groups = [(heading, members) for heading, members in groups if members]
-    best = _best(rows)
+    best: dict[str, float] = {}
+    for row in rows:
+        if row.kind == "run" and len(runs) > 1:
+            best |= {key: max(value, best.get(key, value)) for key, value in row.values.items()}
 
     def number(row: ScoreRow, key: str) -> tuple[str, bool]:
         value = row.values.get(key)
@@ -172,8 +146,10 @@ def score_table(runs: Sequence[ReportRun], references: Sequence[Reference]) -> d
     shared = [column for column in score_columns() if column.key in SHARED] if has_shares else []
     lines = []
     for row in rows:
+        # For each group of columns, the text of each number and whether it is the best.
         cells = [[number(row, column.key) for column in members] for _, members in groups]
-        lines.append(_ScoreLine(row.name, row.kind, cells + ([[share(row, each.key) for each in shared]] * has_shares)))
+        cells += [[share(row, each.key) for each in shared]] * has_shares
+        lines.append({"name": row.name, "kind": row.kind, "groups": cells})
     headings = [*groups, *([("share of the way", shared)] if has_shares else [])]
     return {
         "groups": [(heading, [column.heading for column in members]) for heading, members in headings],
@@ -207,21 +183,19 @@ def measured_on(runs: Sequence[ReportRun], benchmark: Benchmark) -> dict[str, st
         "vocabulary": taxonomy.digest,
         "training": f"{len(benchmark.train)} segments of {benchmark.train.num_videos} videos",
     }
-    samples = {
-        title: f"evaluated {run.report['num_evaluated']} of {run.report['num_asked']} segments asked for, "
-        f"{run.report['num_from_prior']} of them from the class prior" + _unreadable(run)
-        for run, title in zip(runs, distinct_titles(runs), strict=True)
-    }
+    samples = {}
+    for run, title in zip(runs, distinct_titles(runs), strict=True):
+        num_unreadable = run.report.get("num_unreadable", 0)
+        unreadable = f"; {num_unreadable} more from it because they could not be read" if num_unreadable else ""
+        samples[title] = (
+            f"evaluated {run.report['num_evaluated']} of {run.report['num_asked']} segments asked for, "
+            f"{run.report['num_from_prior']} of them from the class prior{unreadable}"
+        )
     if len(set(samples.values())) == 1:
         counts["validation"] = next(iter(samples.values()))
     else:
         counts |= {f"validation, {title}": text for title, text in samples.items()}
     return counts
-
-
-def _unreadable(run: ReportRun) -> str:
-    count = run.report.get("num_unreadable", 0)
-    return f"; {count} more from it because they could not be read" if count else ""
 
 
 def _without_skipped(value: Any) -> Any:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,25 +21,30 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from sgear.report.contents import Video
-from sgear.report.style import COLOURS, FAINT, HIT, INK, MISS, MUTED, RULE, WIDE_IN, shorten, styled
+from sgear.forecast import Forecast
+from sgear.report.page import COLOURS, FAINT, HIT, INK, MISS, MUTED, RULE, WIDE_IN, shorten, styled
+from sgear.report.runs import Video
 
 _SEGMENTS_PER_STAVE = 14
 _MAX_STAVES = 4
 MAX_SEGMENTS = _SEGMENTS_PER_STAVE * _MAX_STAVES
 _LANE_HEIGHT, _MARK_Y, _FIRST_ROW_Y = 2.1, 2.75, 3.4
 _TIME_TOLERANCE_S = 1e-6
+_LOOKS: dict[str, dict[str, Any]] = {
+    "first in the forecast": {"marker": "o", "ms": 4, "color": HIT},
+    "among those listed": {"marker": "o", "ms": 3.8, "mfc": "white", "mec": HIT, "mew": 1.1, "color": HIT},
+    "not foreseen": {"marker": "x", "ms": 3.6, "mew": 1.2, "color": MISS},
+    "no forecast": {"marker": "_", "ms": 4, "color": MUTED},
+    "true action": {"marker": "s", "ms": 6, "mfc": "none", "mec": INK, "mew": 0.7},
+}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a segment's start was foreseen.
+    """How a segment's start was predicted.
 
-    Args:
-        start_s: Start of the segment.
-        action: Its name.
-        rank: Place of the action in the forecast, 1 is first; 0 if it is not among those listed; None where no
-            forecast is about that time or earlier.
+    `rank` is the place of its action in the forecast, 1 is first; 0 if it is not among those listed; None where no
+    forecast is about that time or earlier.
     """
 
     start_s: float
@@ -46,13 +52,22 @@ class Outcome:
     rank: int | None
 
 
+def _look(rank: int | None) -> dict[str, Any]:
+    return _LOOKS[{None: "no forecast", 0: "not foreseen", 1: "first in the forecast"}.get(rank, "among those listed")]
+
+
+def _by_time(video: Video) -> tuple[list[Forecast], NDArray[np.float64]]:
+    """Return forecasts ordered by the time they are about, and these times."""
+    forecasts = sorted(video.forecasts, key=lambda forecast: forecast.now_s + forecast.tau_a_s)
+    return forecasts, np.array([forecast.now_s + forecast.tau_a_s for forecast in forecasts])
+
+
 def outcomes(video: Video) -> list[Outcome]:
     """Judge each segment by the newest forecast that is about its start or a time before it.
 
     Nothing that was observed later than tau_a before the start is used.
     """
-    forecasts = sorted(video.forecasts, key=lambda forecast: forecast.now_s + forecast.tau_a_s)
-    abouts_s = np.array([forecast.now_s + forecast.tau_a_s for forecast in forecasts])
+    forecasts, abouts_s = _by_time(video)
     judged = []
     for start_s, _, action in sorted(video.truth):
         newest = int(np.searchsorted(abouts_s, start_s + _TIME_TOLERANCE_S, side="right")) - 1
@@ -93,19 +108,6 @@ def _part(video: Video, low_s: float, high_s: float) -> Video:
     return Video(video.video_id, forecasts, truth)
 
 
-def _heat(video: Video, rows: Sequence[str], end_s: float) -> tuple[NDArray, NDArray]:
-    """Return the edges in time [F + 1] and the probability of each row at each forecast [K F]."""
-    forecasts = sorted(video.forecasts, key=lambda forecast: forecast.now_s + forecast.tau_a_s)
-    abouts_s = np.array([forecast.now_s + forecast.tau_a_s for forecast in forecasts])
-    probs = np.zeros((len(rows), len(forecasts)))
-    place = {action: row for row, action in enumerate(rows)}
-    for column, forecast in enumerate(forecasts):
-        for action, probability in forecast.top:
-            if action in place:
-                probs[place[action], column] = probability
-    return np.append(abouts_s, max(end_s, abouts_s[-1] + 1e-3)), probs
-
-
 def _write_in(axes: Axes, start_s: float, stop_s: float, name: str, points_per_s: float) -> None:
     """Write a name into its segment if it fits on at most three lines."""
     width_points = (stop_s - start_s) * points_per_s
@@ -114,33 +116,19 @@ def _write_in(axes: Axes, start_s: float, stop_s: float, name: str, points_per_s
         return
     lines = textwrap.wrap(name, num_letters, break_long_words=False)
     if lines and len(lines) <= 3 and max(map(len, lines)) <= num_letters:
-        axes.text(
-            (start_s + stop_s) / 2,
-            _LANE_HEIGHT / 2,
-            "\n".join(lines),
-            ha="center",
-            va="center",
-            fontsize=5.8,
-            color="white",
-            linespacing=1.05,
-            clip_on=True,
-        )
-
-
-def _mark(axes: Axes, outcome: Outcome) -> None:
-    look = {"lw": 0, "zorder": 4, "clip_on": False}
-    if outcome.rank == 1:
-        axes.plot(outcome.start_s, _MARK_Y, marker="o", ms=4, color=HIT, **look)
-    elif outcome.rank == 0:
-        axes.plot(outcome.start_s, _MARK_Y, marker="x", ms=3.6, mew=1.2, color=MISS, **look)
-    elif outcome.rank is None:
-        axes.plot(outcome.start_s, _MARK_Y, marker="_", ms=4, color=MUTED, **look)
-    else:
-        axes.plot(outcome.start_s, _MARK_Y, marker="o", ms=3.8, mfc="white", mec=HIT, mew=1.1, color=HIT, **look)
+        look = {"ha": "center", "va": "center", "fontsize": 5.8, "color": "white", "linespacing": 1.05, "clip_on": True}
+        axes.text((start_s + stop_s) / 2, _LANE_HEIGHT / 2, "\n".join(lines), **look)
 
 
 def _draw_heat(axes: Axes, video: Video, rows: Sequence[str], colours: Sequence[str], end_s: float) -> None:
-    edges_s, probs = _heat(video, rows, end_s)
+    forecasts, abouts_s = _by_time(video)
+    place = {action: row for row, action in enumerate(rows)}
+    probs = np.zeros((len(rows), len(forecasts)))
+    for column, forecast in enumerate(forecasts):
+        for action, probability in forecast.top:
+            if action in place:
+                probs[place[action], column] = probability
+    edges_s = np.append(abouts_s, max(end_s, abouts_s[-1] + 1e-3))
     shades = np.ones((*probs.shape, 4))
     shades[..., :3] = np.array([to_rgb(colour) for colour in colours])[:, None]
     shades[..., 3] = np.clip(probs, 0, 1)
@@ -192,7 +180,7 @@ def _draw_stave(
     for outcome in outcomes(video):
         if low_s <= outcome.start_s < high_s:
             axes.plot([outcome.start_s] * 2, [_MARK_Y, bottom], color=RULE, lw=0.5, zorder=1.8)
-            _mark(axes, outcome)
+            axes.plot(outcome.start_s, _MARK_Y, lw=0, zorder=4, clip_on=False, **_look(outcome.rank))
     axes.set_xlim(low_s, high_s)
     axes.set_ylim(bottom, -0.1)
     middles = [_LANE_HEIGHT / 2, _MARK_Y, *(_FIRST_ROW_Y + 0.5 + row for row in range(len(rows)))]
@@ -208,18 +196,12 @@ def _draw_stave(
 def forecast_timeline(video: Video, *, num_actions: int = 14) -> Figure:
     """Draw the truth, the hits and misses at each start, and the probability of the leading actions through time.
 
-    Args:
-        video: A video with truth; forecasts may be at regular instants or one per segment. Of a very long video the
-            first part is drawn.
-        num_actions: Largest number of actions that have a row of their own in a stave, >= 1.
+    Forecasts may be at regular instants or one per segment. Of a very long video the first part is drawn.
 
-    Raises:
-        ValueError: If the video has no annotated action, or `num_actions` is not positive.
+    Args:
+        video: A video with truth.
+        num_actions: Largest number of actions that have a row of their own in a stave, >= 1.
     """
-    if not video.truth:
-        raise ValueError(f"{video.video_id}: a timeline needs at least one annotated action")
-    if num_actions < 1:
-        raise ValueError(f"num_actions must be at least 1, got {num_actions}")
     truth = tuple(sorted(video.truth))[:MAX_SEGMENTS]
     first_s, last_s = truth[0][0], max(stop_s for _, stop_s, _ in truth)
     first_s = max(0.0, first_s - 0.01 * (last_s - first_s))
@@ -235,12 +217,6 @@ def forecast_timeline(video: Video, *, num_actions: int = 14) -> Figure:
     for axes, span_s in zip(panels, pairwise(edges_s), strict=True):
         _draw_stave(axes, video, colour_of, span_s, num_rows)
     panels[-1].set_xlabel("video time (s)")
-    handles = [
-        Line2D([], [], lw=0, marker="o", ms=4.5, color=HIT, label="first in the forecast"),
-        Line2D([], [], lw=0, marker="o", ms=4.5, mfc="white", mec=HIT, mew=1.1, label="among those listed"),
-        Line2D([], [], lw=0, marker="x", ms=4.2, mew=1.2, color=MISS, label="not foreseen"),
-        Line2D([], [], lw=0, marker="_", ms=5, mew=1.2, color=MUTED, label="no forecast"),
-        Line2D([], [], lw=0, marker="s", ms=6, mfc="none", mec=INK, mew=0.7, label="true action"),
-    ]
+    handles = [Line2D([], [], lw=0, label=name, **look) for name, look in _LOOKS.items()]
     figure.legend(handles=handles, loc="outside upper left", ncols=5, handletextpad=0.2, columnspacing=1.4)
     return figure

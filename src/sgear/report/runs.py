@@ -1,14 +1,18 @@
-"""From a run directory and a benchmark to what a report shows: runs, references, and one video."""
+"""What a report is made of, and how it is read: runs, references and one video."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
 
 from sgear.datasets import Benchmark
-from sgear.errors import RunError
+from sgear.errors import PredictionError, RunError
 from sgear.files import quoted
 from sgear.forecast import Forecast
 from sgear.kitchen import TAU_A_S, bayes_ceiling, bayes_scores, recall_ranking
@@ -16,11 +20,109 @@ from sgear.metrics import class_mean_recall, marginalize, top_k_accuracy
 from sgear.models.heads import PrototypeBank
 from sgear.models.pretrained import load_model
 from sgear.predictions import Predictions, score
-from sgear.predictions.evaluated import evaluated_part
+from sgear.predictions.evaluated import evaluated_part, evaluated_rows
 from sgear.prototypes import LanguagePrototypes
-from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, Video
 from sgear.timing import VJepaProtocol
 from sgear.training.run import RunDirectory, read_json, read_log, require_one_protocol
+
+FREQUENCY_BASELINE = "frequency baseline"
+BAYES_CEILING = "Bayes ceiling"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRun:
+    """One run, read from its directory.
+
+    Args:
+        name: Name of the folder.
+        title: Name shown to the reader.
+        predictions: Scores on the validation split.
+        report: Content of `report.json`; its scores are the numbers shown.
+        log: Lines of `metrics.jsonl`, in order.
+        visual: Visual prototypes, where the model has them.
+        language: Language prototypes, where the run used them.
+        provenance: Content of `run.json`.
+        horizons: Content of `horizons.json`, where the run was evaluated at several anticipation times.
+    """
+
+    name: str
+    title: str
+    predictions: Predictions
+    report: dict
+    log: tuple[dict, ...] = ()
+    visual: Float[Tensor, "A D"] | None = None
+    language: Float[Tensor, "A E"] | None = None
+    provenance: dict = field(default_factory=dict)
+    horizons: dict | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Scores that no run produced: what counting reaches, or what nobody can exceed.
+
+    Scores are in [0, 1], by the keys of `sgear.report.tables.score_columns`; `top1`, `top5` and `recall5` at least.
+    """
+
+    name: str
+    scores: dict[str, float]
+    note: str
+
+
+@dataclass(frozen=True)
+class Video:
+    """Forecasts of one video beside what really happened: (start_s, stop_s, action name) of each annotated action."""
+
+    video_id: str
+    forecasts: tuple[Forecast, ...]
+    truth: tuple[tuple[float, float, str], ...]
+
+
+def aligned_runs(runs: Sequence[ReportRun], benchmark: Benchmark) -> tuple[ReportRun, ...]:
+    """Return the runs with their predictions in the order of the benchmark's validation segments.
+
+    Raises:
+        ValueError: If there is no run.
+        PredictionError: If protocol, vocabulary, segments or true actions differ between runs or from the benchmark.
+    """
+    if not runs:
+        raise ValueError("a report needs at least one run")
+    uids = tuple(benchmark.validation.uids)
+    truth = benchmark.validation.column("action_id")
+    aligned: list[ReportRun] = []
+    for run in runs:
+        try:
+            runs[0].predictions.check_comparable(run.predictions)
+            if run.predictions.taxonomy.digest != benchmark.taxonomy.digest:
+                raise PredictionError(f"made for another vocabulary than {benchmark.name} has now")
+            predictions = run.predictions.aligned_to(uids)
+            if not np.array_equal(predictions.targets, truth):
+                raise PredictionError(f"the true actions are not those of {benchmark.name} as it is now")
+        except PredictionError as err:
+            pair = run.name if run is runs[0] else f"{runs[0].name} and {run.name}"
+            raise PredictionError(f"{pair}: no common report is possible, {err}") from err
+        aligned.append(replace(run, predictions=predictions))
+    return tuple(aligned)
+
+
+def evaluated_runs(runs: Sequence[ReportRun], benchmark: Benchmark) -> tuple[tuple[ReportRun, ...], Benchmark]:
+    """Return aligned runs and their benchmark without the segments that their protocol leaves out of the score."""
+    is_kept = evaluated_rows(runs[0].predictions, benchmark.trained_action_mask)
+    if is_kept.all():
+        return tuple(runs), benchmark
+    rows = np.flatnonzero(is_kept)
+    kept = tuple(replace(run, predictions=run.predictions.take(rows)) for run in runs)
+    return kept, replace(benchmark, validation=benchmark.validation.take(is_kept))
+
+
+def distinct_titles(runs: Sequence[ReportRun]) -> list[str]:
+    """Return one title per run; where titles repeat, the seed and then the position tell them apart."""
+    titles = [run.title for run in runs]
+    if len(set(titles)) < len(titles):
+        titles = [f"{run.title}, seed {run.provenance.get('seed', 'unknown')}" for run in runs]
+    if len(set(titles)) < len(titles):
+        titles = [f"{title} ({position})" for position, title in enumerate(titles, start=1)]
+    return titles
+
 
 _SCORE_TOLERANCE = 1e-6
 # The curve may have been computed on another device than the report, where a few segments near a tie differ.
@@ -65,8 +167,7 @@ def collect_run(path: Path, *, benchmark: Benchmark | None = None, language_file
 
     Args:
         path: Run directory.
-        benchmark: Data set of the run. Only the check of a run under the vjepa protocol needs it, whose scores leave
-            out what training never shows.
+        benchmark: Data set of the run; runs under the vjepa protocol need it, to leave out what training never shows.
         language_file: Language prototypes that the run's configuration names.
 
     Raises:
@@ -108,65 +209,61 @@ def collect_run(path: Path, *, benchmark: Benchmark | None = None, language_file
     )
 
 
-def frequency_reference(benchmark: Benchmark, predictions: Predictions) -> Reference:
-    """Score the same guess for every segment: the commonest classes of the training split.
+def _recalls(
+    benchmark: Benchmark, ranking: NDArray[np.floating], rank: Callable[[NDArray, NDArray, int], NDArray]
+) -> dict[str, float]:
+    """Return class-mean recall@5 of verbs, nouns and subsets by column key; `rank` may reorder scores for targets."""
+    taxonomy, targets = benchmark.taxonomy, benchmark.validation.column("action_id")
+    parts = {
+        "verb": (taxonomy.verb_of_action, len(taxonomy.verbs)),
+        "noun": (taxonomy.noun_of_action, len(taxonomy.nouns)),
+    }
+    asked = {
+        name: (marginalize(ranking, part_of_action, size), part_of_action[targets], size)
+        for name, (part_of_action, size) in parts.items()
+    }
+    for name, masks in benchmark.subset_masks.items():
+        rows = masks["action"]
+        asked[name] = (ranking[rows], targets[rows], taxonomy.num_actions)
+    return {
+        f"{name}_recall5": class_mean_recall(rank(scores, wanted, size), wanted, k=min(5, size))
+        for name, (scores, wanted, size) in asked.items()
+    }
 
-    Args:
-        benchmark: Gives the training counts.
-        predictions: Any run's table; its targets are used, its scores are not.
-    """
-    taxonomy = benchmark.taxonomy
-    predictions = predictions.aligned_to(tuple(benchmark.validation.uids))
-    targets, counts = predictions.targets, benchmark.train.action_counts().astype(np.float64)
+
+def frequency_reference(benchmark: Benchmark) -> Reference:
+    """Score the same guess for every validation segment: the commonest classes of the training split."""
+    targets, counts = benchmark.validation.column("action_id"), benchmark.train.action_counts().astype(np.float64)
     ranking = np.broadcast_to(counts, (len(targets), len(counts)))
     k = min(5, len(counts))
     scores = {
         "top1": top_k_accuracy(ranking, targets, k=1),
         "top5": top_k_accuracy(ranking, targets, k=k),
         "recall5": class_mean_recall(ranking, targets, k=k),
+        **_recalls(benchmark, ranking, lambda scores, targets, size: scores),
     }
-    parts = {
-        "verb": (taxonomy.verb_of_action, len(taxonomy.verbs)),
-        "noun": (taxonomy.noun_of_action, len(taxonomy.nouns)),
-    }
-    for name, (part_of_action, num_parts) in parts.items():
-        part_ranking = marginalize(ranking, part_of_action, num_parts)
-        scores[f"{name}_recall5"] = class_mean_recall(part_ranking, part_of_action[targets], k=min(5, num_parts))
-    for name, masks in benchmark.subset_masks.items():
-        mask = masks["action"]
-        scores[f"{name}_recall5"] = class_mean_recall(ranking[mask], targets[mask], k=k)
     note = f"the same guess for every segment: classes by their number of training segments ({len(benchmark.train)})"
     return Reference(FREQUENCY_BASELINE, scores, note)
 
 
-def ceiling_reference(benchmark: Benchmark, predictions: Predictions) -> Reference:
+def ceiling_reference(benchmark: Benchmark, tau_a_s: float) -> Reference:
     """Score the exact posterior of the kitchen's law given the true past of each video.
 
     Raises:
         AnnotationError: If the validation videos do not come from the law of this version of the kitchen.
     """
-    table, taxonomy = benchmark.validation, benchmark.taxonomy
-    realised = bayes_ceiling(table)
-    posteriors = bayes_scores(table)
-    targets = table.column("action_id")
-    scores = {"top1": realised.top1, "top5": realised.top5, "recall5": realised.class_mean_recall5}
-    parts = {
-        "verb": (taxonomy.verb_of_action, len(taxonomy.verbs)),
-        "noun": (taxonomy.noun_of_action, len(taxonomy.nouns)),
+    realised, posteriors = bayes_ceiling(benchmark.validation), bayes_scores(benchmark.validation)
+    scores = {
+        "top1": realised.top1,
+        "top5": realised.top5,
+        "recall5": realised.class_mean_recall5,
+        **_recalls(
+            benchmark,
+            posteriors,
+            lambda scores, targets, size: recall_ranking(scores, np.bincount(targets, minlength=size)),
+        ),
     }
-    for name, (part_of_action, num_parts) in parts.items():
-        part_targets = part_of_action[targets]
-        ranking = recall_ranking(
-            marginalize(posteriors, part_of_action, num_parts), np.bincount(part_targets, minlength=num_parts)
-        )
-        scores[f"{name}_recall5"] = class_mean_recall(ranking, part_targets, k=min(5, num_parts))
-    for name, masks in benchmark.subset_masks.items():
-        mask = masks["action"]
-        counts = np.bincount(targets[mask], minlength=taxonomy.num_actions)
-        ranking = recall_ranking(posteriors[mask], counts)
-        scores[f"{name}_recall5"] = class_mean_recall(ranking, targets[mask], k=min(5, ranking.shape[1]))
     best_first = -np.sort(-posteriors, axis=1)
-    tau_a_s = float(predictions.protocol["tau_a_s"])
     bound = "" if tau_a_s <= TAU_A_S else f"; at tau_a {tau_a_s:g} s an upper bound, the newest action may be hidden"
     note = (
         "the law that made the videos, given all true actions before each segment; on average over all videos it "
@@ -181,22 +278,17 @@ def references_of(benchmark: Benchmark, predictions: Predictions, *, dataset: st
 
     Args:
         benchmark: Segments of the report.
-        predictions: Any run's table on `benchmark.validation`.
+        predictions: Any run's table; only its protocol is read.
         dataset: Name of the data set in the configuration; `kitchen` has a ceiling for anticipation.
     """
-    references = [frequency_reference(benchmark, predictions)]
+    references = [frequency_reference(benchmark)]
     if dataset == "kitchen" and predictions.protocol["kind"] == "anticipation":
-        references.append(ceiling_reference(benchmark, predictions))
+        references.append(ceiling_reference(benchmark, float(predictions.protocol["tau_a_s"])))
     return references
 
 
 def collect_video(benchmark: Benchmark, video_id: str, forecasts: Iterable[Forecast]) -> Video:
-    """Put forecasts of a video beside what is annotated in it.
-
-    Args:
-        benchmark: Gives the annotated actions, those that are never asked for included.
-        video_id: The video.
-        forecasts: What a model said of it, e.g. by `sgear.anticipator.Anticipator.anticipate`.
+    """Put forecasts of a video beside what is annotated in it, actions that are never asked for included.
 
     Raises:
         RunError: If nothing is annotated in the video.

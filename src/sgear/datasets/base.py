@@ -30,7 +30,7 @@ DATA_VARIABLE = "SGEAR_DATA"
 ENTRY_POINTS = "sgear.datasets"
 # Where a data set is not in the module of its name up to the first dash. What is listed here is listed first.
 _MODULES = {
-    "kitchen": "sgear.kitchen.files",
+    "kitchen": "sgear.kitchen.world",
     "epic100": "sgear.datasets.epic",
     "epic55": "sgear.datasets.epic",
     "csv": "sgear.datasets.own",

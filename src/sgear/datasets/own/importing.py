@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -55,24 +55,20 @@ class ImportResult:
     """What came out of a csv.
 
     Args:
-        source: The csv.
         problems: Everything that is wrong, errors first.
         split_rule: How the splits came about, in words; empty where there are errors.
         splits: Counts of each split that has rows.
         taxonomy: The classes; None where there are errors.
         has_participants: Whether the csv names participants.
         out: The folder that was written; None where nothing was.
-        clipped: The stops that were moved to the end of their video.
     """
 
-    source: Path
     problems: tuple[Problem, ...]
     split_rule: str = ""
-    splits: dict[str, SplitCounts]
+    splits: dict[str, SplitCounts] = field(default_factory=dict)
     taxonomy: Taxonomy | None = None
     has_participants: bool = False
     out: Path | None = None
-    clipped: tuple[Clipped, ...] = ()
 
     @property
     def is_accepted(self) -> bool:
@@ -86,7 +82,6 @@ def import_own(
     *,
     validation_share: float | None = None,
     seed: int = 0,
-    tau_a_s: float = 1.0,
     videos: Path | None = None,
     clip_s: float = 0.0,
 ) -> ImportResult:
@@ -98,22 +93,19 @@ def import_own(
         validation_share: Wanted share of validation segments, in (0, 1), where there is no column `split`.
             Default: 0.2.
         seed: Seed of the splits.
-        tau_a_s: Anticipation time in seconds by which early segments are noted.
         videos: Folder of the videos; opens each of them.
         clip_s: Stops up to so many seconds after the end of their video are moved to it.
 
     Raises:
         AnnotationError: If the file cannot be read as csv at all, or there is something at `out`.
-        ConfigError: If `validation_share` is given and there is a column `split`, or `clip_s` without `videos`.
+        ConfigError: If a number is out of range, `validation_share` is given and there is a column `split`, or
+            `clip_s` without `videos`.
         VideoError: If there is no folder `videos`.
-        ValueError: If a number is out of range.
     """
     if validation_share is not None and not 0 < validation_share < 1:
-        raise ValueError(f"validation_share must be between 0 and 1, got {validation_share}")
-    if not tau_a_s > 0:
-        raise ValueError(f"tau_a_s must be positive, got {tau_a_s}")
+        raise ConfigError(f"the validation share must be between 0 and 1, got {validation_share:g}")
     if not 0 <= clip_s < float("inf"):
-        raise ValueError(f"clip_s must be finite and not negative, got {clip_s}")
+        raise ConfigError(f"--clip-to-video must be finite and not negative, got {clip_s:g}")
     if clip_s and videos is None:
         raise ConfigError("--clip-to-video has no effect without --videos: nothing says where the videos end")
     if out is not None:
@@ -121,7 +113,7 @@ def import_own(
     problems = ProblemList()
     table = read_own(csv_path, problems)
     if table is None:
-        return ImportResult(source=csv_path, problems=problems.sorted(), splits={})
+        return ImportResult(problems=problems.sorted())
     if table.has_splits and validation_share is not None:
         raise ConfigError(
             f"validation_share={validation_share:g} has no effect: {csv_path} has a column split. "
@@ -142,14 +134,8 @@ def import_own(
     if not problems.num_errors:
         check_splits(table.rows, problems)
         check_classes(table.rows, problems)
-        check_times(table.rows, tau_a_s, problems)
-    result = ImportResult(
-        source=csv_path,
-        problems=problems.sorted(),
-        splits={},
-        has_participants=table.has_participants,
-        clipped=clipped,
-    )
+        check_times(table.rows, problems)
+    result = ImportResult(problems=problems.sorted(), has_participants=table.has_participants)
     if problems.num_errors:
         return result
     counts = {split: _count(table, split) for split in SPLITS if any(row.split == split for row in table.rows)}
@@ -193,10 +179,10 @@ def _split_rows(
     groups = [str(row.participant) if by_person else row.video for row in rows]
     if len(set(groups)) < 2:
         remedy = "Add a second video, or a column split that divides the rows"
-        problems.error(None, None, None, "all rows belong to one video, so no video can be kept for validation", remedy)
+        problems.error("all rows belong to one video, so no video can be kept for validation", remedy)
         return tuple(rows), "none"
     if len(people) == 1 and None not in people:
-        problems.note(None, None, "all rows belong to one participant", "The splits are made by video")
+        problems.note("all rows belong to one participant", "The splits are made by video")
     classes = {names: index for index, names in enumerate(sorted({row.names for row in rows}))}
     held_out = choose_groups(groups, [classes[row.names] for row in rows], share=validation_share, seed=seed)
     divided = tuple(

@@ -15,7 +15,7 @@ import polars as pl
 from sgear.datasets.base import DatasetSpec, Places
 from sgear.datasets.benchmark import Benchmark, TextRules
 from sgear.datasets.csv_table import read_text
-from sgear.datasets.epic import labelled_segments
+from sgear.datasets.epic import to_segments
 from sgear.errors import AnnotationError
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
@@ -109,7 +109,7 @@ def _read_clips(path: Path, actions: list[tuple[int, int]], taxonomy: Taxonomy) 
         numbers.append(number)
     columns = ("uid", "participant_id", "video_id", "start_s", "stop_s", "verb_id", "noun_id")
     frame = pl.DataFrame(rows, schema=columns, orient="row")
-    return labelled_segments(frame, taxonomy, origin=str(path), lines=pl.Series(numbers, dtype=pl.Int64))
+    return to_segments(frame, taxonomy, origin=str(path), lines=pl.Series(numbers, dtype=pl.Int64))
 
 
 DATASET = DatasetSpec(

@@ -23,11 +23,10 @@ from sgear.datasets.csv_table import read_csv
 from sgear.datasets.epic import (
     RULSTM_REMEDY,
     class_ids,
-    labelled_segments,
     read_actions,
     read_ids,
     refuse_gaps,
-    unlabelled_segments,
+    to_segments,
 )
 from sgear.errors import AnnotationError
 from sgear.segments import SegmentTable
@@ -67,11 +66,11 @@ def read_segments(path: Path, taxonomy: Taxonomy, *, has_labels: bool = True) ->
         }
     )
     if not has_labels:
-        return unlabelled_segments(rows, taxonomy, origin=str(path), lines=table.lines)
+        return to_segments(rows, taxonomy, origin=str(path), lines=table.lines)
     bounds = {"verb": taxonomy.verbs, "noun": taxonomy.nouns, "action": taxonomy.action_names}
     verbs, nouns, actions = (table.integers(name, high=len(names) - 1) for name, names in bounds.items())
     rows = rows.with_columns(verbs.alias("verb_id"), nouns.alias("noun_id"))
-    segments = labelled_segments(rows, taxonomy, origin=str(path), lines=table.lines)
+    segments = to_segments(rows, taxonomy, origin=str(path), lines=table.lines)
     is_wrong = segments.column("action_id") != actions.to_numpy()
     table.refuse(pl.lit(pl.Series(is_wrong)), "action", "the id of its verb with its noun in actions.csv")
     return segments
@@ -265,26 +264,18 @@ def _places(name: str, videos: tuple[str, ...], features: tuple[str, ...]) -> Pl
 
 
 DATASETS = (
-    DatasetSpec(
+    epic.spec(
         name="rulstm-ek55",
         load=lambda folder, split, level: load_rulstm_ek55(folder),
         places=_places("ek55", epic.VIDEOS_55, epic.FEATURES_55),
-        corpus=epic.CORPUS,
-        whole_videos=True,
-        text_rules=epic.TEXT_RULES,
         headline="top5",
-        numbering_fps=epic.numbering_fps,
         lengths_from=("epic55", "epic100"),
     ),
-    DatasetSpec(
+    epic.spec(
         name="rulstm-ek100",
         load=lambda folder, split, level: load_rulstm_ek100(folder),
         places=_places("ek100", epic.VIDEOS_100, epic.FEATURES_100),
-        corpus=epic.CORPUS,
-        whole_videos=True,
-        text_rules=epic.TEXT_RULES,
         headline="recall5",
-        numbering_fps=epic.numbering_fps,
         lengths_from=("epic100",),
     ),
     DatasetSpec(

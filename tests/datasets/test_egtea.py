@@ -110,7 +110,7 @@ def test_wrong_official_lines_are_refused(official: Path, name: str, old: str, n
         ("training1.csv", "OP01-R01", "R", r"line 1: video is 'R-PastaSalad'"),
         ("training1.csv", "1869", "18.9", r"line 1: start_frame is '18.9'"),
         ("actions.csv", "0_3", "0_4", r"actions.csv: the class ids \[0, 1, 2, 4\] have gaps"),
-        ("actions.csv", "0_3", "2_3", r"line 4: class 2 is called 'Open' here and 'Spread' before"),
+        ("actions.csv", "0_3", "2_3", r"action 3 calls verb 2 'Open', an earlier one 'Spread'"),
         ("actions.csv", "Open_bread", "Open bread", r"line 4: name is 'Open bread'"),
         ("actions.csv", "3, 0_3", "4, 0_3", r"line 4: id is '4'"),
     ],

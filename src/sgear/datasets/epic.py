@@ -69,6 +69,14 @@ def class_ids(path: Path, column: str, *, num_classes: int, remedy: str) -> froz
     return frozenset(read_csv(path, [column], remedy=remedy).integers(column, high=num_classes - 1).to_list())
 
 
+def many_shot(folder: Path, num_verbs: int, num_nouns: int, *, remedy: str) -> list[frozenset[int]]:
+    """Return the many-shot verbs and nouns of EPIC-KITCHENS-55."""
+    return [
+        class_ids(folder / f"EPIC_many_shot_{kind}s.csv", f"{kind}_class", num_classes=num_classes, remedy=remedy)
+        for kind, num_classes in (("verb", num_verbs), ("noun", num_nouns))
+    ]
+
+
 def read_ids(path: Path) -> list[str]:
     """Return the values of a file with one value per line: videos, or uids, each once."""
     table = read_csv(path, ["id"], has_header=False, remedy=RULSTM_REMEDY)
@@ -250,10 +258,7 @@ def load_epic55(annotations: Path, rulstm: Path) -> Benchmark:
     train, validation = _split_55(
         to_segments(rows, taxonomy, origin=str(path), lines=lines, actions_file=actions), rulstm
     )
-    many_verbs, many_nouns = (
-        class_ids(annotations / f"EPIC_many_shot_{kind}s.csv", f"{kind}_class", num_classes=num, remedy=_REMEDY_55)
-        for kind, num in (("verb", len(verbs)), ("noun", len(nouns)))
-    )
+    many_verbs, many_nouns = many_shot(annotations, len(verbs), len(nouns), remedy=_REMEDY_55)
     tests = {}
     for kind, part in (("seen", "s1"), ("unseen", "s2")):
         path = annotations / f"EPIC_test_{part}_timestamps.csv"

@@ -58,11 +58,7 @@ def label_runs(labels: NDArray[np.integer]) -> list[tuple[int, int, int]]:
 
 
 def text_lines(path: Path, remedy: str = _REMEDY) -> list[tuple[int, str]]:
-    """Return (line number, text) of each line of a text file that is not blank.
-
-    Raises:
-        AnnotationError: If the file is missing, empty or no UTF-8 text.
-    """
+    """Return (line number, text) of each line of a text file that is not blank."""
     lines = re.split(r"\r\n|\r|\n", read_text(path, remedy=remedy))
     return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
@@ -98,15 +94,6 @@ def read_fold(root: Path, split: int) -> dict[str, list[str]]:
     if not folder.is_dir() and (root / "splits" / f"train.split{split}.bundle").is_file():
         folder = root / "splits"
     parts = {part: read_videos(folder / f"{part}.split{split}.bundle") for part in ("train", "test")}
-    return check_users(parts, folder)
-
-
-def check_users(parts: dict[str, list[str]], folder: Path) -> dict[str, list[str]]:
-    """Return the parts of a split as they are.
-
-    Raises:
-        AnnotationError: If a user is in both.
-    """
     train, test = ({video_id.split("-")[1] for video_id in parts[part]} for part in ("train", "test"))
     if train & test:
         raise AnnotationError(f"{folder}: users {sorted(train & test)} are in train and in test. Get the files again.")
@@ -261,19 +248,6 @@ def _read_arrays(path: Path, names: tuple[str, ...]) -> list[NDArray]:
         raise FeatureError(f"{path}: cannot read arrays {list(names)} ({err}); copy the file again") from err
 
 
-def lea_split(root: Path, split: int) -> Path:
-    """Return the folder that lists the videos of a split of Lea et al.; as many as are there are taken.
-
-    Raises:
-        AnnotationError: If this one is not; names those that are.
-    """
-    folder = root / "splits" / f"split_{split}"
-    if not folder.is_dir():
-        there = ", ".join(sorted(path.name.removeprefix("split_") for path in folder.parent.glob("split_*"))) or "none"
-        raise AnnotationError(f"{folder}: no such split of 50 Salads; splits that are there: {there}. {_TCN_REMEDY}")
-    return folder
-
-
 def load_salads50_tcn(root: Path, *, split: int, modality: str = "spatialcnn") -> Salads50:
     """Load one split.
 
@@ -289,7 +263,10 @@ def load_salads50_tcn(root: Path, *, split: int, modality: str = "spatialcnn") -
     """
     if modality not in ("spatialcnn", "accelerometer"):
         raise ValueError(f"50 Salads has the modalities spatialcnn and accelerometer, got {modality!r}")
-    lists = lea_split(root, split)
+    lists = root / "splits" / f"split_{split}"
+    if not lists.is_dir():
+        there = ", ".join(sorted(path.name.removeprefix("split_") for path in lists.parent.glob("split_*"))) or "none"
+        raise AnnotationError(f"{lists}: no such split of 50 Salads; splits that are there: {there}. {_TCN_REMEDY}")
     taxonomy = Taxonomy.from_labels([line for _, line in text_lines(root / "mid_level_actions.txt", _TCN_REMEDY)])
     labelled = root / "spatialcnn_mid" / f"split_{split}"
     tables: dict[str, pl.DataFrame] = {}

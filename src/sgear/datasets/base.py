@@ -204,11 +204,7 @@ def annotation_folder(name: str, root: Path | None = None) -> Path:
 
 
 def first_folder(tried: Sequence[Path], holds: str, *, what: str, source: str, remedy: str) -> Path:
-    """Return the first folder that holds something.
-
-    Raises:
-        AnnotationError: If none does: names what is missed where, and the remedy.
-    """
+    """Return the first folder that holds something."""
     for folder in tried:
         if (folder / holds).exists():
             return folder

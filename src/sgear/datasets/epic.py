@@ -117,9 +117,6 @@ def to_segments(
         origin: See `SegmentTable`.
         lines: See `SegmentTable`.
         actions_file: Where the action classes come from, for the message.
-
-    Raises:
-        AnnotationError: If a pair of verb and noun is no action class, or a row is wrong.
     """
     if "verb_id" not in rows.columns:
         unknown = [pl.lit(UNKNOWN_ACTION).alias(f"{name}_id") for name in ("verb", "noun", "action")]
@@ -170,9 +167,6 @@ def load_epic100(annotations: Path, *, train_name: str = _TRAIN) -> Benchmark:
     Returns:
         Training and validation segments with the unseen participants and the tail classes; the test segments,
         without labels, where their file is there.
-
-    Raises:
-        AnnotationError: If a file or a column is missing, or a row is wrong; names file and line.
 
     Source:
         github.com/epic-kitchens/epic-kitchens-100-annotations, README: columns and subsets.
@@ -238,10 +232,6 @@ def load_epic55(annotations: Path, rulstm: Path) -> Benchmark:
         Training and validation segments, the test segments `seen` and `unseen` without labels, and the many-shot
         verbs and nouns. An action counts as many-shot if its verb *or* its noun does, as in RULSTM's evaluation; the
         official `EPIC_many_shot_actions.csv` asks for both and is not used.
-
-    Raises:
-        AnnotationError: If a file is missing or wrong, a video is in no part of the split, or the files contradict one
-            another.
 
     Source:
         github.com/epic-kitchens/epic-kitchens-55-annotations, README; fpv-iplab/rulstm, RULSTM/data/ek55.

@@ -41,9 +41,6 @@ def read_segments(path: Path, taxonomy: Taxonomy, *, has_labels: bool = True) ->
     """Read a file of segments: uid, video, start and stop frame, and verb, noun and action where they are published.
 
     `00330` and `330` are the same uid `330`. The participant is the part of the video name before `_` or `-`.
-
-    Raises:
-        AnnotationError: If the file is missing or wrong, or an action is not that verb with that noun.
     """
     table = read_csv(path, [*_TIMES, *(_LABELS if has_labels else ())], has_header=False, remedy=RULSTM_REMEDY)
     uids = table.text("uid").str.replace(r"^0+(\d+)$", "${1}")
@@ -70,11 +67,7 @@ def read_segments(path: Path, taxonomy: Taxonomy, *, has_labels: bool = True) ->
 
 
 def load_rulstm_ek55(folder: Path) -> Benchmark:
-    """Read RULSTM's folder `data/ek55`.
-
-    Raises:
-        AnnotationError: If a file is missing or wrong, or the files contradict one another.
-    """
+    """Read RULSTM's folder `data/ek55`."""
     pairs, names = read_actions(folder / "actions.csv")
     num_verbs, num_nouns = (max(ids) + 1 for ids in zip(*pairs, strict=True))
     # An action is named after one of its narrations ("get fish" for take + fish), so it does not name its verb.
@@ -99,11 +92,7 @@ def load_rulstm_ek55(folder: Path) -> Benchmark:
 
 
 def load_rulstm_ek100(folder: Path) -> Benchmark:
-    """Read RULSTM's folder `data/ek100`.
-
-    Raises:
-        AnnotationError: If a file is missing or wrong, or the files contradict one another.
-    """
+    """Read RULSTM's folder `data/ek100`."""
     path = folder / "actions.csv"
     pairs, names = read_actions(path)
     words = [name.partition(" ")[::2] for name in names]
@@ -199,9 +188,6 @@ def load_rulstm_egtea(folder: Path, *, split: int) -> Benchmark:
     Args:
         folder: RULSTM's folder `data/egtea`.
         split: 1, 2 or 3.
-
-    Raises:
-        AnnotationError: If a file is missing or wrong, or the files contradict one another.
 
     Source:
         github.com/fpv-iplab/rulstm, RULSTM/data/egtea.

@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from sgear.datasets.base import DatasetSpec, Places
 from sgear.datasets.benchmark import Benchmark, TextRules
-from sgear.datasets.csv_table import TextTable, shown
+from sgear.datasets.csv_table import TextTable, read_lines, shown
 from sgear.datasets.salads50_labels import (
     FPS,
+    REMEDY,
     action_runs,
     load_salads50_avt,
     load_salads50_tcn,
@@ -38,7 +39,6 @@ from sgear.datasets.salads50_labels import (
     require_labels,
     segment_frame,
     split_benchmark,
-    text_lines,
 )
 from sgear.errors import AnnotationError
 from sgear.features import FeatureTable
@@ -81,9 +81,6 @@ def load_salads50_raw(root: Path, *, split: int, granularity: Granularity = "mid
             are others.
         granularity: Level of the labels; `abstract` has the verbs alone.
         clock: What 0 s is, see above. `video` needs the frame-wise labels of all videos of the split.
-
-    Raises:
-        AnnotationError: If a file is missing or wrong; names file and line.
     """
     class_of, classes = _read_conversion(root, granularity)
     taxonomy = Taxonomy.from_labels(classes)
@@ -112,7 +109,7 @@ def _read_conversion(root: Path, granularity: Granularity) -> tuple[dict[str, st
     """Return the class of each low-level label, and the classes in the order of their ids."""
     path = root / "conversions" / f"low_to_{'mid' if granularity == 'low' else granularity}.txt"
     class_of: dict[str, str] = {}
-    for number, line in text_lines(path):
+    for number, line in read_lines(path, remedy=REMEDY):
         parts = line.split()
         if len(parts) != 2 or parts[0] in class_of:
             raise AnnotationError(
@@ -122,7 +119,7 @@ def _read_conversion(root: Path, granularity: Granularity) -> tuple[dict[str, st
     classes = sorted(set(class_of.values()) - {_NO_CLASS})
     if granularity != "abstract":
         path = root / f"{granularity}_level_actions.txt" if granularity in ("low", "mid") else root / "eval_actions.txt"
-        listed = [line for _, line in text_lines(path)]
+        listed = [line for _, line in read_lines(path, remedy=REMEDY)]
         if sorted(listed) != classes:
             odd = sorted(set(listed) ^ set(classes)) or "a name occurs twice"
             raise AnnotationError(f"{path}: not the classes of the conversion files ({odd}). Get the files again.")
@@ -133,7 +130,7 @@ def _read_conversion(root: Path, granularity: Granularity) -> tuple[dict[str, st
 def _read_rows(root: Path, video_id: str, class_of: dict[str, str]) -> list[_Row]:
     """Return the phases of a video in the order of their starts."""
     path = root / "activityAnnotations" / f"{video_id.removeprefix('rgb-')}-activityAnnotation.txt"
-    lines = text_lines(path)
+    lines = read_lines(path, remedy=REMEDY)
     fields = [line.split() for _, line in lines]
     for (number, line), parts in zip(lines, fields, strict=True):
         if len(parts) != 3:

@@ -169,9 +169,6 @@ def check_videos(
 
     Returns:
         The rows, and which of them were clipped.
-
-    Raises:
-        VideoError: If there is no such folder.
     """
     rows_of: dict[str, list[OwnRow]] = defaultdict(list)
     for row in rows:

@@ -44,11 +44,7 @@ def make_taxonomy(rows: Sequence[OwnRow]) -> Taxonomy:
 
 
 def write_folder(table: OwnTable, taxonomy: Taxonomy, summary: dict, out: Path) -> None:
-    """Write the folder with its checksums and a JSON-ready summary, or nothing at all.
-
-    Raises:
-        AnnotationError: If there is something at `out`, or it cannot be written.
-    """
+    """Write the folder with its checksums and a JSON-ready summary, or nothing at all."""
     check_free(out)
     segments = _segments_text(table, taxonomy).encode()
     classes = (json.dumps(taxonomy.to_dict(), indent=1, ensure_ascii=False) + "\n").encode()

@@ -190,10 +190,6 @@ def read_own(path: Path, problems: ProblemList) -> OwnTable | None:
 
     Returns:
         The rows without an error of their own, or None where the header is wrong.
-
-    Raises:
-        AnnotationError: If the file is missing, empty, no UTF-8 text, of another format, or has a quote that is not
-            closed.
     """
     text = read_text(path, remedy="Check the path.")
     _require_csv(path, text)

@@ -78,7 +78,7 @@ _SWITCHED_OFF: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     ),
     ({"source.kind": "annotations"}, ("source.on_error",)),
     ({"source.reading": "videos"}, ("source.cache_fps",)),
-    ({"model.name": "avt"}, (*_but(_HEAD, HeadConfig, "dropout", "verb_noun"), _ENCODER + "standardise")),
+    ({"model.name": "avt"}, (*_but(_HEAD, HeadConfig, "dropout", "verb_noun", "copy_nouns"), _ENCODER + "standardise")),
     (
         {"model.name": "rulstm"},
         (
@@ -289,6 +289,11 @@ def _check_classifiers(config: ExperimentConfig, model: SGearConfig | AvtConfig)
 
 def _check_composition(config: ExperimentConfig, model: SGearConfig | AvtConfig) -> None:
     """Raise if class vectors are made of what there is not."""
+    if model.head.copy_nouns and config.source.kind != "annotations":
+        raise ConfigError(
+            f"model.head.copy_nouns=true needs to know which actions were seen, which source.kind={config.source.kind} "
+            "does not say; set source.kind=annotations, or leave it out"
+        )
     parts = {*parse_composition(model.prototypes.composition)}
     if config.source.kind == "annotations":
         parts |= {*parse_composition(model.encoder.composition, setting=_ENCODER + "composition")}

@@ -150,7 +150,8 @@ def test_copying_equals_a_loop_over_the_seen_actions_and_all_classes():
     head = copy_head()
     features, tokens = torch.randn(2, 3, WIDTH), torch.randn(2, 3, HISTORY, WIDTH)
     # One noun twice, none at all, and nothing seen.
-    actions = torch.tensor([[[0, 2, 1, -1], [-1, -1, -1, -1], [4, 4, 4, 4]], [[3, -1, 5, 1], [0, 0, 2, 2], [1, 2, 3, 4]]])
+    steps = [[0, 2, 1, -1], [-1, -1, -1, -1], [4, 4, 4, 4]], [[3, -1, 5, 1], [0, 0, 2, 2], [1, 2, 3, 4]]
+    actions = torch.tensor(steps)
     expected = torch.zeros(2, 3, ACTIONS)
     for clip, step, seen in torch.cartesian_prod(*(torch.arange(n) for n in (2, 3, HISTORY))).tolist():
         if (action := int(actions[clip, step, seen])) < 0:
@@ -178,5 +179,5 @@ def test_copying_begins_with_nothing_and_moves_no_class_whose_noun_was_not_seen(
 
 def test_copying_needs_an_encoder_that_names_what_was_seen():
     encoder = EncoderConfig(name="features", feature_dim=4)
-    with pytest.raises(ConfigError, match="copy_nouns.*source.kind=annotations"):
+    with pytest.raises(ConfigError, match=r"copy_nouns.*source\.kind=annotations"):
         Avt(AvtConfig(width=WIDTH, encoder=encoder, head=HeadConfig(copy_nouns=True)), **SIZES)

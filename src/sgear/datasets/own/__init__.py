@@ -3,10 +3,11 @@
 from sgear.datasets.base import DatasetSpec, Places
 from sgear.datasets.benchmark import TextRules
 from sgear.datasets.own.folder import load_own
+from sgear.datasets.own.frame_wise import FrameLabels
 from sgear.datasets.own.importing import ImportResult, SplitCounts, check_own, import_own
 from sgear.datasets.own.rows import Problem
 
-__all__ = ["ImportResult", "Problem", "SplitCounts", "check_own", "import_own", "load_own"]
+__all__ = ["FrameLabels", "ImportResult", "Problem", "SplitCounts", "check_own", "import_own", "load_own"]
 
 DATASET = DatasetSpec(
     name="csv",

@@ -27,6 +27,7 @@ from sgear.datasets.own.checks import (
     check_videos,
 )
 from sgear.datasets.own.folder import check_free, make_taxonomy, write_folder
+from sgear.datasets.own.frame_wise import FrameLabels, is_frame_wise, read_frame_wise
 from sgear.datasets.own.rows import SPLITS, OwnRow, OwnTable, Problem, ProblemList, read_own
 from sgear.errors import ConfigError
 from sgear.taxonomy import FIELDS, Taxonomy
@@ -84,20 +85,22 @@ def import_own(
     seed: int = 0,
     videos: Path | None = None,
     clip_s: float = 0.0,
+    frames: FrameLabels | None = None,
 ) -> ImportResult:
-    """Check every row of a csv of own annotations, and write the data set folder unless there is an error.
+    """Check every row of own annotations, and write the data set folder unless there is an error.
 
     Args:
-        csv_path: The csv, see `sgear.datasets.own.rows`.
+        csv_path: The csv, see `sgear.datasets.own.rows`; or frame-wise labels, see `sgear.datasets.own.frame_wise`.
         out: Folder to write, new or empty; it comes whole or not at all. None: check only, see `check_own`.
         validation_share: Wanted share of validation segments, in (0, 1), where there is no column `split`.
             Default: 0.2.
         seed: Seed of the splits.
         videos: Folder of the videos; opens each of them.
         clip_s: Stops up to so many seconds after the end of their video are moved to it.
+        frames: How frame-wise labels are read; needed for them, and for nothing else.
 
     Raises:
-        AnnotationError: If the file cannot be read as csv at all, or there is something at `out`.
+        AnnotationError: If the file cannot be read at all, or there is something at `out`.
         ConfigError: If a number is out of range, `validation_share` is given and there is a column `split`, or
             `clip_s` without `videos`.
         VideoError: If there is no folder `videos`.
@@ -111,7 +114,16 @@ def import_own(
     if out is not None:
         check_free(out)
     problems = ProblemList()
-    table = read_own(csv_path, problems)
+    frames = FrameLabels() if frames is None else frames
+    if is_frame_wise(csv_path, frames):
+        table: OwnTable | None = read_frame_wise(csv_path, problems, frames)
+    elif frames != FrameLabels():
+        raise ConfigError(
+            f"{csv_path} is a csv: --fps, --no-action, --participant, --mapping and --key are for labels "
+            "of frames (a folder, .txt, .npz or .mat); leave them out"
+        )
+    else:
+        table = read_own(csv_path, problems)
     if table is None:
         return ImportResult(problems=problems.sorted())
     if table.has_splits and validation_share is not None:

@@ -147,6 +147,8 @@ def check_experiment(config: ExperimentConfig, *, typed: Collection[str] = ()) -
     values = flatten(config)
     check_ranges(values)
     checked_on_error(config.source.on_error)
+    if config.runtime.resume not in (True, False, "auto"):
+        raise ConfigError(f"runtime.resume={config.runtime.resume} is unknown; choose true, false or auto")
     _check_typed(config, values, typed)
     _check_dataset(config.dataset)
     _check_steps(config)

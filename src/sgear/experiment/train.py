@@ -52,6 +52,14 @@ def silent(message: str) -> None:
     """Say nothing."""
 
 
+def resolved(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the settings with `runtime.resume=auto` decided: go on where there is a checkpoint, else start."""
+    if config.runtime.resume != "auto":
+        return config
+    has_state = bool(list_checkpoints(RunDirectory(Path(config.output_root) / config.name).checkpoints))
+    return replace(config, runtime=replace(config.runtime, resume=has_state))
+
+
 @contextmanager
 def open_run(config: ExperimentConfig, *, trains: bool = True) -> Iterator[RunDirectory]:
     """Hold the directory of a new run, or of one to go on with, as the only process that writes it.
@@ -121,6 +129,7 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     Raises:
         SgearError: If data, settings or a run to start from are wrong; nothing is left half-written then.
     """
+    config = resolved(config)
     with open_run(config) as run, others_answer():
         _train(run, config, say)
     return run

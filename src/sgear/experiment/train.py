@@ -11,11 +11,13 @@ import torch
 from accelerate import Accelerator
 
 from sgear.data import RecognitionDataset
+from sgear.datasets.own import OWN
 from sgear.errors import ConfigError, RunError
 from sgear.experiment.build import build_data, build_protocol, load_benchmark, load_features
 from sgear.experiment.compose import load_run_config, save_config
-from sgear.experiment.evaluate import class_prior, make_report, predict
+from sgear.experiment.evaluate import FLOORS, class_prior, make_report, predict
 from sgear.experiment.facts import data_record, learn_facts, require_same_data, require_same_starts
+from sgear.experiment.floors import floors_of
 from sgear.experiment.leakage import lineage_of_training, training_part
 from sgear.experiment.moved import PLACES, Places, at_places
 from sgear.experiment.network import build_network, build_objective
@@ -217,9 +219,12 @@ def _train(run: RunDirectory, config: ExperimentConfig, say: Say) -> None:
         log_prior=log_prior,
         provenance=with_skipped(read_json(run.provenance), skipped),
     )
+    floors = {}
+    if config.dataset.name == OWN:
+        floors = floors_of(config, data, result.accelerator, log_prior=log_prior)
     if result.accelerator.is_main_process:
         predictions.save(run.predictions)
-        write_json(run.report, make_report(predictions, data.benchmark))
+        write_json(run.report, make_report(predictions, data.benchmark) | ({FLOORS: floors} if floors else {}))
     result.accelerator.wait_for_everyone()
 
 

@@ -32,7 +32,7 @@ from sgear.metrics.class_means import mean_of_present, mean_per_class
 from sgear.metrics.ranks import target_ranks
 from sgear.metrics.statistics import PairedTest
 from sgear.predictions import Predictions
-from sgear.predictions.rebalance import Adjustment, rebalance
+from sgear.predictions.held_out import Adjustment, rebalance
 from sgear.prototypes import LanguagePrototypes
 from sgear.prototypes.language import encode_taxonomy
 from sgear.training.run import RunDirectory, read_json, write_json

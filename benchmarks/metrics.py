@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sgear.datasets import Benchmark
 from sgear.datasets.epic import load_epic100
 from sgear.predictions import Predictions, compare_predictions, score, score_intervals
-from sgear.predictions.outcomes import own_scores
+from sgear.predictions.scoring import own_scores
 from sgear.taxonomy import FIELDS, Field
 
 REPOSITORY = Path(__file__).resolve().parents[1]

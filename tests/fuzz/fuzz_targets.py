@@ -15,10 +15,9 @@ import numpy as np
 
 from sgear.errors import PredictionError, SgearError
 from sgear.predictions import Predictions
-from sgear.predictions.challenge import Challenge
-from sgear.predictions.submission import write_split
+from sgear.predictions.other_code import read_submission
+from sgear.predictions.submission import Challenge, write_split
 from sgear.predictions.submission_check import check_submission
-from sgear.predictions.submission_read import read_submission
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 

@@ -5,9 +5,8 @@ import pytest
 
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions, late_fuse
-from sgear.predictions.challenge import EPIC100
-from sgear.predictions.skipped import merge_skipped, skipped_of, skipped_text, with_skipped
-from sgear.predictions.submission import write_split
+from sgear.predictions.provenance import merge_skipped, skipped_of, skipped_text, with_skipped
+from sgear.predictions.submission import EPIC100, write_split
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 

@@ -21,11 +21,10 @@ from submission_examples import (
 
 from sgear.errors import PredictionError
 from sgear.metrics import class_mean_recall, top_k_hits
-from sgear.predictions.challenge import EPIC55
-from sgear.predictions.ordering import best_first, float32_in_order
-from sgear.predictions.submission import write_epic55, write_epic100, write_split
+from sgear.predictions.fusion import best_first, float32_in_order
+from sgear.predictions.other_code import read_submission
+from sgear.predictions.submission import EPIC55, write_epic55, write_epic100, write_split
 from sgear.predictions.submission_check import check_submission
-from sgear.predictions.submission_read import read_submission
 from sgear.timing import AnticipationProtocol, VJepaProtocol
 
 SLS = (1, 3, 4)

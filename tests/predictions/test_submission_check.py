@@ -15,10 +15,9 @@ from submission_examples import (
     save_zip,
 )
 
-from sgear.predictions.challenge import EPIC55
-from sgear.predictions.submission import write_epic55, write_epic100
+from sgear.predictions.other_files import Problem
+from sgear.predictions.submission import EPIC55, write_epic55, write_epic100
 from sgear.predictions.submission_check import check_submission
-from sgear.predictions.submission_json import Problem
 
 TABLE = epic100_table(4)
 FIRST, SECOND = TABLE.uids[:2]

@@ -8,9 +8,9 @@ from submission_examples import PROTOCOL, document
 
 from sgear.datasets.epic import load_epic100
 from sgear.predictions import score
+from sgear.predictions.other_code import read_submission
 from sgear.predictions.submission import write_epic100
 from sgear.predictions.submission_check import check_submission
-from sgear.predictions.submission_read import read_submission
 from sgear.taxonomy import FIELDS
 
 

@@ -10,7 +10,7 @@ from sgear.errors import PredictionError
 from sgear.metrics import class_mean_recall, top_k_accuracy
 from sgear.predictions import Predictions, late_fuse
 from sgear.predictions.fusion import RULES
-from sgear.predictions.search import fuse_with_search, refuse_reported_split, search_weights
+from sgear.predictions.held_out import fuse_with_search, refuse_reported_split, search_weights
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 

@@ -14,7 +14,7 @@ from report_run_files import write_run
 
 from sgear.errors import PredictionError, RunError
 from sgear.predictions import score
-from sgear.predictions.evaluated import evaluated_part, evaluated_rows
+from sgear.predictions.scoring import evaluated_part, evaluated_rows
 from sgear.report import aligned_runs, collect_run, evaluated_runs, frequency_reference
 from sgear.report.calibration import calibration_of, reliability_diagram
 from sgear.report.classes import recall_by_class

@@ -23,7 +23,7 @@ from sgear.experiment.schema import DatasetConfig
 from sgear.experiment.train import train_run
 from sgear.features import FeatureStore
 from sgear.predictions import Predictions
-from sgear.predictions.skipped import skipped_of
+from sgear.predictions.provenance import skipped_of
 from sgear.training.run import RunDirectory, read_json
 
 DAMAGED_S = (3.0, 6.0)

@@ -11,8 +11,7 @@ from sgear.files import quoted, require_regular_file, require_writable
 from sgear.metrics import metrics
 from sgear.metrics.registry import percent
 from sgear.predictions import Predictions
-from sgear.predictions.caveats import UNCHECKED, caveats_of
-from sgear.predictions.skipped import skipped_of, skipped_text
+from sgear.predictions.provenance import UNCHECKED, caveats_of, skipped_of, skipped_text
 from sgear.scoring import make_report, read_predictions
 from sgear.taxonomy import FIELDS
 from sgear.training.run import RunDirectory, require_one_protocol, write_json

@@ -24,7 +24,7 @@ from sgear.experiment.train import silent, train_run
 from sgear.files import quoted, require_writable
 from sgear.importing import import_weights
 from sgear.metrics import metrics
-from sgear.predictions.skipped import skipped_of
+from sgear.predictions.provenance import skipped_of
 from sgear.scoring import make_report
 from sgear.stopping import Stopped
 from sgear.timing import AnticipationProtocol, VJepaProtocol, WindowProtocol, protocol_from_dict

@@ -14,11 +14,18 @@ from sgear.datasets import Benchmark, load_dataset
 from sgear.errors import ConfigError, PredictionError
 from sgear.files import require_regular_file, require_writable
 from sgear.predictions import Predictions
-from sgear.predictions.caveats import caveats_of
-from sgear.predictions.challenge import CHALLENGES, MAX_SLS, SLS_NAMES, Challenge
-from sgear.predictions.submission import write_epic55, write_epic100, write_split
+from sgear.predictions.other_files import Problem
+from sgear.predictions.provenance import caveats_of
+from sgear.predictions.submission import (
+    CHALLENGES,
+    MAX_SLS,
+    SLS_NAMES,
+    Challenge,
+    write_epic55,
+    write_epic100,
+    write_split,
+)
 from sgear.predictions.submission_check import check_submission
-from sgear.predictions.submission_json import Problem
 from sgear.segments import SegmentTable
 from sgear.taxonomy import FIELDS, Field
 

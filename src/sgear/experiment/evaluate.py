@@ -22,9 +22,8 @@ from sgear.models import AnticipationModel
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
 from sgear.predictions import Predictions, score
-from sgear.predictions.caveats import caveats_of, with_caveats
-from sgear.predictions.horizons import times_to_action
-from sgear.predictions.skipped import KEY, merge_skipped, skipped_of, with_skipped
+from sgear.predictions.provenance import SKIPPED, caveats_of, merge_skipped, skipped_of, with_caveats, with_skipped
+from sgear.predictions.scoring import times_to_action
 from sgear.scoring import make_report
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Field, Taxonomy
@@ -252,7 +251,7 @@ def evaluate_horizons(
         "time_to_action_s": times_to_action(list(tables.values()))["action"],
     }
     if skipped:
-        result[KEY] = skipped
+        result[SKIPPED] = skipped
     if caveats:
         result["caveat"] = ". ".join(caveats)
     write_json(run.horizons, result)

@@ -28,7 +28,7 @@ from sgear.features.store_index import OF_RUN
 from sgear.features.table import FeatureTable, StoredFeatures
 from sgear.lineage import Lineage
 from sgear.models.pretrained import Preprocessing
-from sgear.predictions.skipped import Skipped, merge_skipped
+from sgear.predictions.provenance import Skipped, merge_skipped
 from sgear.video.find import find_videos, needs_rate
 from sgear.video.pool import VideoPool
 

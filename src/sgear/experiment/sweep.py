@@ -24,7 +24,7 @@ from sgear.errors import ConfigError
 from sgear.experiment.compose import compose_experiment, load_run_config
 from sgear.experiment.settings import flatten, hydra_override, value_text
 from sgear.metrics import metrics
-from sgear.predictions.skipped import skipped_of
+from sgear.predictions.provenance import skipped_of
 from sgear.training.run import RunDirectory, read_json
 
 _REPEATS = ("seed", "dataset.fold", "dataset.split")

@@ -36,8 +36,7 @@ from sgear.lineage import Lineage
 from sgear.models import AnticipationModel, Baseline
 from sgear.models.pretrained import WEIGHTS_FILE, TrainedModel, load_model, save_model
 from sgear.predictions import score
-from sgear.predictions.caveats import UNCHECKED, with_caveats
-from sgear.predictions.skipped import Skipped, merge_skipped, skipped_of, with_skipped
+from sgear.predictions.provenance import UNCHECKED, Skipped, merge_skipped, skipped_of, with_caveats, with_skipped
 from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means, class_means_of_features
 from sgear.prototypes.language import digest_of_file
 from sgear.segments import UNKNOWN_ACTION

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.predictions.challenge import EPIC100, MAX_SLS, NUM_ACTIONS, SLS_NAMES, Challenge
-from sgear.predictions.submission_json import MAX_BYTES, JsonObject, Problem, ScoreObject, quote, read_document
+from sgear.predictions.other_files import MAX_BYTES, JsonObject, Problem, ScoreObject, quote, read_document
+from sgear.predictions.submission import EPIC100, MAX_SLS, NUM_ACTIONS, SLS_NAMES, Challenge
 from sgear.taxonomy import FIELDS, Field, Taxonomy
 
 UNKNOWN_PAIR = "action: a pair is not among the known actions and can hardly be right"
@@ -85,7 +85,7 @@ def inspect(
         )
     if len(set(uids)) != len(uids):
         raise ValueError("the uids of the split repeat")
-    document, problems = read_document(path, challenge, member or challenge.members[0], max_bytes=max_bytes)
+    document, problems = read_document(path, challenge.members, member or challenge.members[0], max_bytes=max_bytes)
     if document is None and problems:
         return problems, None
     if not isinstance(document, JsonObject | ScoreObject):

@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from sgear.metrics.probabilities import Reliability, reliability
-from sgear.predictions.outcomes import Outcome, field_outcomes
+from sgear.predictions.scoring import Outcome, field_outcomes
 from sgear.report.contents import ReportRun
 from sgear.report.style import MUTED, RULE, WIDE_IN, percent_axis, run_colours, run_legend, styled
 from sgear.taxonomy import FIELDS, Field

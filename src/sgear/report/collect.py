@@ -16,7 +16,7 @@ from sgear.metrics import class_mean_recall, marginalize, top_k_accuracy
 from sgear.models.heads import PrototypeBank
 from sgear.models.pretrained import load_model
 from sgear.predictions import Predictions, score
-from sgear.predictions.evaluated import evaluated_part
+from sgear.predictions.scoring import evaluated_part
 from sgear.prototypes import LanguagePrototypes
 from sgear.report.contents import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, Video
 from sgear.timing import VJepaProtocol

@@ -12,8 +12,7 @@ from sgear.metrics import metrics
 from sgear.metrics.registry import percent
 from sgear.predictions import Predictions
 from sgear.predictions.compare import Comparison, compare
-from sgear.predictions.outcomes import Outcome, field_outcomes
-from sgear.predictions.scoring import Subsets
+from sgear.predictions.scoring import Outcome, Subsets, field_outcomes
 from sgear.report.calibration import CALIBRATION_READING, Calibration, reliability_diagram, reliability_tables
 from sgear.report.comparison_figures import (
     SURE,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sgear.metrics import metrics
 from sgear.metrics.class_means import mean_per_class
 from sgear.predictions.compare import ClassChange, ComparedScore
-from sgear.predictions.outcomes import Outcome
+from sgear.predictions.scoring import Outcome
 from sgear.report.style import (
     ACCENT,
     COLOURS,

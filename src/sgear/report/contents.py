@@ -13,7 +13,7 @@ from sgear.datasets import Benchmark
 from sgear.errors import PredictionError
 from sgear.forecast import Forecast
 from sgear.predictions import Predictions
-from sgear.predictions.evaluated import evaluated_rows
+from sgear.predictions.scoring import evaluated_rows
 
 FREQUENCY_BASELINE = "frequency baseline"
 BAYES_CEILING = "Bayes ceiling"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sgear.datasets import Benchmark
 from sgear.metrics import Interval, bootstrap_interval, metrics
 from sgear.predictions import Predictions
-from sgear.predictions.outcomes import field_outcomes
-from sgear.predictions.uncertainty import metric_inputs
+from sgear.predictions.compare import metric_inputs
+from sgear.predictions.scoring import field_outcomes
 from sgear.report.contents import ReportRun, distinct_titles
 from sgear.report.style import INK, MUTED, WIDE_IN, percent_axis, run_colours, run_legend, styled
 from sgear.taxonomy import FIELDS, Field

@@ -1,4 +1,4 @@
-"""Open a submission file of unknown origin: a zip or a bare JSON, at most `MAX_BYTES` of it, every key seen.
+"""Open files of unknown origin: their format by content; a zip or a bare JSON, at most `MAX_BYTES`, every key seen.
 
 Nothing is unpacked to disk. Objects that hold only numbers become one array each while they are parsed, which keeps a
 hundred megabytes of scores small, and keys that occur twice are kept for the report instead of overwriting each other.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 
 from sgear.errors import PredictionError
 from sgear.files import require_regular_file
-from sgear.predictions.challenge import Challenge
 
 MAX_BYTES = 1 << 30
 """The largest known files of these challenges have about 300 MB."""
@@ -74,13 +74,13 @@ def quote(text: str, limit: int = 40) -> str:
 
 
 def read_document(
-    path: Path, challenge: Challenge, member: str, *, max_bytes: int = MAX_BYTES
+    path: Path, members: Sequence[str], member: str, *, max_bytes: int = MAX_BYTES
 ) -> tuple[Any, list[Problem]]:
     """Read and parse a submission file.
 
     Args:
         path: A zip or a bare JSON file.
-        challenge: Says which members a zip must have.
+        members: Files that a zip must have.
         member: The one to read.
         max_bytes: Limit of the size of the JSON.
 
@@ -93,7 +93,7 @@ def read_document(
         with path.open("rb") as file:
             is_zip = file.read(2) == _ZIP_MAGIC
         if is_zip:
-            data, problems = _read_zip(path, challenge, member, max_bytes)
+            data, problems = _read_zip(path, members, member, max_bytes)
         else:
             size = path.stat().st_size
             problems = [] if size <= max_bytes else [_too_large(path.name, size, max_bytes)]
@@ -114,11 +114,11 @@ def _too_large(name: str, size: int, max_bytes: int) -> Problem:
     return Problem(f"{name} has {size} bytes, more than {max_bytes}; write scores with fewer digits and without blanks")
 
 
-def _read_zip(path: Path, challenge: Challenge, member: str, max_bytes: int) -> tuple[bytes | None, list[Problem]]:
+def _read_zip(path: Path, members: Sequence[str], member: str, max_bytes: int) -> tuple[bytes | None, list[Problem]]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-            problems = _check_names([info.filename for info in infos], challenge, member)
+            problems = _check_names([info.filename for info in infos], members, member)
             found = [info for info in infos if info.filename == member]
             if not found:
                 return None, problems
@@ -140,10 +140,10 @@ def _read_zip(path: Path, challenge: Challenge, member: str, max_bytes: int) -> 
     return data, problems
 
 
-def _check_names(names: list[str], challenge: Challenge, member: str) -> list[Problem]:
-    wanted = ", ".join(challenge.members)
+def _check_names(names: list[str], members: Sequence[str], member: str) -> list[Problem]:
+    wanted = ", ".join(members)
     problems = []
-    for expected in dict.fromkeys((member, *challenge.members)):
+    for expected in dict.fromkeys((member, *members)):
         if expected in names:
             continue
         inside = [name for name in names if name.replace("\\", "/").endswith(f"/{expected}")]
@@ -156,7 +156,7 @@ def _check_names(names: list[str], challenge: Challenge, member: str) -> list[Pr
         problems.append(
             Problem(f"the zip has {len(unsafe)} names that point outside its folder, e.g. {quote(unsafe[0])}")
         )
-    extra = [name for name in dict.fromkeys(names) if name not in (member, *challenge.members)]
+    extra = [name for name in dict.fromkeys(names) if name not in (member, *members)]
     if extra:
         shown = ", ".join(quote(name) for name in extra[:3])
         problems.append(Problem(f"the zip has {len(extra)} entries besides {wanted}: {shown}"))
@@ -205,3 +205,58 @@ def _object(pairs: list[tuple[str, Any]]) -> JsonObject | ScoreObject:
     result = JsonObject(pairs)
     result.repeated = repeated
     return result
+
+
+PLAIN = {"npz": "a numpy archive (.npz)", "json": "JSON", "csv": "text, such as csv"}
+"""What can be read where the data set is known."""
+_REFUSED = {
+    "npy": "a single numpy array (.npy), which has no place for uids",
+    "pth": "a file of torch.save, which is a pickle",
+    "pkl": "a pickle, which could execute anything",
+    "submission": "a zipped submission",
+    "zip": "a zip archive",
+    "hdf5": "an HDF5 file",
+    "parquet": "a parquet file",
+}
+_BEGINNINGS = {b"\x93NUMPY": "npy", b"\x89HDF": "hdf5", b"PAR1": "parquet", b"{": "json", b"[": "json"}
+HOW = "numpy.savez(FILE, uids=..., scores=...) makes a file that can be read (docs/submissions.md, section 6)"
+READ_BACK = "read it with read_submission (docs/submissions.md, section 5)"
+
+
+def kind_of(path: Path) -> str:
+    """Return the format of a file of other code by its content; empty where it can be one of this package.
+
+    Raises:
+        PredictionError: If there is no such file, or it is no regular one.
+    """
+    require_regular_file(path, PredictionError)
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head.startswith(b"PK\x03\x04"):
+        return _kind_of_zip(path)
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "pkl"
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    found = next((kind for beginning, kind in _BEGINNINGS.items() if text.startswith(beginning)), "")
+    # The length of the header, with which a safetensors file begins, has bytes that no text has.
+    is_text = bool(head) and not any(byte < 32 and byte not in b"\t\n\r\f" for byte in head)
+    return found or ("csv" if is_text else "")
+
+
+def _kind_of_zip(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception:
+        # A damaged directory makes zipfile raise errors of every kind.
+        return "zip"
+    endings = {".npy": "npz", "data.pkl": "pth", ".json": "submission"}
+    return next((kind for ending, kind in endings.items() if any(name.endswith(ending) for name in names)), "zip")
+
+
+def refusal(path: Path, kind: str) -> str:
+    """Return why a file of another format is no table of this package, and what to do."""
+    if kind in PLAIN:
+        return f"{path}: not a predictions file of sgear but {PLAIN[kind]}; name its data set with --dataset"
+    remedy = READ_BACK if kind == "submission" else HOW
+    return f"{path}: not a predictions file of sgear but {_REFUSED[kind]}; {remedy}"

@@ -13,10 +13,11 @@ from submission_examples import (
     epic55_table,
     epic100_table,
     save_zip,
+    submit,
 )
 
 from sgear.predictions.other_files import Problem
-from sgear.predictions.submission import EPIC55, write_epic55, write_epic100
+from sgear.predictions.submission import EPIC55, write_submission
 from sgear.predictions.submission_check import check_submission
 
 TABLE = epic100_table(4)
@@ -26,7 +27,7 @@ FIRST, SECOND = TABLE.uids[:2]
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     path = tmp_path_factory.mktemp("good") / "mine.zip"
-    write_epic100(TABLE, path, sls=(1, 3, 4))
+    submit(TABLE, path)
     return path
 
 
@@ -302,7 +303,7 @@ def test_what_a_terminal_cannot_print_is_escaped(changed):
 
 def test_the_zip_of_epic55_has_two_members(tmp_path):
     tables = {"seen": epic55_table(1924), "unseen": epic55_table(15582)}
-    write_epic55(tables, tmp_path / "a.zip")
+    write_submission(tables, tmp_path / "a.zip", EPIC55)
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         seen = archive.read("seen.json").decode()
     result = check_submission(

@@ -21,9 +21,7 @@ from sgear.predictions.submission import (
     MAX_SLS,
     SLS_NAMES,
     Challenge,
-    write_epic55,
-    write_epic100,
-    write_split,
+    write_submission,
 )
 from sgear.predictions.submission_check import check_submission
 from sgear.segments import SegmentTable
@@ -70,14 +68,10 @@ def run_submit(
         )
         for name in FIELDS
     }
-    levels = None if sls is None else (sls[0], sls[1], sls[2])
-    if split == "validation" and challenge.name == "epic55":
-        write_split(tables[split], out, challenge, train_counts=counts, seed=seed)
-    elif challenge.name == "epic55":
-        write_epic55(tables, out, train_counts=counts, seed=seed)
-    else:
-        assert levels is not None
-        write_epic100(next(iter(tables.values())), out, sls=levels, train_counts=counts, seed=seed)
+    # A zip of the validation split holds a `test.json`, as the official script asks for.
+    if split == "validation" and out.suffix != ".json":
+        tables = {challenge.splits[0]: tables[split]}
+    write_submission(tables, out, challenge, sls=sls, train_counts=counts, seed=seed)
     errors = [problem for problem in _problems(out, challenge, asked, benchmark) if problem.level == "error"]
     if errors:
         raise PredictionError(f"{out}: {errors[0]}")

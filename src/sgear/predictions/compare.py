@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.errors import PredictionError
 from sgear.metrics import Interval, Metric, PairedTest, bootstrap_interval, metrics, paired_test
 from sgear.metrics.class_means import mean_per_class
 from sgear.metrics.statistics import Method
@@ -102,9 +101,7 @@ def compare_predictions(
         PredictionError: If segments, true actions, protocol or vocabulary differ, or the true actions are not known.
     """
     first.check_comparable(second)
-    second = second.aligned_to(first.uids)
-    if not np.array_equal(first.targets, second.targets):
-        raise PredictionError("the tables disagree about the true actions; they come from different annotations")
+    second = second.matched_to(first)
     outcomes, others = field_outcomes(first), field_outcomes(second)
     result: dict[str, dict[Field, dict[str, PairedTest]]] = {}
     for group, masks in _groups(first, subsets).items():

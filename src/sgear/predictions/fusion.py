@@ -198,8 +198,9 @@ def late_fuse(
     first = aligned[0]
     own: dict[Field, NDArray[np.float32]] = {}
     for name in FIELDS:
-        has_own = name in fields or rule in ("ranks", "avt") or any(has_head(table, name) for table in aligned)
-        if name == "action" or has_own:
+        # The actions always have scores of their own.
+        has_own = any(table.own_scores(name) is not None for table in aligned)
+        if has_own or name in fields or rule in ("ranks", "avt"):
             own[name] = _fuse_field(aligned, shares[name], name, rule)
     provenance: dict[str, object] = {
         "fusion": [table.provenance for table in aligned],
@@ -217,16 +218,12 @@ def late_fuse(
         logits=own["action"],
         targets=first.targets,
         taxonomy=first.taxonomy,
-        protocol=_longest(aligned),
+        # What the mean has seen is what the table saw that looks back furthest.
+        protocol=max((table.protocol for table in aligned), key=lambda stated: float(stated.get("tau_o_s", 0.0))),
         provenance=provenance | dict(notes or {}),
         verb_logits=own.get("verb"),
         noun_logits=own.get("noun"),
     )
-
-
-def _longest(tables: Sequence[Predictions]) -> dict[str, float | str]:
-    """Return the protocol of the table that looks back furthest: what the mean of all of them has seen."""
-    return max((table.protocol for table in tables), key=lambda protocol: float(protocol.get("tau_o_s", 0.0)))
 
 
 def check_weights(weights: Sequence[float], num_tables: int) -> NDArray[np.float64]:
@@ -249,19 +246,9 @@ def align(tables: Sequence[Predictions]) -> list[Predictions]:
     Raises:
         PredictionError: If segments, targets, protocol or vocabulary differ.
     """
-    first = tables[0]
-    aligned = [first]
     for table in tables[1:]:
-        first.check_comparable(table, any_window=True)
-        aligned.append(table.aligned_to(first.uids))
-        if not np.array_equal(aligned[-1].targets, first.targets):
-            raise PredictionError("the tables disagree about the true actions; they come from different annotations")
-    return aligned
-
-
-def has_head(table: Predictions, field: Field) -> bool:
-    """Return whether the table has logits of this field."""
-    return {"verb": table.verb_logits, "noun": table.noun_logits, "action": table.logits}[field] is not None
+        tables[0].check_comparable(table, any_window=True)
+    return [table.matched_to(tables[0]) for table in tables]
 
 
 def addend_of(tables: Sequence[Predictions], field: Field, rule: Rule) -> Addend:
@@ -272,7 +259,7 @@ def addend_of(tables: Sequence[Predictions], field: Field, rule: Rule) -> Addend
     """
     if rule != "avt":
         return rule
-    heads = [has_head(table, field) for table in tables]
+    heads = [table.own_scores(field) is not None for table in tables]
     if any(heads) and not all(heads):
         raise PredictionError(
             f"{sum(heads)} of {len(heads)} models have a {field} head; the rule avt would add logits of these to "
@@ -291,7 +278,7 @@ def parts_of(
 
 
 def _part(table: Predictions, field: Field, addend: Addend) -> NDArray[np.float64]:
-    own = {"verb": table.verb_logits, "noun": table.noun_logits, "action": table.logits}[field]
+    own = table.own_scores(field)
     if addend == "ranks":
         # Takes half a second to import, which the other rules need not wait for.
         from scipy.stats import rankdata  # noqa: PLC0415
@@ -313,10 +300,9 @@ def combine(parts: Sequence[NDArray[np.float64]], shares: NDArray[np.float64], a
         addend: What is averaged.
     """
     used = [(part, share) for part, share in zip(parts, shares, strict=True) if share > 0]
-    if addend in ("logits", "scores"):
-        return sum((share * part for part, share in used), start=np.zeros_like(parts[0]))
-    if addend == "ranks":
-        return np.log(sum((share * part for part, share in used), start=np.zeros_like(parts[0])))
+    if addend != "probs":
+        mean = sum((share * part for part, share in used), start=np.zeros_like(parts[0]))
+        return np.log(mean) if addend == "ranks" else mean
     # Relative to the largest, so that a probability too small for float64 still has its place in the order.
     largest = np.maximum.reduce([part for part, _ in used])
     total = sum((share * np.exp(part - largest) for part, share in used), start=np.zeros_like(largest))

@@ -42,11 +42,6 @@ class Outcome:
         return self.ranks < min(k, self.num_classes)
 
 
-def own_scores(predictions: Predictions, field: Field) -> NDArray[np.float32] | None:
-    """Return the logits of a field's own head [M K]; None where the field is summed from action probabilities."""
-    return {"verb": predictions.verb_logits, "noun": predictions.noun_logits, "action": predictions.logits}[field]
-
-
 def field_outcomes(predictions: Predictions) -> dict[Field, Outcome]:
     """Return the outcome of each field: of its own head, or by summed action probabilities.
 
@@ -57,12 +52,12 @@ def field_outcomes(predictions: Predictions) -> dict[Field, Outcome]:
         raise PredictionError("a table without any sample has no score; predict at least one segment")
     taxonomy = predictions.taxonomy
     targets = {field: predictions.field_targets(field) for field in FIELDS}
-    summed: list[Field] = [field for field in FIELDS if own_scores(predictions, field) is None]
+    summed: list[Field] = [field for field in FIELDS if predictions.own_scores(field) is None]
     groupings = [Grouping(taxonomy.ids_of_action(field), len(taxonomy.names(field))) for field in summed]
     of_actions = softmax_pass(predictions.logits, predictions.targets, groupings)
     outcomes: dict[Field, Outcome] = {}
     for field in FIELDS:
-        own = own_scores(predictions, field)
+        own = predictions.own_scores(field)
         if own is None:
             index = summed.index(field)
             ranks, confidence = of_actions.part_ranks[index], of_actions.part_confidence[index]
@@ -152,7 +147,7 @@ def _numbers(outcome: Outcome, mask: NDArray[np.bool_] | None = None) -> Numbers
 def _many_shot_numbers(predictions: Predictions, field: Field, outcome: Outcome, classes: NDArray[np.int64]) -> Numbers:
     if len(classes) and not (classes.min() >= 0 and classes.max() < outcome.num_classes):
         raise ValueError(f"many-shot {field}s must be in [0, {outcome.num_classes}), got {classes.tolist()}")
-    own = own_scores(predictions, field)
+    own = predictions.own_scores(field)
     scores, tolerance = (predictions.field_probs(field), TIE_TOLERANCE) if own is None else (own, 0.0)
     targets = outcome.targets
     is_frequent = np.isin(targets, classes)
@@ -238,9 +233,7 @@ def times_to_action(tables: Sequence[Predictions], *, k: int = 5) -> dict[Field,
             )
         if table.taxonomy.digest != first.taxonomy.digest:
             raise PredictionError(f"different vocabularies: {first.taxonomy.digest} and {table.taxonomy.digest}")
-        aligned.append(table.aligned_to(first.uids))
-        if not np.array_equal(aligned[-1].targets, first.targets):
-            raise PredictionError("the tables disagree about the true actions; they come from different annotations")
+        aligned.append(table.matched_to(first))
     outcomes = [field_outcomes(table) for table in aligned]
     return {
         field: time_to_action(np.stack([outcome[field].hits(k) for outcome in outcomes], axis=1), times_s)

@@ -249,9 +249,7 @@ class Predictions:
             if own is not None and own.shape != (len(self.uids), num_classes):
                 raise PredictionError(f"expected {name} logits {(len(self.uids), num_classes)}, got {own.shape}")
         for name, scores in (("action", self.logits), ("verb", self.verb_logits), ("noun", self.noun_logits)):
-            if scores is None:
-                continue
-            bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+            bad = [] if scores is None else np.flatnonzero(~np.isfinite(scores).all(axis=1))
             if len(bad):
                 raise PredictionError(
                     f"{len(bad)} samples have a {name} score that is not finite, first {self.uids[bad[0]]!r}"
@@ -276,7 +274,7 @@ class Predictions:
 
     def field_probs(self, field: Field) -> NDArray[np.float64]:
         """Return the probabilities of a field [M K]: of its own head, or summed from the actions' probabilities."""
-        own = {"verb": self.verb_logits, "noun": self.noun_logits, "action": self.logits}[field]
+        own = self.own_scores(field)
         if own is not None:
             return softmax(own)
         return marginalize(self.probs, self.taxonomy.ids_of_action(field), len(self.taxonomy.names(field)))
@@ -309,6 +307,21 @@ class Predictions:
                 f"for example {example!r}. Evaluate both models on the same split."
             )
         return self.take(np.array([row_of[uid] for uid in uids], dtype=np.int64))
+
+    def matched_to(self, other: Predictions) -> Predictions:
+        """Return the same predictions in the row order of another table.
+
+        Raises:
+            PredictionError: If segments or true actions differ.
+        """
+        aligned = self.aligned_to(other.uids)
+        if not np.array_equal(aligned.targets, other.targets):
+            raise PredictionError("the tables disagree about the true actions; they come from different annotations")
+        return aligned
+
+    def own_scores(self, field: Field) -> NDArray[np.float32] | None:
+        """Return the logits of a field's own head [M K]; None where it is summed from action probabilities."""
+        return {"verb": self.verb_logits, "noun": self.noun_logits, "action": self.logits}[field]
 
     def take(self, rows: NDArray[np.int64]) -> Predictions:
         """Return the samples of the given rows, in that order."""

@@ -27,10 +27,11 @@ def _groups(predictions: Predictions, subsets: Subsets | None) -> Subsets:
     check_subsets(subsets or {}, len(predictions))
     everything = np.ones(len(predictions), dtype=np.bool_)
     groups: Subsets = {"overall": dict.fromkeys(FIELDS, everything), **(subsets or {})}
-    filled: Subsets = {
-        name: {field: masks[field] for field in FIELDS if masks[field].any()} for name, masks in groups.items()
+    return {
+        name: {field: masks[field] for field in FIELDS if masks[field].any()}
+        for name, masks in groups.items()
+        if any(masks[field].any() for field in FIELDS)
     }
-    return {name: masks for name, masks in filled.items() if masks}
 
 
 def score_intervals(
@@ -231,12 +232,7 @@ def compare(
             metric=metric,
             first=float(values[subset][field][metric]),
             second=float(others[subset][field][metric]),
-            difference=by_metric[metric].difference,
-            low=by_metric[metric].low,
-            high=by_metric[metric].high,
-            p_value=by_metric[metric].p_value,
-            num_first_only=by_metric[metric].num_first_only,
-            num_second_only=by_metric[metric].num_second_only,
+            **vars(by_metric[metric]),
             num_samples=int(values[subset][field]["num_samples"]),
         )
         for subset, by_field in tests.items()
@@ -244,8 +240,7 @@ def compare(
         for metric in metrics(brief=True)
     )
     outcomes, other_outcomes = field_outcomes(first), field_outcomes(second)
-    gains: dict[Field, tuple[ClassChange, ...]] = {}
-    losses: dict[Field, tuple[ClassChange, ...]] = {}
+    gains, losses = {}, {}
     for field in FIELDS:
         changes = _changes(outcomes[field], other_outcomes[field], first.taxonomy.names(field))
         changes.sort(key=lambda change: (-abs(change.num_hits), -abs(change.first - change.second), change.class_id))
@@ -260,7 +255,8 @@ def _changes(first: Outcome, second: Outcome, names: tuple[str, ...]) -> list[Cl
     recalls = mean_per_class(hits, first.targets, first.num_classes)
     other_recalls = mean_per_class(other_hits, first.targets, first.num_classes)
     counts = np.bincount(first.targets, minlength=first.num_classes)
-    balance = _sum_per_class(hits, first) - _sum_per_class(other_hits, first)
+    won, lost = (np.bincount(first.targets[each], minlength=first.num_classes) for each in (hits, other_hits))
+    balance = won - lost
     return [
         ClassChange(
             class_id=class_id,
@@ -272,7 +268,3 @@ def _changes(first: Outcome, second: Outcome, names: tuple[str, ...]) -> list[Cl
         )
         for class_id in np.flatnonzero(balance).tolist()
     ]
-
-
-def _sum_per_class(hits: NDArray[np.bool_], outcome: Outcome) -> NDArray[np.int64]:
-    return np.bincount(outcome.targets[hits], minlength=outcome.num_classes)

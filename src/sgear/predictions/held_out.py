@@ -10,6 +10,7 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,22 +116,6 @@ def search_weights(
     return WeightSearch(best, tried[best], tuple(tried.items()), metric, field, len(targets), digest)
 
 
-def refuse_reported_split(held_out: Sequence[Predictions], reported: Sequence[Predictions]) -> None:
-    """Raise if weights would be searched on what they are reported on.
-
-    Raises:
-        PredictionError: If a uid of the held-out tables is also in the reported ones.
-    """
-    reported_uids = {uid for table in reported for uid in table.uids}
-    shared = sorted({uid for table in held_out for uid in table.uids} & reported_uids)
-    if shared:
-        raise PredictionError(
-            f"{len(shared)} segments are in the held-out and in the reported predictions, first {shared[0]!r}; weights "
-            "found on what is reported are fitted to its noise. Search on another split, for example on training "
-            "videos that were held out."
-        )
-
-
 def fuse_with_search(
     reported: Sequence[Predictions],
     held_out: Sequence[Predictions],
@@ -159,7 +144,14 @@ def fuse_with_search(
     """
     if len(reported) != len(held_out):
         raise ValueError(f"{len(reported)} tables to fuse but {len(held_out)} held-out tables; give one per model")
-    refuse_reported_split(held_out, reported)
+    seen, told = ({uid for table in tables for uid in table.uids} for tables in (held_out, reported))
+    shared = sorted(seen & told)
+    if shared:
+        raise PredictionError(
+            f"{len(shared)} segments are in the held-out and in the reported predictions, first {shared[0]!r}; weights "
+            "found on what is reported are fitted to its noise. Search on another split, for example on training "
+            "videos that were held out."
+        )
     for one, other in zip(reported, held_out, strict=True):
         one.check_comparable(other, any_window=True)
     searches: dict[Field, WeightSearch] = {
@@ -216,9 +208,9 @@ def _scores(
     return [float((share * row)[row != 0].sum()) for row in values]
 
 
-STRENGTHS = tuple(np.round(np.arange(0.0, 1.55, 0.1), 2).tolist())
+STRENGTHS = tuple(np.round(np.arange(0.1, 1.55, 0.1), 2).tolist())
 FLOORS = (1.0, 3.0, 10.0)
-OFFSETS = (0.0, -2.0, -1.0, 1.0, 2.0, 3.0)
+OFFSETS = (-2.0, -1.0, 1.0, 2.0, 3.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,9 +252,6 @@ def choose_adjustment(
     counts: NDArray[np.int64],
     *,
     metric: str = "recall5",
-    strengths: Sequence[float] = STRENGTHS,
-    floors: Sequence[float] = FLOORS,
-    offsets: Sequence[float] = OFFSETS,
 ) -> Adjustment:
     """Return the adjustment that is best on held-out samples; of equal ones the weakest.
 
@@ -273,9 +262,6 @@ def choose_adjustment(
         targets: Their classes [M].
         counts: Samples of each class in what the model was trained on [K].
         metric: What is maximized, one of `metrics()`.
-        strengths: Choices of tau.
-        floors: Choices of the floor.
-        offsets: Choices of the offset.
     """
     chosen, num_classes = metrics()[metric], len(counts)
 
@@ -284,15 +270,15 @@ def choose_adjustment(
         return replace(adjustment, score=chosen.score(ranks, targets, num_classes))
 
     best = scored(Adjustment())
-    trials = (Adjustment(tau=tau, floor=floor) for tau, floor in itertools.product(strengths, floors) if tau > 0)
-    for trial in trials:
-        found = scored(trial)
-        best = found if found.score > best.score else best
+    # `max` keeps the first of equal ones.
+    best = max(
+        [best, *(scored(Adjustment(tau=tau, floor=floor)) for tau in STRENGTHS for floor in FLOORS)],
+        key=attrgetter("score"),
+    )
     # Without a held-out sample of a class that training never showed, nothing says what such a class is worth.
     if (counts[targets] == 0).any():
-        for offset in offsets:
-            found = scored(replace(best, offset=offset))
-            best = found if found.score > best.score else best
+        offsets = [scored(replace(best, offset=offset)) for offset in OFFSETS]
+        best = max([best, *offsets], key=attrgetter("score"))
     return best
 
 

@@ -34,32 +34,8 @@ _DTYPES = {"logits": "F32", "targets": "I64", "verb_logits": "F32", "noun_logits
 _REQUIRED = ("logits", "targets")
 
 
-def write_table_file(path: Path, *, tensors: Mapping[str, NDArray], texts: Mapping[str, Any]) -> None:
-    """Write a file, whole or not at all.
-
-    Args:
-        path: File to write.
-        tensors: Arrays by name, float32 scores and int64 targets.
-        texts: JSON values of `uids`, `taxonomy`, `protocol` and `provenance`.
-
-    Raises:
-        WriteError: If it cannot be written; nothing is left then.
-    """
-    header = {"format": FORMAT, **{name: json.dumps(texts[name]) for name in _TEXTS}}
-    header[_CHECKSUM] = _checksum(header, tensors)
-    with replacing(path) as partial:
-        save_file(dict(tensors), partial, metadata=header)
-
-
-def read_table_file(path: Path) -> dict[str, Any]:
-    """Read a file written by `write_table_file`.
-
-    Returns:
-        The fields of `Predictions`, with the types that they must have; their values are not compared yet.
-
-    Raises:
-        PredictionError: If the file is missing, damaged, or not a table of predictions; names other formats.
-    """
+def _read(path: Path) -> dict[str, Any]:
+    """Return the fields of `Predictions`, with the types that they must have; their values are not compared yet."""
     if not path.exists():
         raise PredictionError(f"{path}: no such file; predictions are written by 'sgear evaluate RUN'")
     if kind := kind_of(path):
@@ -364,7 +340,11 @@ class Predictions:
             )
 
     def save(self, path: Path) -> None:
-        """Write the table to a safetensors file, whole or not at all."""
+        """Write the table to a safetensors file, whole or not at all.
+
+        Raises:
+            WriteError: If it cannot be written; nothing is left then.
+        """
         tensors = {
             "logits": np.ascontiguousarray(self.logits, dtype=np.float32),
             "targets": np.ascontiguousarray(self.targets, dtype=np.int64),
@@ -372,22 +352,20 @@ class Predictions:
         for name, own in (("verb_logits", self.verb_logits), ("noun_logits", self.noun_logits)):
             if own is not None:
                 tensors[name] = np.ascontiguousarray(own, dtype=np.float32)
-        texts = {
-            "uids": self.uids,
-            "taxonomy": self.taxonomy.to_dict(),
-            "protocol": self.protocol,
-            "provenance": self.provenance,
-        }
-        write_table_file(path, tensors=tensors, texts=texts)
+        header = {"format": FORMAT, "taxonomy": json.dumps(self.taxonomy.to_dict())}
+        header |= {name: json.dumps(getattr(self, name)) for name in _TEXTS if name != "taxonomy"}
+        header[_CHECKSUM] = _checksum(header, tensors)
+        with replacing(path) as partial:
+            save_file(tensors, partial, metadata=header)
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
         """Read a table written by `save`.
 
         Raises:
-            PredictionError: If the file is missing, damaged, or not a table of predictions.
+            PredictionError: If the file is missing, damaged, or not a table of predictions; names other formats.
         """
-        fields = read_table_file(path)
+        fields = _read(path)
         try:
             return cls(**fields)
         except (PredictionError, OverflowError) as err:

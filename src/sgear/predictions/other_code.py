@@ -188,9 +188,7 @@ def read_submission(
         ValueError: If the uids repeat or the vocabulary is not the challenge's.
         PredictionError: If anything is wrong with the file; says what, and how many more problems there are.
     """
-    problems, scores = inspect(
-        path, uids=uids, taxonomy=taxonomy, challenge=challenge, member=member, max_bytes=max_bytes
-    )
+    problems, scores = inspect(path, uids, taxonomy, challenge, member, max_bytes)
     reasons = [problem for problem in problems if problem.level == "error" or problem.text.startswith(UNKNOWN_PAIR)]
     if scores is None or reasons:
         shown = "; ".join(str(problem) for problem in reasons[:_NUM_SHOWN])

@@ -65,17 +65,11 @@ def check_submission(
     Raises:
         ValueError: If the uids repeat or the vocabulary is not the challenge's.
     """
-    return inspect(path, uids=uids, taxonomy=taxonomy, challenge=challenge, member=member, max_bytes=max_bytes)[0]
+    return inspect(path, uids, taxonomy, challenge, member, max_bytes)[0]
 
 
 def inspect(
-    path: Path,
-    *,
-    uids: Sequence[str],
-    taxonomy: Taxonomy,
-    challenge: Challenge = EPIC100,
-    member: str | None = None,
-    max_bytes: int = MAX_BYTES,
+    path: Path, uids: Sequence[str], taxonomy: Taxonomy, challenge: Challenge, member: str | None, max_bytes: int
 ) -> tuple[list[Problem], SubmittedScores | None]:
     """Check a file and return its scores with the problems; the scores are None where there is an error."""
     size = (len(taxonomy.verbs), len(taxonomy.nouns))

@@ -23,7 +23,7 @@ from sgear.files import replacing
 from sgear.metrics.probabilities import marginalize
 from sgear.predictions.other_files import kind_of, refusal
 from sgear.segments import UNKNOWN_ACTION
-from sgear.taxonomy import Field, Taxonomy
+from sgear.taxonomy import FIELDS, Field, Taxonomy
 from sgear.timing import protocol_from_dict
 
 FORMAT = "sgear-predictions-2"
@@ -159,13 +159,6 @@ def whole_protocol(protocol: dict[str, float | str]) -> dict[str, float | str]:
     return protocol if protocol == UNSTATED else protocol_from_dict(protocol).to_dict()
 
 
-_VIEWS, _WINDOW = ("views", "view_mean"), ("tau_o_s", "fps", "short_history")
-
-
-def _without(protocol: Mapping[str, float | str], names: tuple[str, ...]) -> dict[str, float | str]:
-    return {name: value for name, value in protocol.items() if name not in names}
-
-
 def protocol_differences(first: Mapping[str, float | str], second: Mapping[str, float | str]) -> str:
     """Return the settings in which two protocols differ, in words; empty where they are the same."""
     names = [name for name in dict.fromkeys([*first, *second]) if first.get(name) != second.get(name)]
@@ -218,15 +211,13 @@ class Predictions:
                 f"true actions must all be in 0..{self.taxonomy.num_actions - 1}, or all be -1 (not known); got "
                 f"{self.targets.min()}..{self.targets.max()}"
             )
-        for name, own, num_classes in (
-            ("verb", self.verb_logits, len(self.taxonomy.verbs)),
-            ("noun", self.noun_logits, len(self.taxonomy.nouns)),
-        ):
-            if own is not None and own.shape != (len(self.uids), num_classes):
+        for name in FIELDS:
+            own, num_classes = self.own_scores(name), len(self.taxonomy.names(name))
+            if own is None:
+                continue
+            if own.shape != (len(self.uids), num_classes):
                 raise PredictionError(f"expected {name} logits {(len(self.uids), num_classes)}, got {own.shape}")
-        for name, scores in (("action", self.logits), ("verb", self.verb_logits), ("noun", self.noun_logits)):
-            bad = [] if scores is None else np.flatnonzero(~np.isfinite(scores).all(axis=1))
-            if len(bad):
+            if len(bad := np.flatnonzero(~np.isfinite(own).all(axis=1))):
                 raise PredictionError(
                     f"{len(bad)} samples have a {name} score that is not finite, first {self.uids[bad[0]]!r}"
                 )
@@ -325,8 +316,8 @@ class Predictions:
             PredictionError: If protocol or vocabulary differ; gives both sides.
         """
         ours, theirs = whole_protocol(self.protocol), whole_protocol(other.protocol)
-        free = (*_VIEWS, *(_WINDOW if any_window else ()))
-        if _without(ours, free) != _without(theirs, free):
+        free = ("views", "view_mean", *(("tau_o_s", "fps", "short_history") if any_window else ()))
+        if any(ours.get(name) != theirs.get(name) for name in {*ours, *theirs} if name not in free):
             remedy = (
                 "train or evaluate both with the same settings of protocol.*, and compare the files of one protocol"
             )

@@ -33,7 +33,7 @@ class WeightSearch:
         weights: Best weights, summing to 1.
         score: Their score on the held-out segments, in [0, 1].
         tried: All weights with their scores, in the order in which they were tried.
-        metric: What was maximised.
+        metric: What was maximized.
         field: Of which field.
         num_segments: Number of held-out segments.
         uids_digest: First 16 hex digits of the SHA-256 of their sorted uids.
@@ -79,7 +79,7 @@ def search_weights(
         metric: Name of what is maximized, one of `sgear.metrics.metrics()`.
         rule: Rule of the fusion.
         num_steps: Steps per weight.
-        field: Field whose score is maximised.
+        field: Field whose score is maximized.
 
     Returns:
         The weights, their score and all that was tried.

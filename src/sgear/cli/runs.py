@@ -33,12 +33,21 @@ from sgear.training.processes import is_main_process
 from sgear.training.run import RunDirectory, read_json
 
 
-def _compose(overrides: list[str]) -> ExperimentConfig:
+def check_experiment_named(overrides: list[str]) -> None:
+    """Raise unless an experiment is named.
+
+    Raises:
+        ConfigError: Says which there are.
+    """
     if not any(override.startswith("experiment=") for override in overrides):
         raise ConfigError(
             "name an experiment, e.g. experiment=own/avt; 'sgear train --list' says what each is for:\n"
             f"{families_text()}"
         )
+
+
+def _compose(overrides: list[str]) -> ExperimentConfig:
+    check_experiment_named(overrides)
     return compose_experiment(overrides)
 
 
@@ -81,7 +90,7 @@ def train_sweep(overrides: list[str], num_jobs: int) -> None:
         ConfigError: If the settings are wrong, or nothing takes several values.
         RunError: If members failed; names each and its log. The table of the others is printed first.
     """
-    _compose([override for override in overrides if override.startswith("experiment=")])
+    check_experiment_named(overrides)
     members = members_of(overrides)
     say(f"{len(members)} runs: {members[0].run.name} ... {members[-1].run.name}")
     failed = run_sweep(members, num_jobs=num_jobs, say=say)

@@ -47,17 +47,28 @@ def train(
         bool, typer.Option("--settings", help="Print every setting with its value and meaning and stop.")
     ] = False,
     lists: Annotated[bool, typer.Option("--list", help="Print every experiment with its purpose and stop.")] = False,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep", "-m", help="One run per combination of values, e.g. seed=0,1,2 'dataset.fold=range(5)'."
+        ),
+    ] = False,
+    jobs: Annotated[int, typer.Option(help="Runs of a sweep at a time.")] = 1,
 ) -> None:
-    """Train and evaluate one experiment.
+    """Train and evaluate one experiment, or with --sweep several, with the table of their means.
 
     The run directory (runs/NAME) then holds the configuration, the log, the model, the predictions and report.json.
     """
-    from sgear.cli.runs import list_recipes, print_settings, show_experiment, train_experiment
+    from sgear.cli.runs import list_recipes, print_settings, show_experiment, train_experiment, train_sweep
     from sgear.errors import ConfigError
 
-    if show + settings + lists > 1:
-        raise ConfigError("--show, --settings and --list print different things; give one of them")
-    if lists:
+    if show + settings + lists + sweep > 1:
+        raise ConfigError("--show, --settings, --list and --sweep do different things; give one of them")
+    if jobs != 1 and not sweep:
+        raise ConfigError(f"--jobs {jobs} has no effect without --sweep")
+    if sweep:
+        train_sweep(overrides or [], jobs)
+    elif lists:
         list_recipes()
     else:
         (print_settings if settings else show_experiment if show else train_experiment)(overrides or [])
@@ -291,9 +302,22 @@ def report(
     root: Annotated[
         Path | None, typer.Option(help="Where their data set lies now. Default: where the run says.")
     ] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Print means over seeds, folds and splits instead of drawing a page.")
+    ] = False,
 ) -> None:
     """Draw a self-contained HTML report of one run, or of several side by side."""
     from sgear.cli.report import run_report
+    from sgear.errors import ConfigError
+
+    if sweep:
+        if out is not None or root is not None:
+            raise ConfigError("--sweep prints a table; --out and --root belong to the page")
+        from sgear.cli.runs import print_sweep
+        from sgear.training.run import RunDirectory
+
+        print_sweep([RunDirectory(path) for path in runs])
+        return
 
     run_report(runs, out, root=root)
 

@@ -19,6 +19,7 @@ from sgear.experiment.moved import Places
 from sgear.experiment.recipes import families_text, purpose
 from sgear.experiment.schema import ExperimentConfig
 from sgear.experiment.settings import all_settings_text, settings_text
+from sgear.experiment.sweep import failure_text, members_of, run_sweep, table_of
 from sgear.experiment.train import silent, train_run
 from sgear.files import quoted, require_writable
 from sgear.importing import import_weights
@@ -71,6 +72,43 @@ def train_experiment(overrides: list[str]) -> None:
     if is_main_process():
         print_scores(read_json(run.report), source=run.report)
         say(f"run directory: {run.path}; draw it with: sgear report {quoted(run.path)}")
+
+
+def train_sweep(overrides: list[str], num_jobs: int) -> None:
+    """Train every member of a sweep, print the table of means.
+
+    Raises:
+        ConfigError: If the settings are wrong, or nothing takes several values.
+        RunError: If members failed; names each and its log. The table of the others is printed first.
+    """
+    _compose([override for override in overrides if override.startswith("experiment=")])
+    members = members_of(overrides)
+    say(f"{len(members)} runs: {members[0].run.name} ... {members[-1].run.name}")
+    failed = run_sweep(members, num_jobs=num_jobs, say=say)
+    if done := [member.run for member in members if member.is_done]:
+        print_sweep(done)
+    if failed:
+        raise RunError(failure_text(failed))
+
+
+def print_sweep(runs: list[RunDirectory]) -> None:
+    """Print means and deviations over seeds, folds and splits, in percent."""
+    rows = table_of(runs)
+    shown = metrics(brief=True)
+    differing = list(rows[0].settings)
+    title = f"{read_json(runs[0].report)['benchmark']}: mean and standard deviation over seeds, folds and splits"
+    table = plain_table(title, left=differing or ("",), right=("runs", *(metric.title for metric in shown.values())))
+    for row in rows:
+        numbers = [
+            f"{100 * row.means[name]:.1f}"
+            + ("" if (spread := row.deviations[name]) is None else f" +- {100 * spread:.1f}")
+            for name in shown
+        ]
+        table.add_row(*(row.settings.values() or ("",)), str(len(row.runs)), *numbers)
+    screen = open_screen()
+    screen.print(table)
+    if skipped := sum(row.num_skipped for row in rows):
+        say(f"not benchmark numbers: {skipped} segments could not be read", style="bold red", screen=screen)
 
 
 def import_experiment(file: Path, overrides: list[str], class_names: str) -> None:

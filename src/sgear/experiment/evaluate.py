@@ -33,6 +33,9 @@ from sgear.training.evaluate import Outputs, run_model
 from sgear.training.loop import make_accelerator
 from sgear.training.run import RunDirectory, read_json, require_one_protocol, write_json
 
+FLOORS = "floors"
+"""Key of the baselines of own data in a report."""
+
 
 def class_prior(segments: SegmentTable) -> torch.Tensor:
     """Return the logarithm of class frequencies with one count added to each class [A]."""
@@ -197,6 +200,8 @@ def evaluate_run(path: Path, *, on_error: OnError | None = None, places: Places 
     predictions, benchmark = predict_split(path, on_error=on_error, places=places)
     run = RunDirectory(path)
     report = make_report(predictions, benchmark)
+    if run.report.is_file() and (floors := read_json(run.report).get(FLOORS)):
+        report[FLOORS] = floors
     predictions.save(run.predictions)
     write_json(run.report, report)
     return report

@@ -74,7 +74,7 @@ _SWITCHED_OFF: dict[str, tuple[str, ...]] = {
     "source.kind=video": _keys(_ENCODER, *_OF_FEATURES, *_OF_PAST),
     "source.kind=annotations": ("source.on_error", *_keys(_ENCODER, *({*_OF_TIMM, *_OF_FEATURES} - _READ_OF_PAST))),
     "source.reading=videos": ("source.cache_fps",),
-    "model.name=avt": (*_but(_HEAD, HeadConfig, "dropout", "verb_noun"), _ENCODER + "standardise"),
+    "model.name=avt": (*_but(_HEAD, HeadConfig, "dropout", "verb_noun", "copy_nouns"), _ENCODER + "standardise"),
     "model.name=rulstm": (*_BUT_FEATURES, "objective.detach_feature_target", "optim.encoder_lr_scale"),
     "model.name=last_recognised": (*_BUT_FEATURES, *_TRAINING),
     "model.name=pooled": (*_BUT_FEATURES, *_TRAINING),
@@ -126,6 +126,8 @@ def check_experiment(config: ExperimentConfig, *, typed: Collection[str] = ()) -
     values = flatten(config)
     check_ranges(values)
     checked_on_error(config.source.on_error)
+    if config.runtime.resume not in (True, False, "auto"):
+        raise ConfigError(f"runtime.resume={config.runtime.resume} is unknown; choose true, false or auto")
     # Each finds all that is wrong; what comes first is told alone, as the rest may follow from it.
     parts = (
         *(_idle(config, values, typed), _of_dataset(config.dataset), _of_steps(config), _of_terms(config)),
@@ -247,6 +249,11 @@ def _of_classes(config: ExperimentConfig) -> Iterator[str]:
         yield f"model.head.verb_noun=true adds two classifiers, but {said} leave one untrained; set both above 0"
     if any(terms.values()) and not model.head.verb_noun:
         yield f"{said} train classifiers that model.head.verb_noun=true adds; set it, or both to 0"
+    if model.head.copy_nouns and config.source.kind != "annotations":
+        yield (
+            f"model.head.copy_nouns=true needs to know which actions were seen, which source.kind={config.source.kind} "
+            "does not say; set source.kind=annotations, or leave it out"
+        )
     parts = {*parse_composition(model.prototypes.composition)}
     if config.source.kind == "annotations":
         parts |= {*parse_composition(model.encoder.composition, setting=_ENCODER + "composition")}

@@ -26,18 +26,16 @@ from sgear.experiment.schema import (
     encoder_weights,
 )
 from sgear.experiment.sources import tables_on_disk, video_roots
-from sgear.features import StoredFeatures
+from sgear.features import LMDB_FILE, FeatureStore, MappedVideo, StoredFeatures, is_stored
 from sgear.features.inspection import ClockFault, TableOnDisk, clock_faults, largest_gap_s, rows_of_video
-from sgear.features.opening import LMDB_FILE, is_stored
-from sgear.features.store import FeatureStore, MappedVideo
 from sgear.lineage import ROWS, VIDEO
 from sgear.models.conversion import shorten
 from sgear.models.pretrained import WEIGHTS_FILE
 from sgear.prototypes.language import digest_of_file
 from sgear.segments import SegmentTable
 from sgear.training.run import RunDirectory, read_json
+from sgear.video import open_video
 from sgear.video.find import find_videos, needs_rate
-from sgear.video.pool import open_video
 from sgear.video.training_copy import video_content
 
 _UNCHECKED = "so it cannot be checked that nothing later than tau_a before an action was seen"

@@ -18,19 +18,14 @@ from sgear.datasets import (
 from sgear.errors import ConfigError, FeatureError, VideoError
 from sgear.experiment.moved import feature_names
 from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig, VideoSourceConfig
-from sgear.features import MultiFeatures, side_by_side
+from sgear.features import OF_RUN, FeatureStore, FeatureTable, LmdbFeatures, LmdbLayout, MultiFeatures, StoredFeatures
 from sgear.features.inspection import TableOnDisk
-from sgear.features.lmdb import LmdbFeatures
-from sgear.features.lmdb_layout import LmdbLayout
-from sgear.features.opening import find_features, open_features
-from sgear.features.store import FeatureStore
-from sgear.features.store_index import OF_RUN
-from sgear.features.table import FeatureTable, StoredFeatures
+from sgear.features.opening import find_features, open_features, side_by_side
 from sgear.lineage import Lineage
 from sgear.models.pretrained import Preprocessing
 from sgear.predictions.skipped import Skipped, merge_skipped
+from sgear.video import VideoPool
 from sgear.video.find import find_videos, needs_rate
-from sgear.video.pool import VideoPool
 
 
 def video_roots(config: DatasetConfig) -> tuple[Path, ...]:

@@ -146,9 +146,9 @@ def learn_facts(
     Args:
         config: The experiment.
         benchmark: Its data.
-        video_ids: Videos that will be read.
-        videos: Videos that they will be read from.
-        features: Stored features that they will be read from.
+        video_ids: What will be read.
+        videos: Files that it will be read from.
+        features: Stored features that it will be read from.
 
     Raises:
         FeatureError: If rows do not last as long as their videos.
@@ -206,12 +206,7 @@ _TEXTS, _TIMES, _IDS = ("uid", "video_id"), ("start_s", "stop_s"), ("verb_id", "
 def data_record(config: ExperimentConfig, benchmark: Benchmark, facts: VideoFacts, run: RunDirectory) -> dict[str, Any]:
     """Return what `data.json` of a run says.
 
-    Args:
-        config: The experiment.
-        benchmark: Its data.
-        facts: What is known of its videos.
-        run: Where it is written; the folder that relative paths count from is kept relative to it, so that both may
-            move together.
+    The folder that relative paths count from is kept relative to the run, so that both may move together.
     """
     return {
         "working_folder": os.path.relpath(Path.cwd(), run.path.resolve()),
@@ -230,11 +225,7 @@ def require_same_data(
 
     Videos and features that lie where they lay may have been repaired; only in another place must they be the same.
 
-    Args:
-        run: The run.
-        config: Its configuration, with the places of the data at hand.
-        benchmark: The data at hand.
-        facts: What is known of their videos. Default: they are not asked.
+    Without `facts`, what is known of the videos at hand, these are not asked.
 
     Raises:
         RunError: If they are others; names the place and what differs.

@@ -26,13 +26,7 @@ Contents = Mapping[str, Sequence[str]]
 
 
 def training_part(dataset: DatasetConfig, segments: SegmentTable, contents: Contents | None = None) -> TrainingPart:
-    """Return the record of training segments.
-
-    Args:
-        dataset: The data set, with its split and fold.
-        segments: What is learnt from.
-        contents: What videos are known by, those of other segments among them.
-    """
+    """Return the record of training segments; `contents` may know other videos, too."""
     videos, spec = _videos(segments), dataset_spec(dataset.name)
     return TrainingPart(
         dataset=dataset.name,
@@ -85,12 +79,6 @@ def require_unseen(
     Videos are one if they have the same content, whatever they are called. Where that is not known of both, the names
     of published data sets decide; videos of other data sets are one if they share a name and the times of a segment. A
     video that the data set itself cuts between training and validation is judged by its segments.
-
-    Args:
-        config: The experiment.
-        benchmark: Its data.
-        features: Its stored features, which the encoder of another run may have made.
-        contents: What its videos are known by.
 
     Returns:
         One line per start of which it is not known whether it was learnt from held-out videos.

@@ -51,13 +51,13 @@ def open_frames(
     *,
     found: dict[str, Path] | None = None,
 ) -> FrameReader:
-    """Find the video of each video and return what reads their frames at the size the model needs.
+    """Find the file of each video and return what reads their frames at the size the model needs.
 
     Args:
         config: The experiment.
         video_ids: Videos that will be read.
         preprocessing: Size the model reads.
-        found: Takes the video of each video.
+        found: Takes the file of each video.
 
     Raises:
         ConfigError: If a setting is unknown or has no effect.
@@ -110,13 +110,7 @@ def open_frames(
 
 
 def without_video(video_ids: Sequence[str], videos: Container[str], roots: Sequence[Path]) -> dict[str, str]:
-    """Return for each video that has no video why it cannot be read.
-
-    Args:
-        video_ids: The videos.
-        videos: Videos that have one.
-        roots: Where videos were looked for.
-    """
+    """Return why each video that is not among those found under the roots cannot be read."""
     searched = ", ".join(str(root) for root in roots if root.is_dir())
     return {name: f"no file of video {name!r} under {searched}" for name in video_ids if name not in videos}
 
@@ -126,10 +120,7 @@ def image_rates(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return how many images of a video there are in a second, and its length in seconds where that is known.
 
-    Args:
-        dataset: The data set, which says so.
-        images: Videos that are made of images.
-        remedy: What to do where it does not.
+    The data set says so; an error gives the remedy where it does not.
 
     Raises:
         VideoError: If the rate of a video is not known.
@@ -184,13 +175,7 @@ def read_features(
 
 
 def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str, *, on_error: OnError = "stop") -> None:
-    """Refuse features that lack annotated videos, before the first epoch meets them.
-
-    Args:
-        table: The features.
-        video_ids: Annotated videos.
-        name: What `source.features` says.
-        on_error: With `skip`, some of the videos may be missing.
+    """Refuse features that lack annotated videos before the first epoch meets them; with `skip`, some may be missing.
 
     Raises:
         FeatureError: Counts the missing videos and names the first.
@@ -222,11 +207,9 @@ def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str, *
 
 
 def tables_on_disk(table: StoredFeatures | None, name: str) -> dict[str, TableOnDisk]:
-    """Return the stores and LMDBs among features by name; those that belong to the data set itself are left out.
+    """Return the stores and LMDBs among features by name, a single kind by the given one.
 
-    Args:
-        table: The features.
-        name: What a single kind is called.
+    Those that belong to the data set itself are left out.
     """
     parts = table.modalities if isinstance(table, MultiFeatures) else {name: table}
     return {name: part for name, part in parts.items() if isinstance(part, FeatureStore | LmdbFeatures)}
@@ -262,10 +245,7 @@ def lineages_of_encoders(table: StoredFeatures | None) -> dict[str, Lineage]:
 def readable_videos(table: StoredFeatures, video_ids: Sequence[str], *, on_error: OnError) -> list[str]:
     """Return the videos of which numbers over all rows are taken, such as the spread of each feature.
 
-    Args:
-        table: The features.
-        video_ids: Training videos.
-        on_error: With `skip`, videos that cannot be read are left out; with `stop`, all are returned.
+    With `skip`, videos that cannot be read are left out; with `stop`, all are returned.
 
     Raises:
         FeatureError: If `skip` leaves none; gives the first reason.

@@ -76,10 +76,6 @@ def command(*words: object) -> None:
     assert result.exit_code == 0, result.output
 
 
-def evaluate(*arguments: object) -> None:
-    command("evaluate", *arguments)
-
-
 # --- moved data -----------------------------------------------------------------------------------------------------
 
 
@@ -90,7 +86,7 @@ def test_a_run_is_evaluated_and_resumed_where_its_data_lie_now(project, moved):
         evaluate_run(run)
     command("report", run, "--root", moved / "B")
     assert (run / "report.html").is_file()
-    evaluate(run, "--root", moved / "B")
+    command("evaluate", run, "--root", moved / "B")
     assert json.loads((run / "report.json").read_text())["scores"] == expected["scores"]
     settings = (f"output_root={moved / 'runs'}", "runtime.resume=true")
     train(*settings, f"dataset.root={moved / 'B'}")
@@ -108,14 +104,14 @@ def test_the_case_of_the_data_set_that_moved(real_data, tmp_path, monkeypatch):
     import_arrays(find_arrays(case / "feat1c"), Path("A/features/vit"), ArrayFormat(fps=4.0), name="feat1c")
     train("dataset.root=A", "model.encoder.feature_dim=16")
     Path("A").rename("B")
-    evaluate("runs/run", "--root", "B")
+    command("evaluate", "runs/run", "--root", "B")
     train("dataset.root=B", "model.encoder.feature_dim=16", "runtime.resume=true")
 
 
 def test_a_root_that_does_not_hold_the_data_is_refused_by_name(moved):
     for root in ("nowhere/at/all", "runs"):
         with pytest.raises(SgearError, match=rf"{moved / root}.*no such"):
-            evaluate(moved / "runs" / "run", "--root", moved / root)
+            command("evaluate", moved / "runs" / "run", "--root", moved / root)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +126,7 @@ def test_other_data_are_refused_by_name_in_every_command(moved, changes, message
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     refusal = rf"{other}: holds other data than {run} was made on: {message}\. Name the folder that holds the same"
     with pytest.raises(RunError, match=refusal):
-        evaluate(run, "--root", other)
+        command("evaluate", run, "--root", other)
     with pytest.raises(RunError, match=refusal):
         train(f"output_root={moved / 'runs'}", f"dataset.root={other}", "runtime.resume=true")
     if "stop_s" in changes:
@@ -141,7 +137,7 @@ def test_other_data_are_refused_by_name_in_every_command(moved, changes, message
 
 def test_annotations_that_changed_where_they_lie_are_other_data(moved, tmp_path):
     run = moved / "runs" / "run"
-    evaluate(run, "--root", moved / "B")
+    command("evaluate", run, "--root", moved / "B")
     train(f"output_root={moved / 'runs'}", f"dataset.root={moved / 'B'}", "runtime.resume=true")
     other = make_data(tmp_path / "other", stop_s=3.5)
     shutil.rmtree(moved / "B")
@@ -155,21 +151,21 @@ def test_stored_features_that_moved_alone_are_found_under_another_folder(moved):
     shutil.move(moved / "B" / "features" / "vit", moved / "elsewhere" / "vit")
     run, root = moved / "runs" / "run", moved / "B"
     with pytest.raises(SgearError, match=r"features 'vit' were not found.*--feature-root"):
-        evaluate(run, "--root", root)
-    evaluate(run, "--root", root, "--feature-root", moved / "elsewhere")
+        command("evaluate", run, "--root", root)
+    command("evaluate", run, "--root", root, "--feature-root", moved / "elsewhere")
     with pytest.raises(ConfigError, match=r"--video-root has no effect: the run reads source\.kind=features"):
-        evaluate(run, "--root", root, "--video-root", moved)
+        command("evaluate", run, "--root", root, "--video-root", moved)
 
 
 def test_options_of_a_run_and_of_a_file_of_predictions_are_told_apart(moved):
     run = moved / "runs" / "run"
     for option in (["--dataset", "csv"], ["--dataset-split", "2"], ["--granularity", "low"]):
         with pytest.raises(ConfigError, match=rf"{option[0]} goes with a file of predictions, but .*run is not one"):
-            evaluate(run, *option)
+            command("evaluate", run, *option)
     file = [run / "predictions" / "validation.safetensors", "--dataset", "csv", "--root", moved / "B"]
     for option in (["--split", "train"], ["--tau-a", "2"], ["--video-root", "."], ["--views", "x"]):
         with pytest.raises(ConfigError, match=rf"{option[0]} goes with a run directory"):
-            evaluate(*file, *option)
+            command("evaluate", *file, *option)
 
 
 # --- relative paths -------------------------------------------------------------------------------------------------

@@ -45,13 +45,9 @@ FAMILIES = ("epic100", "epic55", "egtea", "salads50", "own", "kitchen")
 _FRAMES_PER_S = 2
 _DECODER = ["model.decoder.width=32", "model.decoder.num_layers=1", "model.decoder.num_heads=2"]
 _VIT = [
-    "model.encoder.name=vit_tiny_patch16_224",
-    "model.encoder.pretrained=false",
-    "model.encoder.image_height=32",
-    "model.encoder.image_width=32",
-    "model.encoder.embed_dim=32",
-    "model.encoder.depth=1",
-    "model.encoder.num_heads=2",
+    *("model.encoder.name=vit_tiny_patch16_224", "model.encoder.pretrained=false", "model.encoder.embed_dim=32"),
+    *("model.encoder.image_height=32", "model.encoder.image_width=32"),
+    *("model.encoder.depth=1", "model.encoder.num_heads=2"),
 ]
 
 
@@ -202,14 +198,9 @@ def recipes_of(*families: str) -> list[object]:
 def recipes_on(
     name: str, videos: Mapping[str, float], *, annotations: Path, out: Path, folder: str
 ) -> Iterator[tuple[TinyRuns, Benchmark]]:
-    """Give runs of the recipes of a data set on some of its videos, and what is annotated there.
+    """Give runs of the recipes of a data set on some of its videos of a length in s, and what is annotated there.
 
-    Args:
-        name: Data set.
-        videos: Length in seconds by video id.
-        annotations: Folder of the real data.
-        out: Where features, videos and runs go.
-        folder: Folder of the videos under SGEAR_DATA.
+    The real annotations are read; features, videos (in `folder` of SGEAR_DATA) and runs go to `out`.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SGEAR_DATA", str(annotations))

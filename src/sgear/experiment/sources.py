@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
+from sgear.data import AnnotationSource, PastSource, StepLabels
+from sgear.data.confusion import ActionConfusion, counted_confusion, field_confusion
 from sgear.data.dataset import SKIP_EFFECT, SKIP_HINT, OnError, checked_on_error, is_unreadable
 from sgear.data.frames import CheckedLengths, FrameReader, PartialFrames, cache_frames, model_size
 from sgear.datasets import (
+    Benchmark,
     annotation_folder,
     dataset_folder,
     numbering_rates,
@@ -17,12 +20,20 @@ from sgear.datasets import (
 )
 from sgear.errors import ConfigError, FeatureError, VideoError
 from sgear.experiment.moved import feature_names
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig, VideoSourceConfig
+from sgear.experiment.schema import (
+    AnnotationSourceConfig,
+    DatasetConfig,
+    ExperimentConfig,
+    FeatureSourceConfig,
+    VideoSourceConfig,
+)
 from sgear.features import OF_RUN, FeatureStore, FeatureTable, LmdbFeatures, LmdbLayout, MultiFeatures, StoredFeatures
 from sgear.features.inspection import TableOnDisk
 from sgear.features.opening import find_features, open_features, side_by_side
 from sgear.lineage import Lineage
+from sgear.models import Baseline, model_class
 from sgear.models.pretrained import Preprocessing
+from sgear.predictions import Predictions
 from sgear.predictions.skipped import Skipped, merge_skipped
 from sgear.video import VideoPool
 from sgear.video.find import find_videos, needs_rate
@@ -279,3 +290,55 @@ def require_in_memory(table: StoredFeatures, asking: str) -> FeatureTable:
             "an LMDB, or several kinds; switch it off for these features"
         )
     return table
+
+
+def annotation_source(
+    config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels, video_ids: list[str], *, num_steps: int
+) -> AnnotationSource | PastSource:
+    """Return the annotated past as a baseline or as another model reads it.
+
+    Args:
+        config: The experiment.
+        benchmark: Its data.
+        labels: What may be shown.
+        video_ids: Videos that are asked about.
+        num_steps: Steps of a window.
+
+    Raises:
+        ConfigError: If nothing is annotated of a video, or mistakes are to be drawn as in another vocabulary.
+    """
+    source = config.source
+    assert isinstance(source, AnnotationSourceConfig)  # all callers read annotations
+    reads = config.model.name != "frequency"
+    unknown = [video_id for video_id in video_ids if not labels.knows(video_id)]
+    if reads and unknown:
+        raise ConfigError(
+            f"model.name={config.model.name} reads the annotated actions before each segment, but {len(unknown)} of "
+            f"{len(video_ids)} videos of this split have none, first {unknown[0]!r}: the labels of test splits are "
+            "not published. Use a model that reads videos or features, or model.name=frequency"
+        )
+    if issubclass(model_class(config.model.name), Baseline):
+        return AnnotationSource(labels, num_steps=num_steps, is_read=reads)
+    return PastSource(
+        labels,
+        num_actions=benchmark.taxonomy.num_actions,
+        history=source.history,
+        counts_from=source.counts_from,
+        drop=source.drop,
+        confusion=_confusion(source, benchmark),
+    )
+
+
+def _confusion(source: AnnotationSourceConfig, benchmark: Benchmark) -> ActionConfusion | None:
+    """Return the mistakes that are drawn into the past; None where there are none."""
+    taxonomy = benchmark.taxonomy
+    if source.noise_from:
+        predictions = Predictions.load(Path(source.noise_from))
+        if predictions.taxonomy.digest != taxonomy.digest:
+            raise ConfigError(f"source.noise_from={source.noise_from}: predictions of another vocabulary")
+        is_known = predictions.targets >= 0
+        best = predictions.logits.argmax(axis=1)
+        return ActionConfusion(counted_confusion(best[is_known], predictions.targets[is_known], taxonomy))
+    if not source.noise:
+        return None
+    return ActionConfusion(field_confusion(taxonomy, benchmark.train.action_counts(), strength=source.noise))

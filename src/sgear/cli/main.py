@@ -53,20 +53,25 @@ def train(
             "--sweep", "-m", help="One run per combination of values, e.g. seed=0,1,2 'dataset.fold=range(5)'."
         ),
     ] = False,
-    jobs: Annotated[int, typer.Option(help="Runs of a sweep at a time.")] = 1,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Choose size and length on folds of the training people first (small data).")
+    ] = False,
+    jobs: Annotated[int, typer.Option(help="Runs of a sweep, or of --tune, at a time.")] = 1,
 ) -> None:
     """Train and evaluate one experiment, or with --sweep several, with the table of their means.
 
     The run directory (runs/NAME) then holds the configuration, the log, the model, the predictions and report.json.
     """
-    from sgear.cli.runs import list_recipes, print_settings, show_experiment, train_experiment, train_sweep
+    from sgear.cli.runs import list_recipes, print_settings, show_experiment, train_experiment, train_sweep, train_tuned
     from sgear.errors import ConfigError
 
-    if show + settings + lists + sweep > 1:
-        raise ConfigError("--show, --settings, --list and --sweep do different things; give one of them")
-    if jobs != 1 and not sweep:
-        raise ConfigError(f"--jobs {jobs} has no effect without --sweep")
-    if sweep:
+    if show + settings + lists + sweep + tune > 1:
+        raise ConfigError("--show, --settings, --list, --sweep and --tune do different things; give one of them")
+    if jobs != 1 and not (sweep or tune):
+        raise ConfigError(f"--jobs {jobs} has no effect without --sweep or --tune")
+    if tune:
+        train_tuned(overrides or [], jobs)
+    elif sweep:
         train_sweep(overrides or [], jobs)
     elif lists:
         list_recipes()

@@ -59,7 +59,7 @@ class TrainTask:
             # Another process of the job asks for the new place in the queue, which ends this one.
             time.sleep(_STOP_S)
         if code:
-            raise RuntimeError(f"sgear train ended with exit code {code}; its own words stand above")
+            raise RuntimeError(f"the training ended with exit code {code}; its own words stand above")
         return 0
 
     def _wait(self, limit_s: float = float("inf")) -> int | None:

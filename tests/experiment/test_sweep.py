@@ -11,7 +11,9 @@ import pytest
 
 from sgear.errors import ConfigError, RunError
 from sgear.experiment import compose_experiment
+from sgear.experiment.compose import load_run_config
 from sgear.experiment.sweep import members_of, table_of
+from sgear.experiment.tune import candidates
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.training.run import RunDirectory, read_json
 
@@ -103,3 +105,41 @@ def test_resume_auto_starts_where_there_is_nothing_and_goes_on_where_there_is(ki
     assert reports[0] == reports[1]
     with pytest.raises(ConfigError, match="choose true, false or auto"):
         compose_experiment(settings(kitchen, tmp_path, "runtime.resume=maybe"))
+
+
+# --- a quick choice ------------------------------------------------------------------------------------------------
+
+
+def test_a_choice_is_made_on_folds_of_the_training_people_alone(tmp_path):
+    found = candidates([*settings(Path("k"), tmp_path)[:-1], "optim.epochs=8", "optim.warmup_epochs=6"])
+    configs = [compose_experiment(list(member.overrides)) for member in found]
+    assert {(config.dataset.num_folds, config.dataset.fold) for config in configs} == {(3, fold) for fold in range(3)}
+    assert {(config.model.decoder.num_layers == 1, config.optim.epochs) for config in configs} == {
+        (is_small, epochs) for is_small in (False, True) for epochs in (8, 4, 2)
+    }
+    # No candidate warms up for more than half of its training.
+    assert all(config.optim.warmup_epochs <= config.optim.epochs / 2 for config in configs)
+    assert len({member.run.path for member in found}) == len(found) == 18
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [(["dataset.num_folds=4"], "divides the training people itself"), (["model.name=pooled"], "not of pooled")],
+)
+def test_what_cannot_be_chosen_is_refused(tmp_path, more, message):
+    with pytest.raises(ConfigError, match=message):
+        candidates([*settings(Path("k"), tmp_path)[:-1], *more])
+
+
+@pytest.mark.slow
+def test_the_best_candidate_is_trained_on_all_training_people(kitchen, tmp_path):
+    words = settings(kitchen, tmp_path)[:-1]
+    command = [sys.executable, "-m", "sgear.cli.main", "train", "--tune", *words, "optim.epochs=2", "--jobs", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    rows = table_of([RunDirectory(path) for path in (tmp_path / "smoke-kitchen-tune").iterdir() if path.name != "logs"])
+    best = max(rows, key=lambda row: row.means["recall5"])
+    assert "chosen: " + ", ".join(f"{key}={value}" for key, value in best.settings.items()) in done.stdout
+    config = load_run_config(tmp_path / "smoke-kitchen" / "config.yaml")
+    assert config.dataset.num_folds == 0
+    assert str(config.optim.epochs) == best.settings["optim.epochs"]

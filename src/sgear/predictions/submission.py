@@ -3,7 +3,7 @@
 The servers sort scores with `argsort()[::-1]`, which gives equal scores to the class with the higher id. So no two
 written scores of a segment are equal: they are multiples of 1e-8, each at least 1e-8 above the next lower one. The
 order of the predictions is kept exactly, a written probability is off by at most 1e-8 times the number of classes,
-and scores that were equal before are put apart by training frequency or by lot (`ordering.best_first`).
+and scores that were equal before are put apart by training frequency or by lot (`best_first`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup quickstart test test-all test-processors torture check fix fuzz salads50 epic100-past lock clean
+.PHONY: help setup quickstart test test-all test-processors test-slurm torture check fix fuzz salads50 epic100-past lock clean
 
 help:  ## Say what the targets do
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -34,6 +34,9 @@ test-processors: $(STAMP)  ## Run the tests that compare numbers as older and ne
 	  ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=$${isa#*:} $(BIN)/python -m pytest -q -n 2 -m 'not slow' $(NUMERIC) || exit 1; \
 	done
 	SGEAR_TEST_THREADS=2 $(BIN)/python -m pytest -q -m 'not slow' $(NUMERIC)
+
+test-slurm: $(STAMP)  ## Run jobs on a real SLURM, which is installed and brought up here (root; says so where it cannot)
+	@tests/launch/slurm.sh $(BIN)/python -m pytest -q -m '' tests/launch/test_slurm.py || { code=$$?; [ $$code = 77 ] || exit $$code; }
 
 torture: $(STAMP)  ## Kill, stop and wear out training, extraction, copies and prototypes (50 kills, about 20 minutes)
 	$(BIN)/python tests/torture/torture.py --kills $(or $(KILLS),50)

@@ -32,7 +32,7 @@ from sgear.metrics.class_means import mean_of_present, mean_per_class
 from sgear.metrics.ranks import target_ranks
 from sgear.metrics.statistics import PairedTest
 from sgear.predictions import Predictions
-from sgear.predictions.rebalance import Adjustment, rebalance
+from sgear.predictions.held_out import Adjustment, rebalance
 from sgear.prototypes import LanguagePrototypes
 from sgear.prototypes.language import encode_taxonomy
 from sgear.training.run import RunDirectory, read_json, write_json
@@ -70,6 +70,8 @@ def _made_of(composition: str) -> str:
     return f"model.prototypes.composition={composition}"
 
 
+_COPIED = "model.head.copy_nouns=true"
+
 ROWS = {
     "markov": Row("counts of the last action (Markov)", "epic100/last_action", is_drawn=False),
     "free": Row("one free vector per action (the twin of AVT)", "epic100/past_free"),
@@ -84,6 +86,14 @@ ROWS = {
     ),
     "all": Row("action + verb + noun + text", "epic100/past_text", ("objective.open=false", _language())),
     "open": Row("the same, open: never-seen classes out of the softmax", "epic100/past_text", (_language(),)),
+    "free-copy": Row("one free vector per action, nouns copied", "epic100/past_free", (_COPIED,)),
+    "copy": Row("action + verb + noun, open, nouns copied", "epic100/past_copy"),
+    "copy-text": Row("action + verb + noun + text, open, nouns copied", "epic100/past_text", (_COPIED, _language())),
+    "sgear-copy": Row(
+        "S-GEAR's head and losses, prototypes of action + verb + noun, open, nouns copied",
+        "epic100/past_sgear",
+        (_made_of("free+verb+noun"), "objective.open=true", _COPIED, _language()),
+    ),
 }
 PAIRS = (
     ("composed", "free"),
@@ -94,6 +104,10 @@ PAIRS = (
     ("sgear", "free"),
     ("sgear", "shuffled"),
     ("sgear-composed", "composed"),
+    ("free-copy", "free"),
+    ("copy", "open"),
+    ("copy-text", "copy"),
+    ("sgear-copy", "copy"),
 )
 
 

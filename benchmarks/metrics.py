@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from sgear.datasets import Benchmark
 from sgear.datasets.epic import load_epic100
 from sgear.predictions import Predictions, compare_predictions, score, score_intervals
-from sgear.predictions.outcomes import own_scores
 from sgear.taxonomy import FIELDS, Field
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -61,7 +60,7 @@ def straightforward(table: Predictions, subsets: dict[str, dict[Field, NDArray[n
     report: Report = {}
     everything = np.ones(len(table), dtype=np.bool_)
     for field in FIELDS:
-        own = own_scores(table, field)
+        own = table.own_scores(field)
         part_of_action = table.taxonomy.ids_of_action(field)
         if own is None:
             parts = range(len(table.taxonomy.names(field)))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sgear.data import WindowDataset, collate
 from sgear.data.dataset import Sample
 from sgear.datasets import participant_folds
-from sgear.datasets.salads50_labels import text_lines
+from sgear.datasets.csv_table import read_lines
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import build_data, build_feature_data, dataset_root, load_benchmark
 from sgear.experiment.schema import DatasetConfig
@@ -55,7 +55,7 @@ def language_prototypes(out: Path) -> None:
     path = out / "salads50-language.safetensors"
     if not path.is_file():
         root = dataset_root(DatasetConfig(name="salads50-tcn"))
-        names = [line.split(maxsplit=1)[-1] for _, line in text_lines(root / "mapping.txt")]
+        names = [line.split(maxsplit=1)[-1] for _, line in read_lines(root / "mapping.txt", remedy="Get it again.")]
         taxonomy = load_benchmark(DatasetConfig(name="salads50-tcn")).taxonomy
         encodings = root.parent / "language-prototypes" / "encodings_50salads.pth"
         import_original_encodings(encodings, names, taxonomy).save(path)

@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["sgear.predictions", "sgear.taxonomy", 
 import fuzz_targets
 from edits import edited
 
-from sgear.predictions.table_file import FORMAT_WITHOUT_CHECKSUM
+from sgear.predictions.table import FORMAT_WITHOUT_CHECKSUM
 
 FOLDER = Path(tempfile.mkdtemp(prefix="sgear-fuzz-"))
 ORIGINAL = fuzz_targets.example_table()

@@ -15,7 +15,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "fuzz"))
 with atheris.instrument_imports(include=["sgear.predictions"]):
-    import sgear.predictions.submission_read  # noqa: F401
+    import sgear.predictions.other_code  # noqa: F401
 
 import fuzz_targets
 from edits import edited

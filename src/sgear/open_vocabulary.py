@@ -42,6 +42,8 @@ def with_actions(trained: TrainedModel, names: Sequence[str], *, encoder: str = 
             "this model has a vector of its own for each action it was trained on and none for others; train with "
             "model.prototypes.composition=free+verb+noun+text to name new ones"
         )
+    if getattr(trained.model, "copying", None) is not None:
+        raise ConfigError("model.head.copy_nouns copies the nouns it was trained on; train without it to name new ones")
     wanted = [" ".join(name.replace("_", " ").split()) for name in names]
     if len(wanted) < 2 or not all(wanted) or len(set(wanted)) < len(wanted):
         raise ConfigError(f"expected at least two action names, each once and none empty; got {len(wanted)}")

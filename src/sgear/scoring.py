@@ -9,11 +9,10 @@ import numpy as np
 from sgear.datasets import Benchmark
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions, score
-from sgear.predictions.caveats import UNCHECKED, caveats_of, unchecked_of
-from sgear.predictions.evaluated import evaluated_part
-from sgear.predictions.other_formats import PLAIN, kind_of
-from sgear.predictions.plain_file import read_plain
-from sgear.predictions.skipped import KEY, skipped_of
+from sgear.predictions.other_code import read_plain
+from sgear.predictions.other_files import PLAIN, kind_of
+from sgear.predictions.provenance import SKIPPED, UNCHECKED, caveats_of, skipped_of, unchecked_of
+from sgear.predictions.scoring import evaluated_part
 
 
 def make_report(predictions: Predictions, benchmark: Benchmark) -> dict:
@@ -46,7 +45,7 @@ def make_report(predictions: Predictions, benchmark: Benchmark) -> dict:
         "is_benchmark": not (skipped or caveats),
     }
     if skipped:
-        report |= {"num_unreadable": table.provenance.get("num_unreadable", 0), KEY: skipped}
+        report |= {"num_unreadable": table.provenance.get("num_unreadable", 0), SKIPPED: skipped}
     if caveats:
         report |= {"caveat": ". ".join(caveats)}
     if unchecked := unchecked_of([table.provenance]):

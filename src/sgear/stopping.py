@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends the work in good order, the second at once."""
+"""Ctrl-C and SIGTERM: the first ends the work in good order, the second at once. Batch systems warn with USR1, USR2."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+"""What SLURM sends before the time of a job is over, or when it is preempted."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *_WARNINGS)
 _GRACE_S = 20
 
 
@@ -77,6 +79,11 @@ def is_asked() -> bool:
     return bool(_Asked.number)
 
 
+def asked_number() -> int:
+    """Return the signal that waits; SIGTERM where another process of the run got it."""
+    return _Asked.number or signal.SIGTERM
+
+
 def raise_if_asked() -> None:
     """End the work if a signal waits.
 
@@ -97,6 +104,9 @@ def serve_to_the_end(worker: int) -> None:
 
 
 def _answer(number: int, frame: FrameType | None) -> None:
+    if _Asked.number in _WARNINGS or (_Asked.number and number in _WARNINGS):
+        # A warning is followed by others as a matter of course; the work is ending already.
+        return
     if _Asked.number:
         if sys.stdout.isatty():
             # A progress bar hides the cursor, and will not bring it back.

@@ -28,7 +28,7 @@ from sgear.models.conversion import read_checkpoint
 from sgear.models.encoders.timm import load_vit_weights
 from sgear.models.pretrained import load_model
 from sgear.predictions import Predictions
-from sgear.predictions.submission_read import read_submission
+from sgear.predictions.other_code import read_submission
 from sgear.prototypes.files import kind_of_file
 from sgear.prototypes.original import read_class_names, read_tensors
 from sgear.taxonomy import Taxonomy

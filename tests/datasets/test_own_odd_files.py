@@ -184,7 +184,7 @@ def test_a_row_that_starts_after_the_end_is_never_clipped(tmp_path):
 def test_clipping_without_videos_has_no_effect_and_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="--clip-to-video has no effect without --videos"):
         check_own(write(tmp_path / "own.csv"), clip_s=0.5)
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ConfigError, match="not negative"):
         check_own(tmp_path / "own.csv", clip_s=-1.0)
 
 

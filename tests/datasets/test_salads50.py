@@ -361,10 +361,10 @@ def test_the_real_annotations_have_the_known_counts(salads, granularity, num_cla
 
 @pytest.mark.data
 def test_ids_are_those_of_the_features_loader(real_data):
-    raw = on_camera(real_data / "50salads", split=1, folds="lea")
+    raw = on_camera(real_data / "50salads", split=1)
     stored = load_salads50_tcn(real_data / "50salads", split=1).benchmark
     assert raw.taxonomy.digest == stored.taxonomy.digest
-    assert set(raw.validation.video_ids) == set(stored.validation.video_ids)
+    assert set(raw.timeline.video_ids) == set(stored.timeline.video_ids)
 
 
 @pytest.mark.data

@@ -11,37 +11,28 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_recipes import learnt_from, notes_of, own_data, small_kitchen
 
-from sgear.datasets.own import import_own
 from sgear.errors import ConfigError
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import load_benchmark, open_stored_features
 from sgear.experiment.facts import learn_facts
-from sgear.experiment.leakage import lineage_of_training, require_unseen, training_part
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig, InitConfig
+from sgear.experiment.leakage import lineage_of_training, require_unseen
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig
 from sgear.experiment.train import train_run
 from sgear.features import FeatureStoreWriter
 from sgear.features.store_index import Provenance
-from sgear.kitchen import KitchenConfig, build_kitchen
-from sgear.lineage import Lineage
 from sgear.models.encoders.extraction import timm_frame_encoder
 from sgear.models.pretrained import read_lineage
-from sgear.prototypes import class_means
 from sgear.segments import SegmentTable
 from sgear.torchvision_guard import import_timm
 from sgear.video.find import list_videos
 from sgear.video.training_copy import CopySettings, make_copy, video_content
 
-KITCHEN = KitchenConfig(
-    num_train_videos=2, num_validation_videos=2, num_unseen_participants=0, actions_per_video=4, height=64, width=64
-)
-
 
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("videos") / "kitchen"
-    build_kitchen(root, KITCHEN, num_processes=1)
-    return root
+    return small_kitchen(tmp_path_factory.mktemp("videos") / "kitchen", num_validation_videos=2)
 
 
 def videos_of(root: Path) -> dict[str, Path]:
@@ -50,33 +41,13 @@ def videos_of(root: Path) -> dict[str, Path]:
 
 def import_rows(folder: Path, segments: SegmentTable, names: Mapping[str, str], shift_s: float = 0.0) -> DatasetConfig:
     """Import segments as own training data under other names of videos, beside a validation video of their own."""
-    rows = ["other,validation,1,2,cut"]
-    for segment in segments:
-        name = names.get(segment.video_id, segment.video_id)
-        rows.append(f"{name},train,{segment.start_s + shift_s},{segment.stop_s + shift_s},cut")
-    folder.mkdir()
-    (folder / "own.csv").write_text("\n".join(["video,split,start,stop,label", *rows]) + "\n")
-    assert import_own(folder / "own.csv", folder / "data").is_accepted
-    return DatasetConfig(name="csv", root=str(folder / "data"))
-
-
-def learnt_from(dataset: DatasetConfig, out: Path, contents: Mapping[str, Sequence[str]] | None = None) -> str:
-    """Write prototypes that were learnt from the training segments of a data set."""
-    benchmark = load_benchmark(dataset)
-    number = benchmark.taxonomy.num_actions
-    lineage = Lineage(parts=(training_part(dataset, benchmark.train, contents),))
-    class_means(torch.ones(number, 4), torch.arange(number), benchmark.taxonomy, run="r", lineage=lineage).save(out)
-    return str(out)
+    trained = [(names.get(s.video_id, s.video_id), "train", s.start_s + shift_s, s.stop_s + shift_s) for s in segments]
+    return own_data(folder, [("other", "validation", 1, 2, "cut"), *((*row, "cut") for row in trained)])
 
 
 def contents_of(dataset: DatasetConfig, videos: Mapping[str, Path]) -> Mapping[str, Sequence[str]]:
     config, benchmark = ExperimentConfig(dataset=dataset), load_benchmark(dataset)
     return learn_facts(config, benchmark, list(videos), videos=videos).contents
-
-
-def notes_of(dataset: DatasetConfig, prototypes: str, contents: Mapping[str, Sequence[str]]) -> list[str]:
-    config = ExperimentConfig(dataset=dataset, init=InitConfig(visual_prototypes=prototypes))
-    return require_unseen(config, load_benchmark(dataset), contents=contents)
 
 
 # --- contents -------------------------------------------------------------------------------------------------------
@@ -132,17 +103,20 @@ def test_what_was_learnt_from_held_out_videos_under_other_names_is_refused(kitch
     ours_known = contents_of(ours, videos)
     message = rf"was learnt from 2 of the 2 videos .*\({next(iter(names))}, there called clip0,.*made on csv, split 1"
     with pytest.raises(ConfigError, match=message):
-        notes_of(ours, learnt, ours_known)
+        notes_of(ours, ours_known, visual_prototypes=learnt)
     # Without the videos on either side nobody knows, and that is said.
-    for unknown in (notes_of(ours, learnt, {}), notes_of(ours, learnt_from(theirs, tmp_path / "w"), ours_known)):
+    for unknown in (
+        notes_of(ours, {}, visual_prototypes=learnt),
+        notes_of(ours, ours_known, visual_prototypes=learnt_from(theirs, tmp_path / "w")),
+    ):
         (note,) = unknown
         assert "2 of the 2 videos of csv, split 1 that it was learnt from, first 'clip0', cannot be told" in note
     # The training videos under other names are no leak, and known not to be one.
     names = {video_id: f"clip{index}" for index, video_id in enumerate(benchmark.train.video_ids)}
     training = import_rows(tmp_path / "train", benchmark.train, names)
     known = contents_of(training, {name: videos[video_id] for video_id, name in names.items()})
-    assert notes_of(ours, learnt_from(training, tmp_path / "t"), ours_known)
-    assert notes_of(ours, learnt_from(training, tmp_path / "t", known), ours_known) == []
+    assert notes_of(ours, ours_known, visual_prototypes=learnt_from(training, tmp_path / "t"))
+    assert notes_of(ours, ours_known, visual_prototypes=learnt_from(training, tmp_path / "t", known)) == []
 
 
 def test_a_video_that_is_trained_on_and_held_out_under_two_names_is_refused(kitchen):
@@ -155,23 +129,19 @@ def test_a_video_that_is_trained_on_and_held_out_under_two_names_is_refused(kitc
 
 
 def test_a_held_out_segment_of_a_video_that_a_data_set_cuts_is_known_in_another_data_set_too(tmp_path):
-    def cut(folder: Path, video: str, splits: Sequence[tuple[str, float, float]]) -> DatasetConfig:
-        folder.mkdir()
-        rows = [f"{video},{split},{start},{stop},cut" for split, start, stop in splits]
-        (folder / "own.csv").write_text("\n".join(["video,split,start,stop,label", *rows]) + "\n")
-        assert import_own(folder / "own.csv", folder / "data").is_accepted
-        return DatasetConfig(name="csv", root=str(folder / "data"))
+    def cut(name: str, video: str, *splits: tuple[str, float, float]) -> DatasetConfig:
+        return own_data(tmp_path / name, [(video, *split, "cut") for split in splits])
 
-    ours = cut(tmp_path / "a", "video", [("train", 0, 4), ("validation", 5, 9), ("train", 10, 14)])
+    ours = cut("a", "video", ("train", 0, 4), ("validation", 5, 9), ("train", 10, 14))
     known = {"video": ("video:0123",)}
     for index, (start, stop, is_seen) in enumerate([(5.5, 8, True), (9, 10, False), (0, 4, False), (3, 5.1, False)]):
-        theirs = cut(tmp_path / f"b{index}", "clip", [("train", start, stop), ("validation", 20, 24)])
+        theirs = cut(f"b{index}", "clip", ("train", start, stop), ("validation", 20, 24))
         learnt = learnt_from(theirs, tmp_path / f"{index}", {"clip": ("video:0123",)})
         if is_seen:
             with pytest.raises(ConfigError, match=r"1 segments .*\(video at 5\.0-9\.0 s, there called clip\)"):
-                notes_of(ours, learnt, known)
+                notes_of(ours, known, visual_prototypes=learnt)
         else:
-            assert notes_of(ours, learnt, known) == []
+            assert notes_of(ours, known, visual_prototypes=learnt) == []
 
 
 @pytest.mark.data
@@ -183,10 +153,10 @@ def test_epic_kitchens_under_the_name_of_own_data_is_known_by_names_and_times(re
     rows = benchmark.validation.filter(pl.col("video_id").is_in(held_out))
     theirs = import_rows(tmp_path / "own", rows, {})
     with pytest.raises(ConfigError, match=rf"was learnt from 3 of the \d+ videos .*{held_out[0]}.*made on csv"):
-        notes_of(ours, learnt_from(theirs, tmp_path / "v"), {})
+        notes_of(ours, {}, visual_prototypes=learnt_from(theirs, tmp_path / "v"))
     # Other names and no videos: nobody knows.
     renamed = import_rows(tmp_path / "renamed", rows, {video_id: f"x{video_id}" for video_id in held_out})
-    (note,) = notes_of(ours, learnt_from(renamed, tmp_path / "w"), {})
+    (note,) = notes_of(ours, {}, visual_prototypes=learnt_from(renamed, tmp_path / "w"))
     assert "3 of the 3 videos of csv" in note
 
 
@@ -196,39 +166,39 @@ def test_whole_videos_are_known_by_their_times_where_their_segments_are_not_list
     learnt = learnt_from(disguised, tmp_path / "v")
     benchmark = load_benchmark(disguised)
     ours = import_rows(tmp_path / "own", benchmark.validation, {})
-    assert notes_of(ours, learnt, {})
-    rows = [f"{s.video_id},validation,{s.start_s},{s.stop_s},cut" for s in benchmark.train] + ["o,train,1,2,cut"]
-    (tmp_path / "own.csv").write_text("\n".join(["video,split,start,stop,label", *rows]) + "\n")
-    assert import_own(tmp_path / "own.csv", tmp_path / "data").is_accepted
+    assert notes_of(ours, {}, visual_prototypes=learnt)
+    rows = [(s.video_id, "validation", s.start_s, s.stop_s, "cut") for s in benchmark.train]
+    ours = own_data(tmp_path / "held", [*rows, ("o", "train", 1, 2, "cut")])
     with pytest.raises(ConfigError, match=r"was learnt from 2 of the 2 videos .* made on epic100"):
-        notes_of(DatasetConfig(name="csv", root=str(tmp_path / "data")), learnt, {})
+        notes_of(ours, visual_prototypes=learnt)
 
 
 # --- stored features and runs -----------------------------------------------------------------------------------------
+
+
+MADE = Provenance(encoder="made", weights="0123", preprocessing="none", fps=4.0)
 
 
 def own_features(folder: Path, names: Sequence[str], *, seed: int = 0) -> DatasetConfig:
     """Import a csv of three videos under these names, with stored features; the last one is for validation."""
     splits = ["train", "train", "validation"]
     times = [(start + 7 * index, start + 7 * index + 2) for index in range(3) for start in (4, 12)]
-    rows = [f"{names[i // 2]},{splits[i // 2]},{start},{stop},cut" for i, (start, stop) in enumerate(times)]
-    folder.mkdir()
-    (folder / "own.csv").write_text("\n".join(["video,split,start,stop,label", *rows]) + "\n")
-    assert import_own(folder / "own.csv", folder / "data").is_accepted
-    provenance = Provenance(encoder="made", weights="0123", preprocessing="none", fps=4.0)
-    writer = FeatureStoreWriter(folder / "data" / "features" / "vit", provenance, width=4)
+    data = own_data(folder, [(names[i // 2], splits[i // 2], *each, "cut") for i, each in enumerate(times)])
+    writer = FeatureStoreWriter(folder / "data" / "features" / "vit", MADE, width=4)
     rng = np.random.default_rng(seed)
     for name in names:
         writer.write(name, np.arange(160) / 4, rng.standard_normal((160, 4), dtype=np.float32))
     writer.finish()
-    return DatasetConfig(name="csv", root=str(folder / "data"))
+    return data
 
 
 def train(dataset: DatasetConfig, out: Path, *overrides: str) -> Path:
-    settings = ["experiment=own/avt_features", f"dataset.root={dataset.root}", f"output_root={out}", "name=run"]
-    settings += ["optim.epochs=1", "optim.warmup_epochs=0", "runtime.device=cpu", "model.encoder.feature_dim=4"]
-    settings += ["model.width=16", "model.decoder.width=16", "model.decoder.num_layers=1", *overrides]
-    return train_run(compose_experiment(settings)).path
+    small = (
+        "optim.epochs=1 optim.warmup_epochs=0 runtime.device=cpu model.encoder.feature_dim=4 model.width=16 "
+        "model.decoder.width=16 model.decoder.num_layers=1"
+    )
+    where = ["experiment=own/avt_features", f"dataset.root={dataset.root}", f"output_root={out}", "name=run"]
+    return train_run(compose_experiment([*where, *small.split(), *overrides])).path
 
 
 def test_a_run_on_the_held_out_rows_under_another_name_is_refused_and_what_is_unknown_stands_in_the_report(tmp_path):
@@ -238,9 +208,8 @@ def test_a_run_on_the_held_out_rows_under_another_name_is_refused_and_what_is_un
     store, stored = (Path(each.root) / "features" / "vit" for each in (ours, theirs))
     config = ExperimentConfig(dataset=ours, source=FeatureSourceConfig(features=str(store)))
     rows = open_stored_features(config)["c"]
-    provenance = Provenance(encoder="made", weights="0123", preprocessing="none", fps=4.0)
     (stored / "videos" / "x.safetensors").unlink()
-    writer = FeatureStoreWriter(stored, provenance, width=4)
+    writer = FeatureStoreWriter(stored, MADE, width=4)
     writer.write("x", np.arange(160) / 4, rows.read(np.arange(160) / 4)[0])
     writer.finish()
     run = train(theirs, tmp_path / "first")

@@ -1,13 +1,14 @@
 """A data set is what it holds, not where it lies: runs are evaluated and go on wherever their data are now."""
 
 import json
-import os
 import shutil
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_recipes import own_data, small_kitchen
 from typer.testing import CliRunner
 
 from sgear.cli.main import app
@@ -23,36 +24,27 @@ from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSour
 from sgear.experiment.settings import flatten
 from sgear.experiment.train import train_run, visual_prototypes
 from sgear.features.imports import ArrayFormat, find_arrays, import_arrays
-from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.training.run import RunDirectory, write_json
 from sgear.video.find import list_videos
 from sgear.video.training_copy import CopySettings, make_copy
 
 ROWS = {"v1": 61, "v2": 62, "v3": 63}
-SETTINGS = (
-    "optim.epochs=2",
-    "model.width=32",
-    "model.decoder.width=32",
-    "model.decoder.num_layers=1",
-    "runtime.device=cpu",
-    "model.encoder.feature_dim=4",
-    "name=run",
-)
+SETTINGS = [
+    *("model.width=32", "model.decoder.width=32", "model.decoder.num_layers=1", "model.encoder.feature_dim=4"),
+    *("optim.epochs=2", "runtime.device=cpu", "name=run"),
+]
 
 
 def make_data(folder: Path, *, stop_s: float = 3.0, seed: int = 0) -> Path:
     """A csv data set with stored features, as `sgear data import` and `sgear features import` make it."""
-    rows = [f"v{i},{start},{stop},cut" for i in (1, 2, 3) for start, stop in ((2, stop_s), (5, 6), (9, 10))]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "own.csv").write_text("\n".join(["video,start,stop,label", *rows]) + "\n")
-    assert import_own(folder / "own.csv", folder / "A").is_accepted
+    data = own_data(folder, [(f"v{i}", *times, "cut") for i in (1, 2, 3) for times in ((2, stop_s), (5, 6), (9, 10))])
     (folder / "arrays").mkdir()
     rng = np.random.default_rng(seed)
     for name, number in ROWS.items():
         np.save(folder / "arrays" / f"{name}.npy", rng.standard_normal((number, 4), dtype=np.float32))
-    arrays = find_arrays(folder / "arrays")
-    import_arrays(arrays, folder / "A" / "features" / "vit", ArrayFormat(fps=4.0), name="arrays")
-    return folder / "A"
+    root = Path(data.root).rename(folder / "A")
+    import_arrays(find_arrays(folder / "arrays"), root / "features" / "vit", ArrayFormat(fps=4.0), name="arrays")
+    return root
 
 
 def train(*overrides: str) -> RunDirectory:
@@ -64,12 +56,8 @@ def project(tmp_path_factory) -> Path:
     """A folder with the data set A and a run on it, which was started there with relative paths."""
     folder = tmp_path_factory.mktemp("project")
     make_data(folder)
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
+    with chdir(folder):
         train("dataset.root=A")
-    finally:
-        os.chdir(here)
     return folder
 
 
@@ -81,12 +69,11 @@ def moved(project, tmp_path) -> Path:
     return tmp_path
 
 
-def evaluate(*arguments: object) -> str:
-    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)], catch_exceptions=True)
+def command(*words: object) -> None:
+    result = CliRunner().invoke(app, [*map(str, words)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output
-    return result.output
 
 
 # --- moved data -----------------------------------------------------------------------------------------------------
@@ -97,7 +84,9 @@ def test_a_run_is_evaluated_and_resumed_where_its_data_lie_now(project, moved):
     expected = json.loads((project / "runs" / "run" / "report.json").read_text())
     with pytest.raises(SgearError, match=r"A: no such folder of an imported csv\. Name the folder .*--root"):
         evaluate_run(run)
-    evaluate(run, "--root", moved / "B")
+    command("report", run, "--root", moved / "B")
+    assert (run / "report.html").is_file()
+    command("evaluate", run, "--root", moved / "B")
     assert json.loads((run / "report.json").read_text())["scores"] == expected["scores"]
     settings = (f"output_root={moved / 'runs'}", "runtime.resume=true")
     train(*settings, f"dataset.root={moved / 'B'}")
@@ -115,14 +104,14 @@ def test_the_case_of_the_data_set_that_moved(real_data, tmp_path, monkeypatch):
     import_arrays(find_arrays(case / "feat1c"), Path("A/features/vit"), ArrayFormat(fps=4.0), name="feat1c")
     train("dataset.root=A", "model.encoder.feature_dim=16")
     Path("A").rename("B")
-    evaluate("runs/run", "--root", "B")
+    command("evaluate", "runs/run", "--root", "B")
     train("dataset.root=B", "model.encoder.feature_dim=16", "runtime.resume=true")
 
 
-@pytest.mark.parametrize("root", ["nowhere/at/all", "runs"])
-def test_a_root_that_does_not_hold_the_data_is_refused_by_name(moved, root):
-    with pytest.raises(SgearError, match=rf"{moved / root}.*no such"):
-        evaluate(moved / "runs" / "run", "--root", moved / root)
+def test_a_root_that_does_not_hold_the_data_is_refused_by_name(moved):
+    for root in ("nowhere/at/all", "runs"):
+        with pytest.raises(SgearError, match=rf"{moved / root}.*no such"):
+            command("evaluate", moved / "runs" / "run", "--root", moved / root)
 
 
 @pytest.mark.parametrize(
@@ -137,18 +126,18 @@ def test_other_data_are_refused_by_name_in_every_command(moved, changes, message
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     refusal = rf"{other}: holds other data than {run} was made on: {message}\. Name the folder that holds the same"
     with pytest.raises(RunError, match=refusal):
-        evaluate(run, "--root", other)
+        command("evaluate", run, "--root", other)
     with pytest.raises(RunError, match=refusal):
         train(f"output_root={moved / 'runs'}", f"dataset.root={other}", "runtime.resume=true")
     if "stop_s" in changes:
-        result = CliRunner().invoke(app, ["report", str(run), "--root", str(other)])
-        assert isinstance(result.exception, RunError)
+        with pytest.raises(RunError):
+            command("report", run, "--root", other)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_annotations_that_changed_where_they_lie_are_other_data(moved, tmp_path):
     run = moved / "runs" / "run"
-    evaluate(run, "--root", moved / "B")
+    command("evaluate", run, "--root", moved / "B")
     train(f"output_root={moved / 'runs'}", f"dataset.root={moved / 'B'}", "runtime.resume=true")
     other = make_data(tmp_path / "other", stop_s=3.5)
     shutil.rmtree(moved / "B")
@@ -157,56 +146,43 @@ def test_annotations_that_changed_where_they_lie_are_other_data(moved, tmp_path)
         evaluate_run(run)
 
 
-def test_a_report_is_drawn_of_data_that_moved(moved):
-    result = CliRunner().invoke(app, ["report", str(moved / "runs" / "run"), "--root", str(moved / "B")])
-    assert result.exit_code == 0, result.output
-    assert (moved / "runs" / "run" / "report.html").is_file()
-
-
 def test_stored_features_that_moved_alone_are_found_under_another_folder(moved):
     (moved / "elsewhere").mkdir()
     shutil.move(moved / "B" / "features" / "vit", moved / "elsewhere" / "vit")
     run, root = moved / "runs" / "run", moved / "B"
     with pytest.raises(SgearError, match=r"features 'vit' were not found.*--feature-root"):
-        evaluate(run, "--root", root)
-    evaluate(run, "--root", root, "--feature-root", moved / "elsewhere")
+        command("evaluate", run, "--root", root)
+    command("evaluate", run, "--root", root, "--feature-root", moved / "elsewhere")
     with pytest.raises(ConfigError, match=r"--video-root has no effect: the run reads source\.kind=features"):
-        evaluate(run, "--root", root, "--video-root", moved)
+        command("evaluate", run, "--root", root, "--video-root", moved)
 
 
-@pytest.mark.parametrize("option", [["--dataset", "csv"], ["--dataset-split", "2"], ["--granularity", "low"]])
-def test_options_of_a_file_of_predictions_are_no_options_of_a_run(moved, option):
-    with pytest.raises(ConfigError, match=rf"{option[0]} goes with a file of predictions, but .*run is not one"):
-        evaluate(moved / "runs" / "run", *option)
-
-
-@pytest.mark.parametrize("option", [["--split", "train"], ["--tau-a", "2"], ["--video-root", "."], ["--views", "x"]])
-def test_options_of_a_run_are_no_options_of_a_file_of_predictions(moved, option):
-    file = moved / "runs" / "run" / "predictions" / "validation.safetensors"
-    with pytest.raises(ConfigError, match=rf"{option[0]} goes with a run directory"):
-        evaluate(file, "--dataset", "csv", "--root", moved / "B", *option)
+def test_options_of_a_run_and_of_a_file_of_predictions_are_told_apart(moved):
+    run = moved / "runs" / "run"
+    for option in (["--dataset", "csv"], ["--dataset-split", "2"], ["--granularity", "low"]):
+        with pytest.raises(ConfigError, match=rf"{option[0]} goes with a file of predictions, but .*run is not one"):
+            command("evaluate", run, *option)
+    file = [run / "predictions" / "validation.safetensors", "--dataset", "csv", "--root", moved / "B"]
+    for option in (["--split", "train"], ["--tau-a", "2"], ["--video-root", "."], ["--views", "x"]):
+        with pytest.raises(ConfigError, match=rf"{option[0]} goes with a run directory"):
+            command("evaluate", *file, *option)
 
 
 # --- relative paths -------------------------------------------------------------------------------------------------
 
 
-def test_a_run_made_with_a_relative_root_works_from_any_folder(project, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    expected = json.loads((project / "runs" / "run" / "report.json").read_text())
-    assert evaluate_run(project / "runs" / "run") == expected
-    predictions, _ = predict_split(project / "runs" / "run", split="train")
-    assert len(predictions) == 6
-
-
-def test_a_project_that_moves_as_a_whole_stays_whole(project, tmp_path, monkeypatch):
+def test_a_run_made_with_a_relative_root_works_from_any_folder_and_moves_with_its_data(project, tmp_path):
     expected = json.loads((project / "runs" / "run" / "report.json").read_text())
     whole = Path(shutil.copytree(project, tmp_path / "whole"))
-    (project / "A").rename(project / "away")
-    try:
-        monkeypatch.chdir(tmp_path)
-        assert evaluate_run(whole / "runs" / "run") == expected
-    finally:
-        (project / "away").rename(project / "A")
+    with chdir(tmp_path):
+        assert evaluate_run(project / "runs" / "run") == expected
+        predictions, _ = predict_split(project / "runs" / "run", split="train")
+        assert len(predictions) == 6
+        (project / "A").rename(project / "away")
+        try:
+            assert evaluate_run(whole / "runs" / "run") == expected
+        finally:
+            (project / "away").rename(project / "A")
 
 
 def placed(text: str) -> ExperimentConfig:
@@ -243,9 +219,9 @@ def test_every_setting_that_names_a_place_counts_from_the_folder_of_the_training
 
 def test_damaged_records_are_refused_with_what_to_do(moved):
     run = RunDirectory(moved / "runs" / "run")
-    for text, message in (("[]", "damaged"), ("{}", "damaged"), ("{", "damaged")):
+    for text in ("[]", "{}", "{"):
         run.data.write_text(text)
-        with pytest.raises(RunError, match=rf"data\.json: .*{message}"):
+        with pytest.raises(RunError, match=r"data\.json: .*damaged"):
             evaluate_run(run.path, places=Places(root=moved / "B"))
     # Runs of before have none.
     run.data.unlink()
@@ -270,15 +246,7 @@ def test_what_a_resumed_run_started_from_may_move_and_not_change(moved, tmp_path
 
 
 def test_videos_are_the_same_as_copies_and_as_training_copies_and_nothing_else(tmp_path):
-    small = KitchenConfig(
-        num_train_videos=2,
-        num_validation_videos=1,
-        num_unseen_participants=0,
-        actions_per_video=2,
-        height=64,
-        width=64,
-    )
-    build_kitchen(tmp_path / "a", small, num_processes=1)
+    small_kitchen(tmp_path / "a", actions_per_video=2)
     made = ExperimentConfig(dataset=DatasetConfig(name="kitchen", root=str(tmp_path / "a")))
     benchmark = load_benchmark(made.dataset)
 
@@ -304,16 +272,11 @@ def test_videos_are_the_same_as_copies_and_as_training_copies_and_nothing_else(t
 
 
 def test_prototypes_are_made_of_data_that_moved_and_of_no_others(moved, tmp_path):
-    run = train_run(
-        compose_experiment(
-            ["experiment=own/recognition_features", *SETTINGS, f"dataset.root={moved / 'B'}", f"output_root={tmp_path}"]
-        )
-    )
+    places = [f"dataset.root={moved / 'B'}", f"output_root={tmp_path}"]
+    run = train_run(compose_experiment(["experiment=own/recognition_features", *SETTINGS, *places]))
     (moved / "B").rename(moved / "C")
     out = tmp_path / "visual.safetensors"
-    command = ["prototypes", "visual", str(run.path), "--out", str(out), "--root", str(moved / "C")]
-    result = CliRunner().invoke(app, command)
-    assert result.exit_code == 0, result.output
+    command("prototypes", "visual", run.path, "--out", out, "--root", moved / "C")
     other = make_data(tmp_path / "other", seed=1)
     with pytest.raises(RunError, match="holds other data"):
         visual_prototypes(run.path, out, places=Places(root=other))

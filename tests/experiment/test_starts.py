@@ -1,53 +1,36 @@
 """What a run may start from: nothing that was learnt from what it is validated or tested on, and nothing twice."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny_recipes import learnt_from, notes_of, own_data, small_kitchen
 
 from sgear.datasets import Benchmark
-from sgear.datasets.own import import_own
 from sgear.errors import ConfigError, PrototypeError, RunError
 from sgear.experiment import compose_experiment
 from sgear.experiment.build import build_data, load_benchmark
-from sgear.experiment.leakage import lineage_of_training, require_unseen, training_part
+from sgear.experiment.leakage import lineage_of_training, require_unseen
 from sgear.experiment.network import build_network
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig
 from sgear.experiment.train import train_run, visual_prototypes_of_features
 from sgear.features import FeatureStore, FeatureStoreWriter
 from sgear.features.store_index import Provenance
-from sgear.kitchen import KitchenConfig, build_kitchen
-from sgear.lineage import Lineage
 from sgear.models.pretrained import load_model, read_lineage
 from sgear.prototypes import class_means
 
-KITCHEN = KitchenConfig(
-    num_train_videos=4, num_validation_videos=2, num_participants=4, num_unseen_participants=1, actions_per_video=12
-)
-
-
-def prototypes_of(dataset: DatasetConfig, path: Path, *, width: int = 4) -> Path:
-    """Write visual prototypes that say that they were learnt from the training videos of a data set."""
-    benchmark = load_benchmark(dataset)
-    num_actions = benchmark.taxonomy.num_actions
-    lineage = Lineage(parts=(training_part(dataset, benchmark.train),))
-    class_means(
-        torch.ones(num_actions, width), torch.arange(num_actions), benchmark.taxonomy, run="r", lineage=lineage
-    ).save(path)
-    return path
-
-
-def notes_of(dataset: DatasetConfig, **init) -> list[str]:
-    return require_unseen(ExperimentConfig(dataset=dataset, init=InitConfig(**init)), load_benchmark(dataset))
+KITCHEN = {"num_train_videos": 4, "num_validation_videos": 2, "num_participants": 4, "num_unseen_participants": 1}
+KITCHEN |= {"actions_per_video": 12}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("starts")
-    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_videos=False)
+    small_kitchen(folder / "kitchen", with_videos=False, **KITCHEN)
     return folder
 
 
@@ -66,9 +49,6 @@ def fold_run(root) -> Path:
     return train_run(config_of(root, "fold-0", "dataset.num_folds=2", "dataset.fold=0")).path
 
 
-# --- the guard ------------------------------------------------------------------------------------------------------
-
-
 def test_prototypes_of_another_fold_are_refused_with_both_sides_and_the_remedy(root):
     file = root / "visual-0.safetensors"
     visual_prototypes_of_features(kitchen(root, num_folds=2, fold=0), "oracle", file)
@@ -85,15 +65,16 @@ def test_prototypes_of_another_fold_are_refused_with_both_sides_and_the_remedy(r
     )
     with pytest.raises(ConfigError, match=message):
         train_run(other)
+    assert not (root / "x").exists()
 
 
 def test_what_is_learnt_from_fewer_videos_may_start_the_whole_and_not_the_other_way_round(root, tmp_path):
     whole, fold = kitchen(root), kitchen(root, num_folds=2, fold=1)
-    assert notes_of(whole, visual_prototypes=str(prototypes_of(fold, tmp_path / "fold.safetensors"))) == []
+    assert notes_of(whole, visual_prototypes=learnt_from(fold, tmp_path / "fold.safetensors")) == []
     with pytest.raises(
         ConfigError, match=r"made on kitchen, split 1, and this run is of kitchen, split 1, fold 1 of 2"
     ):
-        notes_of(fold, visual_prototypes=str(prototypes_of(whole, tmp_path / "whole.safetensors")))
+        notes_of(fold, visual_prototypes=learnt_from(whole, tmp_path / "whole.safetensors"))
 
 
 @pytest.mark.parametrize("key", ["run", "branches"])
@@ -134,13 +115,6 @@ def test_features_that_a_run_extracted_are_held_against_what_the_run_was_learnt_
     assert "the encoder of RULSTM rgb does not say what it was learnt from" in note
 
 
-def test_a_refused_start_leaves_no_run(root, fold_run):
-    start = [f"init.run={fold_run}", "init.blocks=[decoder]", "dataset.num_folds=2", "dataset.fold=1"]
-    with pytest.raises(ConfigError, match="was learnt from"):
-        train_run(config_of(root, "refused", *start))
-    assert not (root / "refused").exists()
-
-
 def test_a_trained_model_says_what_it_was_learnt_from_and_what_its_start_was(root, fold_run):
     own = read_lineage(fold_run / "model")
     benchmark = load_benchmark(kitchen(root, num_folds=2, fold=0))
@@ -155,57 +129,43 @@ def test_a_trained_model_says_what_it_was_learnt_from_and_what_its_start_was(roo
     assert len(lineage_of_training(again, benchmark).parts) == 1
 
 
-def test_a_start_without_a_record_is_let_through_with_a_note(root, fold_run, tmp_path):
+def test_starts_without_a_record_are_let_through_with_a_note(root, fold_run, tmp_path):
     model = tmp_path / "old" / "model"
-    model.mkdir(parents=True)
-    for name in ("weights.safetensors", "model.json"):
-        (model / name).write_bytes((fold_run / "model" / name).read_bytes())
-    (tmp_path / "old" / "config.yaml").write_bytes((fold_run / "config.yaml").read_bytes())
+    shutil.copytree(fold_run, tmp_path / "old")
     description = json.loads((model / "model.json").read_text())
     del description["lineage"]
     (model / "model.json").write_text(json.dumps(description))
     assert load_model(model).lineage.parts == ()
     (note,) = notes_of(kitchen(root, num_folds=2, fold=1), run=str(tmp_path / "old"))
     assert "does not say what it was learnt from, so it cannot be checked" in note
+    benchmark, file = load_benchmark(kitchen(root)), tmp_path / "v.safetensors"
+    number = benchmark.taxonomy.num_actions
+    class_means(torch.ones(number, 4), torch.arange(number), benchmark.taxonomy, run="r").save(file)
+    (note,) = notes_of(kitchen(root), visual_prototypes=str(file))
+    assert note.startswith("from init.visual_prototypes=")
     description["lineage"] = {"parts": [{"dataset": "kitchen"}], "gaps": []}
     (model / "model.json").write_text(json.dumps(description))
     with pytest.raises(RunError, match=r"model\.json: damaged"):
         read_lineage(model)
 
 
-def test_prototypes_without_a_record_are_let_through_with_a_note(root, tmp_path):
-    benchmark = load_benchmark(kitchen(root))
-    number = benchmark.taxonomy.num_actions
-    class_means(torch.ones(number, 4), torch.arange(number), benchmark.taxonomy, run="r").save(
-        tmp_path / "v.safetensors"
-    )
-    (note,) = notes_of(kitchen(root), visual_prototypes=str(tmp_path / "v.safetensors"))
-    assert note.startswith("from init.visual_prototypes=")
-
-
 def test_videos_of_another_kitchen_are_not_taken_for_ours_by_their_names_nor_for_others_without_a_word(root, tmp_path):
-    build_kitchen(tmp_path / "kitchen", replace(KITCHEN, seed=9), num_processes=1, with_videos=False)
+    small_kitchen(tmp_path / "kitchen", with_videos=False, **KITCHEN, seed=9)
     other = kitchen(tmp_path, num_folds=2, fold=0)
     ours = kitchen(root, num_folds=2, fold=1)
     assert set(load_benchmark(other).train.video_ids) & set(load_benchmark(ours).validation.video_ids)
-    (note,) = notes_of(ours, visual_prototypes=str(prototypes_of(other, tmp_path / "v.safetensors")))
+    (note,) = notes_of(ours, visual_prototypes=learnt_from(other, tmp_path / "v.safetensors"))
     assert "2 of the 2 videos of kitchen, split 1, fold 0 of 2 that it was learnt from" in note
     assert "cannot be told from those held out here by their content" in note
 
 
-def own_data(folder: Path, splits: dict[str, str]) -> DatasetConfig:
-    """Import a csv of one video; `splits` gives the split of its segments, which start at 0, 10, 20, ... s."""
-    rows = [f"video,{split},{10 * i},{10 * i + 5},{label}" for i, (label, split) in enumerate(splits.items())]
-    folder.mkdir()
-    (folder / "own.csv").write_text("\n".join(["video,split,start,stop,label", *rows]) + "\n")
-    assert import_own(folder / "own.csv", folder / "data").is_accepted
-    return DatasetConfig(name="csv", root=str(folder / "data"))
-
-
 def test_a_video_that_a_data_set_cuts_is_judged_by_its_segments(tmp_path):
-    first = own_data(tmp_path / "a", {"cut": "train", "mix": "train", "eat": "validation"})
-    second = own_data(tmp_path / "b", {"cut": "train", "mix": "validation", "eat": "train"})
-    file = str(prototypes_of(first, tmp_path / "v.safetensors"))
+    def cut(name: str, *splits: str) -> DatasetConfig:
+        rows = [("video", split, 10 * i, 10 * i + 5, ["cut", "mix", "eat"][i]) for i, split in enumerate(splits)]
+        return own_data(tmp_path / name, rows)
+
+    first, second = cut("a", "train", "train", "validation"), cut("b", "train", "validation", "train")
+    file = learnt_from(first, tmp_path / "v.safetensors")
     assert notes_of(first, visual_prototypes=file) == []
     with pytest.raises(ConfigError, match=r"was learnt from 1 segments that .* \(video at 10\.0-15\.0 s\)"):
         notes_of(second, visual_prototypes=file)
@@ -232,7 +192,7 @@ def test_splits_of_real_data_sets_are_told_apart(request, real_data, monkeypatch
     folder = request.getfixturevalue("salads") if made_on[0].startswith("salads50") else real_data
     monkeypatch.setenv("SGEAR_DATA", str(folder))
     source, target = (DatasetConfig(name=name, split=split) for name, split in (made_on, asked))
-    file = str(prototypes_of(source, tmp_path / "v.safetensors", width=2))
+    file = learnt_from(source, tmp_path / "v.safetensors", width=2)
     if message is None:
         assert notes_of(target, visual_prototypes=file) == []
     else:
@@ -240,26 +200,8 @@ def test_splits_of_real_data_sets_are_told_apart(request, real_data, monkeypatch
             notes_of(target, visual_prototypes=file)
 
 
-# --- settings -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("other", ["init.visual_prototypes=v.safetensors", "init.language_as_visual=true"])
-def test_prototypes_are_not_started_twice(other):
-    start = ["experiment=smoke/kitchen", "init.run=a", "init.blocks=[decoder,prototypes]", other]
-    with pytest.raises(ConfigError, match=r"takes the prototypes of init\.run=a, and init\.\w+ would overwrite them"):
-        compose_experiment(start)
-
-
-@pytest.mark.parametrize("key", ["blocks", "freeze"])
-def test_a_block_is_named_once(key):
-    blocks = {"blocks": "[decoder]", "freeze": "[]"} | {key: "[encoder,decoder,encoder]"}
-    start = ["experiment=smoke/kitchen", "init.run=a", *(f"init.{name}={value}" for name, value in blocks.items())]
-    with pytest.raises(ConfigError, match=rf"init\.{key} names encoder more than once"):
-        compose_experiment(start)
-
-
 def test_a_file_of_the_wrong_kind_is_told_where_it_goes(root, tmp_path):
-    file = prototypes_of(kitchen(root), tmp_path / "v.safetensors")
+    file = learnt_from(kitchen(root), tmp_path / "v.safetensors")
     config = config_of(root, "x", f"init.language_prototypes={file}", "objective.sem=1")
     with pytest.raises(PrototypeError, match=r"got visual prototypes .* give this file as init\.visual_prototypes"):
         train_run(config)

@@ -11,67 +11,39 @@ import polars as pl
 import pytest
 import torch
 from numpy.typing import NDArray
-from tiny_recipes import write_features
+from tiny_recipes import own_data, small_kitchen, write_features
 
 from sgear.datasets import Benchmark
-from sgear.datasets.own import import_own
 from sgear.experiment import build, compose_experiment
 from sgear.experiment.build import Data, build_data, build_feature_data, load_benchmark
 from sgear.experiment.network import build_network
 from sgear.experiment.schema import ExperimentConfig
 from sgear.experiment.train import train_run, visual_prototypes
 from sgear.features import FeatureTable, VideoFeatures
-from sgear.kitchen import KitchenConfig, make_world, write_annotations
 from sgear.predictions import Predictions
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 
 SPLITS = [
-    ("epic100", 1),
-    ("epic55", 1),
-    ("rulstm-ek55", 1),
-    ("rulstm-ek100", 1),
+    *[(name, 1) for name in ("epic100", "epic55", "rulstm-ek55", "rulstm-ek100")],
     *[(name, split) for name in ("egtea", "rulstm-egtea") for split in (1, 2, 3)],
-    ("salads50", 1),
-    ("salads50-avt", 1),
-    ("salads50-tcn", 1),
+    *[(name, 1) for name in ("salads50", "salads50-avt", "salads50-tcn")],
 ]
 CUT = {"egtea", "rulstm-egtea"}
 """Data sets whose splits cut inside videos."""
 WIDTH = 6
-_TINY = [
-    "source.features=random",
-    f"model.encoder.feature_dim={WIDTH}",
-    "model.width=16",
-    "model.decoder.width=16",
-    "model.decoder.num_layers=1",
-    "model.decoder.num_heads=2",
-    "optim.epochs=2",
-    "optim.warmup_epochs=0",
-    "runtime.precision=fp32",
-    "runtime.num_workers=0",
-]
-PAST = ["experiment=epic100/past_composed"]
-COUNTED = ["experiment=egtea/last_action", "dataset.name=csv"]
+SHORT = "model.width=16 optim.epochs=2 optim.warmup_epochs=0"
+TINY = (
+    f"{SHORT} source.features=random model.encoder.feature_dim={WIDTH} model.decoder.width=16 "
+    "model.decoder.num_layers=1 model.decoder.num_heads=2 runtime.precision=fp32 runtime.num_workers=0"
+)
+COUNTED = "experiment=egtea/last_action dataset.name=csv"
 MODELS = {
-    "avt": [
-        "experiment=own/avt_features",
-        *_TINY,
-        "objective.past=1.0",
-        "objective.next=1.0",
-        "source.next_within_s=20",
-    ],
-    "recognition": ["experiment=own/recognition_features", *_TINY],
+    "avt": f"experiment=own/avt_features {TINY} objective.past=1.0 objective.next=1.0 source.next_within_s=20",
+    "recognition": f"experiment=own/recognition_features {TINY}",
     "last_action": COUNTED,
-    "frequency": [*COUNTED, "model.name=frequency"],
-    "past": [
-        *PAST,
-        "dataset.name=csv",
-        "source.noise=0.3",
-        "model.width=16",
-        "optim.epochs=2",
-        "optim.warmup_epochs=0",
-    ],
+    "frequency": f"{COUNTED} model.name=frequency",
+    "past": f"experiment=epic100/past_composed dataset.name=csv source.noise=0.3 {SHORT}",
 }
 ORACLES = ("last_action", "past")
 
@@ -157,7 +129,7 @@ def test_no_label_of_a_held_out_segment_of_real_data_reaches_training(request, m
 
 
 def test_no_label_of_a_held_out_segment_of_the_kitchen_reaches_training(monkeypatch, tmp_path):
-    write_annotations(make_world(KitchenConfig(num_train_videos=3, num_validation_videos=2)), tmp_path / "annotations")
+    small_kitchen(tmp_path, num_train_videos=3, num_validation_videos=2, with_videos=False)
     config = compose_experiment(["experiment=kitchen/last_action", f"dataset.root={tmp_path}"])
     assert_no_label_of_a_held_out_segment_reaches_training(monkeypatch, config, is_cut=False)
 
@@ -165,23 +137,20 @@ def test_no_label_of_a_held_out_segment_of_the_kitchen_reaches_training(monkeypa
 # --- own data, divided by rows --------------------------------------------------------------------------------------
 
 
-def own_data(folder: Path, *, held_out: tuple[str, ...] = ("cut", "mix", "eat")) -> Path:
+def divided(folder: Path, *, held_out: tuple[str, ...] = ("cut", "mix", "eat")) -> str:
     """Three videos whose rows take turns in training and validation; labels of validation as given."""
-    names = ("cut", "mix", "eat")
-    rows = ["video,split,start,stop,label"]
-    for video, shift in (("a", 0), ("b", 1), ("c", 2)):
+    names, rows = ("cut", "mix", "eat"), []
+    for shift, video in enumerate("abc"):
         for index in range(12):
             label, split = (held_out[index % 3], "validation") if index % 2 else (names[(index + shift) % 3], "train")
-            rows.append(f"{video},{split},{5 * index + 3},{5 * index + 8},{label}")
-    folder.mkdir()
-    (folder / "own.csv").write_text("\n".join(rows) + "\n")
-    assert import_own(folder / "own.csv", folder / "data").is_accepted
-    write_features(folder / "data" / "features" / "random", dict.fromkeys("abc", 65.0), width=WIDTH)
-    return folder / "data"
+            rows.append((video, split, 5 * index + 3, 5 * index + 8, label))
+    data = own_data(folder, rows)
+    write_features(Path(data.root) / "features" / "random", dict.fromkeys("abc", 65.0), width=WIDTH)
+    return data.root
 
 
 def test_no_label_of_a_held_out_row_reaches_training(monkeypatch, tmp_path):
-    config = compose_experiment([*COUNTED, f"dataset.root={own_data(tmp_path / 'own')}"])
+    config = compose_experiment([*COUNTED.split(), f"dataset.root={divided(tmp_path / 'own')}"])
     assert_no_label_of_a_held_out_segment_reaches_training(monkeypatch, config, is_cut=True)
 
 
@@ -189,9 +158,9 @@ def test_no_label_of_a_held_out_row_reaches_training(monkeypatch, tmp_path):
 def test_a_run_gives_the_same_model_whatever_held_out_rows_are_called(name, tmp_path):
     runs, prototypes = [], []
     for folder, held_out in (("right", ("cut", "mix", "eat")), ("other", ("mix", "eat", "cut"))):
-        root = own_data(tmp_path / folder, held_out=held_out)
+        root = divided(tmp_path / folder, held_out=held_out)
         chosen = [f"dataset.root={root}", f"output_root={tmp_path / folder}", "runtime.device=cpu"]
-        runs.append(train_run(compose_experiment([*MODELS[name], *chosen])))
+        runs.append(train_run(compose_experiment([*MODELS[name].split(), *chosen])))
         if name == "recognition":
             prototypes.append(visual_prototypes(runs[-1].path, tmp_path / folder / "visual.safetensors"))
     files = [

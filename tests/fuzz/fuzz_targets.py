@@ -15,10 +15,9 @@ import numpy as np
 
 from sgear.errors import PredictionError, SgearError
 from sgear.predictions import Predictions
-from sgear.predictions.challenge import Challenge
-from sgear.predictions.submission import write_split
+from sgear.predictions.other_code import read_submission
+from sgear.predictions.submission import Challenge, write_submission
 from sgear.predictions.submission_check import check_submission
-from sgear.predictions.submission_read import read_submission
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 
@@ -47,7 +46,7 @@ def example_table() -> Predictions:
 
 
 def example_submission(folder: Path) -> str:
-    write_split(example_table(), folder / "example.json", CHALLENGE, sls=(1, 3, 4))
+    write_submission({"example": example_table()}, folder / "example.json", CHALLENGE, sls=(1, 3, 4))
     return (folder / "example.json").read_text()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions
-from sgear.predictions.table_file import FORMAT_WITHOUT_CHECKSUM
+from sgear.predictions.table import FORMAT_WITHOUT_CHECKSUM
 
 MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ORIGINAL = fuzz_targets.example_table()

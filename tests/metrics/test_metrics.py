@@ -52,12 +52,6 @@ def test_ranks_are_the_same_in_every_number_format_and_layout(dtype):
     assert np.array_equal(target_ranks(scores[::-1], targets[::-1]), expected[::-1])
 
 
-def test_float32_and_float64_copies_of_the_same_scores_have_the_same_ranks():
-    scores = np.random.default_rng(0).standard_normal((500, 300)).astype(np.float32)
-    targets = np.random.default_rng(1).integers(0, 300, 500)
-    assert np.array_equal(target_ranks(scores, targets), target_ranks(scores.astype(np.float64), targets))
-
-
 @given(scored(), st.integers(1, 12))
 def test_recall_equals_the_loop_and_count_twin(sample, k):
     scores, targets = sample

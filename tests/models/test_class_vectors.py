@@ -1,4 +1,4 @@
-"""Composed class vectors: a sum of parts that classes share, in the classifier and in the bank."""
+"""Parts that classes share: composed vectors in the classifier and in the bank, and copied nouns."""
 
 import pytest
 import torch
@@ -7,6 +7,8 @@ from sgear.errors import ConfigError, PrototypeError
 from sgear.models import Avt, AvtConfig, DecoderConfig, EncoderConfig, HeadConfig, SGear, SGearConfig
 from sgear.models.class_vectors import ClassVectors, describe_classes, parse_composition
 from sgear.models.config import PrototypeAttentionConfig, PrototypesConfig
+from sgear.models.copying import CopyHead
+from sgear.models.encoders import SeenActions
 
 ACTIONS, VERBS, NOUNS, TEXT, WIDTH, HISTORY = 6, 3, 4, 5, 8, 4
 VERB_OF, NOUN_OF = torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0, 1, 0, 2, 3, 1])
@@ -29,7 +31,7 @@ def past_model(composition: str = "free+verb+noun", name: str = "avt") -> Avt | 
         "encoder": EncoderConfig(name="annotations", composition=composition, text_dim=TEXT, num_heads=2, depth=1),
         "decoder": DecoderConfig(width=WIDTH, num_layers=1, num_heads=2, init_std=0.5, dropout=0.0),
         "prototypes": PrototypesConfig(composition=composition, text_dim=TEXT),
-        "head": HeadConfig(dropout=0.0),
+        "head": HeadConfig(dropout=0.0, copy_nouns=True),
     }
     if name == "avt":
         model = Avt(AvtConfig(**shared), **SIZES)
@@ -134,3 +136,48 @@ def test_missing_or_wrong_texts_are_refused():
         vectors.set_classes(VERB_OF, NOUN_OF, None)
     with pytest.raises(PrototypeError, match="set it to 7"):
         vectors.set_classes(VERB_OF, NOUN_OF, torch.ones(ACTIONS, 7))
+
+
+def copy_head() -> CopyHead:
+    torch.manual_seed(0)
+    head = CopyHead(width=WIDTH, num_actions=ACTIONS, num_verbs=VERBS, dropout=0.0)
+    head.set_classes(VERB_OF, NOUN_OF, None)
+    torch.nn.init.normal_(head.scores.weight)
+    return head
+
+
+def test_copying_equals_a_loop_over_the_seen_actions_and_all_classes():
+    head = copy_head()
+    features, tokens = torch.randn(2, 3, WIDTH), torch.randn(2, 3, HISTORY, WIDTH)
+    # One noun twice, none at all, and nothing seen.
+    steps = [[0, 2, 1, -1], [-1, -1, -1, -1], [4, 4, 4, 4]], [[3, -1, 5, 1], [0, 0, 2, 2], [1, 2, 3, 4]]
+    actions = torch.tensor(steps)
+    expected = torch.zeros(2, 3, ACTIONS)
+    for clip, step, seen in torch.cartesian_prod(*(torch.arange(n) for n in (2, 3, HISTORY))).tolist():
+        if (action := int(actions[clip, step, seen])) < 0:
+            continue
+        said = head.scores(head.read(torch.cat([tokens[clip, step, seen], features[clip, step]])))
+        for each in range(ACTIONS):
+            if NOUN_OF[each] == NOUN_OF[action]:
+                expected[clip, step, each] += said[VERB_OF[each]]
+    torch.testing.assert_close(head(features, SeenActions(tokens, actions)), expected)
+
+
+@pytest.mark.parametrize("name", ["avt", "sgear"])
+def test_copying_begins_with_nothing_and_moves_no_class_whose_noun_was_not_seen(name):
+    model, clip = past_model(name=name), records()
+    with torch.no_grad():
+        copied = model(clip).logits
+        torch.nn.init.zeros_(model.copying.scores.weight)
+        torch.nn.init.zeros_(model.copying.scores.bias)
+        plain = model(clip).logits
+    numbers = clip[:, -1, :, 0].long()
+    for sample, row in enumerate(copied != plain):
+        shown = {int(NOUN_OF[number - 1]) for number in numbers[sample] if 0 < number <= ACTIONS}
+        assert {int(noun) for noun in NOUN_OF[row]} == shown
+
+
+def test_copying_needs_an_encoder_that_names_what_was_seen():
+    encoder = EncoderConfig(name="features", feature_dim=4)
+    with pytest.raises(ConfigError, match=r"copy_nouns.*source\.kind=annotations"):
+        Avt(AvtConfig(width=WIDTH, encoder=encoder, head=HeadConfig(copy_nouns=True)), **SIZES)

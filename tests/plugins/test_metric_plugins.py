@@ -16,7 +16,8 @@ from sgear.metrics import Metric, metrics, register_metric
 from sgear.metrics.registry import _METRICS
 from sgear.plugins import _loaded
 from sgear.predictions import Predictions, field_outcomes, score, score_intervals
-from sgear.report.tables import run_scores, score_columns
+from sgear.report import ReportRun
+from sgear.report.tables import score_columns, score_rows
 from sgear.taxonomy import Taxonomy
 
 
@@ -56,7 +57,8 @@ def test_it_is_scored_with_its_interval_and_stands_in_every_table(capsys, monkey
     assert score_intervals(one, num_resamples=10)["overall"]["action"]["top10"].value == expected
     report = {"benchmark": "b", "protocol": {}, "scores": scores, "num_evaluated": 1, "num_asked": 1}
     report["num_from_prior"] = 0
-    assert run_scores(report)["top10"] == expected
+    run = ReportRun(name="run", title="run", predictions=one, report=report)
+    assert score_rows([run], [])[0].values["top10"] == expected
     assert [column.heading for column in score_columns()][:4] == ["top-1", "top-5", "recall@5", "top-10"]
     assert Scores(report)["top-10"] == 100 * expected
     print_scores(report)

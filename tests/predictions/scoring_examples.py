@@ -42,3 +42,23 @@ def make_masks(num_samples=80):
     return {
         "unseen": {field: rng.random(num_samples) < share for field, share in zip(FIELDS, (0.2, 0.3, 0.5), strict=True)}
     }
+
+
+PAIRS = tuple((verb, noun) for verb in range(4) for noun in range(5))
+GRADED_TAXONOMY = Taxonomy(tuple("abcd"), tuple("vwxyz"), PAIRS)
+
+
+def graded_table(seed, *, strength=1.0, num_samples=60, prefix="h", **changes) -> Predictions:
+    """Scores of 20 actions that favor the true one by a given strength."""
+    targets = changes.pop("targets", np.random.default_rng(99).integers(0, 20, num_samples))
+    logits = np.random.default_rng(seed).normal(size=(num_samples, 20))
+    logits[np.arange(num_samples), targets] += strength
+    fields = {
+        "uids": tuple(f"{prefix}_{index}" for index in range(num_samples)),
+        "logits": logits.astype(np.float32),
+        "targets": targets,
+        "taxonomy": GRADED_TAXONOMY,
+        "protocol": PROTOCOL,
+        "provenance": {"model": f"m{seed}"},
+    }
+    return Predictions(**(fields | changes))

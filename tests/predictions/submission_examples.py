@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sgear.predictions import Predictions
+from sgear.predictions.submission import EPIC100, write_submission
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 
@@ -55,6 +56,10 @@ def epic55_table(first_uid: int, num_samples: int = 3) -> Predictions:
         taxonomy=EPIC55_TAXONOMY,
         protocol=PROTOCOL,
     )
+
+
+def submit(table: Predictions, out: Path, sls=(1, 3, 4), **options) -> None:
+    write_submission({"test": table}, out, EPIC100, sls=sls, **options)
 
 
 def document(path: Path, member: str = "test.json") -> dict:

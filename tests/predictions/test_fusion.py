@@ -70,6 +70,8 @@ def test_only_the_proportion_of_weights_counts(factor, rule):
 def test_probs_are_averaged_with_their_weights():
     first, second = table(seed=1), table(seed=2)
     fused = late_fuse([first, second], [2.5, 0.5])
+    assert fused.verb_logits is None
+    assert fused.noun_logits is None
     np.testing.assert_allclose(fused.probs, (2.5 * first.probs + 0.5 * second.probs) / 3, atol=1e-6)
 
 
@@ -147,12 +149,6 @@ def test_a_score_too_small_for_a_probability_keeps_its_place():
     assert np.argsort(-fused.logits[0]).tolist() == [0, 1, 3, 2]
 
 
-def test_without_field_weights_verbs_are_summed_from_actions():
-    fused = late_fuse([table(seed=1), table(seed=2)], [2.5, 0.5])
-    assert fused.verb_logits is None
-    assert fused.noun_logits is None
-
-
 def test_field_weights_give_that_field_a_ranking_of_its_own():
     first, second = table(seed=1), table(seed=2)
     fused = late_fuse([first, second], [1.0, 1.0], field_weights={"verb": [3.0, 1.0]})
@@ -160,12 +156,6 @@ def test_field_weights_give_that_field_a_ranking_of_its_own():
     expected = (3 * first.field_probs("verb") + second.field_probs("verb")) / 4
     np.testing.assert_allclose(fused.field_probs("verb"), expected, atol=1e-6)
     np.testing.assert_allclose(fused.probs, (first.probs + second.probs) / 2, atol=1e-6)
-
-
-def test_the_weights_of_actions_can_be_given_apart():
-    first, second = table(seed=1), table(seed=2)
-    fused = late_fuse([first, second], [1.0, 1.0], field_weights={"action": [0.0, 1.0]})
-    np.testing.assert_allclose(fused.probs, second.probs, atol=1e-6)
 
 
 def test_a_head_of_one_model_is_fused_with_the_sums_of_the_other():

@@ -71,22 +71,3 @@ def test_fusing_a_model_with_itself_changes_nothing(seed, weight):
     original = table(seed)
     fused = late_fuse([original, original], [weight, 1 - weight])
     np.testing.assert_allclose(fused.probs, original.probs, atol=1e-6)
-
-
-def test_fusion_joins_by_uid_and_not_by_position():
-    first, second = table(0), table(1)
-    order = np.array([3, 1, 0, 5, 4, 2])
-    shuffled = table(
-        uids=tuple(second.uids[row] for row in order), logits=second.logits[order], targets=second.targets[order]
-    )
-    np.testing.assert_array_equal(
-        late_fuse([first, shuffled], [1.0, 2.0]).logits, late_fuse([first, second], [1.0, 2.0]).logits
-    )
-
-
-def test_tables_of_other_segments_or_protocols_are_not_fused():
-    with pytest.raises(PredictionError, match="1 uids missing, 1 extra"):
-        late_fuse([table(), table(uids=("v_0", "v_1", "v_2", "v_3", "v_4", "x"))], [1.0, 1.0])
-    other = AnticipationProtocol(tau_a_s=0.5, tau_o_s=10.0, fps=1.0).to_dict()
-    with pytest.raises(PredictionError, match="different protocols"):
-        late_fuse([table(), table(protocol=other)], [1.0, 1.0])

@@ -8,7 +8,7 @@ from scoring_examples import make_table
 
 from sgear.errors import PredictionError
 from sgear.metrics.class_means import class_mean_recall
-from sgear.predictions.rebalance import Adjustment, adjust, choose_adjustment, rebalance
+from sgear.predictions.held_out import Adjustment, adjust, choose_adjustment, rebalance
 
 
 def long_tail(seed: int = 0, num_classes: int = 12, num_samples: int = 600):

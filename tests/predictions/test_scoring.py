@@ -14,10 +14,11 @@ from sgear.metrics import (
     class_mean_recall,
     reliability,
     target_ranks,
+    time_to_action,
     top_k_accuracy,
     top_k_hits,
 )
-from sgear.predictions import Predictions, field_outcomes, score
+from sgear.predictions import Predictions, field_outcomes, score, times_to_action
 from sgear.taxonomy import FIELDS, Taxonomy
 
 
@@ -162,3 +163,29 @@ def test_tables_without_labels_or_samples_have_no_score():
         score(replace(table, targets=np.full(80, -1)))
     with pytest.raises(PredictionError, match="without any sample"):
         score(table.take(np.array([], dtype=np.int64)))
+
+
+def at_horizon(tau_a_s, seed):
+    return replace(make_table(seed), targets=make_table(0).targets, protocol={**PROTOCOL, "tau_a_s": tau_a_s})
+
+
+def test_the_time_to_action_is_that_of_the_hits_of_all_tables():
+    tables = [at_horizon(0.5, 1), at_horizon(2.0, 2), at_horizon(1.0, 3)]
+    times_s = times_to_action([tables[0], tables[1].take(np.arange(80)[::-1]), tables[2]])
+    for field in FIELDS:
+        hits = np.stack([field_outcomes(table)[field].hits(5) for table in tables], axis=1)
+        assert times_s[field] == time_to_action(hits, [0.5, 2.0, 1.0])
+
+
+def test_horizons_that_do_not_belong_together_are_refused():
+    table = at_horizon(1.0, 0)
+    with pytest.raises(PredictionError, match="same anticipation time"):
+        times_to_action([table, table])
+    with pytest.raises(PredictionError, match="differ in more than"):
+        times_to_action([table, replace(table, protocol={**PROTOCOL, "tau_a_s": 2.0, "fps": 2.0})])
+    with pytest.raises(PredictionError, match="no anticipation time"):
+        times_to_action([replace(table, protocol={"kind": "recognition", "num_steps": 4, "jitter": 0.0})])
+    with pytest.raises(PredictionError, match="disagree about the true actions"):
+        times_to_action([table, replace(at_horizon(2.0, 0), targets=(table.targets + 1) % 30)])
+    with pytest.raises(ValueError, match="at least one"):
+        times_to_action([])

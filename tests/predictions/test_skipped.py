@@ -5,9 +5,8 @@ import pytest
 
 from sgear.errors import PredictionError
 from sgear.predictions import Predictions, late_fuse
-from sgear.predictions.challenge import EPIC100
-from sgear.predictions.skipped import merge_skipped, skipped_of, skipped_text, with_skipped
-from sgear.predictions.submission import write_split
+from sgear.predictions.provenance import merge_skipped, skipped_of, skipped_text, with_skipped
+from sgear.predictions.submission import EPIC100, write_submission
 from sgear.taxonomy import Taxonomy
 from sgear.timing import AnticipationProtocol
 
@@ -69,5 +68,5 @@ def test_fusing_whole_tables_lists_nothing():
 @pytest.mark.parametrize("split", ["train", "validation", "start from ar"])
 def test_what_was_skipped_anywhere_cannot_be_submitted(split, tmp_path):
     with pytest.raises(PredictionError, match=r"not a benchmark number: 1 segment .*source\.on_error=stop"):
-        write_split(table({split: {"x": "no video"}}), tmp_path / "a.json", EPIC100, sls=(1, 3, 3))
+        write_submission({"test": table({split: {"x": "no video"}})}, tmp_path / "a.json", EPIC100, sls=(1, 3, 3))
     assert not list(tmp_path.iterdir())

@@ -17,25 +17,23 @@ from submission_examples import (
     save_zip,
     server_class_ranking,
     server_ranking,
+    submit,
 )
 
 from sgear.errors import PredictionError
 from sgear.metrics import class_mean_recall, top_k_hits
-from sgear.predictions.challenge import EPIC55
-from sgear.predictions.ordering import best_first, float32_in_order
-from sgear.predictions.submission import write_epic55, write_epic100, write_split
+from sgear.predictions.fusion import best_first, float32_in_order
+from sgear.predictions.other_code import read_submission
+from sgear.predictions.submission import EPIC55, write_submission
 from sgear.predictions.submission_check import check_submission
-from sgear.predictions.submission_read import read_submission
 from sgear.timing import AnticipationProtocol, VJepaProtocol
-
-SLS = (1, 3, 4)
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     table = epic100_table()
     path = tmp_path_factory.mktemp("submission") / "mine.zip"
-    write_epic100(table, path, sls=SLS)
+    submit(table, path)
     return table, path
 
 
@@ -101,7 +99,7 @@ def test_the_server_ranks_verbs_and_nouns_by_summed_probabilities(written, field
 def test_heads_are_submitted_where_a_model_has_them(tmp_path):
     rng = np.random.default_rng(3)
     table = epic100_table(2, verb_logits=rng.standard_normal((2, 97)).astype(np.float32))
-    write_epic100(table, tmp_path / "a.zip", sls=SLS)
+    submit(table, tmp_path / "a.zip")
     ranking = server_class_ranking(document(tmp_path / "a.zip")["results"]["P01_101_0"]["verb"])
     assert ranking == np.argsort(-table.verb_logits[0]).tolist()
 
@@ -118,7 +116,7 @@ def test_a_model_that_is_certain_is_written_without_the_number_1(tmp_path):
     logits = np.full((1, EPIC100_TAXONOMY.num_actions), -2000.0, dtype=np.float32)
     logits[0, 5] = 0.0
     logits[0, 9] = -900.0
-    write_epic100(epic100_table(1, logits=logits), tmp_path / "a.zip", sls=SLS)
+    submit(epic100_table(1, logits=logits), tmp_path / "a.zip")
     actions = document(tmp_path / "a.zip")["results"]["P01_101_0"]["action"]
     names = [f"{verb},{noun}" for verb, noun in EPIC100_TAXONOMY.action_pairs]
     assert server_ranking(actions)[:2] == [names[5], names[9]]
@@ -129,7 +127,7 @@ def test_equal_scores_do_not_favour_high_ids(tmp_path):
     # 140 of 150 actions are equal, in 200 segments: with ties broken by id the highest ids would always win.
     logits = np.zeros((200, EPIC100_TAXONOMY.num_actions), dtype=np.float32)
     logits[:, :10] = -5.0
-    write_epic100(epic100_table(200, logits=logits), tmp_path / "a.zip", sls=SLS)
+    submit(epic100_table(200, logits=logits), tmp_path / "a.zip")
     names = {f"{verb},{noun}": index for index, (verb, noun) in enumerate(EPIC100_TAXONOMY.action_pairs)}
     firsts = [names[server_ranking(entry["action"])[0]] for entry in document(tmp_path / "a.zip")["results"].values()]
     assert min(firsts) >= 10
@@ -142,7 +140,7 @@ def test_equal_scores_go_to_the_class_that_is_frequent_in_training(tmp_path):
     counts[[40, 20, 60]] = [9, 8, 7]
     logits = np.zeros((1, EPIC100_TAXONOMY.num_actions), dtype=np.float32)
     logits[0, 100] = 1.0
-    write_epic100(epic100_table(1, logits=logits), tmp_path / "a.zip", sls=SLS, train_counts={"action": counts})
+    submit(epic100_table(1, logits=logits), tmp_path / "a.zip", train_counts={"action": counts})
     names = [f"{verb},{noun}" for verb, noun in EPIC100_TAXONOMY.action_pairs]
     ranking = server_ranking(document(tmp_path / "a.zip")["results"]["P01_101_0"]["action"])
     assert ranking[:4] == [names[index] for index in (100, 40, 20, 60)]
@@ -193,31 +191,31 @@ def test_a_segment_with_one_score_for_everything_is_refused_by_uid(tmp_path):
     logits = epic100_table().logits.copy()
     logits[3] = 0.25
     with pytest.raises(PredictionError, match=r"1 segments .* 'P01_101_3'"):
-        write_epic100(epic100_table(logits=logits), tmp_path / "a.zip", sls=SLS)
+        submit(epic100_table(logits=logits), tmp_path / "a.zip")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_refused_table_leaves_an_older_file_alone(tmp_path):
     path = tmp_path / "a.zip"
-    write_epic100(epic100_table(2), path, sls=SLS)
+    submit(epic100_table(2), path)
     before = path.read_bytes()
     logits = np.zeros((2, EPIC100_TAXONOMY.num_actions), dtype=np.float32)
     with pytest.raises(PredictionError, match="same score"):
-        write_epic100(epic100_table(2, logits=logits), path, sls=SLS)
+        submit(epic100_table(2, logits=logits), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_equal_predictions_give_equal_files(tmp_path):
     for name in ("a.zip", "b.zip"):
-        write_epic100(epic100_table(), tmp_path / name, sls=SLS)
+        submit(epic100_table(), tmp_path / name)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
 @pytest.mark.parametrize("sls", [(1, 3), (1, 3, 6), (-1, 0, 0), (True, 1, 1)])
 def test_supervision_levels_are_three_integers_from_0_to_5(tmp_path, sls):
     with pytest.raises(ValueError, match=r"0\.\.5"):
-        write_epic100(epic100_table(1), tmp_path / "a.zip", sls=sls)
+        submit(epic100_table(1), tmp_path / "a.zip", sls=sls)
 
 
 @pytest.mark.parametrize(
@@ -229,18 +227,18 @@ def test_supervision_levels_are_three_integers_from_0_to_5(tmp_path, sls):
 )
 def test_predictions_that_saw_too_much_are_not_submitted(tmp_path, protocol):
     with pytest.raises(PredictionError, match="forbids any frame"):
-        write_epic100(epic100_table(1, protocol=protocol), tmp_path / "a.zip", sls=SLS)
+        submit(epic100_table(1, protocol=protocol), tmp_path / "a.zip")
 
 
 def test_another_vocabulary_is_not_submitted(tmp_path):
     with pytest.raises(PredictionError, match="97 verbs, 300 nouns"):
-        write_epic100(epic55_table(1), tmp_path / "a.zip", sls=SLS)
+        submit(epic55_table(1), tmp_path / "a.zip")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.zip.bak"])
 def test_other_endings_are_refused(tmp_path, name):
     with pytest.raises(PredictionError, match=r"\.zip or \.json"):
-        write_epic100(epic100_table(1), tmp_path / name, sls=SLS)
+        submit(epic100_table(1), tmp_path / name)
 
 
 def test_a_file_read_back_ranks_everything_as_before(written):
@@ -262,7 +260,7 @@ def test_a_file_read_back_gives_the_same_numbers(tmp_path):
     logits = (4 * rng.standard_normal((40, 150))).astype(np.float32)
     logits[np.arange(40), table.targets] += 3
     table = epic100_table(40, logits=logits)
-    write_epic100(table, tmp_path / "a.json", sls=SLS)
+    submit(table, tmp_path / "a.json")
     again = read_back(tmp_path / "a.json", table)
     for field in ("verb", "noun", "action"):
         scores = {name: each.field_probs(field) for name, each in (("file", again), ("table", table))}
@@ -272,17 +270,11 @@ def test_a_file_read_back_gives_the_same_numbers(tmp_path):
         assert class_mean_recall(scores["file"], targets) == class_mean_recall(scores["table"], targets)
 
 
-def test_actions_outside_the_100_rank_below_all_of_them(written):
-    table, path = written
-    again = read_back(path, table)
-    for row, uid in enumerate(table.uids):
-        given = document(path)["results"][uid]["action"]
-        is_given = np.array([f"{verb},{noun}" in given for verb, noun in table.taxonomy.action_pairs])
-        assert again.logits[row][is_given].min() > again.logits[row][~is_given].max()
-        assert len(set(again.logits[row][~is_given].tolist())) == 1
-
-
-@pytest.mark.parametrize("rescaled", [lambda score: 1e-6 * score, lambda score: score - 7.0], ids=["small", "negative"])
+@pytest.mark.parametrize(
+    "rescaled",
+    [lambda score: score, lambda score: 1e-6 * score, lambda score: score - 7.0],
+    ids=["as written", "small", "negative"],
+)
 def test_actions_outside_the_100_rank_below_whatever_the_scale(written, tmp_path, rescaled):
     table, path = written
     changed = document(path)
@@ -293,6 +285,7 @@ def test_actions_outside_the_100_rank_below_whatever_the_scale(written, tmp_path
         given = changed["results"][uid]["action"]
         is_given = np.array([f"{verb},{noun}" in given for verb, noun in table.taxonomy.action_pairs])
         assert again.logits[row][is_given].min() > again.logits[row][~is_given].max()
+        assert len(set(again.logits[row][~is_given].tolist())) == 1
 
 
 def test_a_file_with_negative_scores_is_read_as_logits(written, tmp_path):
@@ -305,28 +298,25 @@ def test_a_file_with_negative_scores_is_read_as_logits(written, tmp_path):
     np.testing.assert_allclose(again.verb_logits[0], [first[str(index)] for index in range(97)], rtol=1e-6)
 
 
-def test_a_faulty_file_is_not_read(written, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda entry: entry["verb"].pop("7"), r"a\.zip: not a valid submission: verb: not all 97 .* 'P01_101_2'"),
+        (lambda entry: entry["action"].update({"96,299": entry["action"].popitem()[1]}), "not among the known actions"),
+    ],
+)
+def test_a_faulty_file_is_not_read(written, tmp_path, change, text):
     table, path = written
     changed = document(path)
-    del changed["results"][table.uids[2]]["verb"]["7"]
-    faulty = save_zip(tmp_path / "a.zip", json.dumps(changed))
-    with pytest.raises(PredictionError, match=r"a\.zip: not a valid submission: verb: not all 97 .* 'P01_101_2'"):
-        read_back(faulty, table)
-
-
-def test_a_file_with_pairs_of_no_known_action_is_not_read(written, tmp_path):
-    table, path = written
-    changed = document(path)
-    entry = changed["results"][table.uids[0]]["action"]
-    entry["96,299"] = entry.pop(next(iter(entry)))
-    with pytest.raises(PredictionError, match="not among the known actions"):
+    change(changed["results"][table.uids[2]])
+    with pytest.raises(PredictionError, match=text):
         read_back(save_zip(tmp_path / "a.zip", json.dumps(changed)), table)
 
 
 def test_epic55_is_two_files_of_version_01(tmp_path):
     tables = {"seen": epic55_table(1924), "unseen": epic55_table(15582)}
-    write_epic55(tables, tmp_path / "both.zip")
-    write_epic55(tables, tmp_path / "both")
+    write_submission(tables, tmp_path / "both.zip", EPIC55)
+    write_submission(tables, tmp_path / "both", EPIC55)
     with zipfile.ZipFile(tmp_path / "both.zip") as archive:
         assert sorted(archive.namelist()) == ["seen.json", "unseen.json"]
     for split, table in tables.items():
@@ -347,18 +337,18 @@ def test_epic55_is_two_files_of_version_01(tmp_path):
 
 def test_epic55_needs_both_splits(tmp_path):
     with pytest.raises(PredictionError, match="seen, unseen"):
-        write_epic55({"seen": epic55_table(1924)}, tmp_path / "a.zip")
+        write_submission({"seen": epic55_table(1924)}, tmp_path / "a.zip", EPIC55)
 
 
 def test_epic55_keeps_both_files_or_none(tmp_path):
     good, bad = epic55_table(1924), epic55_table(15582)
     bad = type(bad)(**(vars(bad) | {"logits": np.zeros_like(bad.logits)}))
     with pytest.raises(PredictionError, match="same score"):
-        write_epic55({"seen": good, "unseen": bad}, tmp_path / "both")
+        write_submission({"seen": good, "unseen": bad}, tmp_path / "both", EPIC55)
     assert not list((tmp_path / "both").iterdir())
 
 
 def test_one_split_can_be_written_for_other_programs(tmp_path):
     table = epic55_table(1)
-    write_split(table, tmp_path / "validation.json", EPIC55)
+    write_submission({"validation": table}, tmp_path / "validation.json", EPIC55)
     assert set(document(tmp_path / "validation.json")["results"]) == set(table.uids)

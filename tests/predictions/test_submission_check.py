@@ -13,12 +13,12 @@ from submission_examples import (
     epic55_table,
     epic100_table,
     save_zip,
+    submit,
 )
 
-from sgear.predictions.challenge import EPIC55
-from sgear.predictions.submission import write_epic55, write_epic100
+from sgear.predictions.other_files import Problem
+from sgear.predictions.submission import EPIC55, write_submission
 from sgear.predictions.submission_check import check_submission
-from sgear.predictions.submission_json import Problem
 
 TABLE = epic100_table(4)
 FIRST, SECOND = TABLE.uids[:2]
@@ -27,7 +27,7 @@ FIRST, SECOND = TABLE.uids[:2]
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     path = tmp_path_factory.mktemp("good") / "mine.zip"
-    write_epic100(TABLE, path, sls=(1, 3, 4))
+    submit(TABLE, path)
     return path
 
 
@@ -69,26 +69,29 @@ def test_a_json_named_zip_is_not_a_zip(good, tmp_path):
     assert problems(tmp_path / "a.zip") == ["a.zip is not a zip archive, whatever its name says"]
 
 
-@pytest.mark.parametrize("num_bytes", [3, 60, 4000, -30])
-def test_a_truncated_zip_is_damaged(good, tmp_path, num_bytes):
-    (tmp_path / "a.zip").write_bytes(good.read_bytes()[:num_bytes])
-    assert "damaged zip" in problems(tmp_path / "a.zip")[0]
+def with_other_size(data: bytes, num_more: int) -> bytes:
+    changed = bytearray(data)
+    place = changed.index(b"PK\x01\x02") + 24
+    (size,) = struct.unpack_from("<I", changed, place)
+    struct.pack_into("<I", changed, place, size + num_more)
+    return bytes(changed)
 
 
-@pytest.mark.parametrize("num_more", [-1, 1, 5_000_000])
-def test_a_zip_whose_directory_states_another_size_is_damaged(good, tmp_path, num_more):
-    data = bytearray(good.read_bytes())
-    place = data.index(b"PK\x01\x02") + 24
-    (size,) = struct.unpack_from("<I", data, place)
-    struct.pack_into("<I", data, place, size + num_more)
-    (tmp_path / "a.zip").write_bytes(bytes(data))
-    assert "damaged zip" in problems(tmp_path / "a.zip")[0]
+def with_another_bit(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1 :]
 
 
-def test_a_zip_with_a_wrong_checksum_is_damaged(good, tmp_path):
-    data = bytearray(good.read_bytes())
-    data[len(data) // 2] ^= 0x10
-    (tmp_path / "a.zip").write_bytes(bytes(data))
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *(lambda data, end=end: data[:end] for end in (3, 60, 4000, -30)),
+        *(lambda data, num_more=num_more: with_other_size(data, num_more) for num_more in (-1, 1, 5_000_000)),
+        with_another_bit,
+    ],
+)
+def test_a_zip_that_is_cut_or_states_another_size_or_checksum_is_damaged(good, tmp_path, damaged):
+    (tmp_path / "a.zip").write_bytes(damaged(good.read_bytes()))
     assert "damaged zip" in problems(tmp_path / "a.zip")[0]
 
 
@@ -303,7 +306,7 @@ def test_what_a_terminal_cannot_print_is_escaped(changed):
 
 def test_the_zip_of_epic55_has_two_members(tmp_path):
     tables = {"seen": epic55_table(1924), "unseen": epic55_table(15582)}
-    write_epic55(tables, tmp_path / "a.zip")
+    write_submission(tables, tmp_path / "a.zip", EPIC55)
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         seen = archive.read("seen.json").decode()
     result = check_submission(

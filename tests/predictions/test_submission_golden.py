@@ -4,13 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from submission_examples import PROTOCOL, document
+from submission_examples import PROTOCOL, document, submit
 
 from sgear.datasets.epic import load_epic100
 from sgear.predictions import score
-from sgear.predictions.submission import write_epic100
+from sgear.predictions.other_code import read_submission
 from sgear.predictions.submission_check import check_submission
-from sgear.predictions.submission_read import read_submission
 from sgear.taxonomy import FIELDS
 
 
@@ -43,7 +42,7 @@ def test_the_server_would_find_the_golden_numbers(real_data, draw_golden_scores,
     benchmark = load_epic100(real_data / "epic-kitchens-100-annotations")
     table = draw_golden_scores(benchmark, 0, PROTOCOL)
     path = tmp_path / "validation.json"
-    write_epic100(table, path, sls=(1, 3, 3))
+    submit(table, path)
     assert check_submission(path, uids=table.uids, taxonomy=table.taxonomy) == []
     everything = np.ones(len(table), dtype=bool)
     masks = {"overall": dict.fromkeys(FIELDS, everything), **benchmark.subset_masks}

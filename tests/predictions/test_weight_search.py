@@ -2,35 +2,18 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scoring_examples import PROTOCOL
+from scoring_examples import graded_table as table
 
 from sgear.errors import PredictionError
 from sgear.metrics import class_mean_recall, top_k_accuracy
-from sgear.predictions import Predictions, late_fuse
+from sgear.predictions import late_fuse
 from sgear.predictions.fusion import RULES
-from sgear.predictions.search import fuse_with_search, refuse_reported_split, search_weights
-from sgear.taxonomy import Taxonomy
-from sgear.timing import AnticipationProtocol
-
-PAIRS = tuple((verb, noun) for verb in range(4) for noun in range(5))
-TAXONOMY = Taxonomy(tuple("abcd"), tuple("vwxyz"), PAIRS)
-PROTOCOL = AnticipationProtocol(tau_a_s=1.0, tau_o_s=10.0, fps=1.0).to_dict()
-
-
-def table(seed, *, strength=1.0, num_samples=60, prefix="h", targets=None) -> Predictions:
-    truth = np.random.default_rng(99).integers(0, 20, num_samples) if targets is None else targets
-    logits = np.random.default_rng(seed).normal(size=(num_samples, 20))
-    logits[np.arange(num_samples), truth] += strength
-    return Predictions(
-        uids=tuple(f"{prefix}_{index}" for index in range(num_samples)),
-        logits=logits.astype(np.float32),
-        targets=truth,
-        taxonomy=TAXONOMY,
-        protocol=PROTOCOL,
-        provenance={"model": f"m{seed}"},
-    )
+from sgear.predictions.held_out import fuse_with_search, search_weights
 
 
 def score_of(fused, metric, field="action"):
@@ -98,11 +81,9 @@ def test_rows_of_held_out_tables_are_joined_by_uid():
 def test_one_shared_segment_is_enough_to_refuse():
     reported = table(1, prefix="r")
     held_out = table(2)
-    mixed = Predictions(**(vars(held_out) | {"uids": (*held_out.uids[:-1], "r_7")}))
-    refuse_reported_split([held_out], [reported])
-    with pytest.raises(PredictionError, match=r"1 segments are in the held-out and in the reported .* 'r_7'"):
-        refuse_reported_split([mixed], [reported])
-    with pytest.raises(PredictionError, match="fitted to its noise"):
+    mixed = replace(held_out, uids=(*held_out.uids[:-1], "r_7"))
+    fuse_with_search([reported, reported], [held_out, held_out], num_steps=1)
+    with pytest.raises(PredictionError, match=r"1 segments are in the held-out and in the reported .* 'r_7'.* noise"):
         fuse_with_search([reported, reported], [mixed, mixed])
 
 
@@ -133,14 +114,13 @@ def test_the_search_does_not_look_at_the_reported_labels():
 
 def test_models_of_another_protocol_are_not_searched_for():
     reported = [table(seed, prefix="r") for seed in (1, 2)]
-    other = AnticipationProtocol(tau_a_s=0.5, tau_o_s=10.0, fps=1.0).to_dict()
-    held_out = [Predictions(**(vars(table(seed)) | {"protocol": other})) for seed in (3, 4)]
+    held_out = [table(seed, protocol={**PROTOCOL, "tau_a_s": 0.5}) for seed in (3, 4)]
     with pytest.raises(PredictionError, match="different protocols"):
         fuse_with_search(reported, held_out)
 
 
 def test_a_search_needs_labels_and_two_tables():
-    unlabelled = Predictions(**(vars(table(1)) | {"targets": np.full(60, -1)}))
+    unlabelled = table(1, targets=np.full(60, -1))
     with pytest.raises(PredictionError, match="without labels"):
         search_weights([unlabelled, unlabelled])
     with pytest.raises(ValueError, match="at least 2 tables"):

@@ -14,7 +14,7 @@ from report_run_files import write_run
 
 from sgear.errors import PredictionError, RunError
 from sgear.predictions import field_outcomes, score
-from sgear.predictions.evaluated import evaluated_part, evaluated_rows
+from sgear.predictions.scoring import evaluated_part, evaluated_rows
 from sgear.report import Video, aligned_runs, collect_run, evaluated_runs, frequency_reference, render_report
 from sgear.report.classes import recall_by_class
 from sgear.report.curves import (

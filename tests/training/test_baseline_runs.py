@@ -16,39 +16,27 @@ from sgear.experiment import compose_experiment
 from sgear.experiment.build import load_benchmark
 from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, predict_split
 from sgear.experiment.train import train_run
-from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models import LastAction
 from sgear.models.pretrained import load_model
 from sgear.predictions import Predictions
 from sgear.training.run import RunDirectory, read_json
 
 ORACLE_CAVEAT = LastAction.caveat
-KITCHEN = KitchenConfig(
-    num_train_videos=6, num_validation_videos=2, num_participants=4, num_unseen_participants=1, actions_per_video=12
-)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("baselines")
-    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_videos=False)
-    return folder
 
 
 def train(root: Path, name: str, *overrides: str) -> RunDirectory:
     settings = [f"output_root={root}", f"dataset.root={root / 'kitchen'}", "runtime.device=cpu", *overrides]
-    return train_run(compose_experiment([*settings, f"name={name}"]))
+    return train_run(compose_experiment(["experiment=kitchen/last_action", *settings, f"name={name}"]))
 
 
 @pytest.fixture(scope="module")
 def last_action(root: Path) -> RunDirectory:
-    return train(root, "last-action", "experiment=kitchen/last_action")
+    return train(root, "last-action")
 
 
 @pytest.fixture(scope="module")
 def frequency(root: Path) -> RunDirectory:
-    settings = ["experiment=kitchen/last_action", "model.name=frequency"]
-    return train(root, "frequency", *settings)
+    return train(root, "frequency", "model.name=frequency")
 
 
 def test_the_files_are_those_of_every_run_and_evaluating_again_gives_the_same(last_action):
@@ -87,7 +75,7 @@ def test_horizons_of_the_last_action_grow_harder_with_time(last_action):
 @pytest.mark.parametrize(("name", "least"), [("last_recognised", 30), ("pooled", 40)])
 def test_a_baseline_on_features_is_trained_saved_loaded_and_evaluated(root, name, least):
     features = ["source.kind=features", "source.features=oracle", "model.encoder.feature_dim=64", "model.max_steps=6"]
-    run = train(root, name, "experiment=kitchen/last_action", f"model.name={name}", *features)
+    run = train(root, name, f"model.name={name}", *features)
     before, report = Predictions.load(run.predictions), read_json(run.report)
     assert report["is_benchmark"] is True
     assert report["scores"]["overall"]["action"]["top5"] > least / 100
@@ -95,27 +83,33 @@ def test_a_baseline_on_features_is_trained_saved_loaded_and_evaluated(root, name
     assert np.array_equal(Predictions.load(run.predictions).logits, before.logits)
 
 
-def own_data(root: Path) -> list[str]:
-    rows = ["video,split,start,stop,label", "a,train,2,4,x", "a,train,5,6,y", "b,validation,2,4,x"]
-    rows += ["b,validation,5,6,y", "c,test,3,4,", "c,test,6,7,"]
-    (root / "own.csv").write_text("\n".join(rows) + "\n")
+def train_on_own(root: Path, rows: list[str], **smoothing: str) -> dict[str, RunDirectory]:
+    """Train both baselines that count on own data."""
+    (root / "own.csv").write_text("\n".join(["video,split,start,stop,label", *rows]) + "\n")
     assert import_own(root / "own.csv", root / "own").is_accepted
-    return ["dataset.name=csv", f"dataset.root={root / 'own'}", f"output_root={root}", "runtime.device=cpu"]
+    data = ["dataset.name=csv", f"dataset.root={root / 'own'}"]
+    changes = {"last_action": [f"model.counts.smoothing={value}" for value in smoothing.values()], "frequency": []}
+    return {name: train(root, name, *data, f"model.name={name}", *changes[name]) for name in changes}
 
 
 def test_a_test_split_without_labels_is_refused_by_the_last_action_and_answered_by_frequency(tmp_path):
-    data = own_data(tmp_path)
-    runs = {
-        name: train_run(
-            compose_experiment(["experiment=kitchen/last_action", f"model.name={name}", f"name={name}", *data])
-        )
-        for name in ("last_action", "frequency")
-    }
+    rows = ["a,train,2,4,x", "a,train,5,6,y", "b,validation,2,4,x", "b,validation,5,6,y", "c,test,3,4,", "c,test,6,7,"]
+    runs = train_on_own(tmp_path, rows)
     with pytest.raises(ConfigError, match=r"1 of 1 videos of this split have none, first 'c'.*not published"):
         predict_split(runs["last_action"].path, split="test")
     predictions, _ = predict_split(runs["frequency"].path, split="test")
     assert len(predictions) == 2
     assert not predictions.is_labelled
+
+
+def test_actions_that_nothing_can_be_seen_before_are_counted(tmp_path):
+    rows = ["a,train,0,4,x", "a,train,5,6,y", "b,validation,2,4,x", "b,validation,5,6,y"]
+    runs = train_on_own(tmp_path, rows, smoothing="1e-6")
+    probs = {name: load_model(run.model).model.log_probs.exp().numpy() for name, run in runs.items()}
+    x, y = 0, 1
+    # Row 0 is the start of a video, row x + 1 what follows x.
+    assert probs["last_action"][[0, x + 1], [x, y]] == pytest.approx(1.0, abs=1e-3)
+    assert probs["frequency"][0] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +123,7 @@ def test_a_test_split_without_labels_is_refused_by_the_last_action_and_answered_
             ["model.name=frequency", "model.counts.smoothing=2"],
             r"frequency has no setting model\.counts\.smoothing",
         ),
+        (["model.counts.smoothing=0"], r"model\.counts\.smoothing=0\.0 is out of range; it takes a number above 0"),
         (["init.freeze=[encoder]"], r"init\.freeze=\[encoder\] has no effect"),
         (["source.pool_s=1"], r"source\.kind=annotations has no setting source\.pool_s"),
     ],
@@ -138,15 +133,10 @@ def test_settings_that_a_counted_baseline_does_not_read_are_refused(overrides, m
         compose_experiment(["experiment=kitchen/last_action", *overrides])
 
 
-def test_smoothing_of_nothing_is_refused(root):
-    with pytest.raises(ConfigError, match=r"model\.counts\.smoothing=0\.0 is out of range; it takes a number above 0"):
-        train(root, "rough", "experiment=kitchen/last_action", "model.counts.smoothing=0")
-
-
 # --- what is read --------------------------------------------------------------------------------------------------
 
 
-def test_a_step_is_the_newest_action_and_nothing_later(root):
+def test_a_step_is_the_newest_action_and_nothing_later_or_nothing_where_it_is_not_read(root):
     config = compose_experiment(["experiment=kitchen/last_action", f"dataset.root={root / 'kitchen'}"])
     benchmark = load_benchmark(config.dataset)
     video_id = benchmark.validation.video_ids[0]
@@ -159,31 +149,8 @@ def test_a_step_is_the_newest_action_and_nothing_later(root):
             begun = [each for each in segments if each.start_s <= instant_s]
             expected = begun[-1].action_id + 1 if begun and begun[-1].stop_s > instants_s[0] else 0
             assert number == expected
-
-
-def test_a_source_that_nothing_is_read_of_shows_no_action(root):
-    config = compose_experiment(["experiment=kitchen/last_action", f"dataset.root={root / 'kitchen'}"])
-    benchmark = load_benchmark(config.dataset)
-    source = AnnotationSource(StepLabels(benchmark.timeline), num_steps=2, is_read=False)
-    assert source.read(benchmark.validation.video_ids[0], np.array([20.0, 21.0]), None).steps.tolist() == [[0], [0]]
-
-
-def test_actions_that_nothing_can_be_seen_before_are_counted(tmp_path):
-    rows = ["video,split,start,stop,label", "a,train,0,4,x", "a,train,5,6,y", "b,validation,2,4,x"]
-    (tmp_path / "own.csv").write_text("\n".join([*rows, "b,validation,5,6,y"]) + "\n")
-    assert import_own(tmp_path / "own.csv", tmp_path / "own").is_accepted
-    data = ["experiment=kitchen/last_action", "dataset.name=csv", f"dataset.root={tmp_path / 'own'}"]
-    shared = [*data, f"output_root={tmp_path}", "runtime.device=cpu"]
-    probs = {}
-    for name in ("last_action", "frequency"):
-        smoothing = ["model.counts.smoothing=1e-6"] if name == "last_action" else []
-        run = train_run(compose_experiment([*shared, f"model.name={name}", f"name={name}", *smoothing]))
-        model = load_model(run.model).model
-        probs[name] = model.log_probs.exp().numpy()
-    x, y = 0, 1
-    # Row 0 is the start of a video, row x + 1 what follows x.
-    assert probs["last_action"][[0, x + 1], [x, y]] == pytest.approx(1.0, abs=1e-3)
-    assert probs["frequency"][0] == pytest.approx(0.5)
+    unread = AnnotationSource(StepLabels(benchmark.timeline), num_steps=2, is_read=False)
+    assert unread.read(video_id, np.array([20.0, 21.0]), None).steps.tolist() == [[0], [0]]
 
 
 def test_an_oracle_is_no_benchmark_number_anywhere(last_action: RunDirectory, frequency: RunDirectory):

@@ -191,7 +191,7 @@ def test_a_checkpoint_of_another_number_of_processes_or_another_model_is_refused
         load(tmp_path, new_state(has_average=False))
     monkeypatch.setattr("sgear.training.checkpoints.gather_object", lambda states: states * 4)
     save(tmp_path, new_state(), 1)
-    with pytest.raises(RunError, match=r"saved by 4 processes, now there are 1; resume with 4 .*--nproc_per_node 4"):
+    with pytest.raises(RunError, match=r"saved by 4 processes, now there are 1; resume with 4 .*--nproc 4"):
         load(tmp_path, new_state())
 
 

@@ -8,74 +8,47 @@ import torch
 
 from sgear.data import collate
 from sgear.errors import ConfigError, RunError
-from sgear.experiment import compose_experiment
+from sgear.experiment import ExperimentConfig, compose_experiment
 from sgear.experiment.build import build_data
 from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, predict_split
 from sgear.experiment.network import build_network
 from sgear.experiment.train import train_run
-from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm, RulstmBranch
 from sgear.predictions import Predictions
 from sgear.timing import AnticipationProtocol
 from sgear.training.run import RunDirectory
 
-KITCHEN = KitchenConfig(
-    num_train_videos=6, num_validation_videos=2, num_participants=4, num_unseen_participants=1, actions_per_video=12
-)
 WIDTH = 64
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("rulstm")
-    build_kitchen(folder / "kitchen", KITCHEN, num_processes=1, with_videos=False)
-    return folder
+SETTINGS = """
+protocol.tau_o_s=6 source.kind=features source.features=oracle runtime.device=cpu optim.lr=1e-2 optim.epochs=2
+model.name=rulstm model.max_steps=8 model.encoder.feature_dim=64 model.rulstm.modalities=[64] model.rulstm.hidden_dim=16
+model.rulstm.step_s=1 model.rulstm.tau_a_s=1 model.rulstm.anticipation_steps=4 model.rulstm.dropout=0.2
+objective.cls=0 objective.horizons=1 objective.past=0 objective.feat=0
+"""
 
 
-def settings(root: Path, name: str, *overrides: str) -> list[str]:
-    return [
-        f"name={name}",
-        f"output_root={root}",
-        f"dataset.root={root / 'kitchen'}",
-        "protocol.tau_o_s=6",
-        "source.kind=features",
-        "source.features=oracle",
-        "model.name=rulstm",
-        "model.max_steps=8",
-        f"model.encoder.feature_dim={WIDTH}",
-        "model.rulstm.hidden_dim=16",
-        "model.rulstm.step_s=1",
-        "model.rulstm.tau_a_s=1",
-        "model.rulstm.anticipation_steps=4",
-        "model.rulstm.dropout=0.2",
-        "objective.cls=0",
-        "objective.horizons=1",
-        "objective.past=0",
-        "objective.feat=0",
-        "optim.lr=1e-2",
-        "optim.epochs=2",
-        "runtime.device=cpu",
-        *overrides,
-    ]
+def compose(root: Path, name: str, *overrides: str) -> ExperimentConfig:
+    places = [f"name={name}", f"output_root={root}", f"dataset.root={root / 'kitchen'}"]
+    return compose_experiment([*places, *SETTINGS.split(), *overrides])
 
 
 @pytest.fixture(scope="module")
 def completed(root: Path) -> RunDirectory:
-    completion = ["model.rulstm.modalities=[64]", "model.rulstm.sequence_completion=true"]
-    return train_run(compose_experiment(settings(root, "completion", *completion)))
+    completion = ["model.rulstm.sequence_completion=true"]
+    return train_run(compose(root, "completion", *completion))
 
 
 @pytest.fixture(scope="module")
 def trained(root: Path, completed: RunDirectory) -> RunDirectory:
     start = [f"init.run={completed.path}", "init.blocks=[branches]"]
-    return train_run(compose_experiment(settings(root, "branch", "model.rulstm.modalities=[64]", *start)))
+    return train_run(compose(root, "branch", *start))
 
 
 def test_training_starts_from_sequence_completion(root, completed, trained):
-    config = compose_experiment(
-        settings(root, "again", "model.rulstm.modalities=[64]", f"init.run={completed.path}", "init.blocks=[branches]")
-    )
+    config = compose(root, "again", f"init.run={completed.path}", "init.blocks=[branches]")
     model = build_network(config, build_data(config)).model
     before, after = load_model(completed.model).model.state_dict(), load_model(trained.model).model.state_dict()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
@@ -99,7 +72,7 @@ def test_another_anticipation_time_equals_the_horizon_of_a_longer_clip(root, tra
     earlier = AnticipationProtocol(tau_a_s=3.0, tau_o_s=4.0, fps=1.0)
     predictions, _ = predict_split(trained.path, protocol=earlier)
     assert predictions.protocol["tau_a_s"] == 3.0
-    config = compose_experiment(settings(root, "data", "model.rulstm.modalities=[64]"))
+    config = compose(root, "data")
     samples = build_data(config).validation
     model = load_model(trained.model).model
     batch = collate([samples[index] for index in range(len(samples))])
@@ -137,7 +110,7 @@ def test_every_anticipation_time_sees_the_window_of_the_paper_up_to_there(root, 
     evaluate_horizons(trained.path, [tau_a_s])
     predictions = Predictions.load(trained.horizon_predictions(tau_a_s))
     assert predictions.protocol["tau_o_s"] == 7.0 - tau_a_s
-    config = compose_experiment(settings(root, "data", "model.rulstm.modalities=[64]"))
+    config = compose(root, "data")
     data, model = build_data(config), load_model(trained.model).model
     assert isinstance(model, Rulstm)
     asked = [segment for segment in data.benchmark.validation if segment.start_s >= tau_a_s]
@@ -148,12 +121,9 @@ def test_every_anticipation_time_sees_the_window_of_the_paper_up_to_there(root, 
         np.testing.assert_allclose(predictions.logits[row], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_horizons_of_one_window_make_one_curve(trained):
+def test_the_horizons_of_one_window_make_one_curve_and_times_between_them_are_refused(trained):
     curve = evaluate_horizons(trained.path, [1.0, 2.0, 3.0])
     assert list(curve["scores"]) == ["1", "2", "3"]
-
-
-def test_an_anticipation_time_between_the_steps_is_refused_with_those_there_are(trained):
     with pytest.raises(ConfigError, match=r"--tau-a 1\.5: the steps of the window lie 6 s to 1 s before the action"):
         evaluate_horizons(trained.path, [1.5])
 
@@ -161,8 +131,8 @@ def test_an_anticipation_time_between_the_steps_is_refused_with_those_there_are(
 def test_a_fused_model_takes_its_branches_from_runs_of_one_modality(root, trained):
     # The kitchen has one kind of features; two halves of them stand for two modalities.
     halves = [f"model.encoder.feature_dim={2 * WIDTH}", f"model.rulstm.modalities=[{WIDTH},{WIDTH}]"]
-    config = compose_experiment(settings(root, "fused", *halves, f"init.branches=[{trained.path},{trained.path}]"))
-    single = compose_experiment(settings(root, "single", "model.rulstm.modalities=[64]"))
+    config = compose(root, "fused", *halves, f"init.branches=[{trained.path},{trained.path}]")
+    single = compose(root, "single")
     network = build_network(config, build_data(single))
     model, notes = network.model, network.notes
     assert isinstance(model, Rulstm)
@@ -184,7 +154,7 @@ def test_branches_that_do_not_fit_are_refused_with_both_sides(root, trained, mod
     runs = ",".join([str(trained.path)] * num_runs)
     changed = [f"model.encoder.feature_dim={sum(modalities)}", f"model.rulstm.modalities={modalities}".replace(" ", "")]
     changed += [f"model.rulstm.hidden_dim={hidden}", f"init.branches=[{runs}]"]
-    config = compose_experiment(settings(root, "misfit", *changed))
-    single = compose_experiment(settings(root, "single", "model.rulstm.modalities=[64]"))
+    config = compose(root, "misfit", *changed)
+    single = compose(root, "single")
     with pytest.raises(RunError, match=message):
         build_network(config, build_data(single))

@@ -16,14 +16,14 @@ from sgear.cli.report import run_report
 from sgear.data.loader import make_loader, whole_batches
 from sgear.datasets import Benchmark
 from sgear.errors import RunError, VideoError
-from sgear.experiment import compose_experiment
+from sgear.experiment import ExperimentConfig, compose_experiment, load_run_config
 from sgear.experiment.build import build_data, load_benchmark
 from sgear.experiment.evaluate import evaluate_horizons, evaluate_run, predict_split
 from sgear.experiment.schema import DatasetConfig
 from sgear.experiment.train import train_run
 from sgear.features import FeatureStore
 from sgear.predictions import Predictions
-from sgear.predictions.skipped import skipped_of
+from sgear.predictions.provenance import skipped_of
 from sgear.training.run import RunDirectory, read_json
 
 DAMAGED_S = (3.0, 6.0)
@@ -72,60 +72,49 @@ def hurt(healthy: Path, benchmark: Benchmark, tmp_path_factory) -> tuple[Path, d
     return root, expected
 
 
+SETTINGS = f"""
+experiment=kitchen/avt name=run protocol.tau_a_s={broken.TAU_A_S} protocol.tau_o_s={broken.TAU_O_S} protocol.fps=2.0
+source.reading=videos model.width=32 model.encoder.image_height=32 model.encoder.image_width=32
+model.encoder.embed_dim=32 model.encoder.depth=1 model.encoder.num_heads=2 model.encoder.patch_size=16
+model.decoder.width=32 model.decoder.num_layers=1 model.decoder.num_heads=2 optim.epochs=2 optim.warmup_epochs=0
+init.run= init.blocks=[] runtime.device=cpu
+""".split()
+SKIP = "source.on_error=skip"
+CACHED = ("source.reading=cache", "source.cache_fps=10.0")
+
+
 def overrides(root: Path, out: Path, *changes: str) -> list[str]:
-    return [
-        "experiment=kitchen/avt",
-        "name=run",
-        f"output_root={out}",
-        f"dataset.root={root}",
-        f"protocol.tau_a_s={broken.TAU_A_S}",
-        f"protocol.tau_o_s={broken.TAU_O_S}",
-        "protocol.fps=2.0",
-        "source.reading=videos",
-        "model.width=32",
-        "model.encoder.image_height=32",
-        "model.encoder.image_width=32",
-        "model.encoder.embed_dim=32",
-        "model.encoder.depth=1",
-        "model.encoder.num_heads=2",
-        "model.encoder.patch_size=16",
-        "model.decoder.width=32",
-        "model.decoder.num_layers=1",
-        "model.decoder.num_heads=2",
-        "optim.epochs=2",
-        "optim.warmup_epochs=0",
-        "init.run=",
-        "init.blocks=[]",
-        "runtime.device=cpu",
-        *changes,
-    ]
+    return [*SETTINGS, f"output_root={out}", f"dataset.root={root}", *changes]
+
+
+def compose(root: Path, out: Path, *changes: str) -> ExperimentConfig:
+    return compose_experiment(overrides(root, out, *changes))
+
+
+@pytest.fixture
+def copied(healthy: Path, tmp_path) -> Path:
+    """The kitchen, to be broken."""
+    return Path(shutil.copytree(healthy, tmp_path / "kitchen"))
 
 
 @pytest.fixture(scope="module")
 def skipping_run(hurt, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("skipping")
-    train_run(compose_experiment(overrides(hurt[0], out, "source.on_error=skip")))
-    return out / "run"
+    return train_run(compose(hurt[0], tmp_path_factory.mktemp("skipping"), SKIP)).path
 
 
 @pytest.fixture(scope="module")
 def healthy_run(healthy, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("whole")
-    train_run(compose_experiment(overrides(healthy, out)))
-    return out / "run"
+    return train_run(compose(healthy, tmp_path_factory.mktemp("whole"))).path
 
 
 def listed(skipped: dict) -> dict[str, set[str]]:
     return {split: set(reasons) for split, reasons in skipped.items()}
 
 
-def test_a_healthy_run_is_a_benchmark_number_and_lists_nothing(healthy_run):
+def test_skipping_lists_exactly_the_segments_whose_windows_touch_the_damage(skipping_run, healthy_run, hurt, benchmark):
     report = read_json(healthy_run / "report.json")
     assert report["is_benchmark"] is True
     assert "skipped" not in report
-
-
-def test_skipping_lists_exactly_the_segments_whose_windows_touch_the_damage(skipping_run, hurt, benchmark):
     report = read_json(skipping_run / "report.json")
     assert listed(report["skipped"]) == hurt[1]
     assert report["is_benchmark"] is False
@@ -134,15 +123,13 @@ def test_skipping_lists_exactly_the_segments_whose_windows_touch_the_damage(skip
     reasons = " ".join(reason for split in report["skipped"].values() for reason in split.values())
     for words in ("no file of video", "truncated", "damaged there"):
         assert words in reasons
+    # Evaluating again keeps the list of training.
+    assert listed(evaluate_run(skipping_run)["skipped"]) == hurt[1]
 
 
-@pytest.mark.parametrize("reading", ["cache", "videos"])
+@pytest.mark.parametrize("reading", [CACHED, ()])
 def test_both_ways_of_reading_leave_out_the_same_segments(hurt, reading, tmp_path):
-    config = compose_experiment(
-        overrides(hurt[0], tmp_path, "source.on_error=skip", f"source.reading={reading}")
-        + (["source.cache_fps=10.0"] if reading == "cache" else [])
-    )
-    train = build_data(config).train
+    train = build_data(compose(hurt[0], tmp_path, SKIP, *reading)).train
     unreadable = {train.segments.uids[row] for row in range(len(train)) if train[row]["unreadable"]}
     assert unreadable == hurt[1]["train"]
 
@@ -158,14 +145,9 @@ def test_what_could_not_be_read_is_predicted_from_the_class_prior(skipping_run, 
     assert table.provenance["num_unreadable"] == len(hurt[1]["validation"])
 
 
-def test_evaluating_again_keeps_the_list_of_training(skipping_run, hurt, tmp_path):
-    again = Path(shutil.copytree(skipping_run, tmp_path / "again"))
-    assert listed(evaluate_run(again)["skipped"]) == hurt[1]
-
-
 def test_a_run_that_was_trained_on_everything_can_be_evaluated_on_damaged_videos(healthy_run, hurt, tmp_path):
     run = Path(shutil.copytree(healthy_run, tmp_path / "moved"))
-    root = load_root((run / "config.yaml").read_text())
+    root = str(load_run_config(healthy_run / "config.yaml").dataset.root)
     # As if the videos had been damaged where they lie.
     for name in ("config.yaml", "data.json"):
         (run / name).write_text((run / name).read_text().replace(root, str(hurt[0])))
@@ -177,24 +159,19 @@ def test_a_run_that_was_trained_on_everything_can_be_evaluated_on_damaged_videos
     assert result["is_benchmark"] is False
 
 
-def load_root(config: str) -> str:
-    return next(line.split(": ", 1)[1] for line in config.splitlines() if line.startswith("  root: "))
-
-
 def test_stopping_is_one_line_with_the_segment_from_a_worker_too_and_leaves_nothing_half_written(
-    healthy, tmp_path, monkeypatch, capsys
+    copied, tmp_path, monkeypatch, capsys
 ):
-    root = Path(shutil.copytree(healthy, tmp_path / "kitchen"))
-    benchmark = load_benchmark(DatasetConfig(name="kitchen", root=str(root)))
-    broken.damage(root, benchmark.train.video_ids[0], *DAMAGED_S)
-    monkeypatch.setattr("sys.argv", ["sgear", "train", *overrides(root, tmp_path, "runtime.num_workers=2")])
+    benchmark = load_benchmark(DatasetConfig(name="kitchen", root=str(copied)))
+    broken.damage(copied, benchmark.train.video_ids[0], *DAMAGED_S)
+    monkeypatch.setattr("sys.argv", ["sgear", "train", *overrides(copied, tmp_path, "runtime.num_workers=2")])
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     uids = set(broken.windows(benchmark.train, [benchmark.train.video_ids[0]]))
     assert any(f"segment {uid!r}" in line for uid in uids)
-    for words in (f"{benchmark.train.video_ids[0]}.mp4", "t = ", "damaged there", "source.on_error=skip"):
+    for words in (f"{benchmark.train.video_ids[0]}.mp4", "t = ", "damaged there", SKIP):
         assert words in line
     left = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert not [path for path in left if path.suffix in (".part", ".partial")]
@@ -204,69 +181,57 @@ def test_stopping_is_one_line_with_the_segment_from_a_worker_too_and_leaves_noth
 
 def test_missing_videos_stop_a_run_before_it_begins_and_the_error_says_how_to_go_on(hurt, tmp_path):
     with pytest.raises(VideoError, match=r"2 of 7 annotated videos are missing.*set source\.on_error=skip"):
-        train_run(compose_experiment(overrides(hurt[0], tmp_path)))
+        train_run(compose(hurt[0], tmp_path))
     assert not (tmp_path / "run").exists()
 
 
-def test_a_video_that_cannot_be_opened_stops_the_building_of_the_cache_in_one_line(healthy, tmp_path):
-    root = Path(shutil.copytree(healthy, tmp_path / "kitchen"))
-    path = broken.video(root, "P01_01")
+def test_a_video_that_cannot_be_opened_stops_the_building_of_the_cache_in_one_line(copied, tmp_path):
+    path = broken.video(copied, "P01_01")
     path.write_bytes(path.read_bytes()[:5000])
-    cached = ["source.reading=cache", "source.cache_fps=10.0"]
     with pytest.raises(VideoError, match=r"1 of 7 videos cannot be read, first 'P01_01'.*source\.on_error=skip") as err:
-        build_data(compose_experiment(overrides(root, tmp_path, *cached)))
+        build_data(compose(copied, tmp_path, *CACHED))
     assert "\n" not in str(err.value)
-    data = build_data(compose_experiment(overrides(root, tmp_path, *cached, "source.on_error=skip")))
+    data = build_data(compose(copied, tmp_path, *CACHED, SKIP))
     lost = [row for row in range(len(data.train)) if data.train[row]["unreadable"]]
     assert {data.train.segments.column("video_id")[row] for row in lost} == {"P01_01"}
 
 
-def test_a_cache_of_a_video_that_is_damaged_now_is_not_read(healthy, tmp_path):
-    root = Path(shutil.copytree(healthy, tmp_path / "kitchen"))
-    changes = ["source.reading=cache", "source.cache_fps=10.0", "source.on_error=skip"]
-    build_data(compose_experiment(overrides(root, tmp_path, *changes)))
-    broken.video(root, "P01_01").write_bytes(b"")
-    train = build_data(compose_experiment(overrides(root, tmp_path, *changes))).train
+def test_a_cache_of_a_video_that_is_damaged_now_is_not_read(copied, tmp_path):
+    changes = [*CACHED, SKIP]
+    build_data(compose(copied, tmp_path, *changes))
+    broken.video(copied, "P01_01").write_bytes(b"")
+    train = build_data(compose(copied, tmp_path, *changes)).train
     rows = np.flatnonzero(train.segments.column("video_id") == "P01_01")
     assert all("P01_01.mp4" in train[int(row)]["unreadable"] for row in rows)
 
 
-def test_videos_that_are_all_missing_are_an_error_even_when_skipping(healthy, tmp_path):
-    root = Path(shutil.copytree(healthy, tmp_path / "kitchen"))
-    shutil.rmtree(root / "videos")
+def test_videos_that_are_all_missing_are_an_error_even_when_skipping(copied, tmp_path):
+    shutil.rmtree(copied / "videos")
     with pytest.raises(VideoError, match="7 of 7 annotated videos are missing"):
-        build_data(compose_experiment(overrides(root, tmp_path, "source.on_error=skip")))
+        build_data(compose(copied, tmp_path, SKIP))
 
 
-def test_a_run_without_any_readable_training_clip_ends(healthy, tmp_path):
-    root = Path(shutil.copytree(healthy, tmp_path / "kitchen"))
-    for path in (root / "videos").rglob("*.mp4"):
+def test_a_run_without_any_readable_training_clip_ends(copied, tmp_path):
+    for path in (copied / "videos").rglob("*.mp4"):
         path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(RunError, match=r"none of the \d+ training clips can be read, first"):
-        train_run(compose_experiment(overrides(root, tmp_path, "source.on_error=skip")))
+        train_run(compose(copied, tmp_path, SKIP))
 
 
-def test_a_run_that_stopped_goes_on_without_the_clip(healthy, tmp_path):
-    root = Path(shutil.copytree(healthy, tmp_path / "kitchen"))
-    benchmark = load_benchmark(DatasetConfig(name="kitchen", root=str(root)))
-    broken.damage(root, benchmark.validation.video_ids[0], *DAMAGED_S)
+def test_a_run_that_stopped_goes_on_without_the_clip(copied, tmp_path):
+    benchmark = load_benchmark(DatasetConfig(name="kitchen", root=str(copied)))
+    broken.damage(copied, benchmark.validation.video_ids[0], *DAMAGED_S)
     with pytest.raises(VideoError, match="segment"):
-        train_run(compose_experiment(overrides(root, tmp_path)))
-    resumed = train_run(compose_experiment(overrides(root, tmp_path, "source.on_error=skip", "runtime.resume=true")))
+        train_run(compose(copied, tmp_path))
+    resumed = train_run(compose(copied, tmp_path, SKIP, "runtime.resume=true"))
     assert set(read_json(resumed.report)["skipped"]) == {"validation"}
     assert evaluate_run(resumed.path)["is_benchmark"] is False
 
 
 def test_loader_workers_report_unreadable_clips_as_this_process_does(hurt, tmp_path):
-    train = build_data(compose_experiment(overrides(hurt[0], tmp_path, "source.on_error=skip"))).train
-    reasons = [
-        [
-            reason
-            for batch in whole_batches(make_loader(train, batch_size=4, num_workers=num))
-            for reason in batch["unreadable"]
-        ]
-        for num in (0, 2)
-    ]
+    train = build_data(compose(hurt[0], tmp_path, SKIP)).train
+    loaders = [make_loader(train, batch_size=4, num_workers=number) for number in (0, 2)]
+    reasons = [[reason for batch in whole_batches(loader) for reason in batch["unreadable"]] for loader in loaders]
     assert reasons[0] == reasons[1]
     assert sum(map(bool, reasons[0])) == len(hurt[1]["train"])
 
@@ -324,7 +289,7 @@ def test_features_of_such_a_run_say_so_in_their_store(skipping_run, healthy, hur
 
 def test_a_run_that_starts_from_one_with_skipped_clips_is_no_benchmark_number(skipping_run, healthy, tmp_path):
     changes = [f"init.run={skipping_run}", "init.blocks=[encoder]", "optim.epochs=1"]
-    run = train_run(compose_experiment(overrides(healthy, tmp_path, *changes)))
+    run = train_run(compose(healthy, tmp_path, *changes))
     report = read_json(run.report)
     assert report["is_benchmark"] is False
     assert set(report["skipped"]) == {"start from run"}

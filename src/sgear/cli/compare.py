@@ -19,11 +19,10 @@ from sgear.files import require_writable, write_whole
 from sgear.metrics import metrics
 from sgear.predictions import Predictions, score
 from sgear.predictions.compare import Comparison, compare
-from sgear.predictions.evaluated import evaluated_part
 from sgear.predictions.fusion import RULES, Rule, check_weights, late_fuse
-from sgear.predictions.scoring import Subsets
-from sgear.predictions.search import WeightSearch, fuse_with_search
-from sgear.predictions.skipped import KEY, skipped_of
+from sgear.predictions.held_out import WeightSearch, fuse_with_search
+from sgear.predictions.provenance import SKIPPED, skipped_of
+from sgear.predictions.scoring import Subsets, evaluated_part
 from sgear.taxonomy import FIELDS, Field
 
 _NUM_CLASSES_PRINTED = 5
@@ -72,7 +71,7 @@ def run_compare(
             "protocol": one.protocol,
             "is_benchmark": not any(map(caveats, (one, other))),
             **({"caveats": warnings} if (warnings := _warnings(names, one, other)) else {}),
-            **({KEY: skipped} if any(skipped) else {}),
+            **({SKIPPED: skipped} if any(skipped) else {}),
             **result.to_dict(),
         }
         write_out(json.dumps(document) + "\n")

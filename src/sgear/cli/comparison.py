@@ -10,8 +10,7 @@ from rich.table import Table
 
 from sgear.cli.terminal import open_screen, say, warn
 from sgear.metrics.registry import percent
-from sgear.predictions.caveats import caveats_of
-from sgear.predictions.skipped import skipped_of, skipped_text
+from sgear.predictions.provenance import caveats_of, skipped_of, skipped_text
 from sgear.report import (
     BAYES_CEILING,
     FREQUENCY_BASELINE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +52,9 @@ def info(
 
 @app.command("import")
 def import_csv(
-    csv: Annotated[Path, typer.Argument(help="One action per row; see docs/own-data.md.", metavar="CSV")],
+    csv: Annotated[
+        Path, typer.Argument(help="One action per row, or labels of frames; see docs/own-data.md.", metavar="CSV")
+    ],
     out: Annotated[Path | None, typer.Argument(help="Folder to write.", metavar="FOLDER")] = None,
     validation_share: Annotated[
         float | None, typer.Option(help="Share of validation segments where the csv has no column split.")
@@ -61,13 +64,33 @@ def import_csv(
     clip_to_video: Annotated[
         float, typer.Option(help="Seconds that a row may stop after its video; it then stops at its end.", min=0)
     ] = 0.0,
+    fps: Annotated[float, typer.Option(help="Labels of frames: frames per second.", show_default=False)] = 0.0,
+    no_action: Annotated[
+        list[str] | None, typer.Option(help="Labels of frames: a name that is no action. Default: the usual ones.")
+    ] = None,
+    participant: Annotated[
+        str, typer.Option(help="Labels of frames: regular expression of the participant in the video's name, P[0-9]+")
+    ] = "",
+    mapping: Annotated[Path | None, typer.Option(help="Labels of frames: lines 'number name'.")] = None,
+    key: Annotated[str, typer.Option(help="Labels of frames: name of the array in .npz and .mat.")] = "",
     check: Annotated[bool, typer.Option("--check", help="Write nothing.")] = False,
 ) -> None:
     """Make a data set of your own annotations, or say row by row what is wrong with them."""
     from sgear.cli.data_sets import run_import
+    from sgear.datasets.own import FrameLabels
 
+    frames = FrameLabels(fps=fps, participant=participant, mapping=mapping, key=key)
+    if no_action is not None:
+        frames = replace(frames, no_action=tuple(no_action))
     run_import(
-        csv, out, validation_share=validation_share, seed=seed, videos=videos, clip_s=clip_to_video, check_only=check
+        csv,
+        out,
+        validation_share=validation_share,
+        seed=seed,
+        videos=videos,
+        clip_s=clip_to_video,
+        frames=frames,
+        check_only=check,
     )
 
 

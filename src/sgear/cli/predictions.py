@@ -11,8 +11,7 @@ from sgear.files import quoted, require_regular_file, require_writable
 from sgear.metrics import metrics
 from sgear.metrics.registry import percent
 from sgear.predictions import Predictions
-from sgear.predictions.caveats import UNCHECKED, caveats_of
-from sgear.predictions.skipped import skipped_of, skipped_text
+from sgear.predictions.provenance import UNCHECKED, caveats_of, skipped_of, skipped_text
 from sgear.scoring import make_report, read_predictions
 from sgear.taxonomy import FIELDS
 from sgear.training.run import RunDirectory, require_one_protocol, write_json
@@ -152,6 +151,8 @@ def print_scores(report: dict, *, source: Path | None = None) -> None:
             f"{field} {percent(values['precision'])}" for field, values in report["scores"]["many_shot"].items()
         )
         say(f"precision over many-shot classes: {', '.join(precisions)}", screen=screen)
+    for line in floors_text(report.get("floors", {})):
+        say(line, screen=screen)
     if "caveat" in report:
         say(f"note: {report['caveat']}", screen=screen)
     for note in report.get(UNCHECKED, []):
@@ -162,6 +163,15 @@ def print_scores(report: dict, *, source: Path | None = None) -> None:
         screen=screen,
     )
     print_skipped(report, source=source)
+
+
+def floors_text(floors: dict[str, dict[str, float]]) -> list[str]:
+    """Return one line for each baseline that own data are compared with."""
+    titles = {name: metric.title for name, metric in metrics(brief=True).items()}
+    return [
+        f"floor, {name}: " + ", ".join(f"{title} {100 * scores[metric]:.1f}" for metric, title in titles.items())
+        for name, scores in floors.items()
+    ]
 
 
 def print_skipped(report: dict, *, source: Path | None) -> None:

@@ -15,7 +15,7 @@ from sgear.experiment.compose import load_run_config
 from sgear.files import require_writable
 from sgear.metrics import metrics
 from sgear.predictions import Predictions, score
-from sgear.predictions.rebalance import rebalance
+from sgear.predictions.held_out import rebalance
 from sgear.taxonomy import FIELDS
 from sgear.training.run import RunDirectory
 

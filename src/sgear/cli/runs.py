@@ -19,11 +19,13 @@ from sgear.experiment.moved import Places
 from sgear.experiment.recipes import families_text, purpose
 from sgear.experiment.schema import ExperimentConfig
 from sgear.experiment.settings import all_settings_text, settings_text
+from sgear.experiment.sweep import SweepRow, failure_text, members_of, run_sweep, table_of
 from sgear.experiment.train import silent, train_run
+from sgear.experiment.tune import NUM_FOLDS, choose
 from sgear.files import quoted, require_writable
 from sgear.importing import import_weights
 from sgear.metrics import metrics
-from sgear.predictions.skipped import skipped_of
+from sgear.predictions.provenance import skipped_of
 from sgear.scoring import make_report
 from sgear.stopping import Stopped
 from sgear.timing import AnticipationProtocol, VJepaProtocol, WindowProtocol, protocol_from_dict
@@ -32,12 +34,21 @@ from sgear.training.processes import is_main_process
 from sgear.training.run import RunDirectory, read_json
 
 
-def _compose(overrides: list[str]) -> ExperimentConfig:
+def check_experiment_named(overrides: list[str]) -> None:
+    """Raise unless an experiment is named.
+
+    Raises:
+        ConfigError: Says which there are.
+    """
     if not any(override.startswith("experiment=") for override in overrides):
         raise ConfigError(
             "name an experiment, e.g. experiment=own/avt; 'sgear train --list' says what each is for:\n"
             f"{families_text()}"
         )
+
+
+def _compose(overrides: list[str]) -> ExperimentConfig:
+    check_experiment_named(overrides)
     return compose_experiment(overrides)
 
 
@@ -71,6 +82,62 @@ def train_experiment(overrides: list[str]) -> None:
     if is_main_process():
         print_scores(read_json(run.report), source=run.report)
         say(f"run directory: {run.path}; draw it with: sgear report {quoted(run.path)}")
+
+
+def train_sweep(overrides: list[str], num_jobs: int) -> None:
+    """Train every member of a sweep, print the table of means.
+
+    Raises:
+        ConfigError: If the settings are wrong, or nothing takes several values.
+        RunError: If members failed; names each and its log. The table of the others is printed first.
+    """
+    check_experiment_named(overrides)
+    members = members_of(overrides)
+    say(f"{len(members)} runs: {members[0].run.name} ... {members[-1].run.name}")
+    failed = run_sweep(members, num_jobs=num_jobs, say=say)
+    if done := [member.run for member in members if member.is_done]:
+        print_sweep(done)
+    if failed:
+        raise RunError(failure_text(failed))
+
+
+def train_tuned(overrides: list[str], num_jobs: int) -> None:
+    """Choose size and length on folds of the training people, print the table, and train with the choice.
+
+    Raises:
+        ConfigError: If there is nothing to choose, or the training people cannot be divided.
+        RunError: If a candidate failed.
+    """
+    check_experiment_named(overrides)
+    chosen, rows, best = choose(overrides, num_jobs=num_jobs, say=say)
+    _print_rows(rows, f"mean and standard deviation over {NUM_FOLDS} folds of the training people")
+    words = ", ".join(f"{key}={value}" for key, value in best.settings.items())
+    say(f"chosen: {words or 'as the recipe has it'}")
+    train_experiment(chosen)
+
+
+def print_sweep(runs: list[RunDirectory]) -> None:
+    """Print means and deviations over seeds, folds and splits, in percent."""
+    title = f"{read_json(runs[0].report)['benchmark']}: mean and standard deviation over seeds, folds and splits"
+    _print_rows(table_of(runs), title)
+
+
+def _print_rows(rows: list[SweepRow], title: str) -> None:
+    shown = metrics(brief=True)
+    differing = list(rows[0].settings)
+    heads = [key.rpartition(".")[2] for key in differing]
+    table = plain_table(title, left=heads or ("",), right=("runs", *(metric.title for metric in shown.values())))
+    for row in rows:
+        numbers = [
+            f"{100 * row.means[name]:.1f}"
+            + ("" if (spread := row.deviations[name]) is None else f" +- {100 * spread:.1f}")
+            for name in shown
+        ]
+        table.add_row(*(row.settings.values() or ("",)), str(len(row.runs)), *numbers)
+    screen = open_screen()
+    screen.print(table)
+    if skipped := sum(row.num_skipped for row in rows):
+        say(f"not benchmark numbers: {skipped} segments could not be read", style="bold red", screen=screen)
 
 
 def import_experiment(file: Path, overrides: list[str], class_names: str) -> None:

@@ -14,11 +14,16 @@ from sgear.datasets import Benchmark, load_dataset
 from sgear.errors import ConfigError, PredictionError
 from sgear.files import require_regular_file, require_writable
 from sgear.predictions import Predictions
-from sgear.predictions.caveats import caveats_of
-from sgear.predictions.challenge import CHALLENGES, MAX_SLS, SLS_NAMES, Challenge
-from sgear.predictions.submission import write_epic55, write_epic100, write_split
+from sgear.predictions.other_files import Problem
+from sgear.predictions.provenance import caveats_of
+from sgear.predictions.submission import (
+    CHALLENGES,
+    MAX_SLS,
+    SLS_NAMES,
+    Challenge,
+    write_submission,
+)
 from sgear.predictions.submission_check import check_submission
-from sgear.predictions.submission_json import Problem
 from sgear.segments import SegmentTable
 from sgear.taxonomy import FIELDS, Field
 
@@ -63,14 +68,10 @@ def run_submit(
         )
         for name in FIELDS
     }
-    levels = None if sls is None else (sls[0], sls[1], sls[2])
-    if split == "validation" and challenge.name == "epic55":
-        write_split(tables[split], out, challenge, train_counts=counts, seed=seed)
-    elif challenge.name == "epic55":
-        write_epic55(tables, out, train_counts=counts, seed=seed)
-    else:
-        assert levels is not None
-        write_epic100(next(iter(tables.values())), out, sls=levels, train_counts=counts, seed=seed)
+    # A zip of the validation split holds a `test.json`, as the official script asks for.
+    if split == "validation" and out.suffix != ".json":
+        tables = {challenge.splits[0]: tables[split]}
+    write_submission(tables, out, challenge, sls=sls, train_counts=counts, seed=seed)
     errors = [problem for problem in _problems(out, challenge, asked, benchmark) if problem.level == "error"]
     if errors:
         raise PredictionError(f"{out}: {errors[0]}")

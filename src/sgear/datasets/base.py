@@ -30,7 +30,7 @@ DATA_VARIABLE = "SGEAR_DATA"
 ENTRY_POINTS = "sgear.datasets"
 # Where a data set is not in the module of its name up to the first dash. What is listed here is listed first.
 _MODULES = {
-    "kitchen": "sgear.kitchen.files",
+    "kitchen": "sgear.kitchen.world",
     "epic100": "sgear.datasets.epic",
     "epic55": "sgear.datasets.epic",
     "csv": "sgear.datasets.own",
@@ -204,11 +204,7 @@ def annotation_folder(name: str, root: Path | None = None) -> Path:
 
 
 def first_folder(tried: Sequence[Path], holds: str, *, what: str, source: str, remedy: str) -> Path:
-    """Return the first folder that holds something.
-
-    Raises:
-        AnnotationError: If none does: names what is missed where, and the remedy.
-    """
+    """Return the first folder that holds something."""
     for folder in tried:
         if (folder / holds).exists():
             return folder

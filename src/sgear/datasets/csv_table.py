@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,11 +117,7 @@ def shown(value: str) -> str:
 
 
 def read_text(path: Path, *, remedy: str) -> str:
-    """Return the content of a UTF-8 file without its byte order mark, line ends as they are.
-
-    Raises:
-        AnnotationError: If the file is missing, cannot be read, is empty or no UTF-8 text; ends with `remedy`.
-    """
+    """Return the content of a UTF-8 file without its byte order mark, line ends as they are."""
     require_regular_file(path, AnnotationError, remedy)
     try:
         raw = path.read_bytes()
@@ -146,6 +143,12 @@ def read_text(path: Path, *, remedy: str) -> str:
     return text
 
 
+def read_lines(path: Path, *, remedy: str) -> list[tuple[int, str]]:
+    """Return (line number, text without blanks around it) of each line of a text file that is not blank."""
+    lines = re.split(r"\r\n|\r|\n", read_text(path, remedy=remedy))
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
 def parse_rows(text: str, path: Path) -> tuple[list[list[str]], list[int]]:
     """Return the fields of each row of a csv file, blanks around them removed, and the line each row ends at.
 
@@ -154,9 +157,6 @@ def parse_rows(text: str, path: Path) -> tuple[list[list[str]], list[int]]:
     Args:
         text: The content of the file.
         path: The file, for messages.
-
-    Raises:
-        AnnotationError: If a quote is not closed, or there is no row.
     """
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     rows, lines = [], []

@@ -14,8 +14,8 @@ import polars as pl
 
 from sgear.datasets.base import DatasetSpec, Places
 from sgear.datasets.benchmark import Benchmark, TextRules
-from sgear.datasets.csv_table import read_text
-from sgear.datasets.epic import labelled_segments
+from sgear.datasets.csv_table import read_lines
+from sgear.datasets.epic import to_segments
 from sgear.errors import AnnotationError
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
@@ -34,9 +34,6 @@ def load_egtea(folder: Path, *, split: int) -> Benchmark:
         folder: The folder `action_annotation`, with `action_idx.txt` and `train_split1.txt`.
         split: 1, 2 or 3.
 
-    Raises:
-        AnnotationError: If a file is missing or a line is wrong or contradicts the lists of classes.
-
     Source:
         EGTEA Gaze+, action_annotation_readme.md.
     """
@@ -54,16 +51,10 @@ def load_egtea(folder: Path, *, split: int) -> Benchmark:
     return Benchmark(name=f"egtea-split{split}", taxonomy=taxonomy, train=tables["train"], validation=tables["test"])
 
 
-def _read_lines(path: Path) -> list[tuple[int, str]]:
-    """Return (line number, text) of each line that holds something."""
-    lines = enumerate(read_text(path, remedy=_REMEDY).splitlines(), start=1)
-    return [(number, line.strip()) for number, line in lines if line.strip()]
-
-
 def _read_names(path: Path) -> list[str]:
     """Return the names of a list `<name> <id>` whose ids are 1, 2, 3, ... in order."""
     names = []
-    for number, line in _read_lines(path):
+    for number, line in read_lines(path, remedy=_REMEDY):
         name, _, written_id = line.rpartition(" ")
         if not name or written_id != str(len(names) + 1):
             raise AnnotationError(f"{path}, line {number}: {line!r}, expected a name and the id {len(names) + 1}.")
@@ -89,7 +80,7 @@ def _read_actions(path: Path, verbs: list[str], nouns: list[str]) -> list[tuple[
 def _read_clips(path: Path, actions: list[tuple[int, int]], taxonomy: Taxonomy) -> SegmentTable:
     """Read lines `<clip> <action> <verb> <noun> ...`, ids from 1; further nouns are not used."""
     rows, numbers = [], []
-    for number, line in _read_lines(path):
+    for number, line in read_lines(path, remedy=_REMEDY):
         name, _, text = line.partition(" ")
         clip = _CLIP.fullmatch(name)
         if clip is None or not _LABELS.fullmatch(text):
@@ -109,7 +100,7 @@ def _read_clips(path: Path, actions: list[tuple[int, int]], taxonomy: Taxonomy) 
         numbers.append(number)
     columns = ("uid", "participant_id", "video_id", "start_s", "stop_s", "verb_id", "noun_id")
     frame = pl.DataFrame(rows, schema=columns, orient="row")
-    return labelled_segments(frame, taxonomy, origin=str(path), lines=pl.Series(numbers, dtype=pl.Int64))
+    return to_segments(frame, taxonomy, origin=str(path), lines=pl.Series(numbers, dtype=pl.Int64))
 
 
 DATASET = DatasetSpec(

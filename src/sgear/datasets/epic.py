@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,6 @@ from sgear.segments import UNKNOWN_ACTION, SegmentTable
 from sgear.taxonomy import Taxonomy
 
 CORPUS = "epic-kitchens"
-TEXT_RULES = TextRules(head_first=True)
 SOURCE_100 = "github.com/epic-kitchens/epic-kitchens-100-annotations"
 SOURCE_55 = "github.com/epic-kitchens/epic-kitchens-55-annotations"
 RULSTM_REMEDY = "Expected a data folder of github.com/fpv-iplab/rulstm: check the path, or get it again."
@@ -39,13 +39,11 @@ VIDEOS_100 = (*VIDEOS_55, "videos/EpicKitchens100/videos_extension_ht256px")
 FEATURES_55 = ("external/rulstm/RULSTM/data_full", "extracted_features/ek55")
 FEATURES_100 = ("external/rulstm/RULSTM/ek100_data_full", "extracted_features/ek100")
 _TRAIN, _REBUILT = "EPIC_100_train.csv", "EPIC_100_train_rebuilt.csv"
-_TESTS_55 = {"seen": "EPIC_test_s1_timestamps.csv", "unseen": "EPIC_test_s2_timestamps.csv"}
 _REMEDY_100, _REMEDY_55 = (
     f"Expected a folder with the files of {source}: check the path, or get them again."
     for source in (SOURCE_100, SOURCE_55)
 )
-TIME_COLUMNS = ("participant_id", "video_id", "start_timestamp", "stop_timestamp")
-CLASS_COLUMNS = ("verb_class", "noun_class")
+_TIME_COLUMNS = ("participant_id", "video_id", "start_timestamp", "stop_timestamp")
 
 
 def published_order(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
@@ -60,31 +58,27 @@ def published_order(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], 
 
 
 def class_names(path: Path, id_column: str, name_column: str, *, remedy: str) -> tuple[str, ...]:
-    """Return the names of a class file, whose ids must be 0, 1, 2, ... in order.
-
-    Raises:
-        AnnotationError: If the file is missing or wrong.
-    """
+    """Return the names of a class file, whose ids must be 0, 1, 2, ... in order."""
     table = read_csv(path, [id_column, name_column], remedy=remedy)
     refuse_gaps(table, id_column)
     return tuple(table.text(name_column).to_list())
 
 
 def class_ids(path: Path, column: str, *, num_classes: int, remedy: str) -> frozenset[int]:
-    """Return the ids of a list of classes.
-
-    Raises:
-        AnnotationError: If the file is missing or holds something else than ids below `num_classes`.
-    """
+    """Return the ids of a list of classes, all below `num_classes`."""
     return frozenset(read_csv(path, [column], remedy=remedy).integers(column, high=num_classes - 1).to_list())
 
 
-def read_ids(path: Path) -> list[str]:
-    """Return the values of a file with one value per line: videos, or uids.
+def many_shot(folder: Path, num_verbs: int, num_nouns: int, *, remedy: str) -> list[frozenset[int]]:
+    """Return the many-shot verbs and nouns of EPIC-KITCHENS-55."""
+    return [
+        class_ids(folder / f"EPIC_many_shot_{kind}s.csv", f"{kind}_class", num_classes=num_classes, remedy=remedy)
+        for kind, num_classes in (("verb", num_verbs), ("noun", num_nouns))
+    ]
 
-    Raises:
-        AnnotationError: If the file is missing or empty, a line is, or a value repeats.
-    """
+
+def read_ids(path: Path) -> list[str]:
+    """Return the values of a file with one value per line: videos, or uids, each once."""
     table = read_csv(path, ["id"], has_header=False, remedy=RULSTM_REMEDY)
     table.refuse(pl.col("id").is_duplicated(), "id", "each value once")
     return table.text("id").to_list()
@@ -95,13 +89,7 @@ def read_actions(
 ) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
     """Return (verb id, noun id) and name of each action of an EPIC-KITCHENS list; columns in any order.
 
-    Args:
-        path: The file.
-        num_verbs: Verb classes that there are. Default: as many as the list needs.
-        num_nouns: Noun classes that there are. Default: as many as the list needs.
-
-    Raises:
-        AnnotationError: If the file is missing or wrong, or its ids are not 0, 1, 2, ... in order.
+    Ids must be 0, 1, 2, ... in order. Without numbers of verbs and nouns there are as many as the list needs.
     """
     table = read_csv(path, ["id", "verb", "noun", "action"], remedy=RULSTM_REMEDY)
     refuse_gaps(table, "id")
@@ -118,75 +106,54 @@ def refuse_gaps(table: TextTable, column: str) -> None:
     table.refuse(pl.lit(pl.Series(ids != np.arange(len(ids)))), column, "the ids 0, 1, 2, ... in order")
 
 
-def timed_rows(table: TextTable, *, uid_column: str, is_uid_number: bool) -> pl.DataFrame:
-    """Return uid, participant, video and times of each row.
-
-    Args:
-        table: Holds `uid_column` and `TIME_COLUMNS`.
-        uid_column: Column of the uids.
-        is_uid_number: Uids are whole numbers; `007` and `7` are the same uid `7`.
-
-    Raises:
-        AnnotationError: If a field is empty or no time.
-    """
-    uids = table.integers(uid_column).cast(pl.String) if is_uid_number else table.text(uid_column)
-    return pl.DataFrame(
-        {
-            "uid": uids,
-            "participant_id": table.text("participant_id"),
-            "video_id": table.text("video_id"),
-            "start_s": table.timestamps("start_timestamp"),
-            "stop_s": table.timestamps("stop_timestamp"),
-        }
-    )
-
-
-def classes(table: TextTable, *, num_verbs: int, num_nouns: int) -> pl.DataFrame:
-    """Return verb and noun id of each row.
-
-    Raises:
-        AnnotationError: If a field is no class.
-    """
-    verb, noun = CLASS_COLUMNS
-    return pl.DataFrame(
-        {"verb_id": table.integers(verb, high=num_verbs - 1), "noun_id": table.integers(noun, high=num_nouns - 1)}
-    )
-
-
-def labelled_segments(
+def to_segments(
     rows: pl.DataFrame, taxonomy: Taxonomy, *, origin: str, lines: pl.Series, actions_file: Path | None = None
 ) -> SegmentTable:
-    """Return rows with verb and noun ids as segments with action ids.
+    """Return rows as segments with action ids; without verb and noun ids, as a test split whose labels are unpublished.
 
     Args:
-        rows: Columns of a `SegmentTable` but `action_id`.
+        rows: Columns of a `SegmentTable`, without `action_id`.
         taxonomy: Holds the action classes.
         origin: See `SegmentTable`.
         lines: See `SegmentTable`.
         actions_file: Where the action classes come from, for the message.
-
-    Raises:
-        AnnotationError: If a pair of verb and noun is no action class, or a row is wrong.
     """
+    if "verb_id" not in rows.columns:
+        unknown = [pl.lit(UNKNOWN_ACTION).alias(f"{name}_id") for name in ("verb", "noun", "action")]
+        return SegmentTable(rows.with_columns(unknown), taxonomy, origin=origin, lines=lines)
     action_of_pair = np.full((len(taxonomy.verbs), len(taxonomy.nouns)), UNKNOWN_ACTION)
     action_of_pair[taxonomy.verb_of_action, taxonomy.noun_of_action] = np.arange(taxonomy.num_actions)
     actions = action_of_pair[rows["verb_id"].to_numpy(), rows["noun_id"].to_numpy()]
-    unknown = np.flatnonzero(actions == UNKNOWN_ACTION)
-    if len(unknown):
-        first = int(unknown[0])
+    strange = np.flatnonzero(actions == UNKNOWN_ACTION)
+    if len(strange):
+        first = int(strange[0])
         raise AnnotationError(
             f"{origin}, line {lines[first]}: verb {rows['verb_id'][first]} with noun {rows['noun_id'][first]} is no "
-            f"action class{f' of {actions_file}' if actions_file else ''}; {len(unknown)} such rows. "
+            f"action class{f' of {actions_file}' if actions_file else ''}; {len(strange)} such rows. "
             "Take both files from the same release."
         )
-    frame = rows.with_columns(pl.Series("action_id", actions))
-    return SegmentTable(frame, taxonomy, origin=origin, lines=lines)
+    return SegmentTable(rows.with_columns(pl.Series("action_id", actions)), taxonomy, origin=origin, lines=lines)
 
 
-def unlabelled_segments(rows: pl.DataFrame, taxonomy: Taxonomy, *, origin: str, lines: pl.Series) -> SegmentTable:
-    """Return rows of a test split, whose labels are not published, as segments."""
-    unknown = [pl.lit(UNKNOWN_ACTION).alias(f"{name}_id") for name in ("verb", "noun", "action")]
-    return SegmentTable(rows.with_columns(unknown), taxonomy, origin=origin, lines=lines)
+def _read_rows(
+    path: Path, uid_column: str, *, remedy: str, classes: tuple[tuple[str, ...], ...] = ()
+) -> tuple[pl.DataFrame, pl.Series]:
+    """Return uid, participant, video, times, and with the names of verbs and nouns their ids; and the line of each row.
+
+    Uids of a column `uid` are whole numbers: `007` and `7` are the same uid `7`.
+    """
+    class_columns = ("verb_class", "noun_class") if classes else ()
+    table = read_csv(path, [uid_column, *_TIME_COLUMNS, *class_columns], remedy=remedy)
+    columns = {
+        "uid": table.integers("uid").cast(pl.String) if uid_column == "uid" else table.text(uid_column),
+        "participant_id": table.text("participant_id"),
+        "video_id": table.text("video_id"),
+        "start_s": table.timestamps("start_timestamp"),
+        "stop_s": table.timestamps("stop_timestamp"),
+    }
+    for column, names in zip(class_columns, classes, strict=True):
+        columns[column.replace("class", "id")] = table.integers(column, high=len(names) - 1)
+    return pl.DataFrame(columns), table.lines
 
 
 def load_epic100(annotations: Path, *, train_name: str = _TRAIN) -> Benchmark:
@@ -201,69 +168,57 @@ def load_epic100(annotations: Path, *, train_name: str = _TRAIN) -> Benchmark:
         Training and validation segments with the unseen participants and the tail classes; the test segments,
         without labels, where their file is there.
 
-    Raises:
-        AnnotationError: If a file or a column is missing, or a row is wrong; names file and line.
-
     Source:
         github.com/epic-kitchens/epic-kitchens-100-annotations, README: columns and subsets.
     """
-    verbs, nouns = (
+    classes = tuple(
         class_names(annotations / f"EPIC_100_{kind}_classes.csv", "id", "key", remedy=_REMEDY_100)
         for kind in ("verb", "noun")
     )
     paths = {"train": annotations / train_name, "validation": annotations / "EPIC_100_validation.csv"}
     if train_name == _TRAIN and not paths["train"].is_file() and (annotations / _REBUILT).is_file():
         paths["train"] = annotations / _REBUILT
-    tables = {split: _read_100(path, (*TIME_COLUMNS, *CLASS_COLUMNS)) for split, path in paths.items()}
-    labels = {split: classes(table, num_verbs=len(verbs), num_nouns=len(nouns)) for split, table in tables.items()}
-    pairs = published_order(set(pl.concat(labels.values()).iter_rows()))
-    taxonomy = Taxonomy(verbs=verbs, nouns=nouns, action_pairs=pairs)
+    tables = {}
+    for split, path in paths.items():
+        if not path.exists() and (pickled := path.with_suffix(".pkl")).exists():
+            raise AnnotationError(
+                f"{path}: no such file. {pickled.name} is there, but pickles are never opened, since they run code; "
+                f"the csv of the same table stands beside it in {SOURCE_100}"
+            )
+        tables[split] = _read_rows(path, "narration_id", classes=classes, remedy=_REMEDY_100)
+    pairs = pl.concat([rows.select("verb_id", "noun_id") for rows, _ in tables.values()])
+    taxonomy = Taxonomy(verbs=classes[0], nouns=classes[1], action_pairs=published_order(set(pairs.iter_rows())))
     segments = {
-        split: labelled_segments(
-            pl.concat(
-                [timed_rows(table, uid_column="narration_id", is_uid_number=False), labels[split]], how="horizontal"
-            ),
+        split: to_segments(
+            rows,
             taxonomy,
-            origin=f"{table.path} (rebuilt, not official)" if table.path.name == _REBUILT else str(table.path),
-            lines=table.lines,
+            origin=f"{paths[split]}{' (rebuilt, not official)' if paths[split].name == _REBUILT else ''}",
+            lines=lines,
         )
-        for split, table in tables.items()
+        for split, (rows, lines) in tables.items()
     }
     unseen = read_csv(
         annotations / "EPIC_100_unseen_participant_ids_validation.csv", ["participant_id"], remedy=_REMEDY_100
     )
-    tails = [
+    tail_verbs, tail_nouns = (
         class_ids(annotations / f"EPIC_100_tail_{kind}s.csv", kind, num_classes=len(names), remedy=_REMEDY_100)
-        for kind, names in (("verb", verbs), ("noun", nouns))
-    ]
+        for kind, names in zip(("verb", "noun"), classes, strict=True)
+    )
+    tests = {}
+    test = annotations / "EPIC_100_test_timestamps.csv"
+    if test.exists():
+        rows, lines = _read_rows(test, "narration_id", remedy=_REMEDY_100)
+        tests["test"] = to_segments(rows, taxonomy, origin=str(test), lines=lines)
     return Benchmark(
         name="epic100",
         taxonomy=taxonomy,
         train=segments["train"],
         validation=segments["validation"],
         unseen_participants=frozenset(unseen.text("participant_id").to_list()),
-        tail_verb_ids=tails[0],
-        tail_noun_ids=tails[1],
-        tests=_tests_100(annotations, taxonomy),
+        tail_verb_ids=tail_verbs,
+        tail_noun_ids=tail_nouns,
+        tests=tests,
     )
-
-
-def _read_100(path: Path, columns: tuple[str, ...]) -> TextTable:
-    if not path.exists() and (pickled := path.with_suffix(".pkl")).exists():
-        raise AnnotationError(
-            f"{path}: no such file. {pickled.name} is there, but pickles are never opened, since they run code; the "
-            f"csv of the same table stands beside it in {SOURCE_100}"
-        )
-    return read_csv(path, ("narration_id", *columns), remedy=_REMEDY_100)
-
-
-def _tests_100(annotations: Path, taxonomy: Taxonomy) -> dict[str, SegmentTable]:
-    path = annotations / "EPIC_100_test_timestamps.csv"
-    if not path.exists():
-        return {}
-    table = _read_100(path, TIME_COLUMNS)
-    rows = timed_rows(table, uid_column="narration_id", is_uid_number=False)
-    return {"test": unlabelled_segments(rows, taxonomy, origin=str(path), lines=table.lines)}
 
 
 def load_epic55(annotations: Path, rulstm: Path) -> Benchmark:
@@ -278,10 +233,6 @@ def load_epic55(annotations: Path, rulstm: Path) -> Benchmark:
         verbs and nouns. An action counts as many-shot if its verb *or* its noun does, as in RULSTM's evaluation; the
         official `EPIC_many_shot_actions.csv` asks for both and is not used.
 
-    Raises:
-        AnnotationError: If a file is missing or wrong, a video is in no part of the split, or the files contradict one
-            another.
-
     Source:
         github.com/epic-kitchens/epic-kitchens-55-annotations, README; fpv-iplab/rulstm, RULSTM/data/ek55.
     """
@@ -289,28 +240,28 @@ def load_epic55(annotations: Path, rulstm: Path) -> Benchmark:
         class_names(annotations / f"EPIC_{kind}_classes.csv", f"{kind}_id", "class_key", remedy=_REMEDY_55)
         for kind in ("verb", "noun")
     )
-    pairs, _ = read_actions(rulstm / "actions.csv", num_verbs=len(verbs), num_nouns=len(nouns))
+    actions = rulstm / "actions.csv"
+    pairs, _ = read_actions(actions, num_verbs=len(verbs), num_nouns=len(nouns))
     taxonomy = Taxonomy(verbs=verbs, nouns=nouns, action_pairs=pairs)
     path = annotations / "EPIC_train_action_labels.csv"
-    table = read_csv(path, ["uid", *TIME_COLUMNS, *CLASS_COLUMNS], remedy=_REMEDY_55)
-    labels = classes(table, num_verbs=len(verbs), num_nouns=len(nouns))
-    rows = timed_rows(table, uid_column="uid", is_uid_number=True).hstack(labels)
-    segments = labelled_segments(
-        rows, taxonomy, origin=str(path), lines=table.lines, actions_file=rulstm / "actions.csv"
+    rows, lines = _read_rows(path, "uid", classes=(verbs, nouns), remedy=_REMEDY_55)
+    train, validation = _split_55(
+        to_segments(rows, taxonomy, origin=str(path), lines=lines, actions_file=actions), rulstm
     )
-    train, validation = _split_55(segments, rulstm)
-    many = [
-        class_ids(annotations / f"EPIC_many_shot_{kind}s.csv", f"{kind}_class", num_classes=num, remedy=_REMEDY_55)
-        for kind, num in (("verb", len(verbs)), ("noun", len(nouns)))
-    ]
+    many_verbs, many_nouns = many_shot(annotations, len(verbs), len(nouns), remedy=_REMEDY_55)
+    tests = {}
+    for kind, part in (("seen", "s1"), ("unseen", "s2")):
+        path = annotations / f"EPIC_test_{part}_timestamps.csv"
+        rows, lines = _read_rows(path, "uid", remedy=_REMEDY_55)
+        tests[kind] = to_segments(rows, taxonomy, origin=str(path), lines=lines)
     return Benchmark(
         name="epic55",
         taxonomy=taxonomy,
         train=train,
         validation=validation,
-        many_shot_verb_ids=many[0],
-        many_shot_noun_ids=many[1],
-        tests={kind: _test_55(annotations / name, taxonomy) for kind, name in _TESTS_55.items()},
+        many_shot_verb_ids=many_verbs,
+        many_shot_noun_ids=many_nouns,
+        tests=tests,
     )
 
 
@@ -328,12 +279,6 @@ def _split_55(segments: SegmentTable, rulstm: Path) -> tuple[SegmentTable, Segme
         )
     in_train = pl.col("video_id").is_in(listed["training"])
     return segments.filter(in_train), segments.filter(~in_train)
-
-
-def _test_55(path: Path, taxonomy: Taxonomy) -> SegmentTable:
-    table = read_csv(path, ["uid", *TIME_COLUMNS], remedy=_REMEDY_55)
-    rows = timed_rows(table, uid_column="uid", is_uid_number=True)
-    return unlabelled_segments(rows, taxonomy, origin=str(path), lines=table.lines)
 
 
 def _find_split_55(annotations: Path) -> Path:
@@ -361,8 +306,12 @@ def numbering_fps(video_id: str) -> float | None:
     return None if match is None else 60.0 if match[1] is None else 50.0
 
 
+spec = partial(
+    DatasetSpec, corpus=CORPUS, whole_videos=True, text_rules=TextRules(head_first=True), numbering_fps=numbering_fps
+)
+"""What all data sets of these kitchens have in common."""
 DATASETS = (
-    DatasetSpec(
+    spec(
         name="epic100",
         load=lambda folder, split, level: load_epic100(folder),
         places=Places(
@@ -373,13 +322,9 @@ DATASETS = (
             videos=VIDEOS_100,
             features=FEATURES_100,
         ),
-        corpus=CORPUS,
-        whole_videos=True,
-        text_rules=TEXT_RULES,
         headline="recall5",
-        numbering_fps=numbering_fps,
     ),
-    DatasetSpec(
+    spec(
         name="epic55",
         load=lambda folder, split, level: load_epic55(folder, _find_split_55(folder)),
         places=Places(
@@ -390,10 +335,6 @@ DATASETS = (
             videos=VIDEOS_55,
             features=FEATURES_55,
         ),
-        corpus=CORPUS,
-        whole_videos=True,
-        text_rules=TEXT_RULES,
         headline="top5",
-        numbering_fps=numbering_fps,
     ),
 )

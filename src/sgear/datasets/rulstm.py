@@ -22,12 +22,11 @@ from sgear.datasets.benchmark import Benchmark, TextRules
 from sgear.datasets.csv_table import read_csv
 from sgear.datasets.epic import (
     RULSTM_REMEDY,
-    class_ids,
-    labelled_segments,
+    many_shot,
     read_actions,
     read_ids,
     refuse_gaps,
-    unlabelled_segments,
+    to_segments,
 )
 from sgear.errors import AnnotationError
 from sgear.segments import SegmentTable
@@ -41,17 +40,7 @@ _LABELS = ("verb", "noun", "action")
 def read_segments(path: Path, taxonomy: Taxonomy, *, has_labels: bool = True) -> SegmentTable:
     """Read a file of segments: uid, video, start and stop frame, and verb, noun and action where they are published.
 
-    Args:
-        path: The file.
-        taxonomy: Vocabulary of the labels.
-        has_labels: Whether the three columns of labels are there.
-
-    Returns:
-        Segments with times in seconds; `00330` and `330` are the same uid `330`. The participant is the part of the
-        video name before `_` or `-`.
-
-    Raises:
-        AnnotationError: If the file is missing or wrong, or an action is not that verb with that noun.
+    `00330` and `330` are the same uid `330`. The participant is the part of the video name before `_` or `-`.
     """
     table = read_csv(path, [*_TIMES, *(_LABELS if has_labels else ())], has_header=False, remedy=RULSTM_REMEDY)
     uids = table.text("uid").str.replace(r"^0+(\d+)$", "${1}")
@@ -67,37 +56,18 @@ def read_segments(path: Path, taxonomy: Taxonomy, *, has_labels: bool = True) ->
         }
     )
     if not has_labels:
-        return unlabelled_segments(rows, taxonomy, origin=str(path), lines=table.lines)
+        return to_segments(rows, taxonomy, origin=str(path), lines=table.lines)
     bounds = {"verb": taxonomy.verbs, "noun": taxonomy.nouns, "action": taxonomy.action_names}
     verbs, nouns, actions = (table.integers(name, high=len(names) - 1) for name, names in bounds.items())
     rows = rows.with_columns(verbs.alias("verb_id"), nouns.alias("noun_id"))
-    segments = labelled_segments(rows, taxonomy, origin=str(path), lines=table.lines)
+    segments = to_segments(rows, taxonomy, origin=str(path), lines=table.lines)
     is_wrong = segments.column("action_id") != actions.to_numpy()
     table.refuse(pl.lit(pl.Series(is_wrong)), "action", "the id of its verb with its noun in actions.csv")
     return segments
 
 
-def check_videos(path: Path, segments: SegmentTable) -> None:
-    """Check a file of segments against the list of its videos.
-
-    Raises:
-        AnnotationError: If a segment is of a video that is not in the list.
-    """
-    listed = set(read_ids(path))
-    strange = [video for video in segments.video_ids if video not in listed]
-    if strange:
-        raise AnnotationError(
-            f"{segments.origin}: video {strange[0]} is not in {path.name}; {len(strange)} such videos. "
-            "Take both files from the same release."
-        )
-
-
 def load_rulstm_ek55(folder: Path) -> Benchmark:
-    """Read RULSTM's folder `data/ek55`.
-
-    Raises:
-        AnnotationError: If a file is missing or wrong, or the files contradict one another.
-    """
+    """Read RULSTM's folder `data/ek55`."""
     pairs, names = read_actions(folder / "actions.csv")
     num_verbs, num_nouns = (max(ids) + 1 for ids in zip(*pairs, strict=True))
     # An action is named after one of its narrations ("get fish" for take + fish), so it does not name its verb.
@@ -107,19 +77,14 @@ def load_rulstm_ek55(folder: Path) -> Benchmark:
         action_pairs=pairs,
         action_names=tuple(name.replace("_", " ") for name in names),
     )
-    many = {
-        kind: class_ids(
-            folder / f"EPIC_many_shot_{kind}s.csv", f"{kind}_class", num_classes=num_classes, remedy=RULSTM_REMEDY
-        )
-        for kind, num_classes in (("verb", num_verbs), ("noun", num_nouns))
-    }
+    many_verbs, many_nouns = many_shot(folder, num_verbs, num_nouns, remedy=RULSTM_REMEDY)
     return Benchmark(
         name="rulstm-ek55",
         taxonomy=taxonomy,
         train=_read_labelled(folder, "training", taxonomy),
         validation=_read_labelled(folder, "validation", taxonomy),
-        many_shot_verb_ids=many["verb"],
-        many_shot_noun_ids=many["noun"],
+        many_shot_verb_ids=many_verbs,
+        many_shot_noun_ids=many_nouns,
         tests={
             kind: read_segments(folder / f"test_{kind}.csv", taxonomy, has_labels=False) for kind in ("seen", "unseen")
         },
@@ -127,19 +92,15 @@ def load_rulstm_ek55(folder: Path) -> Benchmark:
 
 
 def load_rulstm_ek100(folder: Path) -> Benchmark:
-    """Read RULSTM's folder `data/ek100`.
-
-    Raises:
-        AnnotationError: If a file is missing or wrong, or the files contradict one another.
-    """
+    """Read RULSTM's folder `data/ek100`."""
     path = folder / "actions.csv"
     pairs, names = read_actions(path)
-    taxonomy = Taxonomy(
-        verbs=_word_of_class("verb", [verb for verb, _ in pairs], [name.partition(" ")[0] for name in names], path),
-        nouns=_word_of_class("noun", [noun for _, noun in pairs], [name.partition(" ")[2] for name in names], path),
-        action_pairs=pairs,
-        action_names=names,
-    )
+    words = [name.partition(" ")[::2] for name in names]
+    classes = [
+        _word_of_class(kind, path, [(pair[side], word[side]) for pair, word in zip(pairs, words, strict=True)])
+        for side, kind in enumerate(("verb", "noun"))
+    ]
+    taxonomy = Taxonomy(verbs=classes[0], nouns=classes[1], action_pairs=pairs, action_names=names)
     validation = _read_labelled(folder, "validation", taxonomy)
     listed = {
         kind: _read_mask(folder / f"validation_{kind}_ids.csv", validation)
@@ -162,7 +123,13 @@ def load_rulstm_ek100(folder: Path) -> Benchmark:
 
 def _read_labelled(folder: Path, part: str, taxonomy: Taxonomy) -> SegmentTable:
     segments = read_segments(folder / f"{part}.csv", taxonomy)
-    check_videos(folder / f"{part}_videos.csv", segments)
+    listed = folder / f"{part}_videos.csv"
+    strange = sorted(set(segments.video_ids) - set(read_ids(listed)))
+    if strange:
+        raise AnnotationError(
+            f"{segments.origin}: video {strange[0]} is not in {listed.name}; {len(strange)} such videos. "
+            "Take both files from the same release."
+        )
     return segments
 
 
@@ -177,16 +144,22 @@ def _read_mask(path: Path, validation: SegmentTable) -> NDArray[np.bool_]:
     return np.isin(uids, listed)
 
 
-def _word_of_class(kind: str, ids: list[int], words: list[str], path: Path) -> tuple[str, ...]:
-    """Return the names of all classes up to the highest id; one without any action is called by its number."""
+def _word_of_class(kind: str, path: Path, words: list[tuple[int, str]]) -> tuple[str, ...]:
+    """Return the names of all classes up to the highest id; one without any action is called by its number.
+
+    Args:
+        kind: Verb or noun.
+        path: The list of actions, for messages.
+        words: Class and its word in the name of each action.
+    """
     names: dict[int, str] = {}
-    for index, (class_id, word) in enumerate(zip(ids, words, strict=True)):
+    for index, (class_id, word) in enumerate(words):
         if names.setdefault(class_id, word) != word or not word:
             raise AnnotationError(
                 f"{path}: action {index} calls {kind} {class_id} {word!r}, an earlier one {names[class_id]!r}; "
-                "expected 'verb noun'. Get the file again."
+                "expected a verb and a noun, alike for each class. Get the file again."
             )
-    return tuple(names.get(class_id, f"{kind} {class_id}") for class_id in range(max(ids) + 1))
+    return tuple(names.get(class_id, f"{kind} {class_id}") for class_id in range(max(names) + 1))
 
 
 def _check_lists(benchmark: Benchmark, listed: dict[str, NDArray[np.bool_]], folder: Path) -> None:
@@ -216,9 +189,6 @@ def load_rulstm_egtea(folder: Path, *, split: int) -> Benchmark:
         folder: RULSTM's folder `data/egtea`.
         split: 1, 2 or 3.
 
-    Raises:
-        AnnotationError: If a file is missing or wrong, or the files contradict one another.
-
     Source:
         github.com/fpv-iplab/rulstm, RULSTM/data/egtea.
     """
@@ -236,21 +206,16 @@ def _read_egtea_actions(path: Path) -> Taxonomy:
     refuse_gaps(table, "id")
     table.refuse(~pl.col("pair").str.contains(r"^\d{1,6}_\d{1,6}$"), "pair", "<verb id>_<noun id>")
     table.refuse(~pl.col("name").str.contains(r"^[^_]+_[^_]+$"), "name", "<verb>_<noun>")
-    pairs = [tuple(int(value) for value in pair.split("_")) for pair in table.frame["pair"]]
-    words = [[word.replace(":", "_") for word in name.split("_")] for name in table.frame["name"]]
-    names: tuple[dict[int, str], dict[int, str]] = ({}, {})
-    for line, pair, verb_and_noun in zip(table.lines, pairs, words, strict=True):
-        for kind, class_id, word in zip(names, pair, verb_and_noun, strict=True):
-            if kind.setdefault(class_id, word) != word:
-                raise AnnotationError(
-                    f"{path}, line {line}: class {class_id} is called {word!r} here and {kind[class_id]!r} before. "
-                    "Get the file again."
-                )
-    for kind in names:
-        if sorted(kind) != list(range(len(kind))):
-            raise AnnotationError(f"{path}: the class ids {sorted(kind)} have gaps. Get the file again.")
-    verbs, nouns = (tuple(kind[class_id] for class_id in sorted(kind)) for kind in names)
-    return Taxonomy(verbs=verbs, nouns=nouns, action_pairs=tuple((pair[0], pair[1]) for pair in pairs))
+    rows = [(pair.split("_"), name.split("_")) for pair, name in table.frame.select("pair", "name").iter_rows()]
+    pairs = tuple((int(verb), int(noun)) for (verb, noun), _ in rows)
+    verbs, nouns = (
+        _word_of_class(kind, path, [(int(ids[side]), words[side].replace(":", "_")) for ids, words in rows])
+        for side, kind in enumerate(("verb", "noun"))
+    )
+    for ids, names in zip(zip(*pairs, strict=True), (verbs, nouns), strict=True):
+        if len(set(ids)) < len(names):
+            raise AnnotationError(f"{path}: the class ids {sorted(set(ids))} have gaps. Get the file again.")
+    return Taxonomy(verbs=verbs, nouns=nouns, action_pairs=pairs)
 
 
 def _places(name: str, videos: tuple[str, ...], features: tuple[str, ...]) -> Places:
@@ -265,26 +230,18 @@ def _places(name: str, videos: tuple[str, ...], features: tuple[str, ...]) -> Pl
 
 
 DATASETS = (
-    DatasetSpec(
+    epic.spec(
         name="rulstm-ek55",
         load=lambda folder, split, level: load_rulstm_ek55(folder),
         places=_places("ek55", epic.VIDEOS_55, epic.FEATURES_55),
-        corpus=epic.CORPUS,
-        whole_videos=True,
-        text_rules=epic.TEXT_RULES,
         headline="top5",
-        numbering_fps=epic.numbering_fps,
         lengths_from=("epic55", "epic100"),
     ),
-    DatasetSpec(
+    epic.spec(
         name="rulstm-ek100",
         load=lambda folder, split, level: load_rulstm_ek100(folder),
         places=_places("ek100", epic.VIDEOS_100, epic.FEATURES_100),
-        corpus=epic.CORPUS,
-        whole_videos=True,
-        text_rules=epic.TEXT_RULES,
         headline="recall5",
-        numbering_fps=epic.numbering_fps,
         lengths_from=("epic100",),
     ),
     DatasetSpec(

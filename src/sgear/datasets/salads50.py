@@ -15,11 +15,10 @@ video; most of the rest is lost frames. Read images by it, and every window is a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import polars as pl
@@ -27,22 +26,19 @@ from numpy.typing import NDArray
 
 from sgear.datasets.base import DatasetSpec, Places
 from sgear.datasets.benchmark import Benchmark, TextRules
-from sgear.datasets.csv_table import TextTable, shown
+from sgear.datasets.csv_table import TextTable, read_lines, shown
 from sgear.datasets.salads50_labels import (
     FPS,
+    REMEDY,
     action_runs,
-    check_users,
-    lea_split,
     load_salads50_avt,
     load_salads50_tcn,
     read_fold,
     read_frame_labels,
     read_mapping,
-    read_videos,
     require_labels,
     segment_frame,
     split_benchmark,
-    text_lines,
 )
 from sgear.errors import AnnotationError
 from sgear.features import FeatureTable
@@ -50,7 +46,6 @@ from sgear.taxonomy import Taxonomy
 
 Granularity = Literal["low", "mid", "eval", "abstract"]
 Clock = Literal["video", "annotations"]
-Folds = Literal["abu_farha", "lea"]
 
 TICK_US = 33338.125
 """Distance of two camera frames in microseconds."""
@@ -63,8 +58,7 @@ HIGH_LEVEL = frozenset({"cut_and_mix_ingredients", "prepare_dressing", "serve_sa
 _NO_CLASS = "null"
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     """One annotated phase: frames [start, stop) after the first annotated instant, and its low-level label."""
 
     start: int
@@ -72,14 +66,7 @@ class _Row:
     label: str
 
 
-def load_salads50_raw(
-    root: Path,
-    *,
-    split: int,
-    granularity: Granularity = "mid",
-    folds: Folds = "abu_farha",
-    clock: Clock = "video",
-) -> Benchmark:
+def load_salads50_raw(root: Path, *, split: int, granularity: Granularity = "mid", clock: Clock = "video") -> Benchmark:
     """Load one split of the raw annotations at one level.
 
     `low` keeps the phases (prep, core, post) as segments. Above that, a segment goes from the first to the last phase
@@ -90,26 +77,14 @@ def load_salads50_raw(
 
     Args:
         root: Folder of the data set.
-        split: 1 to 5 for `abu_farha`: users 1-5, 6-11, 13-17, 18-22, 23-27 are tested. For `lea` one that is there.
+        split: 1 to 5: users 1-5, 6-11, 13-17, 18-22, 23-27 are tested. The splits that stored features were trained on
+            are others.
         granularity: Level of the labels; `abstract` has the verbs alone.
-        folds: `abu_farha` reads splits_abu_farha/, the five folds of anticipation papers; `lea` reads splits/, the
-            split that stored features were trained on. They are different: `lea` 1 tests users 3, 6, 14, 19 and 22.
         clock: What 0 s is, see above. `video` needs the frame-wise labels of all videos of the split.
-
-    Raises:
-        AnnotationError: If a file is missing or wrong; names file and line.
-        ValueError: If an argument is unknown.
     """
-    for name, value, known in (
-        ("granularity", granularity, get_args(Granularity)),
-        ("folds", folds, get_args(Folds)),
-        ("clock", clock, get_args(Clock)),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     class_of, classes = _read_conversion(root, granularity)
     taxonomy = Taxonomy.from_labels(classes)
-    parts = read_fold(root, split) if folds == "abu_farha" else _read_lea_split(root, split)
+    parts = read_fold(root, split)
     if clock == "video":
         require_labels(root, [*parts["train"], *parts["test"]])
     tables = {}
@@ -119,28 +94,22 @@ def load_salads50_raw(
             rows = _read_rows(root, video_id, class_of)
             if clock == "video":
                 rows = _on_video(rows, root, video_id)
+            named = [(row.start, row.stop, class_of[row.label]) for row in rows]
             segments += [
                 (video_id, first / FPS, stop / FPS, classes.index(name))
-                for first, stop, name in _merge(
-                    [(row.start, row.stop, class_of[row.label]) for row in rows], granularity
-                )
+                for first, stop, name in (named if granularity == "low" else _merge(named))
                 if name != _NO_CLASS
             ]
         tables[part] = segment_frame(segments, taxonomy)
-    name = f"salads50-{granularity}-{'fold' if folds == 'abu_farha' else 'split'}{split}"
+    name = f"salads50-{granularity}-fold{split}"
     return split_benchmark(tables, taxonomy, name=name, origin=str(root / "activityAnnotations"))
-
-
-def _read_lea_split(root: Path, split: int) -> dict[str, list[str]]:
-    folder = lea_split(root, split)
-    return check_users({part: read_videos(folder / f"{part}.txt") for part in ("train", "test")}, folder)
 
 
 def _read_conversion(root: Path, granularity: Granularity) -> tuple[dict[str, str], list[str]]:
     """Return the class of each low-level label, and the classes in the order of their ids."""
     path = root / "conversions" / f"low_to_{'mid' if granularity == 'low' else granularity}.txt"
     class_of: dict[str, str] = {}
-    for number, line in text_lines(path):
+    for number, line in read_lines(path, remedy=REMEDY):
         parts = line.split()
         if len(parts) != 2 or parts[0] in class_of:
             raise AnnotationError(
@@ -150,7 +119,7 @@ def _read_conversion(root: Path, granularity: Granularity) -> tuple[dict[str, st
     classes = sorted(set(class_of.values()) - {_NO_CLASS})
     if granularity != "abstract":
         path = root / f"{granularity}_level_actions.txt" if granularity in ("low", "mid") else root / "eval_actions.txt"
-        listed = [line for _, line in text_lines(path)]
+        listed = [line for _, line in read_lines(path, remedy=REMEDY)]
         if sorted(listed) != classes:
             odd = sorted(set(listed) ^ set(classes)) or "a name occurs twice"
             raise AnnotationError(f"{path}: not the classes of the conversion files ({odd}). Get the files again.")
@@ -161,7 +130,7 @@ def _read_conversion(root: Path, granularity: Granularity) -> tuple[dict[str, st
 def _read_rows(root: Path, video_id: str, class_of: dict[str, str]) -> list[_Row]:
     """Return the phases of a video in the order of their starts."""
     path = root / "activityAnnotations" / f"{video_id.removeprefix('rgb-')}-activityAnnotation.txt"
-    lines = text_lines(path)
+    lines = read_lines(path, remedy=REMEDY)
     fields = [line.split() for _, line in lines]
     for (number, line), parts in zip(lines, fields, strict=True):
         if len(parts) != 3:
@@ -191,10 +160,8 @@ def _frames(table: TextTable, column: str, after_us: NDArray[np.int64]) -> list[
     return frames.astype(int).tolist()
 
 
-def _merge(rows: list[tuple[int, int, str]], granularity: Granularity) -> list[tuple[int, int, str]]:
+def _merge(rows: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
     """Join phases of one class between which no phase of another class starts; rows and result sorted by start."""
-    if granularity == "low":
-        return rows
     merged: list[tuple[int, int, str]] = []
     newest: dict[str, tuple[int, int]] = {}
     for start, stop, name in rows:

@@ -24,7 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sgear.datasets.benchmark import Benchmark
-from sgear.datasets.csv_table import read_text, shown
+from sgear.datasets.csv_table import read_lines, shown
 from sgear.errors import AnnotationError, FeatureError
 from sgear.features import FeatureTable, VideoFeatures
 from sgear.files import require_regular_file
@@ -34,7 +34,7 @@ from sgear.taxonomy import Taxonomy
 FPS = 30.0
 START, END = "action_start", "action_end"
 _VIDEO_ID = re.compile(r"rgb-([0-9]{2})-[0-9]")
-_REMEDY = "Check the folder of 50 Salads, or get the file again."
+REMEDY = "Check the folder of 50 Salads, or get the file again."
 _TCN_FPS = 3.0
 _TCN_REMEDY = "Point SGEAR_DATA to a folder that holds 50salads/."
 _GAP = 0
@@ -57,24 +57,10 @@ def label_runs(labels: NDArray[np.integer]) -> list[tuple[int, int, int]]:
     return [run for run in runs if run[2] != _GAP]
 
 
-def text_lines(path: Path, remedy: str = _REMEDY) -> list[tuple[int, str]]:
-    """Return (line number, text) of each line of a text file that is not blank.
-
-    Raises:
-        AnnotationError: If the file is missing, empty or no UTF-8 text.
-    """
-    lines = re.split(r"\r\n|\r|\n", read_text(path, remedy=remedy))
-    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
-
-
 def read_videos(path: Path) -> list[str]:
-    """Return the video ids of a split file: one id per line, with or without a folder and `.txt`.
-
-    Raises:
-        AnnotationError: If a line is no video of 50 Salads, or occurs twice.
-    """
+    """Return the video ids of a split file: one id per line, with or without a folder and `.txt`."""
     videos: dict[str, int] = {}
-    for number, line in text_lines(path):
+    for number, line in read_lines(path, remedy=REMEDY):
         video_id = line.rsplit("/", 1)[-1].removesuffix(".txt")
         if not _VIDEO_ID.fullmatch(video_id):
             raise AnnotationError(
@@ -89,24 +75,11 @@ def read_videos(path: Path) -> list[str]:
 
 
 def read_fold(root: Path, split: int) -> dict[str, list[str]]:
-    """Return the training and test videos of one of the five folds of `splits_abu_farha` (or `splits`).
-
-    Raises:
-        AnnotationError: If a file is missing or wrong, or a user is on both sides.
-    """
+    """Return the training and test videos of one of the five folds of `splits_abu_farha` (or `splits`)."""
     folder = root / "splits_abu_farha"
     if not folder.is_dir() and (root / "splits" / f"train.split{split}.bundle").is_file():
         folder = root / "splits"
     parts = {part: read_videos(folder / f"{part}.split{split}.bundle") for part in ("train", "test")}
-    return check_users(parts, folder)
-
-
-def check_users(parts: dict[str, list[str]], folder: Path) -> dict[str, list[str]]:
-    """Return the parts of a split as they are.
-
-    Raises:
-        AnnotationError: If a user is in both.
-    """
     train, test = ({video_id.split("-")[1] for video_id in parts[part]} for part in ("train", "test"))
     if train & test:
         raise AnnotationError(f"{folder}: users {sorted(train & test)} are in train and in test. Get the files again.")
@@ -114,14 +87,10 @@ def check_users(parts: dict[str, list[str]], folder: Path) -> dict[str, list[str
 
 
 def read_mapping(root: Path) -> dict[str, int]:
-    """Return the id of each of the 19 frame classes, as `mapping.txt` numbers them.
-
-    Raises:
-        AnnotationError: If a line is wrong, or the ids are not 0, 1, 2, ... once each.
-    """
+    """Return the id of each of the 19 frame classes, as `mapping.txt` numbers them."""
     path = root / "mapping.txt"
     ids: dict[str, int] = {}
-    for number, line in text_lines(path):
+    for number, line in read_lines(path, remedy=REMEDY):
         parts = line.split()
         if len(parts) != 2 or not re.fullmatch(r"[0-9]{1,3}", parts[0]) or parts[1] in ids:
             raise AnnotationError(f"{path}, line {number}: {shown(line)}, expected an id and a new name. Correct it.")
@@ -134,15 +103,10 @@ def read_mapping(root: Path) -> dict[str, int]:
 
 
 def read_frame_labels(root: Path, video_id: str, mapping: dict[str, int]) -> NDArray[np.int64]:
-    """Return the class of each frame [T], 30 a second, in the ids of `mapping`.
-
-    Raises:
-        AnnotationError: If the file is missing, holds a name that is not in `mapping`, or does not begin with the
-            start of the video.
-    """
+    """Return the class of each frame [T], 30 a second, in the ids of `mapping`."""
     path = root / "groundTruth" / f"{video_id}.txt"
     labels = []
-    for number, name in text_lines(path):
+    for number, name in read_lines(path, remedy=REMEDY):
         if name not in mapping:
             raise AnnotationError(f"{path}, line {number}: {shown(name)} is not in mapping.txt. Correct the file.")
         if number != len(labels) + 1:
@@ -153,7 +117,7 @@ def read_frame_labels(root: Path, video_id: str, mapping: dict[str, int]) -> NDA
     if labels[0] != mapping[START]:
         raise AnnotationError(
             f"{path}, line 1: expected {START}, which every video of 50 Salads begins with; without it nothing says "
-            f"when the video starts. {_REMEDY}"
+            f"when the video starts. {REMEDY}"
         )
     return np.array(labels, dtype=np.int64)
 
@@ -176,9 +140,6 @@ def load_salads50_avt(root: Path, *, split: int) -> Benchmark:
     Args:
         root: Folder with `groundTruth/`, `mapping.txt` and `splits_abu_farha/`.
         split: Fold, 1 to 5.
-
-    Raises:
-        AnnotationError: If a file is missing or wrong; names the videos whose label files are missing.
 
     Source:
         github.com/facebookresearch/AVT, datasets/breakfast_50salads.py and expts/13_50s_avt.txt, which the S-GEAR
@@ -206,11 +167,7 @@ def load_salads50_avt(root: Path, *, split: int) -> Benchmark:
 
 
 def require_labels(root: Path, video_ids: list[str]) -> None:
-    """Raise where frame-wise labels are missing: they alone say when the first action of a video starts.
-
-    Raises:
-        AnnotationError: Names the videos.
-    """
+    """Raise where frame-wise labels are missing: they alone say when the first action of a video starts."""
     folder = root / "groundTruth"
     missing = [video_id for video_id in video_ids if not (folder / f"{video_id}.txt").is_file()]
     if missing:
@@ -261,19 +218,6 @@ def _read_arrays(path: Path, names: tuple[str, ...]) -> list[NDArray]:
         raise FeatureError(f"{path}: cannot read arrays {list(names)} ({err}); copy the file again") from err
 
 
-def lea_split(root: Path, split: int) -> Path:
-    """Return the folder that lists the videos of a split of Lea et al.; as many as are there are taken.
-
-    Raises:
-        AnnotationError: If this one is not; names those that are.
-    """
-    folder = root / "splits" / f"split_{split}"
-    if not folder.is_dir():
-        there = ", ".join(sorted(path.name.removeprefix("split_") for path in folder.parent.glob("split_*"))) or "none"
-        raise AnnotationError(f"{folder}: no such split of 50 Salads; splits that are there: {there}. {_TCN_REMEDY}")
-    return folder
-
-
 def load_salads50_tcn(root: Path, *, split: int, modality: str = "spatialcnn") -> Salads50:
     """Load one split.
 
@@ -281,22 +225,22 @@ def load_salads50_tcn(root: Path, *, split: int, modality: str = "spatialcnn") -
         root: Folder of the data set.
         split: One of the splits 1 to 5 whose lists and features are there.
         modality: `spatialcnn` (128-d, trained on that split's training videos) or `accelerometer` (30-d).
-
-    Raises:
-        AnnotationError: If a list or label file is missing or contradicts itself.
-        FeatureError: If a feature file is missing or damaged.
-        ValueError: If the modality is unknown.
     """
     if modality not in ("spatialcnn", "accelerometer"):
         raise ValueError(f"50 Salads has the modalities spatialcnn and accelerometer, got {modality!r}")
-    lists = lea_split(root, split)
-    taxonomy = Taxonomy.from_labels([line for _, line in text_lines(root / "mid_level_actions.txt", _TCN_REMEDY)])
+    lists = root / "splits" / f"split_{split}"
+    if not lists.is_dir():
+        there = ", ".join(sorted(path.name.removeprefix("split_") for path in lists.parent.glob("split_*"))) or "none"
+        raise AnnotationError(f"{lists}: no such split of 50 Salads; splits that are there: {there}. {_TCN_REMEDY}")
+    taxonomy = Taxonomy.from_labels(
+        [line for _, line in read_lines(root / "mid_level_actions.txt", remedy=_TCN_REMEDY)]
+    )
     labelled = root / "spatialcnn_mid" / f"split_{split}"
     tables: dict[str, pl.DataFrame] = {}
     videos: dict[str, VideoFeatures] = {}
     for part in ("train", "test"):
         rows: list[tuple[str, float, float, int]] = []
-        for _, video_id in text_lines(lists / f"{part}.txt", _TCN_REMEDY):
+        for _, video_id in read_lines(lists / f"{part}.txt", remedy=_TCN_REMEDY):
             path = labelled / f"{video_id}.npz"
             features, labels = _read_arrays(path, ("features", "labels"))
             if labels.max(initial=0) > taxonomy.num_actions:

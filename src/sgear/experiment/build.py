@@ -10,17 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgear.data import (
-    AnnotationSource,
     AnticipationDataset,
     FeatureSource,
-    PastSource,
     RecognitionDataset,
     StepLabels,
     StepSource,
     VideoSource,
     WindowDataset,
 )
-from sgear.data.confusion import ActionConfusion, counted_confusion, field_confusion
 from sgear.data.dataset import OnError, checked_on_error, observable_segments
 from sgear.datasets import (
     Benchmark,
@@ -42,13 +39,19 @@ from sgear.experiment.schema import (
     RecognitionConfig,
     VideoSourceConfig,
 )
-from sgear.experiment.sources import open_frames, read_features, readable_videos, require_in_memory, require_videos
+from sgear.experiment.sources import (
+    annotation_source,
+    open_frames,
+    read_features,
+    readable_videos,
+    require_in_memory,
+    require_videos,
+)
 from sgear.features import FeatureTable, StoredFeatures
 from sgear.features.frame_classes import ClassConfusion
-from sgear.models import Baseline, EncoderConfig, model_class
+from sgear.models import EncoderConfig
 from sgear.models.encoders import frame_input
 from sgear.models.pretrained import Preprocessing
-from sgear.predictions import Predictions
 from sgear.segments import SegmentTable
 from sgear.timing import RecognitionProtocol, WindowProtocol, protocol_from_dict
 from sgear.video.transforms import VIEWS, ClipTransform
@@ -261,8 +264,13 @@ def _build_sources(
             facts = learn_facts(config, benchmark, video_ids, features=table)
             return [_feature_source(config, benchmark, table)], preprocessing, table, facts
         case AnnotationSourceConfig():
-            labels = StepLabels(benchmark.timeline)
-            return [_annotation_source(config, benchmark, labels, video_ids)], preprocessing, None, VideoFacts()
+            labels, num_steps = StepLabels(benchmark.timeline), build_protocol(config.protocol).num_steps
+            return (
+                [annotation_source(config, benchmark, labels, video_ids, num_steps=num_steps)],
+                preprocessing,
+                None,
+                VideoFacts(),
+            )
         case VideoSourceConfig() as source:
             if (spec := dataset_spec(config.dataset.name)).own_clock:
                 raise ConfigError(_other_clock(spec, "source.kind=video"))
@@ -273,46 +281,6 @@ def _build_sources(
             views = VIEWS[config.protocol.views]
             steps = {"frames_per_step": preprocessing.frames_per_step, "step_frames_s": preprocessing.step_frames_s}
             return [VideoSource(frames, transform, view, **steps) for view in views], preprocessing, None, facts
-
-
-def _annotation_source(
-    config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels, video_ids: list[str]
-) -> AnnotationSource | PastSource:
-    source = config.source
-    assert isinstance(source, AnnotationSourceConfig)  # all callers read annotations
-    reads = config.model.name != "frequency"
-    unknown = [video_id for video_id in video_ids if not labels.knows(video_id)]
-    if reads and unknown:
-        raise ConfigError(
-            f"model.name={config.model.name} reads the annotated actions before each segment, but {len(unknown)} of "
-            f"{len(video_ids)} videos of this split have none, first {unknown[0]!r}: the labels of test splits are "
-            "not published. Use a model that reads videos or features, or model.name=frequency"
-        )
-    if issubclass(model_class(config.model.name), Baseline):
-        return AnnotationSource(labels, num_steps=build_protocol(config.protocol).num_steps, is_read=reads)
-    return PastSource(
-        labels,
-        num_actions=benchmark.taxonomy.num_actions,
-        history=source.history,
-        counts_from=source.counts_from,
-        drop=source.drop,
-        confusion=_confusion(source, benchmark),
-    )
-
-
-def _confusion(source: AnnotationSourceConfig, benchmark: Benchmark) -> ActionConfusion | None:
-    """Return the mistakes that are drawn into the past; None where there are none."""
-    taxonomy = benchmark.taxonomy
-    if source.noise_from:
-        predictions = Predictions.load(Path(source.noise_from))
-        if predictions.taxonomy.digest != taxonomy.digest:
-            raise ConfigError(f"source.noise_from={source.noise_from}: predictions of another vocabulary")
-        is_known = predictions.targets >= 0
-        best = predictions.logits.argmax(axis=1)
-        return ActionConfusion(counted_confusion(best[is_known], predictions.targets[is_known], taxonomy))
-    if not source.noise:
-        return None
-    return ActionConfusion(field_confusion(taxonomy, benchmark.train.action_counts(), strength=source.noise))
 
 
 def build_data(config: ExperimentConfig) -> Data:
@@ -379,7 +347,8 @@ def _make_samples(
     source, on_error = sources[0], checked_on_error(config.source.on_error)
     labels = StepLabels(benchmark.training_timeline)
     if isinstance(config.source, AnnotationSourceConfig):
-        source = _annotation_source(config, benchmark, labels, benchmark.train.video_ids)
+        videos, num_steps = benchmark.train.video_ids, protocol.num_steps
+        source = annotation_source(config, benchmark, labels, videos, num_steps=num_steps)
     if isinstance(protocol, RecognitionProtocol):
         train = RecognitionDataset(benchmark.train, protocol, labels, source, seed=config.seed, on_error=on_error)
     else:

@@ -142,6 +142,8 @@ def _explain(overrides: list[str], err: Exception) -> ConfigError:
         key, _, value = override.lstrip("+~").partition("=")
         if key == "experiment" and value not in list_experiments():
             return ConfigError(_unknown_experiment(value))
+    if "Ambiguous value" in str(err):
+        return ConfigError(f"{overrides}: a setting takes several values; train one run for each with --sweep")
     first_line = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
     cause = str(err.__cause__).splitlines()[0] if err.__cause__ is not None else ""
     return ConfigError(f"the settings {overrides} cannot be read: {first_line} {cause}".strip() + _quotes(err))

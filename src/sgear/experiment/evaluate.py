@@ -22,9 +22,8 @@ from sgear.models import AnticipationModel
 from sgear.models.pretrained import load_model
 from sgear.models.rulstm import Rulstm
 from sgear.predictions import Predictions, score
-from sgear.predictions.caveats import caveats_of, with_caveats
-from sgear.predictions.horizons import times_to_action
-from sgear.predictions.skipped import KEY, merge_skipped, skipped_of, with_skipped
+from sgear.predictions.provenance import SKIPPED, caveats_of, merge_skipped, skipped_of, with_caveats, with_skipped
+from sgear.predictions.scoring import times_to_action
 from sgear.scoring import make_report
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Field, Taxonomy
@@ -32,6 +31,9 @@ from sgear.timing import AnticipationProtocol, RecognitionProtocol, ViewMean, Wi
 from sgear.training.evaluate import Outputs, run_model
 from sgear.training.loop import make_accelerator
 from sgear.training.run import RunDirectory, read_json, require_one_protocol, write_json
+
+FLOORS = "floors"
+"""Key of the baselines of own data in a report."""
 
 
 def class_prior(segments: SegmentTable) -> torch.Tensor:
@@ -197,6 +199,8 @@ def evaluate_run(path: Path, *, on_error: OnError | None = None, places: Places 
     predictions, benchmark = predict_split(path, on_error=on_error, places=places)
     run = RunDirectory(path)
     report = make_report(predictions, benchmark)
+    if run.report.is_file() and (floors := read_json(run.report).get(FLOORS)):
+        report[FLOORS] = floors
     predictions.save(run.predictions)
     write_json(run.report, report)
     return report
@@ -247,7 +251,7 @@ def evaluate_horizons(
         "time_to_action_s": times_to_action(list(tables.values()))["action"],
     }
     if skipped:
-        result[KEY] = skipped
+        result[SKIPPED] = skipped
     if caveats:
         result["caveat"] = ". ".join(caveats)
     write_json(run.horizons, result)

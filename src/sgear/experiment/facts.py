@@ -7,6 +7,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,18 +26,16 @@ from sgear.experiment.schema import (
     encoder_weights,
 )
 from sgear.experiment.sources import tables_on_disk, video_roots
-from sgear.features import StoredFeatures
+from sgear.features import LMDB_FILE, FeatureStore, MappedVideo, StoredFeatures, is_stored
 from sgear.features.inspection import ClockFault, TableOnDisk, clock_faults, largest_gap_s, rows_of_video
-from sgear.features.opening import LMDB_FILE, is_stored
-from sgear.features.store import FeatureStore, MappedVideo
 from sgear.lineage import ROWS, VIDEO
 from sgear.models.conversion import shorten
 from sgear.models.pretrained import WEIGHTS_FILE
 from sgear.prototypes.language import digest_of_file
 from sgear.segments import SegmentTable
 from sgear.training.run import RunDirectory, read_json
+from sgear.video import open_video
 from sgear.video.find import find_videos, needs_rate
-from sgear.video.pool import open_video
 from sgear.video.training_copy import video_content
 
 _UNCHECKED = "so it cannot be checked that nothing later than tau_a before an action was seen"
@@ -69,33 +68,19 @@ def videos_at_hand(dataset: DatasetConfig, video_ids: Sequence[str]) -> dict[str
 def known_lengths(
     stated_s: Mapping[str, float], tables: Sequence[TableOnDisk], videos: Mapping[str, Path], video_ids: Sequence[str]
 ) -> dict[str, float]:
-    """Return the length of videos in seconds: what the data set states, a store has of its videos, or a video shows.
-
-    Args:
-        stated_s: See `lengths_of_dataset`.
-        tables: Stores and LMDBs.
-        videos: See `videos_at_hand`.
-        video_ids: Videos to look at.
-    """
+    """Return the length of videos in seconds: what the data set states, a store has of its videos, or a video shows."""
     known: dict[str, float] = {}
     for video_id in video_ids:
         stored = (video.video_s for table in tables if isinstance(video := rows_of_video(table, video_id), MappedVideo))
         length_s = stated_s.get(video_id) or max(stored, default=0.0)
         if not length_s and video_id in videos:
-            length_s = _video_s(videos[video_id])
+            # A video that cannot be read, or is made of images, does not tell.
+            with suppress(VideoError):
+                if not needs_rate(videos[video_id]):
+                    with open_video(videos[video_id]) as video:
+                        length_s = video.end_s
         known |= {video_id: length_s} if length_s else {}
     return known
-
-
-def _video_s(path: Path) -> float:
-    """Return the length of a video in seconds; 0 where it does not tell."""
-    try:
-        if needs_rate(path):
-            return 0.0
-        with open_video(path) as video:
-            return video.end_s
-    except VideoError:
-        return 0.0
 
 
 def faults_of(
@@ -112,38 +97,7 @@ def faults_of(
     return clock_faults(table, video_ids, lengths_s, least_s)
 
 
-def check_clocks(
-    config: ExperimentConfig,
-    benchmark: Benchmark,
-    video_ids: Sequence[str],
-    tables: Mapping[str, TableOnDisk],
-    lengths_s: Mapping[str, float],
-) -> list[str]:
-    """Check the clocks of stores and LMDBs against the lengths of videos.
-
-    Returns:
-        What must be said with every number: which clocks could not be checked.
-
-    Raises:
-        FeatureError: If rows do not last as long as their videos.
-    """
-    caveats = []
-    for name, table in tables.items():
-        faults, unknown = faults_of(table, benchmark, video_ids, lengths_s)
-        if faults and getattr(config.source, "check_clock", True):
-            raise FeatureError(f"features {name!r}: {faults_text(faults)}")
-        # Without any number: each split has another, and it is said once for all.
-        reason = "the lengths of videos are not known" if unknown else ""
-        # A begun period at the end may have no row. Where rows are far apart, a look ahead hides behind that.
-        if largest_gap_s(table, video_ids, lengths_s) > getattr(config.protocol, "tau_a_s", math.inf) / 2:
-            reason = "rows end before the videos by more than half of tau_a"
-        if faults:
-            reason = "rows do not last as long as the videos"
-        caveats += [f"clock unverified: of features {name!r}, {reason}, {_UNCHECKED}"] if reason else []
-    return caveats
-
-
-def unchecked_images(config: ExperimentConfig, videos: Mapping[str, Path]) -> list[str]:
+def _caveats_of_images(config: ExperimentConfig, videos: Mapping[str, Path]) -> list[str]:
     """Return what must be said with every number where images are read at a rate that nothing confirms."""
     source = config.source
     if not isinstance(source, VideoSourceConfig):
@@ -187,21 +141,21 @@ def learn_facts(
     videos: Mapping[str, Path] | None = None,
     features: StoredFeatures | None = None,
 ) -> VideoFacts:
-    """Look at videos and stored features, and hold the clocks of stores and LMDBs against the lengths of the videos.
+    """Look at videos and stored features, and check the clocks of stores and LMDBs against the lengths of the videos.
 
     Args:
         config: The experiment.
         benchmark: Its data.
-        video_ids: Videos that will be read.
-        videos: Videos that they will be read from.
-        features: Stored features that they will be read from.
+        video_ids: What will be read.
+        videos: Files that it will be read from.
+        features: Stored features that it will be read from.
 
     Raises:
         FeatureError: If rows do not last as long as their videos.
     """
     tables = tables_on_disk(features, getattr(config.source, "features", ""))
     known = annotated_videos(all_splits(benchmark))
-    contents = contents_of_stores(tables.values(), known)
+    contents = _contents_of_stores(tables.values(), known)
     stated_s = lengths_of_dataset(config.dataset) if tables else {}
     # Names say which video it is where data sets are published, and to list the images of their videos takes long.
     is_own, videos = corpus_of(config.dataset.name) is None, dict(videos or {})
@@ -209,35 +163,40 @@ def learn_facts(
     videos |= videos_at_hand(config.dataset, [video_id for video_id in asked if video_id not in videos])
     for video_id, path in videos.items():
         contents[video_id] += [f"{VIDEO}{digits}"] if (digits := video_content(path)) else []
-    caveats = unchecked_images(config, videos)
-    if tables:
-        lengths_s = known_lengths(stated_s, list(tables.values()), videos, video_ids)
-        caveats += check_clocks(config, benchmark, video_ids, tables, lengths_s)
+    caveats = _caveats_of_images(config, videos)
+    lengths_s = known_lengths(stated_s, list(tables.values()), videos, video_ids) if tables else {}
+    for name, table in tables.items():
+        faults, unknown = faults_of(table, benchmark, video_ids, lengths_s)
+        if faults and getattr(config.source, "check_clock", True):
+            raise FeatureError(f"features {name!r}: {faults_text(faults)}")
+        # Without any number: each split has another, and it is said once for all.
+        reason = "the lengths of videos are not known" if unknown else ""
+        # A begun period at the end may have no row. Where rows are far apart, a look ahead hides behind that.
+        if largest_gap_s(table, video_ids, lengths_s) > getattr(config.protocol, "tau_a_s", math.inf) / 2:
+            reason = "rows end before the videos by more than half of tau_a"
+        if faults:
+            reason = "rows do not last as long as the videos"
+        caveats += [f"clock unverified: of features {name!r}, {reason}, {_UNCHECKED}"] if reason else []
     whole = {video_id: tuple(dict.fromkeys(each)) for video_id, each in contents.items() if each}
     return VideoFacts(contents=whole, caveats=tuple(caveats))
 
 
-def contents_of_stores(tables: Iterable[TableOnDisk], video_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return what stores and LMDBs tell of videos by which they are known."""
+def _contents_of_stores(tables: Iterable[TableOnDisk], video_ids: Sequence[str]) -> dict[str, list[str]]:
     contents: dict[str, list[str]] = defaultdict(list)
     for table in tables:
         # To read the rows of an LMDB would take as long as to copy it.
-        whole = "" if isinstance(table, FeatureStore) else video_content(_lmdb_file(table.path))
+        whole = ""
+        if not isinstance(table, FeatureStore):
+            whole = video_content(table.path / LMDB_FILE if table.path.is_dir() else table.path)
         for video_id in video_ids:
             video = rows_of_video(table, video_id)
             if isinstance(video, MappedVideo):
-                contents[video_id] += [
-                    f"{ROWS}{video.fingerprint}",
-                    *([f"{VIDEO}{video.video}"] if video.video else []),
-                ]
+                contents[video_id].append(f"{ROWS}{video.fingerprint}")
+                contents[video_id] += [f"{VIDEO}{video.video}"] if video.video else []
             elif video is not None:
                 told = f"{whole} {video_id} {video.first} {video.last}"
                 contents[video_id].append(f"{ROWS}{hashlib.sha256(told.encode()).hexdigest()[:16]}")
     return contents
-
-
-def _lmdb_file(path: Path) -> Path:
-    return path / LMDB_FILE if path.is_dir() else path
 
 
 _SPLITS = ("train", "validation")
@@ -247,12 +206,7 @@ _TEXTS, _TIMES, _IDS = ("uid", "video_id"), ("start_s", "stop_s"), ("verb_id", "
 def data_record(config: ExperimentConfig, benchmark: Benchmark, facts: VideoFacts, run: RunDirectory) -> dict[str, Any]:
     """Return what `data.json` of a run says.
 
-    Args:
-        config: The experiment.
-        benchmark: Its data.
-        facts: What is known of its videos.
-        run: Where it is written; the folder that relative paths count from is kept relative to it, so that both may
-            move together.
+    The folder that relative paths count from is kept relative to the run, so that both may move together.
     """
     return {
         "working_folder": os.path.relpath(Path.cwd(), run.path.resolve()),
@@ -271,11 +225,7 @@ def require_same_data(
 
     Videos and features that lie where they lay may have been repaired; only in another place must they be the same.
 
-    Args:
-        run: The run.
-        config: Its configuration, with the places of the data at hand.
-        benchmark: The data at hand.
-        facts: What is known of their videos. Default: they are not asked.
+    Without `facts`, what is known of the videos at hand, these are not asked.
 
     Raises:
         RunError: If they are others; names the place and what differs.
@@ -323,9 +273,8 @@ def _difference(
     kind = ROWS if config.source.kind == "features" else VIDEO
     differing = []
     for video_id, texts in facts.contents.items():
-        now, before = (
-            {text for text in each if text.startswith(kind)} for each in (texts, record["videos"].get(video_id, ()))
-        )
+        both = (texts, record["videos"].get(video_id, ()))
+        now, before = ({text for text in each if text.startswith(kind)} for each in both)
         if now and before and now != before:
             differing.append(video_id)
     what = "features" if kind == ROWS else "videos"
@@ -354,12 +303,9 @@ def _places(config: ExperimentConfig) -> list[str]:
 
 def _starts(config: ExperimentConfig) -> dict[str, str]:
     """Return the digest of each file that a run starts from, by setting."""
-    init = config.init
+    init, names = config.init, ("weights", "class_names", "visual_prototypes", "language_prototypes")
     runs = {"init.run": init.run, **{f"init.branches[{index}]": run for index, run in enumerate(init.branches)}}
     files = {key: str(RunDirectory(Path(run)).model / WEIGHTS_FILE) for key, run in runs.items() if run}
-    files |= {
-        f"init.{name}": getattr(init, name)
-        for name in ("weights", "class_names", "visual_prototypes", "language_prototypes")
-    }
+    files |= {f"init.{name}": getattr(init, name) for name in names}
     files["model.encoder.weights"] = encoder_weights(config.model)
     return {key: digest_of_file(Path(file)) for key, file in files.items() if file and Path(file).is_file()}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 
 from sgear.datasets import Benchmark, corpus_of, dataset_spec
 from sgear.errors import ConfigError
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig, encoder_weights
+from sgear.experiment.schema import DatasetConfig, ExperimentConfig, encoder_weights
 from sgear.experiment.sources import lineages_of_encoders
 from sgear.features.table import StoredFeatures
 from sgear.lineage import TIMES, VIDEO, Lineage, TrainingPart
@@ -27,13 +26,7 @@ Contents = Mapping[str, Sequence[str]]
 
 
 def training_part(dataset: DatasetConfig, segments: SegmentTable, contents: Contents | None = None) -> TrainingPart:
-    """Return the record of training segments.
-
-    Args:
-        dataset: The data set, with its split and fold.
-        segments: What is learnt from.
-        contents: What videos are known by, those of other segments among them.
-    """
+    """Return the record of training segments; `contents` may know other videos, too."""
     videos, spec = _videos(segments), dataset_spec(dataset.name)
     return TrainingPart(
         dataset=dataset.name,
@@ -46,24 +39,17 @@ def training_part(dataset: DatasetConfig, segments: SegmentTable, contents: Cont
     )
 
 
-def inherited_lineages(init: InitConfig) -> dict[str, Lineage]:
-    """Return what everything that a run starts from was learnt from, by setting.
-
-    Raises:
-        RunError: If a run to start from holds no model.
-        PrototypeError: If the file of prototypes is missing or damaged.
-    """
-    found: dict[str, Lineage] = {}
-    if init.run:
-        found[f"init.run={init.run}"] = read_lineage(RunDirectory(Path(init.run)).require().model)
-    for branch in init.branches:
-        found[f"init.branches={branch}"] = read_lineage(RunDirectory(Path(branch)).require().model)
+def _starts(config: ExperimentConfig, features: StoredFeatures | None) -> dict[str, Lineage]:
+    """Return what everything that a run starts from was learnt from, by setting; the encoder's features included."""
+    init = config.init
+    runs = [("init.run", init.run), *(("init.branches", branch) for branch in init.branches)]
+    found = {f"{key}={run}": read_lineage(RunDirectory(Path(run)).require().model) for key, run in runs if run}
     if init.visual_prototypes:
         path = Path(init.visual_prototypes)
         found[f"init.visual_prototypes={path}"] = VisualPrototypes.load(path).lineage
-    if init.weights:
-        found[f"init.weights={init.weights}"] = published_lineage(Path(init.weights))
-    return found
+    published = {"init.weights": init.weights, "model.encoder.weights": encoder_weights(config.model)}
+    found |= {f"{key}={file}": published_lineage(Path(file)) for key, file in published.items() if file}
+    return found | lineages_of_encoders(features)
 
 
 def published_lineage(path: Path) -> Lineage:
@@ -82,13 +68,6 @@ def lineage_of_training(
     return own.joined_with(_starts(config, features).values())
 
 
-def _starts(config: ExperimentConfig, features: StoredFeatures | None) -> dict[str, Lineage]:
-    starts = inherited_lineages(config.init) | lineages_of_encoders(features)
-    if weights := encoder_weights(config.model):
-        starts[f"model.encoder.weights={weights}"] = published_lineage(Path(weights))
-    return starts
-
-
 def require_unseen(
     config: ExperimentConfig,
     benchmark: Benchmark,
@@ -101,12 +80,6 @@ def require_unseen(
     of published data sets decide; videos of other data sets are one if they share a name and the times of a segment. A
     video that the data set itself cuts between training and validation is judged by its segments.
 
-    Args:
-        config: The experiment.
-        benchmark: Its data.
-        features: Its stored features, which the encoder of another run may have made.
-        contents: What its videos are known by.
-
     Returns:
         One line per start of which it is not known whether it was learnt from held-out videos.
 
@@ -115,6 +88,7 @@ def require_unseen(
         SgearError: If a start is missing or damaged.
     """
     notes: list[str] = []
+    unchecked = "so it cannot be checked that"
     ours = _Ours(config.dataset, benchmark, contents or {})
     if twins := ours.twins():
         raise ConfigError(
@@ -123,19 +97,24 @@ def require_unseen(
         )
     for setting, lineage in _starts(config, features).items():
         for part in lineage.parts:
-            seen = ours.compare(part)
-            if seen.names:
+            seen, unknown = ours.compare(part)
+            if seen:
                 asked = training_part(config.dataset, benchmark.train)
-                raise ConfigError(_leak_text(setting, part, seen, asked))
-            if seen.unknown:
+                where = f"dataset.name={asked.dataset} dataset.split={asked.split}"
+                where += f" dataset.num_folds={asked.num_folds} dataset.fold={asked.fold}" if asked.num_folds else ""
+                raise ConfigError(
+                    f"{setting} was learnt from {seen}: it was made on {part.name}, and this run is of {asked.name}. "
+                    f"Make it on the training videos of this run ({where}), or start without it"
+                )
+            if unknown:
                 notes.append(
-                    f"from {setting}: {len(seen.unknown)} of the {len(part.videos)} videos of {part.name} that it was "
-                    f"learnt from, first {seen.unknown[0]!r}, cannot be told from those held out here by their "
-                    "content, so it cannot be checked that none of these was among them"
+                    f"from {setting}: {len(unknown)} of the {len(part.videos)} videos of {part.name} that it was "
+                    f"learnt from, first {unknown[0]!r}, cannot be told from those held out here by their content, "
+                    f"{unchecked} none of these was among them"
                 )
         notes += [
-            f"from {setting}: {gap} does not say what it was learnt from, so it cannot be checked that no video held "
-            "out here was among it"
+            f"from {setting}: {gap} does not say what it was learnt from, {unchecked} no video held out here was "
+            "among it"
             for gap in lineage.gaps
         ]
     return notes
@@ -156,28 +135,6 @@ def _has_video(contents: Sequence[str]) -> bool:
 
 def _times(segments: Sequence[str]) -> str:
     return f"{TIMES}{hashlib.sha256(' '.join(sorted(segments)).encode()).hexdigest()[:12]}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Seen:
-    """What of the held-out data was learnt from: whole videos, and segments of videos that the split cuts.
-
-    `unknown` are videos that were learnt from and may be held out here.
-    """
-
-    videos: tuple[str, ...]
-    segments: tuple[str, ...]
-    unknown: tuple[str, ...]
-    num_held_out: int
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (*self.videos, *self.segments)
-
-    def __str__(self) -> str:
-        counts = [f"{len(self.videos)} of the {self.num_held_out} videos"] if self.videos else []
-        counts += [f"{len(self.segments)} segments"] if self.segments else []
-        return f"{' and '.join(counts)} that this run is validated or tested on ({shorten(list(self.names))})"
 
 
 class _Ours:
@@ -208,10 +165,11 @@ class _Ours:
             if one in self._held_out and one not in self._trained and other in self._trained
         ]
 
-    def compare(self, part: TrainingPart) -> _Seen:
-        """Return what a part holds of the held-out videos."""
-        videos: list[str] = []
-        cut: list[str] = []
+    def compare(self, part: TrainingPart) -> tuple[str, list[str]]:
+        """Return in words what of the held-out data a part holds, and its videos that may be held out here."""
+        # Dictionaries keep the order and name nothing twice.
+        whole: dict[str, None] = {}
+        cut: dict[str, None] = {}
         unknown: list[str] = []
         for name, learnt in part.videos.items():
             same = self._same(name, part)
@@ -220,15 +178,15 @@ class _Ours:
             for video in same:
                 called = "" if video == name else f", there called {name}"
                 if video in self._held_out and video not in self._trained:
-                    videos.append(f"{video}{called}")
+                    whole[f"{video}{called}"] = None
                 elif video in self._held_out:
-                    cut += [f"{video} at {segment} s{called}" for segment in self._cut(video, set(learnt))]
-        return _Seen(
-            videos=tuple(dict.fromkeys(videos)),
-            segments=tuple(dict.fromkeys(cut)),
-            unknown=tuple(unknown),
-            num_held_out=len(self._held_out),
-        )
+                    segments = self._cut(video, set(learnt))
+                    cut |= dict.fromkeys(f"{video} at {segment} s{called}" for segment in segments)
+        counts = [f"{len(whole)} of the {len(self._held_out)} videos"] if whole else []
+        counts += [f"{len(cut)} segments"] if cut else []
+        names = shorten([*whole, *cut])
+        seen = f"{' and '.join(counts)} that this run is validated or tested on ({names})" if counts else ""
+        return seen, unknown
 
     def _same(self, name: str, part: TrainingPart) -> list[str]:
         """Return our videos that are a video of a part."""
@@ -267,13 +225,3 @@ def _overlap(one: str, other: str) -> bool:
     """Return whether two segments share more than the tenth of a second to which they are rounded."""
     (begin_s, end_s), (first_s, last_s) = (map(float, segment.split("-")) for segment in (one, other))
     return min(end_s, last_s) - max(begin_s, first_s) > 0.15
-
-
-def _leak_text(setting: str, part: TrainingPart, seen: _Seen, asked: TrainingPart) -> str:
-    where = f"dataset.name={asked.dataset} dataset.split={asked.split}"
-    if asked.num_folds:
-        where += f" dataset.num_folds={asked.num_folds} dataset.fold={asked.fold}"
-    return (
-        f"{setting} was learnt from {seen}: it was made on {part.name}, and this run is of {asked.name}. Make it on "
-        f"the training videos of this run ({where}), or start without it"
-    )

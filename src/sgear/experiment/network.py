@@ -148,9 +148,9 @@ def _describe_classes(model: AnticipationModel, config: ExperimentConfig, taxono
     if config.init.language_prototypes:
         texts = LanguagePrototypes.load(Path(config.init.language_prototypes), taxonomy).vectors
     verbs, nouns = torch.from_numpy(taxonomy.verb_of_action), torch.from_numpy(taxonomy.noun_of_action)
-    if not describe_classes(model, verbs, nouns, texts):
-        return []
-    return [f"class vectors: composed of {config.model.prototypes.composition}"]
+    describe_classes(model, verbs, nouns, texts)
+    composition = getattr(getattr(config.model, "prototypes", None), "composition", "free")
+    return [] if composition == "free" else [f"class vectors: composed of {composition}"]
 
 
 def build_objective(config: ExperimentConfig, data: Data) -> Objective:

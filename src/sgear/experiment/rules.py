@@ -6,8 +6,9 @@ What a model, a kind of steps or a protocol does not read cannot be said: it has
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
+from itertools import chain
 from typing import Any
 
 from sgear.data.dataset import checked_on_error
@@ -15,7 +16,6 @@ from sgear.datasets import dataset_spec
 from sgear.errors import ConfigError
 from sgear.experiment.schema import (
     AnnotationSourceConfig,
-    AnticipationConfig,
     DatasetConfig,
     ExperimentConfig,
     InitConfig,
@@ -45,8 +45,6 @@ _NOT_GIVEN: dict[str, tuple[str, ...]] = {
     "rulstm": (*_PROTOTYPES, "next", "past", "feat", "cls_verb", "cls_noun"),
 }
 """Loss terms that need what a model does not return. Of models of other packages the objective finds it out."""
-
-
 _TCA, _PA, _HEAD, _ENCODER = (
     f"model.{part}." for part in ("temporal_context", "prototype_attention", "head", "encoder")
 )
@@ -57,80 +55,61 @@ def _but(prefix: str, kind: type, *read: str) -> tuple[str, ...]:
     return tuple(prefix + item.name for item in fields(kind) if item.name not in read)
 
 
-_SUBSET = (_PA + "share", _PA + "num_prototypes", _PA + "subset_seed")
+def _keys(prefix: str, *names: str) -> tuple[str, ...]:
+    return tuple(prefix + name for name in names)
+
+
+_SUBSET = _keys(_PA, "share", "num_prototypes", "subset_seed")
 _OF_TIMM = ("pretrained", "weights", "image_height", "image_width", "embed_dim", "depth", "num_heads", "patch_size")
 _OF_PAST = ("composition", "text_dim")
+_READ_OF_PAST = {"depth", "num_heads", "feature_dropout", "standardise"}
 _OF_FEATURES = ("feature_dim", "feature_dropout", "feature_noise", "recogniser", "map", "init_gain", "standardise")
+_BUT_FEATURES = _but(_ENCODER, EncoderConfig, "name", "feature_dim")
 _TRAINING = ("source.tau_a_jitter_s", "source.next_within_s")
-_SWITCHED_OFF: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
-    ({"protocol.kind": "recognition"}, _TRAINING),
-    ({"protocol.views": "centre"}, ("protocol.view_mean",)),
-    ({"protocol.after_start_s": 0.0}, ("protocol.fps",)),
-    ({"source.kind": "features"}, tuple(_ENCODER + name for name in (*_OF_TIMM, *_OF_PAST))),
-    ({"source.kind": "video"}, tuple(_ENCODER + name for name in (*_OF_FEATURES, *_OF_PAST))),
-    (
-        {"source.kind": "annotations"},
-        tuple(
-            _ENCODER + name
-            for name in (*_OF_TIMM, *_OF_FEATURES)
-            if name not in ("depth", "num_heads", "feature_dropout", "standardise")
-        ),
+_SWITCHED_OFF: dict[str, tuple[str, ...]] = {
+    "protocol.kind=recognition": _TRAINING,
+    "protocol.views=centre": ("protocol.view_mean",),
+    "protocol.after_start_s=0.0": ("protocol.fps",),
+    "source.kind=features": _keys(_ENCODER, *_OF_TIMM, *_OF_PAST),
+    "source.kind=video": _keys(_ENCODER, *_OF_FEATURES, *_OF_PAST),
+    "source.kind=annotations": ("source.on_error", *_keys(_ENCODER, *({*_OF_TIMM, *_OF_FEATURES} - _READ_OF_PAST))),
+    "source.reading=videos": ("source.cache_fps",),
+    "model.name=avt": (*_but(_HEAD, HeadConfig, "dropout", "verb_noun", "copy_nouns"), _ENCODER + "standardise"),
+    "model.name=rulstm": (*_BUT_FEATURES, "objective.detach_feature_target", "optim.encoder_lr_scale"),
+    "model.name=last_recognised": (*_BUT_FEATURES, *_TRAINING),
+    "model.name=pooled": (*_BUT_FEATURES, *_TRAINING),
+    "model.name=history": (*_BUT_FEATURES, *_TRAINING),
+    f"{_ENCODER}map=false": (_ENCODER + "init_gain",),
+    f"{_TCA}num_blocks=0": _but(_TCA, TemporalContextConfig, "num_blocks"),
+    f"{_TCA}mode=cumulative": (_TCA + "lifetime_steps",),
+    f"{_TCA}mode=causal": _keys(_TCA, "lifetime_steps", "normalise"),
+    f"{_TCA}mode=original": _keys(_TCA, "lifetime_steps", "normalise"),
+    f"{_PA}enabled=false": _but(_PA, PrototypeAttentionConfig, "enabled"),
+    f"{_PA}mode=paper": (_PA + "toeplitz",),
+    f"{_PA}mode=paper {_PA}share=1.0 {_PA}num_prototypes=0": (_PA + "subset_seed",),
+    f"{_PA}mode=released": _SUBSET,
+    f"{_PA}mode=original": (*_SUBSET, *_keys(_PA, "top_k", "toeplitz")),
+    f"{_HEAD}mix_prototypes=false": _keys(_HEAD, "temperature", "learn_temperature", "gate", "detach_prototype_values"),
+    f"{_HEAD}mix_prototypes=false objective.sem=0.0 objective.past_sem=0.0": _keys(
+        _HEAD, "detach_similarity_feature", "detach_similarity_prototypes"
     ),
-    ({"source.kind": "annotations"}, ("source.on_error",)),
-    ({"source.reading": "videos"}, ("source.cache_fps",)),
-    ({"model.name": "avt"}, (*_but(_HEAD, HeadConfig, "dropout", "verb_noun"), _ENCODER + "standardise")),
-    (
-        {"model.name": "rulstm"},
-        (
-            *_but(_ENCODER, EncoderConfig, "name", "feature_dim"),
-            *("objective.detach_feature_target", "optim.encoder_lr_scale"),
-        ),
-    ),
-    *(
-        ({"model.name": name}, (*_but(_ENCODER, EncoderConfig, "name", "feature_dim"), *_TRAINING))
-        for name in ("last_recognised", "pooled", "history")
-    ),
-    ({_ENCODER + "map": False}, (_ENCODER + "init_gain",)),
-    ({_TCA + "num_blocks": 0}, _but(_TCA, TemporalContextConfig, "num_blocks")),
-    ({_TCA + "mode": "cumulative"}, (_TCA + "lifetime_steps",)),
-    *(({_TCA + "mode": mode}, (_TCA + "lifetime_steps", _TCA + "normalise")) for mode in ("causal", "original")),
-    ({_PA + "enabled": False}, _but(_PA, PrototypeAttentionConfig, "enabled")),
-    ({_PA + "mode": "paper"}, (_PA + "toeplitz",)),
-    ({_PA + "mode": "paper", _PA + "share": 1.0, _PA + "num_prototypes": 0}, (_PA + "subset_seed",)),
-    ({_PA + "mode": "released"}, _SUBSET),
-    ({_PA + "mode": "original"}, (*_SUBSET, _PA + "top_k", _PA + "toeplitz")),
-    (
-        {_HEAD + "mix_prototypes": False},
-        tuple(_HEAD + name for name in ("temperature", "learn_temperature", "gate", "detach_prototype_values")),
-    ),
-    (
-        {_HEAD + "mix_prototypes": False, "objective.sem": 0.0, "objective.past_sem": 0.0},
-        (_HEAD + "detach_similarity_feature", _HEAD + "detach_similarity_prototypes"),
-    ),
-    ({"objective.past_sem": 0.0}, (_HEAD + "past_similarity",)),
-    ({"objective.past": 0.0, "objective.past_sem": 0.0}, ("objective.past_mean",)),
-    ({"objective.reg": 0.0}, ("objective.detach_reg_target",)),
-    ({"objective.neighbors": 0.0}, ("objective.num_neighbors", "objective.neighbor_temperature")),
-    ({"objective.sem_form": "l1"}, ("objective.sem_temperature",)),
-    ({"objective.sem": 0.0, "objective.past_sem": 0.0}, ("objective.sem_form", "objective.sem_temperature")),
-    ({"objective.feat": 0.0}, ("objective.detach_feature_target",)),
-    ({"objective.next": 0.0}, ("source.next_within_s",)),
-    *(
-        (
-            {
-                "objective.sem": 0.0,
-                "objective.past_sem": 0.0,
-                "init.language_as_visual": False,
-                "objective.neighbors": 0.0,
-                "model.prototypes.composition": composition,
-            },
-            ("init.language_prototypes",),
-        )
+    "objective.past_sem=0.0": (_HEAD + "past_similarity",),
+    "objective.past=0.0 objective.past_sem=0.0": ("objective.past_mean",),
+    "objective.reg=0.0": ("objective.detach_reg_target",),
+    "objective.neighbors=0.0": ("objective.num_neighbors", "objective.neighbor_temperature"),
+    "objective.sem_form=l1": ("objective.sem_temperature",),
+    "objective.sem=0.0 objective.past_sem=0.0": ("objective.sem_form", "objective.sem_temperature"),
+    "objective.feat=0.0": ("objective.detach_feature_target",),
+    "objective.next=0.0": ("source.next_within_s",),
+    **{
+        "objective.sem=0.0 objective.past_sem=0.0 init.language_as_visual=false objective.neighbors=0.0 "
+        f"model.prototypes.composition={composition}": ("init.language_prototypes",)
         for composition in (None, "free", "free+verb+noun")
-    ),
-    ({"init.weights": ""}, ("init.class_names",)),
-    *(({"optim.name": name}, ("optim.nesterov",)) for name in ("adamw", "adam")),
-)
+    },
+    "init.weights=": ("init.class_names",),
+    "optim.name=adamw": ("optim.nesterov",),
+    "optim.name=adam": ("optim.nesterov",),
+}
 """Settings that others switch off: to type one of them would change nothing, which an ablation must not hide."""
 
 
@@ -147,205 +126,190 @@ def check_experiment(config: ExperimentConfig, *, typed: Collection[str] = ()) -
     values = flatten(config)
     check_ranges(values)
     checked_on_error(config.source.on_error)
-    _check_typed(config, values, typed)
-    _check_dataset(config.dataset)
-    _check_steps(config)
-    _check_terms(config)
-    if isinstance(config.model, SGearConfig):
-        _check_sgear(config, config.model)
-    if isinstance(config.model, SGearConfig | AvtConfig):
-        _check_classifiers(config, config.model)
-        _check_composition(config, config.model)
-    if isinstance(config.model, RulstmModelConfig):
-        _check_rulstm(config, config.model.rulstm)
-    _check_starts(config.init)
+    if config.runtime.resume not in (True, False, "auto"):
+        raise ConfigError(f"runtime.resume={config.runtime.resume} is unknown; choose true, false or auto")
+    # Each finds all that is wrong; what comes first is told alone, as the rest may follow from it.
+    parts = (
+        *(_idle(config, values, typed), _of_dataset(config.dataset), _of_steps(config), _of_terms(config)),
+        *(_of_sgear(config), _of_classes(config), _of_rulstm(config), _of_starts(config.init)),
+    )
+    if problem := next(chain(*parts), ""):
+        raise ConfigError(problem)
 
 
-def _check_typed(config: ExperimentConfig, values: Mapping[str, Any], typed: Collection[str]) -> None:
+def _idle(config: ExperimentConfig, values: Mapping[str, Any], typed: Collection[str]) -> Iterator[str]:
     defaults, name = flatten(chosen_defaults(config)), config.model.name
     is_baseline = issubclass(model_class(name), Baseline)
     # A default may be typed: it says nothing else than the recipe does.
     for key in [key for key in typed if key in values and values[key] != defaults[key]]:
-        said = f"{key}={value_text(values[key])}"
+        said = f"{key}={value_text(values[key])} has no effect with"
         if is_baseline and key.startswith(("optim.", "objective.", "init.")) and key != "optim.batch_size":
-            raise ConfigError(f"{said} has no effect with model.name={name}, which takes no training steps")
-        for switches, off in _SWITCHED_OFF:
-            if key in off and all(values.get(switch) == value for switch, value in switches.items()):
-                reason = " and ".join(f"{switch}={value_text(value)}" for switch, value in switches.items())
-                raise ConfigError(f"{said} has no effect with {reason}; leave it out, or change what switches it off")
+            yield f"{said} model.name={name}, which takes no training steps"
+        for switches, off in _SWITCHED_OFF.items():
+            pairs = (switch.split("=") for switch in switches.split())
+            if key in off and all(value_text(values.get(switch)) == value for switch, value in pairs):
+                yield f"{said} {switches.replace(' ', ' and ')}; leave it out, or change what switches it off"
 
 
-def _check_dataset(dataset: DatasetConfig) -> None:
+def _of_dataset(dataset: DatasetConfig) -> Iterator[str]:
     spec = dataset_spec(dataset.name)
     for name, is_read in (("split", spec.num_splits > 1), ("granularity", bool(spec.levels))):
-        if not is_read and getattr(dataset, name) != getattr(DatasetConfig(), name):
-            raise ConfigError(
-                f"dataset.{name}={getattr(dataset, name)} has no effect with dataset.name={dataset.name}; leave it out"
-            )
+        if not is_read and (value := getattr(dataset, name)) != getattr(DatasetConfig(), name):
+            yield f"dataset.{name}={value} has no effect with dataset.name={dataset.name}; leave it out"
     if dataset.fold and not dataset.num_folds:
-        raise ConfigError(f"dataset.fold={dataset.fold} has no effect with dataset.num_folds=0")
+        yield f"dataset.fold={dataset.fold} has no effect with dataset.num_folds=0"
 
 
-def _check_steps(config: ExperimentConfig) -> None:
-    """Raise if model, steps and protocol do not belong together."""
-    model, kind, protocol = config.model, config.source.kind, config.protocol
-    sources = model_class(model.name).sources
-    if kind not in sources:
-        raise ConfigError(
-            f"model.name={model.name} and source.kind={kind} do not belong together: this model reads source.kind="
-            f"{' or '.join(sources)}"
-        )
+def _of_steps(config: ExperimentConfig) -> Iterator[str]:
+    """Model, steps and protocol that do not belong together."""
+    model, kind, protocol, asked = config.model, config.source.kind, config.protocol, config.objective.next
+    apart = f" and source.kind={kind} do not belong together:"
+    if kind not in (sources := model_class(model.name).sources):
+        yield f"model.name={model.name}{apart} this model reads source.kind={' or '.join(sources)}"
     encoder = getattr(model, "encoder", None)
     reads = {FEATURES: "features", ANNOTATIONS: "annotations"}
     if encoder is not None and reads.get(encoder.name, "video") != kind:
-        raise ConfigError(
-            f"model.encoder.name={encoder.name} and source.kind={kind} do not belong together: {FEATURES!r} reads "
-            f"source.kind=features, {ANNOTATIONS!r} source.kind=annotations, and every other encoder source.kind=video"
+        yield (
+            f"model.encoder.name={encoder.name}{apart} {FEATURES!r} reads source.kind=features, {ANNOTATIONS!r} "
+            "source.kind=annotations, and every other encoder source.kind=video"
         )
     if kind != "video" and config.dataset.video_roots:
-        raise ConfigError(f"dataset.video_roots={config.dataset.video_roots} has no effect with source.kind={kind}")
+        yield f"dataset.video_roots={config.dataset.video_roots} has no effect with source.kind={kind}"
     if kind != "video" and protocol.views != "centre":
-        raise ConfigError(f"protocol.views={protocol.views} needs source.kind=video; this source has one view")
+        yield f"protocol.views={protocol.views} needs source.kind=video; this source has one view"
     if isinstance(protocol, RecognitionConfig):
         if isinstance(model, RulstmModelConfig):
-            raise ConfigError(
+            yield (
                 "model.name=rulstm is not pre-trained by recognition; use protocol.kind=anticipation and "
                 "model.rulstm.sequence_completion=true"
             )
         if issubclass(model_class(model.name), Baseline):
-            raise ConfigError(f"model.name={model.name} anticipates; protocol.kind=recognition shows it the action")
-        if config.objective.next:
-            raise ConfigError(f"objective.next={config.objective.next} has no effect with protocol.kind=recognition")
-        if protocol.after_start_s and protocol.jitter != RecognitionConfig().jitter:
-            raise ConfigError(
-                f"protocol.jitter={protocol.jitter} has no effect with protocol.after_start_s={protocol.after_start_s}"
-            )
-    elif config.objective.next:
-        within_s = getattr(config.source, "next_within_s", 0.0)
-        if within_s <= protocol.tau_a_s:
-            raise ConfigError(
-                f"objective.next={config.objective.next} has no effect with source.next_within_s={within_s}; set it "
-                f"above protocol.tau_a_s={protocol.tau_a_s}"
-            )
+            yield f"model.name={model.name} anticipates; protocol.kind=recognition shows it the action"
+        if asked:
+            yield f"objective.next={asked} has no effect with protocol.kind=recognition"
+        if (after_s := protocol.after_start_s) and protocol.jitter != RecognitionConfig().jitter:
+            yield f"protocol.jitter={protocol.jitter} has no effect with protocol.after_start_s={after_s}"
+    elif asked and (within_s := getattr(config.source, "next_within_s", 0.0)) <= protocol.tau_a_s:
+        yield (
+            f"objective.next={asked} has no effect with source.next_within_s={within_s}; set it above "
+            f"protocol.tau_a_s={protocol.tau_a_s}"
+        )
 
 
-def _check_terms(config: ExperimentConfig) -> None:
-    """Raise if the loss, or a start, asks for what the model does not have."""
+def _of_terms(config: ExperimentConfig) -> Iterator[str]:
+    """Losses and starts that ask for what the model does not have."""
     model, objective, init = config.model, config.objective, config.init
     for name in _NOT_GIVEN.get(model.name, ()):
         if value := getattr(objective, name):
-            raise ConfigError(f"objective.{name}={value} needs what model.name={model.name} does not give; set it to 0")
+            yield f"objective.{name}={value} needs what model.name={model.name} does not give; set it to 0"
     if objective.mixup and config.source.kind == "video":
-        raise ConfigError(f"objective.mixup={objective.mixup} mixes stored features; it needs source.kind=features")
-    if not isinstance(model, SGearConfig):
-        for name in ("visual_prototypes", "language_as_visual"):
-            if value := getattr(init, name):
-                raise ConfigError(f"init.{name}={value} has no effect: model.name={model.name} has no prototypes")
+        yield f"objective.mixup={objective.mixup} mixes stored features; it needs source.kind=features"
+    for name in () if isinstance(model, SGearConfig) else ("visual_prototypes", "language_as_visual"):
+        if value := getattr(init, name):
+            yield f"init.{name}={value} has no effect: model.name={model.name} has no prototypes"
     if init.branches and not (isinstance(model, RulstmModelConfig) and len(model.rulstm.modalities) > 1):
-        raise ConfigError(f"init.branches={init.branches} has no effect: only a fused RULSTM has branches")
+        yield f"init.branches={init.branches} has no effect: only a fused RULSTM has branches"
 
 
-def _check_sgear(config: ExperimentConfig, model: SGearConfig) -> None:
-    """Raise if prototypes are counted twice, or a part in the released form would meet clips that it cannot read."""
-    asking = model.prototype_attention
-    if asking.num_prototypes and asking.share != PrototypeAttentionConfig().share:
-        raise ConfigError(
-            f"{_PA}share={asking.share} has no effect with {_PA}num_prototypes={asking.num_prototypes}; leave one out"
-        )
-    protocol = config.protocol
-    has_context = model.temporal_context.num_blocks > 0 and model.temporal_context.mode == "original"
-    has_attention = model.prototype_attention.enabled and model.prototype_attention.mode == "original"
-    if not (has_context or has_attention):
+def _of_sgear(config: ExperimentConfig) -> Iterator[str]:
+    """Prototypes that are counted twice, and parts in the released form that would meet clips they cannot read."""
+    model, protocol = config.model, config.protocol
+    if not isinstance(model, SGearConfig):
         return
+    asking, context = model.prototype_attention, model.temporal_context
+    if asking.num_prototypes and asking.share != PrototypeAttentionConfig().share:
+        yield f"{_PA}share={asking.share} has no effect with {_PA}num_prototypes={asking.num_prototypes}; leave one out"
+    original = ["temporal_context"] if context.num_blocks > 0 and context.mode == "original" else []
+    original += ["prototype_attention"] if asking.enabled and asking.mode == "original" else []
     if isinstance(protocol, RecognitionConfig):
         num_steps, has_gaps, history = protocol.num_steps, False, ""
     else:
         num_steps, has_gaps = round(protocol.tau_o_s * protocol.fps), protocol.short_history != "repeat"
         history = f" and {protocol.short_history}"
-    if num_steps != model.max_steps or has_gaps:
-        part = "temporal_context" if has_context else "prototype_attention"
-        raise ConfigError(
-            f"model.{part}.mode=original reads clips of one length without absent steps; set model.max_steps="
+    if original and (num_steps != model.max_steps or has_gaps):
+        yield (
+            f"model.{original[0]}.mode=original reads clips of one length without absent steps; set model.max_steps="
             f"{num_steps} and protocol.short_history=repeat, now {model.max_steps}{history}"
         )
 
 
-def _check_classifiers(config: ExperimentConfig, model: SGearConfig | AvtConfig) -> None:
-    """Raise if a classifier is never trained, or an encoder has two starts."""
+def _of_classes(config: ExperimentConfig) -> Iterator[str]:
+    """An encoder with two starts, classifiers that are never trained, class vectors made of what there is not."""
+    model = config.model
+    if not isinstance(model, SGearConfig | AvtConfig):
+        return
     if model.encoder.pretrained and model.encoder.weights:
-        raise ConfigError(
+        yield (
             f"model.encoder.pretrained=true has no effect with model.encoder.weights={model.encoder.weights}; "
             "choose one of them"
         )
     terms = {name: getattr(config.objective, name) for name in ("cls_verb", "cls_noun")}
     said = " and ".join(f"objective.{name}={value}" for name, value in terms.items())
     if model.head.verb_noun and not all(terms.values()):
-        raise ConfigError(
-            f"model.head.verb_noun=true adds two classifiers, but {said} leave one untrained; set both above 0"
-        )
+        yield f"model.head.verb_noun=true adds two classifiers, but {said} leave one untrained; set both above 0"
     if any(terms.values()) and not model.head.verb_noun:
-        raise ConfigError(f"{said} train classifiers that model.head.verb_noun=true adds; set it, or both to 0")
-
-
-def _check_composition(config: ExperimentConfig, model: SGearConfig | AvtConfig) -> None:
-    """Raise if class vectors are made of what there is not."""
+        yield f"{said} train classifiers that model.head.verb_noun=true adds; set it, or both to 0"
+    if model.head.copy_nouns and config.source.kind != "annotations":
+        yield (
+            f"model.head.copy_nouns=true needs to know which actions were seen, which source.kind={config.source.kind} "
+            "does not say; set source.kind=annotations, or leave it out"
+        )
     parts = {*parse_composition(model.prototypes.composition)}
     if config.source.kind == "annotations":
         parts |= {*parse_composition(model.encoder.composition, setting=_ENCODER + "composition")}
     if "text" in parts and not config.init.language_prototypes:
-        raise ConfigError(
+        yield (
             "class vectors made of text need sentence embeddings; set init.language_prototypes to a file of "
             "'sgear prototypes language', or leave text out of model.prototypes.composition"
         )
     if isinstance(config.source, AnnotationSourceConfig) and config.source.noise and config.source.noise_from:
-        raise ConfigError(
+        yield (
             f"source.noise={config.source.noise} and source.noise_from={config.source.noise_from} are two kinds of "
             "mistakes; choose one"
         )
 
 
-def _check_rulstm(config: ExperimentConfig, settings: RulstmConfig) -> None:
-    """Raise if the clock of RULSTM is not that of the protocol: its horizons would be other ones."""
-    if len(settings.modalities) < 2 and settings.attention != RulstmConfig().attention:
-        raise ConfigError(
-            f"model.rulstm.attention={settings.attention} has no effect with a single modality: {settings.modalities}"
-        )
+def _of_rulstm(config: ExperimentConfig) -> Iterator[str]:
+    """A clock of RULSTM that is not the one of the protocol: its horizons would be other ones."""
     protocol = config.protocol
-    assert isinstance(protocol, AnticipationConfig)  # `_check_steps` refuses recognition
+    if not isinstance(config.model, RulstmModelConfig) or isinstance(protocol, RecognitionConfig):
+        return
+    settings = config.model.rulstm
+    if len(settings.modalities) < 2 and settings.attention != RulstmConfig().attention:
+        yield f"model.rulstm.attention={settings.attention} has no effect with a single modality: {settings.modalities}"
     if abs(settings.step_s * protocol.fps - 1) > 1e-6:
-        raise ConfigError(
+        yield (
             f"model.rulstm.step_s={settings.step_s} s is not one step of protocol.fps={protocol.fps}; they must agree, "
             f"e.g. model.rulstm.step_s={1 / protocol.fps:g}"
         )
     if abs(settings.tau_a_s - protocol.tau_a_s) > 1e-6:
-        raise ConfigError(
+        yield (
             f"model.rulstm.tau_a_s={settings.tau_a_s} must equal protocol.tau_a_s={protocol.tau_a_s}: the number of "
             "unrolled steps follows from it"
         )
 
 
-def _check_starts(init: InitConfig) -> None:
-    """Raise if a start has no effect, a block is named twice, or something gets its start values twice."""
+def _of_starts(init: InitConfig) -> Iterator[str]:
+    """Starts without an effect, blocks that are named twice, and what would get its start values twice."""
     if init.run and not init.blocks:
-        raise ConfigError("init.run has no effect without init.blocks; name the blocks to copy, e.g. [encoder]")
+        yield "init.run has no effect without init.blocks; name the blocks to copy, e.g. [encoder]"
     if init.blocks and not (init.run or init.weights):
-        raise ConfigError(f"init.blocks={list(init.blocks)} has no effect: neither init.run nor init.weights is set")
+        yield f"init.blocks={list(init.blocks)} has no effect: neither init.run nor init.weights is set"
     if init.weights and (init.run or init.branches):
-        raise ConfigError(
+        yield (
             f"init.weights={init.weights} and init.run={init.run} (or init.branches) both say where the "
             "weights come from; choose one of them"
         )
     for key in ("blocks", "freeze"):
-        twice = [block for block, number in Counter(getattr(init, key)).items() if number > 1]
-        if twice:
-            raise ConfigError(f"init.{key} names {', '.join(twice)} more than once; name each block once")
+        if twice := [block for block, number in Counter(getattr(init, key)).items() if number > 1]:
+            yield f"init.{key} names {', '.join(twice)} more than once; name each block once"
     given = [f"init.{name}" for name in ("visual_prototypes", "language_as_visual") if getattr(init, name)]
     if len(given) > 1:
-        raise ConfigError("init.language_as_visual=true and init.visual_prototypes both start the bank; choose one")
+        yield "init.language_as_visual=true and init.visual_prototypes both start the bank; choose one"
     # Published weights without a choice of blocks are taken whole.
     if given and ("prototypes" in init.blocks or (init.weights and not init.blocks)):
         source = f"init.weights={init.weights}" if init.weights else f"init.run={init.run}"
-        raise ConfigError(
+        yield (
             f"init.blocks={list(init.blocks)} takes the prototypes of {source}, and {given[0]} would overwrite them; "
             "leave one of both out"
         )

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
+from sgear.data import AnnotationSource, PastSource, StepLabels
+from sgear.data.confusion import ActionConfusion, counted_confusion, field_confusion
 from sgear.data.dataset import SKIP_EFFECT, SKIP_HINT, OnError, checked_on_error, is_unreadable
 from sgear.data.frames import CheckedLengths, FrameReader, PartialFrames, cache_frames, model_size
 from sgear.datasets import (
+    Benchmark,
     annotation_folder,
     dataset_folder,
     numbering_rates,
@@ -17,20 +20,23 @@ from sgear.datasets import (
 )
 from sgear.errors import ConfigError, FeatureError, VideoError
 from sgear.experiment.moved import feature_names
-from sgear.experiment.schema import DatasetConfig, ExperimentConfig, FeatureSourceConfig, VideoSourceConfig
-from sgear.features import MultiFeatures, side_by_side
+from sgear.experiment.schema import (
+    AnnotationSourceConfig,
+    DatasetConfig,
+    ExperimentConfig,
+    FeatureSourceConfig,
+    VideoSourceConfig,
+)
+from sgear.features import OF_RUN, FeatureStore, FeatureTable, LmdbFeatures, LmdbLayout, MultiFeatures, StoredFeatures
 from sgear.features.inspection import TableOnDisk
-from sgear.features.lmdb import LmdbFeatures
-from sgear.features.lmdb_layout import LmdbLayout
-from sgear.features.opening import find_features, open_features
-from sgear.features.store import FeatureStore
-from sgear.features.store_index import OF_RUN
-from sgear.features.table import FeatureTable, StoredFeatures
+from sgear.features.opening import find_features, open_features, side_by_side
 from sgear.lineage import Lineage
+from sgear.models import Baseline, model_class
 from sgear.models.pretrained import Preprocessing
-from sgear.predictions.skipped import Skipped, merge_skipped
+from sgear.predictions import Predictions
+from sgear.predictions.provenance import Skipped, merge_skipped
+from sgear.video import VideoPool
 from sgear.video.find import find_videos, needs_rate
-from sgear.video.pool import VideoPool
 
 
 def video_roots(config: DatasetConfig) -> tuple[Path, ...]:
@@ -42,11 +48,10 @@ def video_roots(config: DatasetConfig) -> tuple[Path, ...]:
     if not config.video_roots:
         return video_places(config.name, config.root)
     roots = tuple(map(Path, config.video_roots))
-    for root in roots:
-        if not root.is_dir():
-            raise VideoError(
-                f"dataset.video_roots: {root}: no such folder of videos. Check the path (of a run: --video-root)."
-            )
+    if absent := [root for root in roots if not root.is_dir()]:
+        raise VideoError(
+            f"dataset.video_roots: {absent[0]}: no such folder of videos. Check the path (of a run: --video-root)."
+        )
     return roots
 
 
@@ -57,50 +62,22 @@ def open_frames(
     *,
     found: dict[str, Path] | None = None,
 ) -> FrameReader:
-    """Find the video of each video and return what reads their frames at the size the model needs.
+    """Find the file of each video and return what reads their frames at the size the model needs.
 
     Args:
         config: The experiment.
         video_ids: Videos that will be read.
         preprocessing: Size the model reads.
-        found: Takes the video of each video.
+        found: Takes the file of each video.
 
     Raises:
         ConfigError: If a setting is unknown or has no effect.
         VideoError: If videos are missing or cannot be opened (with `on_error=skip`: if all of them are), or a video of
             images has no known rate.
     """
-    source = config.source
+    source, dataset = config.source, config.dataset
     assert isinstance(source, VideoSourceConfig)  # nothing else shows frames
-    videos, unreadable = _find(config, video_ids)
-    if found is not None:
-        found.update(videos)
-    images = [video_id for video_id, path in videos.items() if needs_rate(path)]
-    rates, durations_s = _rates(config, videos, images)
-    frames: FrameReader
-    if source.reading == "videos":
-        frames = VideoPool(videos, size=model_size(preprocessing), frame_fps=rates)
-    else:
-        root = dataset_folder(config.dataset.name, config.dataset.root) / "cache"
-        frames, failures = cache_frames(videos, root, preprocessing, fps=source.cache_fps, frame_fps=rates)
-        unreadable |= failures
-    if durations_s:
-        frames = CheckedLengths(frames, durations_s, rates)
-    if not unreadable:
-        return frames
-    first = next(video_id for video_id in video_ids if video_id in unreadable)
-    problem = f"{len(unreadable)} of {len(video_ids)} videos cannot be read, first {first!r}: {unreadable[first]}"
-    if len(unreadable) == len(video_ids):
-        raise VideoError(problem)
-    if checked_on_error(source.on_error) == "stop":
-        raise VideoError(f"{problem.rstrip('.')}. {SKIP_HINT}")
-    return PartialFrames(frames, unreadable)
-
-
-def _find(config: ExperimentConfig, video_ids: Sequence[str]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return the video of each video, and with `on_error=skip` why some have none."""
-    roots = video_roots(config.dataset)
-    skips = checked_on_error(config.source.on_error) == "skip"
+    skips, roots = checked_on_error(source.on_error) == "skip", video_roots(dataset)
     videos = find_videos(
         video_ids,
         roots,
@@ -108,55 +85,59 @@ def _find(config: ExperimentConfig, video_ids: Sequence[str]) -> tuple[dict[str,
         remedy_for_some="" if skips else f"set source.on_error=skip, which {SKIP_EFFECT}",
         allows_missing=skips,
     )
-    return videos, without_video(video_ids, videos, roots)
+    unreadable = without_video(video_ids, videos, roots)
+    if found is not None:
+        found.update(videos)
+    images = {video_id: path for video_id, path in videos.items() if needs_rate(path)}
+    if source.frame_fps and not images:
+        raise ConfigError(
+            f"source.frame_fps={source.frame_fps:g} has no effect: all {len(videos)} videos are video files"
+        )
+    if source.frame_fps:
+        rates = dict.fromkeys(images, source.frame_fps)
+        lengths_s = stated_lengths(dataset.name, Path(dataset.root) if dataset.root else None)
+    else:
+        remedy = "set source.frame_fps to the frames per second of their numbering"
+        rates, lengths_s = image_rates(dataset, images, remedy=remedy)
+    frames: FrameReader
+    if source.reading == "videos":
+        frames = VideoPool(videos, size=model_size(preprocessing), frame_fps=rates)
+    else:
+        root = dataset_folder(dataset.name, dataset.root) / "cache"
+        frames, failures = cache_frames(videos, root, preprocessing, fps=source.cache_fps, frame_fps=rates)
+        unreadable |= failures
+    known_s = {name: lengths_s[name] for name in images if name in lengths_s}
+    if source.check_clock and known_s:
+        frames = CheckedLengths(frames, known_s, rates)
+    if not unreadable:
+        return frames
+    first = next(video_id for video_id in video_ids if video_id in unreadable)
+    problem = f"{len(unreadable)} of {len(video_ids)} videos cannot be read, first {first!r}: {unreadable[first]}"
+    if len(unreadable) == len(video_ids):
+        raise VideoError(problem)
+    if not skips:
+        raise VideoError(f"{problem.rstrip('.')}. {SKIP_HINT}")
+    return PartialFrames(frames, unreadable)
 
 
 def without_video(video_ids: Sequence[str], videos: Container[str], roots: Sequence[Path]) -> dict[str, str]:
-    """Return for each video that has no video why it cannot be read.
-
-    Args:
-        video_ids: The videos.
-        videos: Videos that have one.
-        roots: Where videos were looked for.
-    """
+    """Return why each video that is not among those found under the roots cannot be read."""
     searched = ", ".join(str(root) for root in roots if root.is_dir())
     return {name: f"no file of video {name!r} under {searched}" for name in video_ids if name not in videos}
-
-
-def _rates(
-    config: ExperimentConfig, videos: Mapping[str, Path], images: Sequence[str]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the rate of each video of images, and the length of those of which it is known and to be checked."""
-    source, dataset = config.source, config.dataset
-    assert isinstance(source, VideoSourceConfig)  # nothing else shows frames
-    given = source.frame_fps
-    if not images and given:
-        raise ConfigError(f"source.frame_fps={given:g} has no effect: all {len(videos)} videos are video files")
-    if not images:
-        return {}, {}
-    if given:
-        lengths_s = stated_lengths(dataset.name, Path(dataset.root) if dataset.root else None)
-        rates = dict.fromkeys(images, given)
-    else:
-        remedy = "set source.frame_fps to the frames per second of their numbering"
-        rates, lengths_s = image_rates(dataset, {video_id: videos[video_id] for video_id in images}, remedy=remedy)
-    is_checked = source.check_clock
-    return rates, {name: lengths_s[name] for name in images if is_checked and name in lengths_s}
 
 
 def image_rates(
     dataset: DatasetConfig, images: Mapping[str, Path], *, remedy: str
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return how many images of a video there are in a second, and its length where that is known to be checked.
+    """Return how many images of a video there are in a second, and its length in seconds where that is known.
 
-    Args:
-        dataset: The data set, which says so.
-        images: Videos that are made of images.
-        remedy: What to do where it does not.
+    The data set says so; an error gives the remedy where it does not.
 
     Raises:
         VideoError: If the rate of a video is not known.
     """
+    if not images:
+        return {}, {}
     info = read_video_info(annotation_folder(dataset.name, Path(dataset.root) if dataset.root else None))
     rates = numbering_rates(dataset.name, list(images), info)
     unknown = [video_id for video_id in images if video_id not in rates]
@@ -166,9 +147,6 @@ def image_rates(
             f"say it of {len(unknown)} of {len(images)} such videos, first {unknown[0]!r}; {remedy}"
         )
     return rates, {video_id: info[video_id].duration_s for video_id in images if video_id in info}
-
-
-_DEFAULTS = vars(FeatureSourceConfig())
 
 
 def read_features(
@@ -190,48 +168,48 @@ def read_features(
         raise ConfigError(
             f"source.features={source.features!r} must name features, or several kinds of them as in rgb+flow+obj"
         )
-    layout = _layout(source)
+    keys, usual = ("lmdb_key", "lmdb_fps", "lmdb_max_gap_s"), FeatureSourceConfig()
+    changed = [name for name in keys if getattr(source, name) != getattr(usual, name)]
+    said = ", ".join(f"source.{name}={getattr(source, name)!r}" for name in changed)
+    try:
+        layout = LmdbLayout(key=source.lmdb_key, fps=source.lmdb_fps, max_gap_s=source.lmdb_max_gap_s)
+    except ValueError as err:
+        raise ConfigError(f"{said}: {err}") from err
     roots = [*map(Path, source.feature_roots), *places]
     tables: dict[str, StoredFeatures] = {}
     for name in names:
         own = known(name)
         tables[name] = open_features(find_features(name, roots), layout) if own is None else own
-    if layout != LmdbLayout() and not any(isinstance(table, LmdbFeatures) for table in tables.values()):
-        raise ConfigError(f"{_describe(source)} has no effect: source.features={source.features!r} is no LMDB")
+    if changed and not any(isinstance(table, LmdbFeatures) for table in tables.values()):
+        raise ConfigError(f"{said} has no effect: source.features={source.features!r} is no LMDB")
     return side_by_side(tables) if len(tables) > 1 else tables[names[0]]
 
 
-def _layout(source: FeatureSourceConfig) -> LmdbLayout:
-    try:
-        return LmdbLayout(key=source.lmdb_key, fps=source.lmdb_fps, max_gap_s=source.lmdb_max_gap_s)
-    except ValueError as err:
-        raise ConfigError(f"{_describe(source)}: {err}") from err
-
-
-def _describe(source: FeatureSourceConfig) -> str:
-    names = [name for name in ("lmdb_key", "lmdb_fps", "lmdb_max_gap_s") if getattr(source, name) != _DEFAULTS[name]]
-    return ", ".join(f"source.{name}={getattr(source, name)!r}" for name in names)
-
-
 def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str, *, on_error: OnError = "stop") -> None:
-    """Refuse features that lack annotated videos, before the first epoch meets them.
-
-    Args:
-        table: The features.
-        video_ids: Annotated videos.
-        name: What `source.features` says.
-        on_error: With `skip`, some of the videos may be missing.
+    """Refuse features that lack annotated videos before the first epoch meets them; with `skip`, some may be missing.
 
     Raises:
         FeatureError: Counts the missing videos and names the first.
     """
-    missing = [video_id for video_id in video_ids if not _is_there(table, video_id, on_error)]
+    missing = []
+    for video_id in video_ids:
+        try:
+            is_there = video_id in table
+        except FeatureError as err:
+            # An LMDB may be damaged where the video would be; its clips are then found unreadable one by one.
+            if not is_unreadable(err):
+                raise
+            if on_error == "stop":
+                raise FeatureError(f"{err}. {SKIP_HINT}") from err
+            is_there = False
+        if not is_there:
+            missing.append(video_id)
     if on_error == "skip" and len(missing) < len(video_ids):
         return
-    if missing and isinstance(table, MultiFeatures):
-        # It knows which modality is absent.
-        table[missing[0]]
     if missing:
+        if isinstance(table, MultiFeatures):
+            # It knows which modality is absent.
+            table[missing[0]]
         raise FeatureError(
             f"source.features={name!r}: no features of {len(missing)} of {len(video_ids)} annotated videos, first "
             f"{missing[0]!r}; extract or copy them ('sgear features inspect --dataset' lists them all), or remove "
@@ -239,38 +217,21 @@ def require_videos(table: StoredFeatures, video_ids: Sequence[str], name: str, *
         )
 
 
-def _is_there(table: StoredFeatures, video_id: str, on_error: OnError) -> bool:
-    try:
-        return video_id in table
-    except FeatureError as err:
-        # An LMDB may be damaged where the video would be; its clips are then found unreadable one by one.
-        if not is_unreadable(err):
-            raise
-        if on_error == "stop":
-            raise FeatureError(f"{err}. {SKIP_HINT}") from err
-        return False
-
-
 def tables_on_disk(table: StoredFeatures | None, name: str) -> dict[str, TableOnDisk]:
-    """Return the stores and LMDBs among features by name; those that belong to the data set itself are left out.
+    """Return the stores and LMDBs among features by name, a single kind by the given one.
 
-    Args:
-        table: The features.
-        name: What a single kind is called.
+    Those that belong to the data set itself are left out.
     """
     parts = table.modalities if isinstance(table, MultiFeatures) else {name: table}
     return {name: part for name, part in parts.items() if isinstance(part, FeatureStore | LmdbFeatures)}
 
 
-def _stores(table: StoredFeatures | None) -> list[FeatureStore]:
-    return [part for part in tables_on_disk(table, "").values() if isinstance(part, FeatureStore)]
-
-
 def skipped_of_encoders(table: StoredFeatures | None) -> Skipped:
     """Return the segments that were left out when the encoders of stored features were trained, by store and split."""
     return merge_skipped(
-        {f"{split} of features {store.root.name}": reasons for split, reasons in store.description.skipped.items()}
-        for store in _stores(table)
+        {f"{split} of features {part.root.name}": reasons for split, reasons in part.description.skipped.items()}
+        for part in tables_on_disk(table, "").values()
+        if isinstance(part, FeatureStore)
     )
 
 
@@ -295,10 +256,7 @@ def lineages_of_encoders(table: StoredFeatures | None) -> dict[str, Lineage]:
 def readable_videos(table: StoredFeatures, video_ids: Sequence[str], *, on_error: OnError) -> list[str]:
     """Return the videos of which numbers over all rows are taken, such as the spread of each feature.
 
-    Args:
-        table: The features.
-        video_ids: Training videos.
-        on_error: With `skip`, videos that cannot be read are left out; with `stop`, all are returned.
+    With `skip`, videos that cannot be read are left out; with `stop`, all are returned.
 
     Raises:
         FeatureError: If `skip` leaves none; gives the first reason.
@@ -332,3 +290,55 @@ def require_in_memory(table: StoredFeatures, asking: str) -> FeatureTable:
             "an LMDB, or several kinds; switch it off for these features"
         )
     return table
+
+
+def annotation_source(
+    config: ExperimentConfig, benchmark: Benchmark, labels: StepLabels, video_ids: list[str], *, num_steps: int
+) -> AnnotationSource | PastSource:
+    """Return the annotated past as a baseline or as another model reads it.
+
+    Args:
+        config: The experiment.
+        benchmark: Its data.
+        labels: What may be shown.
+        video_ids: Videos that are asked about.
+        num_steps: Steps of a window.
+
+    Raises:
+        ConfigError: If nothing is annotated of a video, or mistakes are to be drawn as in another vocabulary.
+    """
+    source = config.source
+    assert isinstance(source, AnnotationSourceConfig)  # all callers read annotations
+    reads = config.model.name != "frequency"
+    unknown = [video_id for video_id in video_ids if not labels.knows(video_id)]
+    if reads and unknown:
+        raise ConfigError(
+            f"model.name={config.model.name} reads the annotated actions before each segment, but {len(unknown)} of "
+            f"{len(video_ids)} videos of this split have none, first {unknown[0]!r}: the labels of test splits are "
+            "not published. Use a model that reads videos or features, or model.name=frequency"
+        )
+    if issubclass(model_class(config.model.name), Baseline):
+        return AnnotationSource(labels, num_steps=num_steps, is_read=reads)
+    return PastSource(
+        labels,
+        num_actions=benchmark.taxonomy.num_actions,
+        history=source.history,
+        counts_from=source.counts_from,
+        drop=source.drop,
+        confusion=_confusion(source, benchmark),
+    )
+
+
+def _confusion(source: AnnotationSourceConfig, benchmark: Benchmark) -> ActionConfusion | None:
+    """Return the mistakes that are drawn into the past; None where there are none."""
+    taxonomy = benchmark.taxonomy
+    if source.noise_from:
+        predictions = Predictions.load(Path(source.noise_from))
+        if predictions.taxonomy.digest != taxonomy.digest:
+            raise ConfigError(f"source.noise_from={source.noise_from}: predictions of another vocabulary")
+        is_known = predictions.targets >= 0
+        best = predictions.logits.argmax(axis=1)
+        return ActionConfusion(counted_confusion(best[is_known], predictions.targets[is_known], taxonomy))
+    if not source.noise:
+        return None
+    return ActionConfusion(field_confusion(taxonomy, benchmark.train.action_counts(), strength=source.noise))

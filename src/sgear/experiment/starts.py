@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from sgear.errors import ConfigError
 from sgear.experiment.recipes import command_for, training_command
@@ -21,7 +19,7 @@ from sgear.experiment.schema import DatasetConfig, ExperimentConfig, InitConfig,
 from sgear.files import quoted
 from sgear.models import AnticipationModel
 from sgear.models.blocks import CLASS_BLOCKS, block_names, copy_blocks
-from sgear.models.conversion import Conversion, Loading
+from sgear.models.conversion import Loading
 from sgear.models.convert import build_published, read_published, stored_actions
 from sgear.models.encoders import FEATURES
 from sgear.models.encoders.timm import require_published_weights
@@ -37,39 +35,32 @@ def check_starts(config: ExperimentConfig) -> None:
     Raises:
         ConfigError: Names each setting, what it asks for, and the command that makes it.
     """
-    problems = [*_missing_runs(config), *_missing_files(config)]
-    if len(problems) == 1:
-        raise ConfigError(problems[0])
+    problems = [*_missing(config)]
     if problems:
-        raise ConfigError("\n  ".join(["this experiment starts from what is not there yet:", *problems]))
+        several = ["this experiment starts from what is not there yet:"] if len(problems) > 1 else []
+        raise ConfigError("\n  ".join([*several, *problems]))
     encoder = getattr(config.model, "encoder", None)
     if encoder is not None and encoder.name != FEATURES and encoder.pretrained:
         require_published_weights(encoder.name)
 
 
-def _missing_runs(config: ExperimentConfig) -> Iterator[str]:
-    asked = [("init.run", config.init.run), *(("init.branches", branch) for branch in config.init.branches)]
-    for key, name in asked:
+def _missing(config: ExperimentConfig) -> Iterator[str]:
+    init = config.init
+    for key, name in [("init.run", init.run), *(("init.branches", branch) for branch in init.branches)]:
         run = RunDirectory(Path(name))
         if name and not run.model.is_dir():
             what = "holds no trained model" if run.path.is_dir() else "no such run directory"
             command = training_command(run.path, dataset=config.dataset)
             yield f"{key}={name}: {what}; {f'make it with: {command}' if command else 'check the path'}"
-
-
-def _missing_files(config: ExperimentConfig) -> Iterator[str]:
-    init = config.init
-    made_by = {
-        "init.visual_prototypes": (init.visual_prototypes, _visual_command(config)),
-        "init.language_prototypes": (init.language_prototypes, _language_command(config)),
+    files = {
+        "init.visual_prototypes": (init.visual_prototypes, f"make it with: {_visual_command(config)}"),
+        "init.language_prototypes": (init.language_prototypes, f"make it with: {_language_command(config)}"),
+        "init.weights": (init.weights, "check the path"),
+        "model.encoder.weights": (encoder_weights(config.model), "check the path"),
     }
-    for key, (name, command) in made_by.items():
+    for key, (name, remedy) in files.items():
         if name and not Path(name).is_file():
-            yield f"{key}={name}: no such file; make it with: {command}"
-    given = {"init.weights": init.weights, "model.encoder.weights": encoder_weights(config.model)}
-    for key, name in given.items():
-        if name and not Path(name).is_file():
-            yield f"{key}={name}: no such file; check the path"
+            yield f"{key}={name}: no such file; {remedy}"
 
 
 def _visual_command(config: ExperimentConfig) -> str:
@@ -99,7 +90,6 @@ def _language_command(config: ExperimentConfig) -> str:
 
 
 SAME_ORDER = "same-order"
-_FILLED = "each has one right value"
 _LEFT_OUT = "nothing that is learned, or not asked for"
 _REMEDY = (
     "give the list with ids that the checkpoint was trained with (AVT and RULSTM: RULSTM's actions.csv of the data "
@@ -152,38 +142,19 @@ def read_class_order(class_names: str, taxonomy: Taxonomy, *, num_stored: int) -
 
 def _ids_of_pairs(path: Path) -> dict[tuple[int, int], int]:
     """Return the class id of each (verb id, noun id) of a list with such columns; empty for other lists."""
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.reader(stream, skipinitialspace=True))
-    header = [field.strip().lower() for field in rows[0]]
-    if not {"id", "verb", "noun"} <= set(header):
-        return {}
-    columns = [header.index(name) for name in ("verb", "noun", "id")]
     found = {}
-    for row in rows[1:]:
-        values = [row[column].strip() for column in columns] if len(row) == len(header) else []
-        if not (values and all(value.isdigit() for value in values)):
-            continue
-        verb, noun, class_id = map(int, values)
-        found[verb, noun] = class_id
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = csv.DictReader(stream, skipinitialspace=True)
+        rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
+        if not {"id", "verb", "noun"} <= {*rows.fieldnames}:
+            return {}
+        for row in rows:
+            values = [(row[name] or "").strip() for name in ("verb", "noun", "id")]
+            # Names with a comma of their own shift what stands behind them.
+            if None not in row and all(value.isdigit() for value in values):
+                verb, noun, class_id = map(int, values)
+                found[verb, noun] = class_id
     return found
-
-
-def describe_order(order: Sequence[int], num_stored: int) -> str:
-    """Return in words what a class order moves and leaves out."""
-    num_moved = sum(class_id != row for row, class_id in enumerate(order))
-    text = f"classes: {len(order)} actions, {num_moved} of them at another place in the checkpoint"
-    return text + (f", {num_stored - len(order)} classes of the checkpoint left out" if num_stored > len(order) else "")
-
-
-def loading_of(conversion: Conversion) -> Loading:
-    """Return a conversion as what it gave to our model."""
-    filled = set(conversion.filled)
-    return Loading(
-        loaded=tuple(name for name in conversion.state if name not in filled),
-        missing=conversion.filled,
-        unexpected=conversion.left_out,
-        notes=(conversion.assumed,) if conversion.assumed else (),
-    )
 
 
 @dataclass(frozen=True)
@@ -193,30 +164,28 @@ class Published:
     Args:
         source: File of the weights.
         model: The model, in evaluation mode.
-        conversion: What was loaded, missing and unexpected.
-        order: Class of the checkpoint for each of our actions [A].
-        num_stored: Number of classes of the checkpoint.
+        given: What was loaded, missing and unexpected.
+        classes: In words, which classes of the checkpoint were moved and left out.
     """
 
-    source: str
+    source: Path
     model: AnticipationModel
-    conversion: Conversion
-    order: tuple[int, ...]
-    num_stored: int
+    given: Loading
+    classes: str
 
     def lines(self) -> list[str]:
         """Return the summary in words, one line per part."""
-        told = loading_of(self.conversion).lines(self.source, missing_as=_FILLED, unexpected_as=_LEFT_OUT)
-        return [*told, describe_order(self.order, self.num_stored)]
+        told = self.given.lines(str(self.source), missing_as="each has one right value", unexpected_as=_LEFT_OUT)
+        return [*told, self.classes]
 
 
-def published_model(path: Path, config: Any, taxonomy: Taxonomy, *, class_names: str) -> Published:
+def published_model(path: Path, config: Any, taxonomy: Taxonomy | None, *, class_names: str) -> Published:
     """Build a whole model from a published checkpoint.
 
     Args:
         path: File of weights.
         config: The model wanted, with the sizes of the checkpoint.
-        taxonomy: Our classes.
+        taxonomy: Our classes. None: those of the checkpoint, which nobody asks for.
         class_names: See `read_class_order`.
 
     Raises:
@@ -224,32 +193,34 @@ def published_model(path: Path, config: Any, taxonomy: Taxonomy, *, class_names:
         ConfigError: If weights, sizes or classes do not fit; gives both sides.
     """
     stored = read_published(path, config)
-    num_stored = _require_classes(path, stored)
-    order = read_class_order(class_names, taxonomy, num_stored=num_stored)
-    try:
-        model, conversion = build_published(stored, config, num_actions=taxonomy.num_actions, class_order=order)
-    except ConfigError as err:
-        raise ConfigError(f"{path}: {err}") from err
-    _check_fields(path, stored, config, taxonomy)
-    return Published(str(path), model, conversion, order, num_stored)
-
-
-def _require_classes(path: Path, stored: Mapping[str, Tensor]) -> int:
     if not (num_stored := stored_actions(stored)):
         raise ConfigError(f"{path}: holds no classifier of actions; was it trained for verbs or nouns alone?")
-    return num_stored
-
-
-def _check_fields(path: Path, stored: Mapping[str, Tensor], config: Any, taxonomy: Taxonomy) -> None:
-    if config.name == "rulstm" or not config.head.verb_noun:
-        return
-    found = {field: len(stored[f"classifiers.{field}.bias"]) for field in ("verb", "noun")}
-    ours = {"verb": len(taxonomy.verbs), "noun": len(taxonomy.nouns)}
-    if found != ours:
-        raise ConfigError(
-            f"{path}: the checkpoint knows {found['verb']} verbs and {found['noun']} nouns, the data set "
-            f"{ours['verb']} and {ours['noun']}; set model.head.verb_noun=false to sum them from the actions"
-        )
+    order = None if taxonomy is None else read_class_order(class_names, taxonomy, num_stored=num_stored)
+    num_actions, classes = num_stored if order is None else len(order), ""
+    if order is not None:
+        num_moved = sum(class_id != row for row, class_id in enumerate(order))
+        classes = f"classes: {num_actions} actions, {num_moved} of them at another place in the checkpoint"
+        if num_stored > num_actions:
+            classes += f", {num_stored - num_actions} classes of the checkpoint left out"
+    try:
+        model, conversion = build_published(stored, config, num_actions=num_actions, class_order=order)
+    except ConfigError as err:
+        raise ConfigError(f"{path}: {err}") from err
+    if taxonomy is not None and config.name != "rulstm" and config.head.verb_noun:
+        num_verbs, num_nouns = (len(stored[f"classifiers.{field}.bias"]) for field in ("verb", "noun"))
+        if (num_verbs, num_nouns) != (len(taxonomy.verbs), len(taxonomy.nouns)):
+            raise ConfigError(
+                f"{path}: the checkpoint knows {num_verbs} verbs and {num_nouns} nouns, the data set "
+                f"{len(taxonomy.verbs)} and {len(taxonomy.nouns)}; set model.head.verb_noun=false to sum them from the "
+                "actions"
+            )
+    given = Loading(
+        loaded=tuple(name for name in conversion.state if name not in conversion.filled),
+        missing=conversion.filled,
+        unexpected=conversion.left_out,
+        notes=(conversion.assumed,) if conversion.assumed else (),
+    )
+    return Published(path, model, given, classes)
 
 
 def start_from_weights(model: AnticipationModel, init: InitConfig, config: Any, taxonomy: Taxonomy) -> list[str]:
@@ -262,30 +233,23 @@ def start_from_weights(model: AnticipationModel, init: InitConfig, config: Any, 
         RunError: If the file cannot be read, or a block does not exist.
         ConfigError: If weights, sizes or classes do not fit; gives both sides.
     """
-    path = Path(init.weights)
     blocks = init.blocks or block_names(model)
     if any(block in CLASS_BLOCKS for block in blocks):
-        published = published_model(path, config, taxonomy, class_names=init.class_names)
-        source, conversion = published.model, published.conversion
-        lines = [describe_order(published.order, published.num_stored)]
+        published = published_model(Path(init.weights), config, taxonomy, class_names=init.class_names)
+    elif init.class_names:
+        raise ConfigError(
+            f"init.class_names={init.class_names} has no effect with init.blocks={list(init.blocks)}, which hold "
+            "no classes; remove it"
+        )
     else:
-        if init.class_names:
-            raise ConfigError(
-                f"init.class_names={init.class_names} has no effect with init.blocks={list(init.blocks)}, which hold "
-                "no classes; remove it"
-            )
-        stored = read_published(path, config)
         bare = replace(config, head=replace(config.head, verb_noun=False))
-        try:
-            source, conversion = build_published(stored, bare, num_actions=_require_classes(path, stored))
-        except ConfigError as err:
-            raise ConfigError(f"{path}: {err}") from err
-        lines = []
-    copied, given = copy_blocks(model, source, blocks), loading_of(conversion)
+        published = published_model(Path(init.weights), bare, None, class_names="")
+    copied, given = copy_blocks(model, published.model, blocks), published.given
     told = Loading(
         loaded=tuple(name for name in copied.loaded if name in given.loaded),
         missing=(*(name for name in copied.loaded if name in given.missing), *copied.missing),
         unexpected=(*given.unexpected, *(name for name in copied.unexpected if name in given.loaded)),
         notes=given.notes,
     )
-    return [*told.lines(init.weights, unexpected_as=_LEFT_OUT), *lines]
+    classes = [published.classes] if published.classes else []
+    return [*told.lines(init.weights, unexpected_as=_LEFT_OUT), *classes]

@@ -11,11 +11,13 @@ import torch
 from accelerate import Accelerator
 
 from sgear.data import RecognitionDataset
+from sgear.datasets.own import OWN
 from sgear.errors import ConfigError, RunError
 from sgear.experiment.build import build_data, build_protocol, load_benchmark, load_features
 from sgear.experiment.compose import load_run_config, save_config
-from sgear.experiment.evaluate import class_prior, make_report, predict
+from sgear.experiment.evaluate import FLOORS, class_prior, make_report, predict
 from sgear.experiment.facts import data_record, learn_facts, require_same_data, require_same_starts
+from sgear.experiment.floors import floors_of
 from sgear.experiment.leakage import lineage_of_training, training_part
 from sgear.experiment.moved import PLACES, Places, at_places
 from sgear.experiment.network import build_network, build_objective
@@ -34,8 +36,7 @@ from sgear.lineage import Lineage
 from sgear.models import AnticipationModel, Baseline
 from sgear.models.pretrained import WEIGHTS_FILE, TrainedModel, load_model, save_model
 from sgear.predictions import score
-from sgear.predictions.caveats import UNCHECKED, with_caveats
-from sgear.predictions.skipped import Skipped, merge_skipped, skipped_of, with_skipped
+from sgear.predictions.provenance import UNCHECKED, Skipped, merge_skipped, skipped_of, with_caveats, with_skipped
 from sgear.prototypes import VisualPrototypes, choose_exemplars, class_means, class_means_of_features
 from sgear.prototypes.language import digest_of_file
 from sgear.segments import UNKNOWN_ACTION
@@ -50,6 +51,14 @@ Say = Callable[[str], None]
 
 def silent(message: str) -> None:
     """Say nothing."""
+
+
+def resolved(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the settings with `runtime.resume=auto` decided: go on where there is a checkpoint, else start."""
+    if config.runtime.resume != "auto":
+        return config
+    has_state = bool(list_checkpoints(RunDirectory(Path(config.output_root) / config.name).checkpoints))
+    return replace(config, runtime=replace(config.runtime, resume=has_state))
 
 
 @contextmanager
@@ -121,6 +130,7 @@ def train_run(config: ExperimentConfig, say: Say = silent) -> RunDirectory:
     Raises:
         SgearError: If data, settings or a run to start from are wrong; nothing is left half-written then.
     """
+    config = resolved(config)
     with open_run(config) as run, others_answer():
         _train(run, config, say)
     return run
@@ -208,9 +218,12 @@ def _train(run: RunDirectory, config: ExperimentConfig, say: Say) -> None:
         log_prior=log_prior,
         provenance=with_skipped(read_json(run.provenance), skipped),
     )
+    floors = {}
+    if config.dataset.name == OWN:
+        floors = floors_of(config, data, result.accelerator, log_prior=log_prior)
     if result.accelerator.is_main_process:
         predictions.save(run.predictions)
-        write_json(run.report, make_report(predictions, data.benchmark))
+        write_json(run.report, make_report(predictions, data.benchmark) | ({FLOORS: floors} if floors else {}))
     result.accelerator.wait_for_everyone()
 
 

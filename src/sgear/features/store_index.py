@@ -59,7 +59,7 @@ class Provenance:
         preprocessing: How frames were cut, resized, normalised, and which views were averaged.
         fps: Rows per second; 0 where they come at no fixed rate.
         skipped: Why segments were left out when the encoder was trained, by split and uid; see
-            `sgear.predictions.skipped`.
+            `sgear.predictions.provenance`.
         lineage: What the encoder was learnt from, as `sgear.lineage.Lineage.to_dict` gives it; empty if it is no run.
     """
 

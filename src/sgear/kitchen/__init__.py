@@ -4,7 +4,6 @@ Its videos are real H.264 files with annotations in the format of EPIC-KITCHENS-
 and so the best possible anticipation, the Bayes ceiling, is known exactly.
 """
 
-from sgear.kitchen.files import build_kitchen, load_kitchen_features, read_config, video_path, write_annotations
 from sgear.kitchen.law import (
     KitchenLaw,
     KitchenScores,
@@ -14,15 +13,19 @@ from sgear.kitchen.law import (
     kitchen_law,
     recall_ranking,
 )
-from sgear.kitchen.render import VideoRenderer, render_video
+from sgear.kitchen.render import VideoRenderer, build_kitchen, render_video
 from sgear.kitchen.world import (
     TAU_A_S,
     KitchenConfig,
     KitchenSegment,
     KitchenVideo,
     KitchenWorld,
+    load_kitchen_features,
     make_world,
+    read_config,
     step_features,
+    video_path,
+    write_annotations,
 )
 
 __all__ = [

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sgear.errors import AnnotationError
 from sgear.kitchen.recipes import END, NOUNS, VERBS, Act, Continuation, compile_node, recipes
+from sgear.metrics.class_means import mean_of_present, mean_per_class
 from sgear.segments import SegmentTable
 from sgear.taxonomy import Taxonomy
 
@@ -27,8 +28,6 @@ class KitchenLaw:
 
     Attributes:
         actions: (verb, noun) of each action, sorted by verb and noun; positions are the ids used here.
-        goals: Name of each recipe.
-        goal_of_state: Goal of each state, [N].
         action_of_state: Action of each state, [N].
         initial: Distribution of the first state of an episode, [N].
         transitions: Distribution of the next state, [N N]; the end of an episode leads on by `initial`.
@@ -38,18 +37,15 @@ class KitchenLaw:
     def __init__(self) -> None:
         emitted: list[Act] = []
         follows: list[Continuation] = []
-        goal_of_state: list[int] = []
         entries: list[tuple[float, Continuation]] = []
-        programs = recipes()
-        for goal, (_, prior, program) in enumerate(programs):
+        for _, prior, program in recipes():
             known: dict[tuple[Act, Continuation], int] = {}
 
-            def new_state(act: Act, after: Continuation, known: dict = known, goal: int = goal) -> int:
+            def new_state(act: Act, after: Continuation, known: dict = known) -> int:
                 state = known.setdefault((act, after), len(emitted))
                 if state == len(emitted):
                     emitted.append(act)
                     follows.append(after)
-                    goal_of_state.append(goal)
                 return state
 
             entries.append((prior, compile_node(program, ((END, 1.0),), new_state)))
@@ -57,8 +53,6 @@ class KitchenLaw:
         order = {(verb, noun): (VERBS.index(verb), NOUNS.index(noun)) for verb in VERBS for noun in NOUNS}
         self.actions = tuple(sorted({(act.verb, act.noun) for act in emitted}, key=order.__getitem__))
         self.action_ids = {pair: action for action, pair in enumerate(self.actions)}
-        self.goals = tuple(name for name, _, _ in programs)
-        self.goal_of_state = np.array(goal_of_state)
         self.action_of_state = np.array([self.action_ids[act.verb, act.noun] for act in emitted])
         num_states = len(emitted)
         self.initial = np.zeros(num_states)
@@ -104,22 +98,16 @@ class KitchenLaw:
     def _action_probabilities(self, states: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.bincount(self.action_of_state, states, len(self.actions)).astype(np.float64)
 
-    def sample_episode(self, rng: np.random.Generator) -> tuple[str, list[int]]:
-        """Draw one recipe from start to end; returns its goal and its action ids."""
-        state = int(rng.choice(len(self.initial), p=self.initial))
-        goal = self.goals[self.goal_of_state[state]]
-        actions = [int(self.action_of_state[state])]
-        while rng.random() >= self.end[state]:
-            inside = self._inside[state]
-            state = int(rng.choice(len(inside), p=inside / inside.sum()))
-            actions.append(int(self.action_of_state[state]))
-        return goal, actions
-
     def sample_video(self, num_actions: int, rng: np.random.Generator) -> list[int]:
         """Draw the first `num_actions` actions of an endless stream of episodes."""
         actions: list[int] = []
         while len(actions) < num_actions:
-            actions += self.sample_episode(rng)[1]
+            state = int(rng.choice(len(self.initial), p=self.initial))
+            actions.append(int(self.action_of_state[state]))
+            while rng.random() >= self.end[state]:
+                inside = self._inside[state]
+                state = int(rng.choice(len(inside), p=inside / inside.sum()))
+                actions.append(int(self.action_of_state[state]))
         return actions[:num_actions]
 
 
@@ -227,14 +215,11 @@ def _realised(
     ranking: NDArray[np.float64], recall_scores: NDArray[np.float64], segments: SegmentTable
 ) -> KitchenScores:
     targets = segments.column("action_id")
-    counts = segments.action_counts()
-    is_recalled = _hits(recall_scores, targets, 5)
-    recalled = np.bincount(targets[is_recalled], minlength=len(counts))
-    present = counts > 0
+    recalled = mean_per_class(_hits(recall_scores, targets, 5), targets, segments.taxonomy.num_actions)
     return KitchenScores(
         top1=float(_hits(ranking, targets, 1).mean()),
         top5=float(_hits(ranking, targets, 5).mean()),
-        class_mean_recall5=float((recalled[present] / counts[present]).mean()),
+        class_mean_recall5=mean_of_present(recalled),
     )
 
 

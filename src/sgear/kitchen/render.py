@@ -1,13 +1,19 @@
-"""From a video's plan to its frames: camera, light, hands, and the H.264 encoder.
+"""From a video's plan to its frames and files: camera, light, hands, the H.264 encoder, and a kitchen on disk.
 
 Every frame is composed from sprites that were drawn once. During an action the camera rests on its place (with the
 shake of a head); it moves to the next place only between actions, so it tells nothing earlier than the hands do.
+
+`kitchen.json` is written first and reserves the folder for one config. Videos appear under their names only when they
+are complete, so an interrupted build goes on where it stopped and a complete one is reused.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import av
@@ -15,11 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sgear.files import replacing
+from sgear.datasets import Benchmark
+from sgear.datasets.epic import load_epic100
+from sgear.errors import ConfigError, VideoError
+from sgear.files import replacing, write_whole
 from sgear.kitchen.law import kitchen_law
+from sgear.kitchen.recipes import LAW_VERSION
 from sgear.kitchen.scene import Hands, Moment, paste_action, paste_backdrop, place_of
-from sgear.kitchen.sprites import STEEL, Colour, Pen, draw_object, shaded
-from sgear.kitchen.world import KitchenWorld
+from sgear.kitchen.sprites import STEEL, Pen, draw_object, shaded
+from sgear.kitchen.world import LOOK_VERSION, KitchenConfig, KitchenWorld, make_world, video_path, write_annotations
+from sgear.workers import run_jobs
 
 _STAGE_WIDTH, _STAGE_HEIGHT = 384, 256
 """Size of the composed image; other frame sizes are made from it."""
@@ -28,6 +39,10 @@ KEY_FRAME_DISTANCE = 30
 
 _SKINS = ((244, 204, 174), (224, 172, 134), (198, 138, 98), (150, 98, 66), (104, 66, 46))
 _SLEEVES = ((70, 90, 160), (150, 60, 80), (60, 120, 110), (120, 120, 130), (190, 150, 70), (90, 70, 110))
+# Muted colours of the room, so that objects stand out.
+_WALLS = ((206, 220, 222), (226, 214, 196), (198, 212, 196), (216, 204, 216), (190, 202, 220))
+_COUNTERS = ((150, 140, 130), (112, 116, 124), (178, 160, 136), (134, 150, 150), (160, 150, 164))
+_FRONTS = ((206, 198, 186), (158, 172, 184), (188, 166, 140), (172, 182, 160))
 # The room is one wide image that the camera moves over. The middle of each place, in pixels:
 _PLACES: dict[str, tuple[int, int]] = {
     "fridge": (210, 150),
@@ -43,19 +58,14 @@ _COUNTER_TOP, _COUNTER_EDGE = 118, 250
 
 
 class VideoRenderer:
-    """Compose the frames of one video.
-
-    Args:
-        world: The world of the video.
-        video_id: The video.
-    """
+    """Compose the frames of one video of a world."""
 
     def __init__(self, world: KitchenWorld, video_id: str) -> None:
         video = world.video(video_id)
         self._config = world.config
         self._rng = np.random.default_rng(video.look_seed)
         cook = np.random.default_rng([world.config.seed, 1, int(video.participant_id[1:])])
-        self._room = _draw_room(_RoomColours.drawn(cook), self._rng)
+        self._room = _draw_room(cook, self._rng)
         self._hands = Hands.drawn(_SKINS[cook.integers(len(_SKINS))], _SLEEVES[cook.integers(len(_SLEEVES))])
         law = kitchen_law()
         self._pairs = [law.actions[segment.action] for segment in video.segments]
@@ -144,13 +154,7 @@ class VideoRenderer:
 
 
 def render_video(world: KitchenWorld, video_id: str, path: Path) -> None:
-    """Render one video to an H.264 mp4 file; the file appears only when it is complete.
-
-    Args:
-        world: The world of the video.
-        video_id: The video.
-        path: File to write; its folder is made.
-    """
+    """Render one video to an H.264 mp4 file; the file appears only when it is complete, its folder is made."""
     renderer = VideoRenderer(world, video_id)
     with replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=world.config.fps)
@@ -169,38 +173,93 @@ def render_video(world: KitchenWorld, video_id: str, path: Path) -> None:
         container.mux(stream.encode(None))
 
 
-@dataclass(frozen=True)
-class _RoomColours:
-    """Colours of one participant's kitchen."""
+def build_kitchen(
+    root: Path,
+    config: KitchenConfig,
+    *,
+    num_processes: int,
+    progress: Callable[[int, int], None] | None = None,
+    with_videos: bool = True,
+) -> Benchmark:
+    """Make a kitchen in a folder, or reuse what is already there.
 
-    wall: Colour
-    counter: Colour
-    front: Colour
+    Args:
+        root: Folder of this kitchen: new, empty, or of the same config.
+        config: The world to make.
+        num_processes: Videos that are rendered at the same time, >= 1.
+        progress: Called with (videos done, videos in all), first for what was already there.
+        with_videos: Render the videos; without them the kitchen has annotations and features only.
 
-    @classmethod
-    def drawn(cls, rng: np.random.Generator) -> _RoomColours:
-        # Muted ones, so that objects stand out.
-        walls = ((206, 220, 222), (226, 214, 196), (198, 212, 196), (216, 204, 216), (190, 202, 220))
-        counters = ((150, 140, 130), (112, 116, 124), (178, 160, 136), (134, 150, 150), (160, 150, 164))
-        fronts = ((206, 198, 186), (158, 172, 184), (188, 166, 140), (172, 182, 160))
-        return cls(*(options[rng.integers(len(options))] for options in (walls, counters, fronts)))
+    Returns:
+        The benchmark, read back by the loader of EPIC-KITCHENS-100.
+
+    Raises:
+        ValueError: If there are videos to render and `num_processes` is less than 1.
+        ConfigError: If the folder holds another kitchen or other files.
+        VideoError: If a process that renders is killed.
+    """
+    world = make_world(config)
+    _reserve(root, world)
+    write_annotations(world, root / "annotations")
+    if with_videos:
+        _render_missing(root, world, num_processes, progress or (lambda done, total: None))
+    return replace(load_epic100(root / "annotations"), name="kitchen")
 
 
-def _draw_room(colours: _RoomColours, rng: np.random.Generator) -> Image.Image:
-    """Draw a kitchen with a random set of distractors at the back of the counter, RGB."""
+def _reserve(root: Path, world: KitchenWorld) -> None:
+    """Write the record of a new kitchen, or check that the folder holds this very one."""
+    config, path = asdict(world.config), root / "kitchen.json"
+    versions = {"law_version": LAW_VERSION, "look_version": LOOK_VERSION}
+    record = {"config": config, **versions, "digest": world.digest}
+    if not path.exists():
+        if root.exists() and any(root.iterdir()):
+            raise ConfigError(f"{root} holds files that are not of a kitchen; choose a new or empty folder")
+        write_whole(path, (json.dumps(record, indent=2) + "\n").encode())
+        return
+    try:
+        found = json.loads(path.read_text())
+    except json.JSONDecodeError as err:
+        raise ConfigError(f"{path} is not valid JSON ({err}); delete the folder or choose another one") from err
+    if found != record:
+        different = [name for name in record if not isinstance(found, dict) or found.get(name) != record[name]]
+        raise ConfigError(
+            f"{root} holds another kitchen: {', '.join(different)} differ from what is asked for "
+            f"({config}). Choose another folder, or delete this one."
+        )
+
+
+def _render_missing(root: Path, world: KitchenWorld, num_processes: int, progress: Callable[[int, int], None]) -> None:
+    jobs = [(world, video.video_id, video_path(root, video)) for video in world.videos]
+    jobs = [job for job in jobs if not job[-1].exists()]
+    total = len(world.videos)
+    progress(total - len(jobs), total)
+    with closing(run_jobs(_render, jobs, num_workers=num_processes)) as results:
+        for left, (idx, lost) in enumerate(results, start=1 - len(jobs)):
+            if lost is not None:
+                raise VideoError(f"{jobs[idx][-1]}: not rendered: {lost}. Run the command again.")
+            progress(total + left, total)
+
+
+def _render(job: tuple[KitchenWorld, str, Path], report: Callable[[float], None]) -> None:
+    render_video(*job)
+
+
+def _draw_room(cook: np.random.Generator, rng: np.random.Generator) -> Image.Image:
+    """Draw the kitchen of a cook with a random set of distractors at the back of the counter, RGB."""
+    wall, counter, front = (options[cook.integers(len(options))] for options in (_WALLS, _COUNTERS, _FRONTS))
     pen = Pen(_ROOM_WIDTH, _ROOM_HEIGHT)
-    pen.box(0, 0, _ROOM_WIDTH, _ROOM_HEIGHT, colours.wall, ink=0)
-    grout = shaded(colours.wall, 0.9)
+    pen.box(0, 0, _ROOM_WIDTH, _ROOM_HEIGHT, wall, ink=0)
+    grout = shaded(wall, 0.9)
     for y in range(20, _COUNTER_TOP, 34):
         pen.line([(0, y), (_ROOM_WIDTH, y)], grout, 2)
     for x in range(0, _ROOM_WIDTH, 44):
         pen.line([(x, 0), (x, _COUNTER_TOP)], grout, 2)
-    pen.box(0, _COUNTER_TOP, _ROOM_WIDTH, _COUNTER_EDGE, colours.counter, ink=0)
-    pen.line([(0, _COUNTER_TOP + 4), (_ROOM_WIDTH, _COUNTER_TOP + 4)], shaded(colours.counter, 0.7), 8)
-    pen.box(0, _COUNTER_EDGE, _ROOM_WIDTH, _ROOM_HEIGHT, colours.front, ink=0)
-    pen.line([(0, _COUNTER_EDGE), (_ROOM_WIDTH, _COUNTER_EDGE)], shaded(colours.counter, 1.2), 8)
+    pen.box(0, _COUNTER_TOP, _ROOM_WIDTH, _COUNTER_EDGE, counter, ink=0)
+    pen.line([(0, _COUNTER_TOP + 4), (_ROOM_WIDTH, _COUNTER_TOP + 4)], shaded(counter, 0.7), 8)
+    pen.box(0, _COUNTER_EDGE, _ROOM_WIDTH, _ROOM_HEIGHT, front, ink=0)
+    pen.line([(0, _COUNTER_EDGE), (_ROOM_WIDTH, _COUNTER_EDGE)], shaded(counter, 1.2), 8)
     for x in range(400, _ROOM_WIDTH, 310):
-        pen.box(x + 5, _COUNTER_EDGE + 14, x + 305, _ROOM_HEIGHT - 8, shaded(colours.front, 0.94), r=6)
+        pen.box(x + 5, _COUNTER_EDGE + 14, x + 305, _ROOM_HEIGHT - 8, shaded(front, 0.94), r=6)
         pen.limb([(x + 120, _COUNTER_EDGE + 34), (x + 190, _COUNTER_EDGE + 34)], STEEL, 7)
     _fixtures(pen)
     room = pen.image().convert("RGB")

@@ -1,8 +1,10 @@
-"""A world of kitchen videos: who cooks, when each action happens, and how each video looks.
+"""A world of kitchen videos: who cooks, when each action happens, and its annotations as those of EPIC-KITCHENS-100.
 
 Everything here is drawn from the seed alone. Durations, gaps, colours, lights and camera are independent of which
 action comes next, so the past actions carry all there is to know and the Bayes ceiling of `KitchenLaw` is exact.
-Times lie on the 0.01 s grid of the EPIC-KITCHENS-100 timestamps.
+Times lie on the 0.01 s grid of the EPIC-KITCHENS-100 timestamps. Class ids are positions in the law's lists of verbs
+and nouns. Tail classes follow the rule of EPIC-KITCHENS-100: the rarest classes that together hold at most a fifth of
+the training segments.
 """
 
 from __future__ import annotations
@@ -10,13 +12,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from sgear.datasets import DatasetSpec, Places, TextRules
+from sgear.datasets.epic import load_epic100
 from sgear.errors import ConfigError
+from sgear.features import FeatureTable, VideoFeatures
+from sgear.files import quoted, write_whole
 from sgear.kitchen.law import kitchen_law
 from sgear.kitchen.recipes import LAW_VERSION, NOUNS, VERBS
 
@@ -30,6 +38,14 @@ LOOK_VERSION = 1
 _MIN_DURATION_CS, _MAX_DURATION_CS = 105, 260
 _MIN_GAP_CS, _MAX_GAP_CS = 20, 70
 _LEAD_IN_CS, _LEAD_OUT_CS = 160, 60
+_TAIL_SHARE = 0.2
+# In the order of VERBS and NOUNS.
+_VERB_CATEGORIES = ("retrieve", "leave", "access", "block", "clean", "clean", "split", "split", "merge", "merge")
+_NOUN_CATEGORIES = (
+    *("appliances", "storage", "cutlery", "cutlery", "crockery", "crockery", "crockery", "crockery"),
+    *("cookware", "cookware", "vegetables", "vegetables", "vegetables", "baked goods and grains"),
+    *("dairy and eggs", "drinks"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,3 +231,126 @@ def step_features(
     features = np.random.default_rng([video.look_seed, 3]).standard_normal((len(times_s), dim)) * noise / np.sqrt(dim)
     features[is_shown] += of_action[shown]
     return times_s, features.astype(np.float32)
+
+
+def video_path(root: Path, video: KitchenVideo) -> Path:
+    """Return where a video of a built kitchen lies."""
+    return root / "videos" / video.participant_id / f"{video.video_id}.mp4"
+
+
+def read_config(root: Path) -> KitchenConfig:
+    """Return the config of the kitchen in a folder.
+
+    Raises:
+        ConfigError: If the folder holds no kitchen, or one of another version.
+    """
+    path = root / "kitchen.json"
+    if not path.is_file():
+        raise ConfigError(f"{root}: no kitchen there; make one with: sgear data kitchen {quoted(root)}")
+    try:
+        record = json.loads(path.read_text())
+        return KitchenConfig(**record["config"])
+    except (ValueError, KeyError, TypeError) as err:
+        raise ConfigError(f"{path}: not a record of this version's kitchens ({err}); make it again") from err
+
+
+def load_kitchen_features(root: Path) -> FeatureTable:
+    """Return features of all videos of the kitchen in a folder; they are made, not read, in well under a second.
+
+    Raises:
+        ConfigError: If the folder holds no kitchen.
+    """
+    world = make_world(read_config(root))
+    names = [video.video_id for video in world.videos]
+    return FeatureTable({name: VideoFeatures(*step_features(world, name), f"{root}, video {name}") for name in names})
+
+
+def write_annotations(world: KitchenWorld, folder: Path) -> None:
+    """Write all annotation files of a world into a folder, which is made; existing ones are replaced.
+
+    Source:
+        Columns and file names of the EPIC-KITCHENS-100 annotations, github.com/epic-kitchens.
+    """
+    config = world.config
+    tables = {part: _segment_rows(world, is_train=part == "train") for part in ("train", "validation")}
+    for kind, names, categories in (("verb", VERBS, _VERB_CATEGORIES), ("noun", NOUNS, _NOUN_CATEGORIES)):
+        instances = [f"['{name}']" for name in names]
+        tables[f"{kind}_classes"] = pl.DataFrame(
+            {"id": range(len(names)), "key": names, "instances": instances, "category": categories}
+        )
+        tail = _tail_of(tables["train"][f"{kind}_class"].to_numpy(), len(names))
+        tables[f"tail_{kind}s"] = pl.DataFrame({kind: tail}, schema={kind: pl.Int64})
+    tables |= {
+        "unseen_participant_ids_validation": pl.DataFrame(
+            {"participant_id": list(world.unseen_participants)}, schema={"participant_id": pl.String}
+        ),
+        "video_info": pl.DataFrame(
+            {
+                "video_id": [video.video_id for video in world.videos],
+                "duration": [video.duration_s for video in world.videos],
+                "fps": float(config.fps),
+                "resolution": f"{config.width}x{config.height}",
+            }
+        ),
+    }
+    for name, table in tables.items():
+        write_whole(folder / f"EPIC_100_{name}.csv", table.write_csv().encode())
+
+
+def _segment_rows(world: KitchenWorld, *, is_train: bool) -> pl.DataFrame:
+    rows = []
+    videos = [video for video in world.videos if video.is_train == is_train]
+    for video in sorted(videos, key=lambda video: video.video_id):
+        for index, segment in enumerate(video.segments):
+            verb, noun = kitchen_law().actions[segment.action]
+            noun_id = NOUNS.index(noun)
+            rows.append(
+                {
+                    "narration_id": f"{video.video_id}_{index}",
+                    "participant_id": video.participant_id,
+                    "video_id": video.video_id,
+                    "narration_timestamp": _timestamp(segment.start_s, digits=3),
+                    "start_timestamp": _timestamp(segment.start_s, digits=2),
+                    "stop_timestamp": _timestamp(segment.stop_s, digits=2),
+                    "start_frame": math.floor(segment.start_s * world.config.fps),
+                    "stop_frame": math.floor(segment.stop_s * world.config.fps),
+                    "narration": f"{verb} {noun}",
+                    "verb": verb,
+                    "verb_class": VERBS.index(verb),
+                    "noun": noun,
+                    "noun_class": noun_id,
+                    "all_nouns": f"['{noun}']",
+                    "all_noun_classes": f"[{noun_id}]",
+                }
+            )
+    return pl.DataFrame(rows)
+
+
+def _timestamp(time_s: float, *, digits: int) -> str:
+    units = round(time_s * 10**digits)
+    seconds, fraction = divmod(units, 10**digits)
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{fraction:0{digits}d}"
+
+
+def _tail_of(classes: NDArray[np.int64], num_classes: int) -> list[int]:
+    counts = np.bincount(classes, minlength=num_classes)
+    rarest_first = np.argsort(counts, kind="stable")
+    is_tail = np.cumsum(counts[rarest_first]) <= _TAIL_SHARE * counts.sum()
+    return sorted(rarest_first[is_tail].tolist())
+
+
+DATASET = DatasetSpec(
+    name="kitchen",
+    load=lambda folder, split, level: replace(load_epic100(folder), name="kitchen"),
+    places=Places(
+        annotations=("kitchen/annotations",),
+        holds="EPIC_100_verb_classes.csv",
+        inner=("annotations",),
+        source="'sgear data kitchen FOLDER', which renders one",
+    ),
+    corpus=None,
+    whole_videos=False,
+    text_rules=TextRules(),
+    headline="recall5",
+    own_features={"oracle": lambda folder, split: load_kitchen_features(folder)},
+)

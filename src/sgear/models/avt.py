@@ -10,6 +10,7 @@ from torch import Tensor
 from sgear.models.base import AnticipationOutput, hide_absent, register_model
 from sgear.models.causal_decoder import CausalDecoder
 from sgear.models.config import DecoderConfig, EncoderConfig, HeadConfig, PrototypesConfig
+from sgear.models.copying import build_copying, read_tokens
 from sgear.models.encoders import build_encoder
 from sgear.models.heads import Classified, build_classifier, build_field_classifiers
 from sgear.models.stepwise import ObserverState, StepwiseModel, features_for_past
@@ -62,6 +63,7 @@ class Avt(StepwiseModel):
         self.encoder = build_encoder(config.encoder, width=config.width, **sizes)
         self.decoder = CausalDecoder(config.decoder, feature_dim=config.width, max_steps=config.max_steps)
         self.classifier = build_classifier(config.prototypes, width=config.width, dropout=config.head.dropout, **sizes)
+        self.copying = build_copying(config.head, self.encoder, width=config.width, **sizes)
         self.field_classifiers = build_field_classifiers(
             config.head, width=config.width, num_verbs=num_verbs, num_nouns=num_nouns
         )
@@ -81,9 +83,12 @@ class Avt(StepwiseModel):
     def forward(self, clip: Tensor, mask: Bool[Tensor, "B T"] | None = None) -> AnticipationOutput:
         """Anticipate; see `SGear.forward`."""
         # [B T N D] -> [B T D]: the class token stands for its frame.
-        observed = self.encoder(hide_absent(clip, mask))[:, :, 0]
+        tokens, seen = read_tokens(self.encoder, hide_absent(clip, mask))
+        observed = tokens[:, :, 0]
         predicted = self.decoder(observed, mask)
         next_logits, mixed, _ = self.classify(predicted)
+        if self.copying is not None and seen is not None:
+            next_logits = next_logits + self.copying(mixed, seen)
         # Shifted by one step: what was predicted for a step, not what was seen at it, is to be recognized.
         past_logits, _, _ = self.classify(features_for_past(observed, predicted, mask))
         verb_logits, noun_logits = self.classify_fields(mixed[:, -1])

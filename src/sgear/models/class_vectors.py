@@ -6,6 +6,8 @@ has a verb, a noun and a text, which is what open vocabularies and rare classes 
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -28,6 +30,17 @@ def parse_composition(composition: str, *, setting: str = "model.prototypes.comp
             f"{setting}={composition!r} must name each of its parts once, joined by +; there are {', '.join(PARTS)}"
         )
     return parts
+
+
+@runtime_checkable
+class ClassPart(Protocol):
+    """A part of a model that must know what the classes are made of."""
+
+    def set_classes(
+        self, verb_of_action: Int[Tensor, " A"], noun_of_action: Int[Tensor, " A"], texts: Float[Tensor, "A E"] | None
+    ) -> None:
+        """Say what the classes are."""
+        ...
 
 
 class ClassVectors(nn.Module):
@@ -164,13 +177,12 @@ def describe_classes(
     verb_of_action: Int[Tensor, " A"],
     noun_of_action: Int[Tensor, " A"],
     texts: Float[Tensor, "A E"] | None = None,
-) -> bool:
-    """Say to all composed parts of a model what its classes are; return whether there are any.
+) -> None:
+    """Say to all parts of a model that ask what its classes are.
 
     Raises:
         PrototypeError: See `ClassVectors.set_classes`.
     """
-    composed = [module for module in model.modules() if isinstance(module, ClassVectors)]
-    for module in composed:
-        module.set_classes(verb_of_action, noun_of_action, texts)
-    return bool(composed)
+    for module in model.modules():
+        if isinstance(module, ClassPart):
+            module.set_classes(verb_of_action, noun_of_action, texts)

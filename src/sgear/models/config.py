@@ -158,6 +158,8 @@ class HeadConfig:
         learn_temperature: Train the temperature.
         gate: Start value of the mixing gate; sigmoid(gate) is the share of the feature itself.
         dropout: Dropout before the classifiers.
+        copy_nouns: Add to the score of an action what the seen actions of its noun say about its verb (a noun goes on;
+            `models/copying.py`); needs `source.kind=annotations`.
         verb_noun: Add classifiers of the verb and of the noun; without them both are summed action probabilities.
         detach_prototype_values: Keep the read-out's gradient away from the prototypes it returns (RGB path of the
             released code; its feature path does not).
@@ -173,6 +175,7 @@ class HeadConfig:
     learn_temperature: bool = True
     gate: float = 0.5
     dropout: float = 0.2
+    copy_nouns: bool = False
     verb_noun: bool = False
     detach_prototype_values: bool = True
     detach_similarity_feature: bool = False

@@ -18,7 +18,8 @@ from sgear.models.config import (
     PrototypesConfig,
     TemporalContextConfig,
 )
-from sgear.models.encoders import build_encoder
+from sgear.models.copying import build_copying, read_tokens
+from sgear.models.encoders import SeenActions, build_encoder
 from sgear.models.heads import (
     Classified,
     PrototypeMix,
@@ -95,6 +96,7 @@ class SGear(StepwiseModel):
         self.decoder = CausalDecoder(config.decoder, feature_dim=width, max_steps=max_steps)
         self.prototype_mix = PrototypeMix(config.head) if config.head.mix_prototypes else None
         self.classifier = build_classifier(config.prototypes, width=width, dropout=config.head.dropout, **sizes)
+        self.copying = build_copying(config.head, self.encoder, width=width, **sizes)
         self.field_classifiers = build_field_classifiers(
             config.head, width=width, num_verbs=num_verbs, num_nouns=num_nouns
         )
@@ -107,7 +109,7 @@ class SGear(StepwiseModel):
 
     def observe(self, clip: Tensor, mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         """Return the feature of each step: TCA's class token fused with prototype attention."""
-        return self._inform(self._encode(clip, mask), mask)
+        return self._inform(self._encode(clip, mask)[0], mask)
 
     def _inform(self, tokens: Float[Tensor, "B T N D"], mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         informed = self.temporal_context(tokens, mask)[:, :, 0]
@@ -115,13 +117,15 @@ class SGear(StepwiseModel):
             return informed
         return self._fuse(informed, self.prototype_attention(tokens[:, :, 0], self.bank.visual, mask, informed))
 
-    def _encode(self, clip: Tensor, mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T N D"]:
-        tokens = self.encoder(hide_absent(clip, mask))
+    def _encode(
+        self, clip: Tensor, mask: Bool[Tensor, "B T"] | None
+    ) -> tuple[Float[Tensor, "B T N D"], SeenActions | None]:
+        tokens, seen = read_tokens(self.encoder, hide_absent(clip, mask))
         if not self.config.encoder.standardise:
-            return tokens
+            return tokens, seen
         # As in the released code, the features' own mean and deviation are not removed first.
         prototypes = self.bank.visual.detach()
-        return (tokens - prototypes.mean()) / prototypes.std()
+        return (tokens - prototypes.mean()) / prototypes.std(), seen
 
     def observe_step(
         self, frame: Tensor, state: ObserverState | None = None, mask: Bool[Tensor, " B"] | None = None
@@ -130,7 +134,7 @@ class SGear(StepwiseModel):
         before = ObserverState() if state is None else state
         # [B ...] -> [B 1 ...]: a stream is read as clips of one step.
         real = None if mask is None else mask[:, None]
-        tokens = self._encode(frame[:, None], real)
+        tokens, _ = self._encode(frame[:, None], real)
         informed, context = self.temporal_context.step(tokens[:, 0], before.context or None, mask)
         if self.prototype_attention is None:
             return informed[:, 0], ObserverState(context=context)
@@ -175,12 +179,14 @@ class SGear(StepwiseModel):
             ValueError: If the clip is longer than the model was built for.
         """
         # [B T N D]: the class token of each frame first, then its patches; a stored feature is one token.
-        tokens = self._encode(clip, mask)
+        tokens, seen = self._encode(clip, mask)
         # What the decoder reads and what L_feat compares with: one feature per step [B T D].
         observed = self._inform(tokens, mask)
         # Step t predicts the feature of step t + 1; the last step, the action tau_a later.
         predicted = self.decoder(observed, mask)
         next_logits, mixed, similarity = self.classify(predicted)
+        if self.copying is not None and seen is not None:
+            next_logits = next_logits + self.copying(mixed, seen)
         # L_past judges the feature that was predicted for a step, so recognizing the past trains anticipation too.
         past_logits, _, past_similarity = self.classify(features_for_past(observed, predicted, mask))
         if self.config.head.past_similarity == "encoder":

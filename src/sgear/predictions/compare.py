@@ -1,4 +1,4 @@
-"""Two files of predictions of the same segments, side by side: scores, tests, and which classes changed hands."""
+"""How sure scores are, and two tables of the same segments side by side: scores, tests, classes that changed hands."""
 
 from __future__ import annotations
 
@@ -7,13 +7,119 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.metrics import metrics
+from sgear.metrics import Interval, Metric, PairedTest, bootstrap_interval, metrics, paired_test
 from sgear.metrics.class_means import mean_per_class
-from sgear.predictions.outcomes import Outcome, field_outcomes
-from sgear.predictions.scoring import Subsets, score
+from sgear.metrics.statistics import Method
+from sgear.predictions.scoring import Outcome, Subsets, check_subsets, field_outcomes, score
 from sgear.predictions.table import Predictions
-from sgear.predictions.uncertainty import compare_predictions
 from sgear.taxonomy import FIELDS, Field
+
+
+def metric_inputs(
+    metric: Metric, outcome: Outcome, rows: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+    """Return the value of each chosen segment, and for a class-mean their classes, for a bootstrap or a test."""
+    values = metric.compute(outcome.ranks[rows], outcome.num_classes).astype(np.float64)
+    return values, outcome.targets[rows] if metric.class_mean else None
+
+
+def _groups(predictions: Predictions, subsets: Subsets | None) -> Subsets:
+    check_subsets(subsets or {}, len(predictions))
+    everything = np.ones(len(predictions), dtype=np.bool_)
+    groups: Subsets = {"overall": dict.fromkeys(FIELDS, everything), **(subsets or {})}
+    return {
+        name: {field: masks[field] for field in FIELDS if masks[field].any()}
+        for name, masks in groups.items()
+        if any(masks[field].any() for field in FIELDS)
+    }
+
+
+def score_intervals(
+    predictions: Predictions,
+    *,
+    subsets: Subsets | None = None,
+    level: float = 0.95,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, dict[Field, dict[str, Interval]]]:
+    """Return the scores of `score` with bootstrap intervals over samples.
+
+    Args:
+        predictions: Scores of a whole split.
+        subsets: As in `score`.
+        level: Share of resamples in the interval, in (0, 1).
+        num_resamples: Number of resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        `{"overall": {"verb": {"top1": Interval(...), ...}, ...}, ...}` with the names of `metrics()`.
+
+    Raises:
+        ValueError: If a mask or a number does not fit.
+        PredictionError: If the true actions are not known.
+    """
+    outcomes = field_outcomes(predictions)
+    return {
+        group: {
+            field: {
+                name: bootstrap_interval(
+                    *metric_inputs(metric, outcomes[field], mask), level=level, num_resamples=num_resamples, seed=seed
+                )
+                for name, metric in metrics().items()
+            }
+            for field, mask in masks.items()
+        }
+        for group, masks in _groups(predictions, subsets).items()
+    }
+
+
+def compare_predictions(
+    first: Predictions,
+    second: Predictions,
+    *,
+    subsets: Subsets | None = None,
+    method: Method | None = None,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, dict[Field, dict[str, PairedTest]]]:
+    """Test for each score whether two tables of the same segments differ.
+
+    Args:
+        first: Scores of a whole split.
+        second: Other scores of the same segments, in any order.
+        subsets: As in `score`, in the order of `first`.
+        method: As in `sgear.metrics.paired_test`. Default: the sign test for accuracies, random swaps for class-means.
+            `sign` leaves the class-means out.
+        num_resamples: Resamples of the intervals, and swaps of the test.
+        seed: Seed of both.
+
+    Returns:
+        `{"overall": {"verb": {"top1": PairedTest(...), ...}, ...}, ...}` with the names of `metrics()`; differences are
+        first minus second. The p-values are not corrected for their number.
+
+    Raises:
+        ValueError: If a mask or a number does not fit.
+        PredictionError: If segments, true actions, protocol or vocabulary differ, or the true actions are not known.
+    """
+    first.check_comparable(second)
+    second = second.matched_to(first)
+    outcomes, others = field_outcomes(first), field_outcomes(second)
+    result: dict[str, dict[Field, dict[str, PairedTest]]] = {}
+    for group, masks in _groups(first, subsets).items():
+        result[group] = {}
+        for field, mask in masks.items():
+            tests = {}
+            for name, metric in metrics().items():
+                if method == "sign" and metric.class_mean:
+                    continue
+                hits, targets = metric_inputs(metric, outcomes[field], mask)
+                other, _ = metric_inputs(metric, others[field], mask)
+                tests[name] = paired_test(
+                    hits, other, targets=targets, method=method, num_resamples=num_resamples, seed=seed
+                )
+            result[group][field] = tests
+    return result
+
 
 NUM_CLASSES_SHOWN = 10
 
@@ -126,12 +232,7 @@ def compare(
             metric=metric,
             first=float(values[subset][field][metric]),
             second=float(others[subset][field][metric]),
-            difference=by_metric[metric].difference,
-            low=by_metric[metric].low,
-            high=by_metric[metric].high,
-            p_value=by_metric[metric].p_value,
-            num_first_only=by_metric[metric].num_first_only,
-            num_second_only=by_metric[metric].num_second_only,
+            **vars(by_metric[metric]),
             num_samples=int(values[subset][field]["num_samples"]),
         )
         for subset, by_field in tests.items()
@@ -139,8 +240,7 @@ def compare(
         for metric in metrics(brief=True)
     )
     outcomes, other_outcomes = field_outcomes(first), field_outcomes(second)
-    gains: dict[Field, tuple[ClassChange, ...]] = {}
-    losses: dict[Field, tuple[ClassChange, ...]] = {}
+    gains, losses = {}, {}
     for field in FIELDS:
         changes = _changes(outcomes[field], other_outcomes[field], first.taxonomy.names(field))
         changes.sort(key=lambda change: (-abs(change.num_hits), -abs(change.first - change.second), change.class_id))
@@ -155,7 +255,8 @@ def _changes(first: Outcome, second: Outcome, names: tuple[str, ...]) -> list[Cl
     recalls = mean_per_class(hits, first.targets, first.num_classes)
     other_recalls = mean_per_class(other_hits, first.targets, first.num_classes)
     counts = np.bincount(first.targets, minlength=first.num_classes)
-    balance = _sum_per_class(hits, first) - _sum_per_class(other_hits, first)
+    won, lost = (np.bincount(first.targets[each], minlength=first.num_classes) for each in (hits, other_hits))
+    balance = won - lost
     return [
         ClassChange(
             class_id=class_id,
@@ -167,7 +268,3 @@ def _changes(first: Outcome, second: Outcome, names: tuple[str, ...]) -> list[Cl
         )
         for class_id in np.flatnonzero(balance).tolist()
     ]
-
-
-def _sum_per_class(hits: NDArray[np.bool_], outcome: Outcome) -> NDArray[np.int64]:
-    return np.bincount(outcome.targets[hits], minlength=outcome.num_classes)

@@ -1,8 +1,13 @@
-"""Late fusion: the scores of several models on the same segments, joined strictly by uid and averaged with weights."""
+"""Late fusion: the scores of several models on the same segments, joined strictly by uid and averaged with weights.
+
+Fused scores and scores read from a file are float64, tables of predictions hold float32; two scores that differ must
+not become equal on the way (`float32_in_order`).
+"""
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -11,10 +16,118 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from sgear.errors import PredictionError
-from sgear.predictions.ordering import float32_in_order, log_probabilities
-from sgear.predictions.skipped import merge_skipped, skipped_of, with_skipped
+from sgear.predictions.provenance import merge_skipped, skipped_of, with_skipped
 from sgear.predictions.table import Predictions
 from sgear.taxonomy import FIELDS, Field
+
+LOG_OF_ZERO = -1000.0
+"""Stands for log 0. Lower than the log of any float64, and its exponential is exactly 0 again."""
+
+_ROWS_AT_ONCE = 512
+
+
+def log_probabilities(probs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logarithm, `LOG_OF_ZERO` where a probability is 0."""
+    is_zero = probs == 0
+    return np.where(is_zero, LOG_OF_ZERO, np.log(np.where(is_zero, 1.0, probs)))
+
+
+def push_apart(values: NDArray[np.int64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the smallest integers not below `values` that rise by at least 1 with each rank.
+
+    Args:
+        values: Integers in ascending order along the last axis [M K].
+        ranks: 0 at the start, then 0 or 1 more at each step: one rank per group of equal scores [M K].
+
+    Returns:
+        Integers [M K], equal where ranks are equal.
+    """
+    return np.maximum.accumulate(values - ranks, axis=-1) + ranks
+
+
+def float32_in_order(scores: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Round to float32 such that each row keeps its exact order, ties included.
+
+    Args:
+        scores: Finite scores [M K] of a size that float32 can hold.
+
+    Returns:
+        Scores [M K], off by one rounding step, or by as many steps as there are scores that would have met.
+
+    Example:
+        >>> int(float32_in_order(np.array([[1.0, 1.0 + 1e-12, 1.0]])).argmax())
+        1
+    """
+    result = scores.astype(np.float32)
+    for start in range(0, len(scores), _ROWS_AT_ONCE):
+        part = scores[start : start + _ROWS_AT_ONCE]
+        ascending = np.sort(part, axis=1)
+        rises = np.diff(ascending, axis=1) > 0
+        rounded = ascending.astype(np.float32)
+        rows = np.flatnonzero((rises & (np.diff(rounded, axis=1) == 0)).any(axis=1))
+        if not len(rows):
+            continue
+        ranks = np.zeros((len(rows), part.shape[1]), dtype=np.int64)
+        ranks[:, 1:] = np.cumsum(rises[rows], axis=1)
+        apart = _float_of_key(push_apart(_key_of_float(rounded[rows]), ranks))
+        fixed = np.empty_like(apart)
+        np.put_along_axis(fixed, np.argsort(part[rows], axis=1), apart, axis=1)
+        result[start + rows] = fixed
+    return result
+
+
+def _key_of_float(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    # Neighbouring floats are neighbouring integers; the sign bit is turned into a sign.
+    bits = values.view(np.int32).astype(np.int64)
+    return np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
+
+
+def _float_of_key(keys: NDArray[np.int64]) -> NDArray[np.float32]:
+    bits = np.where(keys >= 0, keys, -keys | 0x80000000)
+    return bits.astype(np.uint32).view(np.float32)
+
+
+def best_first(
+    scores: NDArray[np.floating],
+    uids: Sequence[str],
+    *,
+    num_best: int,
+    counts: NDArray[np.int64] | None = None,
+    seed: int = 0,
+) -> NDArray[np.int64]:
+    """Return the best classes of each sample, best first, with ties that favour no class id.
+
+    Equal scores are put in order of `counts`, then by a number drawn from `seed`, the sample's uid and the class, so
+    that the order depends neither on the position of the class nor on the position of the sample.
+
+    Args:
+        scores: Any ranking [M K], higher is likelier.
+        uids: The uid of each sample.
+        num_best: Number of classes to return, in [1, K].
+        counts: Training segments of each class [K]; among equal scores the frequent class comes first.
+        seed: Seed of the draw.
+
+    Returns:
+        Class ids [M num_best].
+    """
+    best = np.empty((len(scores), num_best), dtype=np.int64)
+    for start in range(0, len(scores), _ROWS_AT_ONCE):
+        part = scores[start : start + _ROWS_AT_ONCE]
+        # One class beyond the last: a tie across the border decides who is in.
+        num_seen = min(num_best + 1, part.shape[1])
+        order = np.argpartition(-part, num_seen - 1, axis=1)[:, :num_seen]
+        seen = np.take_along_axis(part, order, axis=1)
+        inner = np.argsort(-seen, axis=1)
+        order, seen = np.take_along_axis(order, inner, axis=1), np.take_along_axis(seen, inner, axis=1)
+        best[start : start + _ROWS_AT_ONCE] = order[:, :num_best]
+        for row in np.flatnonzero((np.diff(seen, axis=1) == 0).any(axis=1)).tolist():
+            lot = np.random.default_rng([seed, zlib.crc32(uids[start + row].encode("utf-8", "surrogatepass"))])
+            keys = [lot.random(part.shape[1]), -part[row]]
+            if counts is not None:
+                keys.insert(1, -counts)
+            best[start + row] = np.lexsort(keys)[:num_best]
+    return best
+
 
 Rule = Literal["probs", "logits", "ranks", "avt"]
 """What is averaged: probabilities, log probabilities, reciprocal ranks, or what AVT and the S-GEAR release add."""
@@ -25,7 +138,6 @@ Addend = Literal["probs", "logits", "ranks", "scores"]
 
 RANK_OFFSET = 60.0
 """Added to a rank before it is inverted, so that no single first place outweighs everything else."""
-_ROWS_AT_ONCE = 512
 
 
 def late_fuse(
@@ -86,8 +198,9 @@ def late_fuse(
     first = aligned[0]
     own: dict[Field, NDArray[np.float32]] = {}
     for name in FIELDS:
-        has_own = name in fields or rule in ("ranks", "avt") or any(has_head(table, name) for table in aligned)
-        if name == "action" or has_own:
+        # The actions always have scores of their own.
+        has_own = any(table.own_scores(name) is not None for table in aligned)
+        if has_own or name in fields or rule in ("ranks", "avt"):
             own[name] = _fuse_field(aligned, shares[name], name, rule)
     provenance: dict[str, object] = {
         "fusion": [table.provenance for table in aligned],
@@ -105,16 +218,12 @@ def late_fuse(
         logits=own["action"],
         targets=first.targets,
         taxonomy=first.taxonomy,
-        protocol=_longest(aligned),
+        # What the mean has seen is what the table saw that looks back furthest.
+        protocol=max((table.protocol for table in aligned), key=lambda stated: float(stated.get("tau_o_s", 0.0))),
         provenance=provenance | dict(notes or {}),
         verb_logits=own.get("verb"),
         noun_logits=own.get("noun"),
     )
-
-
-def _longest(tables: Sequence[Predictions]) -> dict[str, float | str]:
-    """Return the protocol of the table that looks back furthest: what the mean of all of them has seen."""
-    return max((table.protocol for table in tables), key=lambda protocol: float(protocol.get("tau_o_s", 0.0)))
 
 
 def check_weights(weights: Sequence[float], num_tables: int) -> NDArray[np.float64]:
@@ -137,19 +246,9 @@ def align(tables: Sequence[Predictions]) -> list[Predictions]:
     Raises:
         PredictionError: If segments, targets, protocol or vocabulary differ.
     """
-    first = tables[0]
-    aligned = [first]
     for table in tables[1:]:
-        first.check_comparable(table, any_window=True)
-        aligned.append(table.aligned_to(first.uids))
-        if not np.array_equal(aligned[-1].targets, first.targets):
-            raise PredictionError("the tables disagree about the true actions; they come from different annotations")
-    return aligned
-
-
-def has_head(table: Predictions, field: Field) -> bool:
-    """Return whether the table has logits of this field."""
-    return {"verb": table.verb_logits, "noun": table.noun_logits, "action": table.logits}[field] is not None
+        tables[0].check_comparable(table, any_window=True)
+    return [table.matched_to(tables[0]) for table in tables]
 
 
 def addend_of(tables: Sequence[Predictions], field: Field, rule: Rule) -> Addend:
@@ -160,7 +259,7 @@ def addend_of(tables: Sequence[Predictions], field: Field, rule: Rule) -> Addend
     """
     if rule != "avt":
         return rule
-    heads = [has_head(table, field) for table in tables]
+    heads = [table.own_scores(field) is not None for table in tables]
     if any(heads) and not all(heads):
         raise PredictionError(
             f"{sum(heads)} of {len(heads)} models have a {field} head; the rule avt would add logits of these to "
@@ -179,7 +278,7 @@ def parts_of(
 
 
 def _part(table: Predictions, field: Field, addend: Addend) -> NDArray[np.float64]:
-    own = {"verb": table.verb_logits, "noun": table.noun_logits, "action": table.logits}[field]
+    own = table.own_scores(field)
     if addend == "ranks":
         # Takes half a second to import, which the other rules need not wait for.
         from scipy.stats import rankdata  # noqa: PLC0415
@@ -201,10 +300,9 @@ def combine(parts: Sequence[NDArray[np.float64]], shares: NDArray[np.float64], a
         addend: What is averaged.
     """
     used = [(part, share) for part, share in zip(parts, shares, strict=True) if share > 0]
-    if addend in ("logits", "scores"):
-        return sum((share * part for part, share in used), start=np.zeros_like(parts[0]))
-    if addend == "ranks":
-        return np.log(sum((share * part for part, share in used), start=np.zeros_like(parts[0])))
+    if addend != "probs":
+        mean = sum((share * part for part, share in used), start=np.zeros_like(parts[0]))
+        return np.log(mean) if addend == "ranks" else mean
     # Relative to the largest, so that a probability too small for float64 still has its place in the order.
     largest = np.maximum.reduce([part for part, _ in used])
     total = sum((share * np.exp(part - largest) for part, share in used), start=np.zeros_like(largest))

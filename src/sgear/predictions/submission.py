@@ -3,89 +3,81 @@
 The servers sort scores with `argsort()[::-1]`, which gives equal scores to the class with the higher id. So no two
 written scores of a segment are equal: they are multiples of 1e-8, each at least 1e-8 above the next lower one. The
 order of the predictions is kept exactly, a written probability is off by at most 1e-8 times the number of classes,
-and scores that were equal before are put apart by training frequency or by lot (`ordering.best_first`).
+and scores that were equal before are put apart by training frequency or by lot (`best_first`).
 """
 
 from __future__ import annotations
 
-import os
+import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sgear.errors import PredictionError
-from sgear.predictions.challenge import EPIC55, EPIC100, MAX_SLS, NUM_ACTIONS, SLS_NAMES, Challenge
-from sgear.predictions.ordering import best_first, push_apart
-from sgear.predictions.skipped import skipped_of, skipped_text
+from sgear.files import replacing
+from sgear.predictions.fusion import best_first, push_apart
+from sgear.predictions.provenance import skipped_of, skipped_text
 from sgear.predictions.table import UNSTATED, Predictions
-from sgear.taxonomy import FIELDS, Field, Taxonomy
+from sgear.taxonomy import FIELDS, Field
 from sgear.timing import AnticipationProtocol, protocol_from_dict
+
+NUM_ACTIONS = 100
+"""Scored actions per segment, exactly."""
+SLS_NAMES = ("sls_pt", "sls_tl", "sls_td")
+"""Supervision levels, 0 to 5 each: pre-training, training labels, training data."""
+MAX_SLS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Challenge:
+    """One challenge.
+
+    Args:
+        name: Name of the data set, as `sgear.datasets` calls it.
+        version: Value of the file's `version`.
+        splits: Test splits; each is one file `SPLIT.json` in a flat zip.
+        num_verbs: Verb classes, all of which get a score.
+        num_nouns: Noun classes, all of which get a score.
+        has_sls: Whether the file states supervision levels.
+        min_tau_a_s: Nothing later than this many seconds before the action may have been seen.
+    """
+
+    name: str
+    version: str
+    splits: tuple[str, ...]
+    num_verbs: int
+    num_nouns: int
+    has_sls: bool
+    min_tau_a_s: float = 1.0
+    task: str = "action_anticipation"
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the files in the zip."""
+        return tuple(f"{split}.json" for split in self.splits)
+
+
+EPIC100 = Challenge(name="epic100", version="0.2", splits=("test",), num_verbs=97, num_nouns=300, has_sls=True)
+"""EPIC-KITCHENS-100. Source: evaluate_anticipation_json_ek100.py of epic-kitchens/C3-Action-Anticipation."""
+
+EPIC55 = Challenge(name="epic55", version="0.1", splits=("seen", "unseen"), num_verbs=125, num_nouns=352, has_sls=False)
+"""EPIC-KITCHENS-55. Source: the challenge's submission page, and RULSTM main.py of fpv-iplab/rulstm (mode test)."""
+
+CHALLENGES = {challenge.name: challenge for challenge in (EPIC100, EPIC55)}
+
 
 DECIMALS = 8
 _ROWS_AT_ONCE = 256
 TrainCounts = Mapping[Field, NDArray[np.int64]]
 
 
-def write_epic100(
-    predictions: Predictions,
-    out: Path,
-    *,
-    sls: Sequence[int],
-    train_counts: TrainCounts | None = None,
-    seed: int = 0,
-) -> None:
-    """Write a submission to the EPIC-KITCHENS-100 challenge, whole or not at all.
-
-    Args:
-        predictions: Scores of all segments of the split; uids are narration ids.
-        out: A `.zip` to upload (it holds `test.json`), or a `.json` for the official evaluation script.
-        sls: Supervision levels of pre-training, training labels and training data, 0 to 5 each.
-        train_counts: Training segments of each class per field; of equal scores the frequent class comes first.
-        seed: Seed of the lot that decides between what is still equal.
-
-    Raises:
-        ValueError: If a supervision level is not an integer in 0..5.
-        PredictionError: If the vocabulary or the protocol is not the challenge's, all scores of a segment are equal,
-            or `out` has another ending.
-
-    Source:
-        evaluate_anticipation_json_ek100.py of epic-kitchens/C3-Action-Anticipation.
-    """
-    _write({EPIC100.splits[0]: predictions}, out, EPIC100, sls=sls, train_counts=train_counts, seed=seed)
-
-
-def write_epic55(
-    tables: Mapping[str, Predictions], out: Path, *, train_counts: TrainCounts | None = None, seed: int = 0
-) -> None:
-    """Write a submission to the EPIC-KITCHENS-55 challenge, whole or not at all.
-
-    Args:
-        tables: Scores of the test splits, by name: `seen` and `unseen`.
-        out: A `.zip` to upload, or a folder that receives `seen.json` and `unseen.json`.
-        train_counts: See `write_epic100`.
-        seed: See `write_epic100`.
-
-    Raises:
-        PredictionError: As `write_epic100`; or if a split is missing or a uid is not a number.
-
-    Source:
-        Submission page of the EPIC-KITCHENS-55 challenges (version 0.1, two files in a flat zip);
-        RULSTM main.py of fpv-iplab/rulstm, mode `test`.
-    """
-    if set(tables) != set(EPIC55.splits):
-        raise PredictionError(f"expected predictions of the splits {', '.join(EPIC55.splits)}; got {sorted(tables)}")
-    for split, table in tables.items():
-        odd = [uid for uid in table.uids if not (uid.isascii() and uid.isdigit() and str(int(uid)) == uid)]
-        if odd:
-            raise PredictionError(f"{split}: EPIC-KITCHENS-55 uids are plain numbers such as 1924; got {odd[0]!r}")
-    _write(dict(tables), out, EPIC55, sls=None, train_counts=train_counts, seed=seed)
-
-
-def write_split(
-    predictions: Predictions,
+def write_submission(
+    tables: Mapping[str, Predictions],
     out: Path,
     challenge: Challenge,
     *,
@@ -93,75 +85,52 @@ def write_split(
     train_counts: TrainCounts | None = None,
     seed: int = 0,
 ) -> None:
-    """Write one `.json` in a challenge's format, for example of the validation split, to score it by other programs.
+    """Write a submission to a challenge, whole or not at all.
+
+    Args:
+        tables: Scores of all segments of each split of the challenge, by its name; for a `.json`, of any one split.
+        out: A `.zip` to upload, a `.json` for the official evaluation script and other programs, or, for a challenge
+            of several splits, a folder that receives one `.json` for each.
+        challenge: `EPIC100` or `EPIC55`.
+        sls: Supervision levels of pre-training, training labels and training data, 0 to 5 each, where it asks for them.
+        train_counts: Training segments of each class per field; of equal scores the frequent class comes first.
+        seed: Seed of the lot that decides between what is still equal.
 
     Raises:
-        PredictionError: As `write_epic100`.
+        ValueError: If a supervision level is not an integer in 0..5.
+        PredictionError: If a split is missing, the vocabulary or the protocol is not the challenge's, all scores of a
+            segment are equal, or `out` has another ending.
+        WriteError: If a file cannot be written.
     """
-    _write({out.stem: predictions}, out, challenge, sls=sls, train_counts=train_counts, seed=seed)
-
-
-def _write(
-    tables: dict[str, Predictions],
-    out: Path,
-    challenge: Challenge,
-    *,
-    sls: Sequence[int] | None,
-    train_counts: TrainCounts | None,
-    seed: int,
-) -> None:
-    _check_sls(sls, challenge)
+    if challenge.has_sls and (
+        sls is None or len(sls) != len(SLS_NAMES) or any(type(v) is not int or not 0 <= v <= MAX_SLS for v in sls)
+    ):
+        raise ValueError(f"supervision levels {', '.join(SLS_NAMES)} must be three integers in 0..{MAX_SLS}, got {sls}")
+    is_one_json = out.suffix == ".json" and len(tables) == 1
+    if not is_one_json and set(tables) != set(challenge.splits):
+        raise PredictionError(f"expected predictions of the splits {', '.join(challenge.splits)}; got {sorted(tables)}")
     for split, table in tables.items():
         _check_table(table, split, challenge)
-    if out.suffix == ".zip" or (out.suffix == ".json" and len(tables) == 1):
-        parts = {out: _part(out)}
-    elif not out.suffix and len(tables) > 1:
-        parts = {out / f"{split}.json": _part(out / f"{split}.json") for split in tables}
-    else:
+    levels = dict(zip(SLS_NAMES, sls or (), strict=True)) if challenge.has_sls else {}
+    head = {"version": challenge.version, "challenge": challenge.task, **levels}
+    texts = {split: _lines(table, head, train_counts or {}, seed) for split, table in tables.items()}
+    if out.suffix == ".zip":
+        with replacing(out) as partial, zipfile.ZipFile(partial, "w") as archive:
+            for split, lines in texts.items():
+                # The date is fixed, so that equal predictions give equal files.
+                info = zipfile.ZipInfo(f"{split}.json", date_time=(1980, 1, 1, 0, 0, 0))
+                info.compress_type = zipfile.ZIP_DEFLATED
+                with archive.open(info, "w", force_zip64=True) as file:
+                    file.writelines(lines)
+        return
+    if not is_one_json and (out.suffix or len(tables) == 1):
         endings = ".zip or .json" if len(tables) == 1 else ".zip, or no ending for a folder"
         raise PredictionError(f"{out}: a submission is written to a name with the ending {endings}")
-    try:
-        if out.suffix == ".zip":
-            _write_zip(parts[out], tables, challenge, sls, train_counts, seed)
-        else:
-            for part, table in zip(parts.values(), tables.values(), strict=True):
-                part.parent.mkdir(parents=True, exist_ok=True)
-                with part.open("wb") as file:
-                    _write_json(file.write, table, challenge, sls, train_counts, seed)
-        for target, part in parts.items():
-            os.replace(part, target)
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
-
-
-def _part(target: Path) -> Path:
-    return target.with_name(f"{target.name}.part")
-
-
-def _write_zip(
-    path: Path,
-    tables: dict[str, Predictions],
-    challenge: Challenge,
-    sls: Sequence[int] | None,
-    train_counts: TrainCounts | None,
-    seed: int,
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        for split, table in tables.items():
-            # The date is fixed, so that equal predictions give equal files.
-            info = zipfile.ZipInfo(f"{split}.json", date_time=(1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(info, "w", force_zip64=True) as file:
-                _write_json(file.write, table, challenge, sls, train_counts, seed)
-
-
-def _check_sls(sls: Sequence[int] | None, challenge: Challenge) -> None:
-    if not challenge.has_sls:
-        return
-    if sls is None or len(sls) != len(SLS_NAMES) or any(type(v) is not int or not 0 <= v <= MAX_SLS for v in sls):
-        raise ValueError(f"supervision levels {', '.join(SLS_NAMES)} must be three integers in 0..{MAX_SLS}, got {sls}")
+    with ExitStack() as stack:
+        for split, lines in texts.items():
+            partial = stack.enter_context(replacing(out if is_one_json else out / f"{split}.json"))
+            with partial.open("wb") as file:
+                file.writelines(lines)
 
 
 def _check_table(table: Predictions, split: str, challenge: Challenge) -> None:
@@ -169,7 +138,7 @@ def _check_table(table: Predictions, split: str, challenge: Challenge) -> None:
         raise PredictionError(f"{split}: there are no predictions to submit")
     if problem := skipped_text(skipped_of(table.provenance)):
         raise PredictionError(
-            f"{split}: {problem}; a submission needs a model that was trained and evaluated on every segment: mend or "
+            f"{split}: {problem}; a submission needs a model that was trained and evaluated on every segment: fix or "
             "fetch the files that the list in the run's report.json names, then train and evaluate again with "
             "source.on_error=stop"
         )
@@ -189,44 +158,37 @@ def _check_table(table: Predictions, split: str, challenge: Challenge) -> None:
         )
 
 
-def _write_json(
-    write: Callable[[bytes], int],
-    table: Predictions,
-    challenge: Challenge,
-    sls: Sequence[int] | None,
-    train_counts: TrainCounts | None,
-    seed: int,
-) -> None:
-    head = [f'"version":"{challenge.version}"', f'"challenge":"{challenge.task}"']
-    if challenge.has_sls and sls is not None:
-        head += [f'"{name}":{level}' for name, level in zip(SLS_NAMES, sls, strict=True)]
-    write(("{" + ",".join(head) + ',"results":{').encode())
-    glue = b"\n"
+def _lines(table: Predictions, head: Mapping[str, str | int], counts: TrainCounts, seed: int) -> Iterator[bytes]:
+    """Yield the text of a file, a line for each segment."""
+    yield (json.dumps(head, separators=(",", ":"))[:-1] + ',"results":{').encode()
+    glue = "\n"
     for start in range(0, len(table), _ROWS_AT_ONCE):
         rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(table)))
-        for entry in _entries(table.take(rows), train_counts or {}, seed):
-            write(glue + entry.encode())
-            glue = b",\n"
-    write(b"}}\n")
+        for entry in _entries(table.take(rows), counts, seed):
+            yield (glue + entry).encode()
+            glue = ",\n"
+    yield b"}}\n"
 
 
 def _entries(table: Predictions, train_counts: TrainCounts, seed: int) -> Iterator[str]:
     """Yield the text `"uid":{...}` of each segment."""
     taxonomy = table.taxonomy
-    own = {"verb": table.verb_logits, "noun": table.noun_logits, "action": table.logits}
     order: dict[str, NDArray[np.int64]] = {}
     digits: dict[str, NDArray[np.int64]] = {}
     for name in FIELDS:
         probs = table.field_probs(name)
         # Ranked by logits where there are some: probabilities of a confident model underflow to equal zeros.
-        logits = own[name]
+        logits = table.own_scores(name)
         scores: NDArray[np.floating] = probs if logits is None else logits
         _refuse_constant(scores, name, table.uids)
         num_best = NUM_ACTIONS if name == "action" else scores.shape[1]
         order[name] = best_first(scores, table.uids, num_best=num_best, counts=train_counts.get(name), seed=seed)
         digits[name] = _digits(np.take_along_axis(probs, order[name], axis=1))
-    pairs = _action_keys(taxonomy)
-    templates = {name: _template(len(taxonomy.names(name))) for name in ("verb", "noun")}
+    pairs = np.array([f"{verb},{noun}" for verb, noun in taxonomy.action_pairs], dtype=object)
+    templates = {
+        name: ",".join(f'"{class_id}":0.%0{DECIMALS}d' for class_id in range(len(taxonomy.names(name))))
+        for name in ("verb", "noun")
+    }
     for row, uid in enumerate(table.uids):
         texts = []
         for name in ("verb", "noun"):
@@ -255,14 +217,6 @@ def _digits(probs: NDArray[np.float64]) -> NDArray[np.int64]:
     limits = 10**DECIMALS - num_classes + ranks
     ascending = np.rint(probs[:, ::-1] * 10**DECIMALS).astype(np.int64)
     return push_apart(np.clip(ascending, 1, limits), ranks)[:, ::-1]
-
-
-def _template(num_classes: int) -> str:
-    return ",".join(f'"{class_id}":0.%0{DECIMALS}d' for class_id in range(num_classes))
-
-
-def _action_keys(taxonomy: Taxonomy) -> NDArray[np.object_]:
-    return np.array([f"{verb},{noun}" for verb, noun in taxonomy.action_pairs], dtype=object)
 
 
 def _plain(uid: str) -> str:

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sgear.predictions.challenge import EPIC100, MAX_SLS, NUM_ACTIONS, SLS_NAMES, Challenge
-from sgear.predictions.submission_json import MAX_BYTES, JsonObject, Problem, ScoreObject, quote, read_document
+from sgear.predictions.other_files import MAX_BYTES, JsonObject, Problem, ScoreObject, quote, read_document
+from sgear.predictions.submission import EPIC100, MAX_SLS, NUM_ACTIONS, SLS_NAMES, Challenge
 from sgear.taxonomy import FIELDS, Field, Taxonomy
 
 UNKNOWN_PAIR = "action: a pair is not among the known actions and can hardly be right"
@@ -65,17 +65,11 @@ def check_submission(
     Raises:
         ValueError: If the uids repeat or the vocabulary is not the challenge's.
     """
-    return inspect(path, uids=uids, taxonomy=taxonomy, challenge=challenge, member=member, max_bytes=max_bytes)[0]
+    return inspect(path, uids, taxonomy, challenge, member, max_bytes)[0]
 
 
 def inspect(
-    path: Path,
-    *,
-    uids: Sequence[str],
-    taxonomy: Taxonomy,
-    challenge: Challenge = EPIC100,
-    member: str | None = None,
-    max_bytes: int = MAX_BYTES,
+    path: Path, uids: Sequence[str], taxonomy: Taxonomy, challenge: Challenge, member: str | None, max_bytes: int
 ) -> tuple[list[Problem], SubmittedScores | None]:
     """Check a file and return its scores with the problems; the scores are None where there is an error."""
     size = (len(taxonomy.verbs), len(taxonomy.nouns))
@@ -85,7 +79,7 @@ def inspect(
         )
     if len(set(uids)) != len(uids):
         raise ValueError("the uids of the split repeat")
-    document, problems = read_document(path, challenge, member or challenge.members[0], max_bytes=max_bytes)
+    document, problems = read_document(path, challenge.members, member or challenge.members[0], max_bytes=max_bytes)
     if document is None and problems:
         return problems, None
     if not isinstance(document, JsonObject | ScoreObject):

@@ -1,24 +1,141 @@
 """`Predictions`: the scores of one model on one split, keyed by uid, with the protocol and where they came from.
 
 Fusion, reports and comparisons start from this file alone. It is a safetensors file: scores and targets as tensors,
-everything else as JSON in its header, so nothing in it can execute.
+everything else as JSON in its header, so nothing in it can execute, and a checksum finds what changed on the way.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
-from sgear.errors import PredictionError
+from sgear.errors import AnnotationError, PredictionError
+from sgear.files import replacing
 from sgear.metrics.probabilities import marginalize
-from sgear.predictions.table_file import read_table_file, write_table_file
+from sgear.predictions.other_files import kind_of, refusal
 from sgear.segments import UNKNOWN_ACTION
-from sgear.taxonomy import Field, Taxonomy
+from sgear.taxonomy import FIELDS, Field, Taxonomy
 from sgear.timing import protocol_from_dict
+
+FORMAT = "sgear-predictions-2"
+FORMAT_WITHOUT_CHECKSUM = "sgear-predictions-1"
+_CHECKSUM = "sha256"
+_TEXTS = ("uids", "taxonomy", "protocol", "provenance")
+_DTYPES = {"logits": "F32", "targets": "I64", "verb_logits": "F32", "noun_logits": "F32"}
+_REQUIRED = ("logits", "targets")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the fields of `Predictions`, with the types that they must have; their values are not compared yet."""
+    if not path.exists():
+        raise PredictionError(f"{path}: no such file; predictions are written by 'sgear evaluate RUN'")
+    if kind := kind_of(path):
+        raise PredictionError(refusal(path, kind))
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = dict(file.metadata() or {})
+            if header.get("format") not in (FORMAT, FORMAT_WITHOUT_CHECKSUM):
+                raise PredictionError(f"{path}: not a table of predictions (format {header.get('format')!r})")
+            tensors = _tensors(file)
+        _check_header(header, tensors)
+        texts = {name: _parsed(header[name]) for name in _TEXTS}
+        return {
+            **tensors,
+            "uids": tuple(_strings(texts["uids"], "uids")),
+            "taxonomy": _taxonomy(texts["taxonomy"]),
+            "protocol": checked_protocol(texts["protocol"]),
+            "provenance": _is(texts["provenance"], dict, "provenance"),
+        }
+    except (SafetensorError, OSError, ValueError, RecursionError, AnnotationError) as err:
+        raise PredictionError(f"{path}: damaged predictions file ({err}); evaluate the run again") from err
+
+
+def _checksum(header: Mapping[str, str], tensors: Mapping[str, NDArray]) -> str:
+    digest = hashlib.sha256()
+    for name in ("format", *_TEXTS):
+        digest.update(f"{name} {len(header[name])}\n{header[name]}\n".encode("utf-8", "surrogatepass"))
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data.cast("B") if tensors[name].size else b"")
+    return digest.hexdigest()
+
+
+def _check_header(header: Mapping[str, str], tensors: Mapping[str, NDArray]) -> None:
+    missing = [name for name in _TEXTS if name not in header]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} missing")
+    if header["format"] == FORMAT and header.get(_CHECKSUM) != _checksum(header, tensors):
+        raise ValueError("its checksum does not fit its contents")
+
+
+def _tensors(file: Any) -> dict[str, NDArray]:
+    names = set(file.keys())
+    missing, unknown = set(_REQUIRED) - names, names - set(_DTYPES)
+    if missing or unknown:
+        raise ValueError(f"tensors missing: {sorted(missing)}, unknown: {sorted(unknown)}")
+    for name in sorted(names):
+        dtype = file.get_slice(name).get_dtype()
+        if dtype != _DTYPES[name]:
+            raise ValueError(f"{name} are {dtype}, expected {_DTYPES[name]}")
+    return {name: file.get_tensor(name) for name in names}
+
+
+def _parsed(text: str) -> Any:
+    value = json.loads(text)
+    # Half of a surrogate pair is a string to JSON, but can be printed and written nowhere.
+    json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
+
+
+def _is(value: Any, kind: type, name: str) -> Any:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{name} should be {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def _strings(value: Any, name: str) -> list[str]:
+    for item in _is(value, list, name):
+        _is(item, str, f"an entry of {name}")
+    return value
+
+
+def _taxonomy(value: Any) -> Taxonomy:
+    parts = _is(value, dict, "taxonomy")
+    missing = {"verbs", "nouns", "action_pairs", "action_names"} - set(parts)
+    if missing:
+        raise ValueError(f"the taxonomy lacks {', '.join(sorted(missing))}")
+    for name in ("verbs", "nouns", "action_names"):
+        _strings(parts[name], name)
+    for pair in _is(parts["action_pairs"], list, "action_pairs"):
+        if len(_is(pair, list, "an action pair")) != 2:
+            raise ValueError(f"an action is a verb and a noun, got {len(pair)} numbers")
+        for part in pair:
+            _is(part, int, "a verb or noun id")
+    if not parts["action_pairs"]:
+        raise ValueError("the taxonomy has no actions")
+    return Taxonomy.from_dict(parts)
+
+
+def checked_protocol(value: Any) -> dict[str, float | str]:
+    """Return what a file states as its protocol.
+
+    Raises:
+        ValueError: If it is no object of numbers and texts.
+    """
+    for name, item in _is(value, dict, "protocol").items():
+        if isinstance(item, bool) or not isinstance(item, int | float | str):
+            raise ValueError(f"{name} of the protocol should be a number or a text, not {type(item).__name__}")
+    return value
+
 
 UNSTATED: dict[str, float | str] = {"kind": "unstated"}
 """Stands for the protocol in tables of other code that do not say what their model saw."""
@@ -40,13 +157,6 @@ def whole_protocol(protocol: dict[str, float | str]) -> dict[str, float | str]:
         ValueError: If it is none.
     """
     return protocol if protocol == UNSTATED else protocol_from_dict(protocol).to_dict()
-
-
-_VIEWS, _WINDOW = ("views", "view_mean"), ("tau_o_s", "fps", "short_history")
-
-
-def _without(protocol: Mapping[str, float | str], names: tuple[str, ...]) -> dict[str, float | str]:
-    return {name: value for name, value in protocol.items() if name not in names}
 
 
 def protocol_differences(first: Mapping[str, float | str], second: Mapping[str, float | str]) -> str:
@@ -101,17 +211,13 @@ class Predictions:
                 f"true actions must all be in 0..{self.taxonomy.num_actions - 1}, or all be -1 (not known); got "
                 f"{self.targets.min()}..{self.targets.max()}"
             )
-        for name, own, num_classes in (
-            ("verb", self.verb_logits, len(self.taxonomy.verbs)),
-            ("noun", self.noun_logits, len(self.taxonomy.nouns)),
-        ):
-            if own is not None and own.shape != (len(self.uids), num_classes):
-                raise PredictionError(f"expected {name} logits {(len(self.uids), num_classes)}, got {own.shape}")
-        for name, scores in (("action", self.logits), ("verb", self.verb_logits), ("noun", self.noun_logits)):
-            if scores is None:
+        for name in FIELDS:
+            own, num_classes = self.own_scores(name), len(self.taxonomy.names(name))
+            if own is None:
                 continue
-            bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
-            if len(bad):
+            if own.shape != (len(self.uids), num_classes):
+                raise PredictionError(f"expected {name} logits {(len(self.uids), num_classes)}, got {own.shape}")
+            if len(bad := np.flatnonzero(~np.isfinite(own).all(axis=1))):
                 raise PredictionError(
                     f"{len(bad)} samples have a {name} score that is not finite, first {self.uids[bad[0]]!r}"
                 )
@@ -135,7 +241,7 @@ class Predictions:
 
     def field_probs(self, field: Field) -> NDArray[np.float64]:
         """Return the probabilities of a field [M K]: of its own head, or summed from the actions' probabilities."""
-        own = {"verb": self.verb_logits, "noun": self.noun_logits, "action": self.logits}[field]
+        own = self.own_scores(field)
         if own is not None:
             return softmax(own)
         return marginalize(self.probs, self.taxonomy.ids_of_action(field), len(self.taxonomy.names(field)))
@@ -169,6 +275,21 @@ class Predictions:
             )
         return self.take(np.array([row_of[uid] for uid in uids], dtype=np.int64))
 
+    def matched_to(self, other: Predictions) -> Predictions:
+        """Return the same predictions in the row order of another table.
+
+        Raises:
+            PredictionError: If segments or true actions differ.
+        """
+        aligned = self.aligned_to(other.uids)
+        if not np.array_equal(aligned.targets, other.targets):
+            raise PredictionError("the tables disagree about the true actions; they come from different annotations")
+        return aligned
+
+    def own_scores(self, field: Field) -> NDArray[np.float32] | None:
+        """Return the logits of a field's own head [M K]; None where it is summed from action probabilities."""
+        return {"verb": self.verb_logits, "noun": self.noun_logits, "action": self.logits}[field]
+
     def take(self, rows: NDArray[np.int64]) -> Predictions:
         """Return the samples of the given rows, in that order."""
         return replace(
@@ -195,8 +316,8 @@ class Predictions:
             PredictionError: If protocol or vocabulary differ; gives both sides.
         """
         ours, theirs = whole_protocol(self.protocol), whole_protocol(other.protocol)
-        free = (*_VIEWS, *(_WINDOW if any_window else ()))
-        if _without(ours, free) != _without(theirs, free):
+        free = ("views", "view_mean", *(("tau_o_s", "fps", "short_history") if any_window else ()))
+        if any(ours.get(name) != theirs.get(name) for name in {*ours, *theirs} if name not in free):
             remedy = (
                 "train or evaluate both with the same settings of protocol.*, and compare the files of one protocol"
             )
@@ -210,7 +331,11 @@ class Predictions:
             )
 
     def save(self, path: Path) -> None:
-        """Write the table to a safetensors file, whole or not at all."""
+        """Write the table to a safetensors file, whole or not at all.
+
+        Raises:
+            WriteError: If it cannot be written; nothing is left then.
+        """
         tensors = {
             "logits": np.ascontiguousarray(self.logits, dtype=np.float32),
             "targets": np.ascontiguousarray(self.targets, dtype=np.int64),
@@ -218,22 +343,20 @@ class Predictions:
         for name, own in (("verb_logits", self.verb_logits), ("noun_logits", self.noun_logits)):
             if own is not None:
                 tensors[name] = np.ascontiguousarray(own, dtype=np.float32)
-        texts = {
-            "uids": self.uids,
-            "taxonomy": self.taxonomy.to_dict(),
-            "protocol": self.protocol,
-            "provenance": self.provenance,
-        }
-        write_table_file(path, tensors=tensors, texts=texts)
+        header = {"format": FORMAT, "taxonomy": json.dumps(self.taxonomy.to_dict())}
+        header |= {name: json.dumps(getattr(self, name)) for name in _TEXTS if name != "taxonomy"}
+        header[_CHECKSUM] = _checksum(header, tensors)
+        with replacing(path) as partial:
+            save_file(tensors, partial, metadata=header)
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
         """Read a table written by `save`.
 
         Raises:
-            PredictionError: If the file is missing, damaged, or not a table of predictions.
+            PredictionError: If the file is missing, damaged, or not a table of predictions; names other formats.
         """
-        fields = read_table_file(path)
+        fields = _read(path)
         try:
             return cls(**fields)
         except (PredictionError, OverflowError) as err:

@@ -17,8 +17,7 @@ from sgear.metrics.class_means import mean_per_class
 from sgear.metrics.registry import percent
 from sgear.predictions import Predictions
 from sgear.predictions.compare import ClassChange, ComparedScore, Comparison, compare
-from sgear.predictions.outcomes import Outcome, field_outcomes
-from sgear.predictions.scoring import Subsets
+from sgear.predictions.scoring import Outcome, Subsets, field_outcomes
 from sgear.report.curves import CALIBRATION_READING, reliability_diagram, reliability_tables
 from sgear.report.page import (
     ACCENT,

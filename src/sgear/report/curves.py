@@ -15,8 +15,8 @@ from sgear.datasets import Benchmark
 from sgear.metrics import Interval, bootstrap_interval, metrics
 from sgear.metrics.probabilities import Reliability, reliability
 from sgear.predictions import Predictions
-from sgear.predictions.outcomes import Outcome, field_outcomes
-from sgear.predictions.uncertainty import metric_inputs
+from sgear.predictions.compare import metric_inputs
+from sgear.predictions.scoring import Outcome, field_outcomes
 from sgear.report.page import (
     INK,
     MUTED,

@@ -138,7 +138,7 @@ def render_page(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: st
     names = taxonomy.action_names
     heat = (("cosines of every two actions", heat_maps(sets, names)),)
     sections = [Section("Which actions are alike", _heat_reading(sets, len(names)), heat)]
-    agreeing = similarity_agreement(*sets, names) if len(sets) == 2 else None
+    agreeing = similarity_agreement(sets[0], sets[1], names) if len(sets) == 2 else None
     if agreeing is not None:
         is_dotted = len(names) * (len(names) - 1) // 2 <= MAX_DOTS
         mark = "One dot per pair of actions" if is_dotted else "Pairs of actions, darker where there are more of them"
@@ -187,7 +187,7 @@ def render_image(sets: Sequence[PrototypeSet], taxonomy: Taxonomy, *, heading: s
     figures = [
         text_figure(heading, facts, widths, note=f"Vocabulary {taxonomy.digest}. {_heat_reading(sets, len(names))}"),
         heat_maps(sets, names),
-        similarity_agreement(*sets, names) if len(sets) == 2 else None,
+        similarity_agreement(sets[0], sets[1], names) if len(sets) == 2 else None,
         *(figure for figure, _ in maps_of_sets(sets, taxonomy)),
     ]
     for each in sets:

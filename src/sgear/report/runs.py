@@ -20,7 +20,7 @@ from sgear.metrics import class_mean_recall, marginalize, top_k_accuracy
 from sgear.models.heads import PrototypeBank
 from sgear.models.pretrained import load_model
 from sgear.predictions import Predictions, score
-from sgear.predictions.evaluated import evaluated_part, evaluated_rows
+from sgear.predictions.scoring import evaluated_part, evaluated_rows
 from sgear.prototypes import LanguagePrototypes
 from sgear.timing import VJepaProtocol
 from sgear.training.run import RunDirectory, read_json, read_log, require_one_protocol
@@ -218,7 +218,7 @@ def _recalls(
         "verb": (taxonomy.verb_of_action, len(taxonomy.verbs)),
         "noun": (taxonomy.noun_of_action, len(taxonomy.nouns)),
     }
-    asked = {
+    asked: dict[str, tuple[NDArray, NDArray, int]] = {
         name: (marginalize(ranking, part_of_action, size), part_of_action[targets], size)
         for name, (part_of_action, size) in parts.items()
     }

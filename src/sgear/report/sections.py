@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sgear.datasets import Benchmark
 from sgear.metrics import metrics
-from sgear.predictions.outcomes import field_outcomes
+from sgear.predictions.scoring import field_outcomes
 from sgear.report.classes import (
     MAX_CLASSES,
     MAX_NAMED_CLASSES,

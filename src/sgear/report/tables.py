@@ -9,8 +9,7 @@ from typing import Any, Literal
 from sgear.datasets import Benchmark
 from sgear.metrics import metrics
 from sgear.metrics.registry import percent
-from sgear.predictions.caveats import caveats_of
-from sgear.predictions.skipped import KEY, Skipped, skipped_of, skipped_text
+from sgear.predictions.provenance import SKIPPED, Skipped, caveats_of, skipped_of, skipped_text
 from sgear.report.runs import BAYES_CEILING, FREQUENCY_BASELINE, Reference, ReportRun, distinct_titles
 from sgear.taxonomy import Field
 
@@ -201,7 +200,7 @@ def measured_on(runs: Sequence[ReportRun], benchmark: Benchmark) -> dict[str, st
 def _without_skipped(value: Any) -> Any:
     """Return a provenance without the lists of skipped segments, which have a place of their own on a page."""
     if isinstance(value, dict):
-        return {name: _without_skipped(part) for name, part in value.items() if name != KEY}
+        return {name: _without_skipped(part) for name, part in value.items() if name != SKIPPED}
     return [_without_skipped(part) for part in value] if isinstance(value, list) else value
 
 

@@ -277,7 +277,7 @@ def load_newest_checkpoint(
         # Batches, steps and the schedule of the learning rate count what all processes do together.
         raise RunError(
             f"{path}: was saved by {len(states)} processes, now there are {now}; resume with {len(states)} "
-            f"(torchrun --nproc_per_node {len(states)})"
+            f"(sgear launch --nproc {len(states)})"
         )
     try:
         state.restore(load_file(path / _TENSORS))

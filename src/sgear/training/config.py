@@ -49,7 +49,7 @@ class RuntimeConfig:
         checkpoint_every: Steps between two checkpoints; 0 saves at the end of each epoch only.
         evaluate_every: Epochs between two evaluations on the validation set; 0 evaluates at the end only.
         timeout_s: Seconds after which a process of several gives up waiting for another one.
-        resume: Go on from the newest checkpoint of the run directory.
+        resume: Go on from the newest checkpoint of the run directory: `true`, `false`, or `auto`, where there is one.
     """
 
     device: str = "auto"
@@ -58,4 +58,4 @@ class RuntimeConfig:
     checkpoint_every: int = 0
     evaluate_every: int = 0
     timeout_s: float = 1800.0
-    resume: bool = False
+    resume: bool | str = False

@@ -39,7 +39,7 @@ from sgear.losses import Objective
 from sgear.losses.mixup import draw_mix, mix_clips
 from sgear.models import AnticipationModel, Baseline
 from sgear.segments import SegmentTable
-from sgear.stopping import delayed, is_asked, raise_if_asked
+from sgear.stopping import Stopped, asked_number, delayed, is_asked, raise_if_asked
 from sgear.training.checkpoints import CheckpointWriter, Progress, TrainingState, load_newest_checkpoint
 from sgear.training.config import OptimConfig, RuntimeConfig
 from sgear.training.evaluate import SkippedClips
@@ -124,7 +124,8 @@ def make_accelerator(runtime: RuntimeConfig, *, accumulate: int = 1) -> Accelera
     # Accelerate keeps the first precision of a process and refuses another one; a notebook or a test may run both.
     AcceleratorState._reset_state()
     return Accelerator(
-        cpu=runtime.device == "cpu",
+        # Accelerate joins processes on a processor only where it is told to use it; else each would train alone.
+        cpu=runtime.device == "cpu" or (runtime.device == "auto" and not torch.accelerator.is_available()),
         mixed_precision="bf16" if runtime.precision == "bf16" else "no",
         gradient_accumulation_steps=accumulate,
         # Recognition without prototype parts leaves the bank without gradients, which several processes refuse.
@@ -167,6 +168,15 @@ def learn_at_once(
     run.metrics.write_text("", encoding="utf-8")
     reasons = skipped.gathered()
     return FitResult(model=model.to(accelerator.device).eval(), accelerator=accelerator, skipped=reasons)
+
+
+def _is_anyone_asked(accelerator: Accelerator) -> bool:
+    """Return whether a process of this run was asked to stop: all of them stop after the same step, or none."""
+    if accelerator.num_processes == 1:
+        return is_asked()
+    asked = torch.tensor([float(is_asked())], device=accelerator.device)
+    total: torch.Tensor = accelerator.reduce(asked, reduction="sum")  # type: ignore[assignment]
+    return bool(total.item() > 0)
 
 
 def fit(
@@ -254,9 +264,7 @@ def fit(
         transient=True,
         disable=not accelerator.is_main_process,
     )
-    # Several processes would each stop after another step; they stop at once.
-    orderly = delayed(is_delayed=accelerator.num_processes == 1)
-    with orderly, closing(tracker), CheckpointWriter(accelerator, run.checkpoints, state) as checkpoints, bar:
+    with delayed(), closing(tracker), CheckpointWriter(accelerator, run.checkpoints, state) as checkpoints, bar:
         task = bar.add_task(run.name, total=total_steps, completed=progress.step)
         for epoch in range(progress.epoch, optim.epochs):
             # Order and augmentation follow from (seed, epoch): a resumed run sees what it would have seen.
@@ -293,18 +301,22 @@ def fit(
                 lr = lr_at(progress.step)
                 bar.update(task, completed=progress.step, description=f"{run.name} loss {values['total']:.3f}")
                 is_due = runtime.checkpoint_every and progress.step % runtime.checkpoint_every == 0
-                if is_asked() or (is_due and batch_idx + 1 < num_batches):
+                is_stopping = _is_anyone_asked(accelerator)
+                if is_stopping or (is_due and batch_idx + 1 < num_batches):
                     run.require_held()
                     progress = replace(progress, skipped=skipped.gathered())
                     checkpoints.save(progress)
-                    raise_if_asked()
+                    if is_stopping:
+                        raise Stopped(asked_number())
             progress = Progress(epoch=epoch + 1, batch=0, step=progress.step, skipped=skipped.gathered())
             # After a whole epoch: a damaged corpus would else train on nothing, quietly.
             skipped.require_some_read(what="training clips")
             if evaluate is not None and runtime.evaluate_every and (epoch + 1) % runtime.evaluate_every == 0:
                 try:
-                    with delayed(is_delayed=False):
-                        raise_if_asked()
+                    # Several processes stop together, after it.
+                    with delayed(is_delayed=accelerator.num_processes > 1):
+                        if accelerator.num_processes == 1:
+                            raise_if_asked()
                         numbers = evaluate(best_known, accelerator)
                 except BaseException:
                     # All batches of the epoch are done, its evaluation is not. Several processes save together only.
@@ -314,5 +326,6 @@ def fit(
                 tracker.log("validation", progress.step, numbers)
             run.require_held()
             checkpoints.save(progress)
-            raise_if_asked()
+            if _is_anyone_asked(accelerator):
+                raise Stopped(asked_number())
     return FitResult(model=best_known.eval(), accelerator=accelerator, skipped=progress.skipped)

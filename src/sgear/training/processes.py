@@ -20,7 +20,7 @@ def launcher() -> list[str]:
     """Return the words of a command that start this program, in as many processes as there are now."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ["sgear"]
-    return ["torchrun", "--nproc_per_node", os.environ["LOCAL_WORLD_SIZE"], "-m", "sgear.cli.main"]
+    return ["sgear", "launch", "--nproc", os.environ["LOCAL_WORLD_SIZE"]]
 
 
 # Its errors have no class of their own.

@@ -3,13 +3,17 @@
 from sgear.datasets.base import DatasetSpec, Places
 from sgear.datasets.benchmark import TextRules
 from sgear.datasets.own.folder import load_own
+from sgear.datasets.own.frame_wise import FrameLabels
 from sgear.datasets.own.importing import ImportResult, SplitCounts, check_own, import_own
 from sgear.datasets.own.rows import Problem
 
-__all__ = ["ImportResult", "Problem", "SplitCounts", "check_own", "import_own", "load_own"]
+__all__ = ["FrameLabels", "OWN", "ImportResult", "Problem", "SplitCounts", "check_own", "import_own", "load_own"]
+
+OWN = "csv"
+"""Name of every data set that was imported."""
 
 DATASET = DatasetSpec(
-    name="csv",
+    name=OWN,
     load=lambda folder, split, level: load_own(folder),
     places=Places(annotations=(), holds="summary.json", source="'sgear data import'"),
     # Its videos may have any names: they are known by their content.

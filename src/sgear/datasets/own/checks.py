@@ -20,6 +20,8 @@ from sgear.video.base import VideoSpan
 from sgear.video.find import needs_rate, scan_videos
 from sgear.video.pool import open_video
 
+# Usual anticipation time, in seconds.
+_TAU_A_S = 1.0
 # Joiners are seen in some scripts only.
 _UNIMPORTANT = "_\u200c\u200d"
 # A recording of GoPro: GX010001.MP4, GX020001.MP4, ...; of older cameras GOPR0001.MP4, GP010001.MP4, ...
@@ -34,19 +36,20 @@ def check_doubles(rows: Sequence[OwnRow], problems: ProblemList) -> None:
     for row in rows:
         if row.uid and row.uid in line_of_uid:
             text = f"is the uid of line {line_of_uid[row.uid]}, too"
-            problems.error(row.line, "uid", row.uid, text, "Give each row its own, or remove the column")
+            problems.error(
+                text, "Give each row its own, or remove the column", line=row.line, column="uid", value=row.uid
+            )
         line_of_uid.setdefault(row.uid, row.line)
         content = (row.video, row.start_s, row.stop_s, row.names)
         if content in line_of_row:
             text = f"says the same as line {line_of_row[content]}"
-            problems.error(row.line, None, None, text, "Remove one of the two")
+            problems.error(text, "Remove one of the two", line=row.line)
         line_of_row.setdefault(content, row.line)
         first = person_of.setdefault(row.video, row)
         if first.participant != row.participant:
             text = f"video {row.video} belongs to {first.participant} on line {first.line}"
-            problems.error(
-                row.line, "participant", row.participant or "", text, "One person wears the camera: correct it"
-            )
+            where = {"line": row.line, "column": "participant", "value": row.participant or ""}
+            problems.error(text, "One person wears the camera: correct it", **where)
 
 
 def check_names(rows: Sequence[OwnRow], style: Sequence[str], problems: ProblemList) -> None:
@@ -63,23 +66,22 @@ def check_names(rows: Sequence[OwnRow], style: Sequence[str], problems: ProblemL
             if len(lines) > 1:
                 *_, last = lines.values()
                 text = f"{named(sorted(lines))} differ only by case, blanks, underscores or forms of letters"
-                problems.warning(
-                    last, column, text, "They are classes of their own: write them alike if they mean the same"
-                )
+                remedy = "They are classes of their own: write them alike if they mean the same"
+                problems.warning(text, remedy, line=last, column=column)
     pair_of: dict[str, OwnRow] = {}
     for row in rows:
         first = pair_of.setdefault(" ".join(row.names), row)
         if first.names != row.names:
             text = f"verb and noun read like those of line {first.line}, but are divided in another place"
-            problems.error(row.line, "verb", row.names[0], text, "Divide them alike")
+            problems.error(text, "Divide them alike", line=row.line, column="verb", value=row.names[0])
 
 
 def check_splits(rows: Sequence[OwnRow], problems: ProblemList) -> None:
     """Refuse an empty training or validation split; warn of videos and participants on two sides."""
     for split in ("train", "validation"):
         if not any(row.split == split for row in rows):
-            text = f"there is no {split} row"
-            problems.error(None, "split", None, text, f"Write {split} in some rows, or remove the column split")
+            remedy = f"Write {split} in some rows, or remove the column split"
+            problems.error(f"there is no {split} row", remedy, column="split")
     kinds: list[tuple[str, Callable[[OwnRow], str | None]]] = [
         ("video", lambda row: row.video),
         ("participant", lambda row: row.participant),
@@ -94,7 +96,7 @@ def check_splits(rows: Sequence[OwnRow], problems: ProblemList) -> None:
         if shared:
             text = f"{kind}s in more than one split ({len(shared)}): {named(shared)}"
             remedy = f"Numbers will look too good: put all rows of a {kind} into one split"
-            problems.warning(None, "split", text, remedy)
+            problems.warning(text, remedy, column="split")
 
 
 def check_classes(rows: Sequence[OwnRow], problems: ProblemList) -> None:
@@ -104,15 +106,15 @@ def check_classes(rows: Sequence[OwnRow], problems: ProblemList) -> None:
     single = _texts(names for names, count in counts.items() if count == 1)
     if single:
         text = f"classes with a single segment ({len(single)} of {len(counts)}): {named(single)}"
-        problems.warning(None, None, text, "Nothing can be learnt and checked from one: add some, or join classes")
+        problems.warning(text, "Nothing can be learnt and checked from one: add some, or join classes")
     trained = {row.names for row in labelled if row.split == "train"}
     unseen = _texts({row.names for row in labelled if row.split == "validation"} - trained)
     if unseen:
         text = f"validation classes that never occur in training ({len(unseen)}): {named(unseen)}"
-        problems.warning(None, None, text, "They count as missed in class-mean recall: add training rows")
+        problems.warning(text, "They count as missed in class-mean recall: add training rows")
 
 
-def check_times(rows: Sequence[OwnRow], tau_a_s: float, problems: ProblemList) -> None:
+def check_times(rows: Sequence[OwnRow], problems: ProblemList) -> None:
     """Note segments that overlap, and segments before which nothing can be seen."""
     overlaps = []
     latest: dict[str, OwnRow] = {}
@@ -125,12 +127,12 @@ def check_times(rows: Sequence[OwnRow], tau_a_s: float, problems: ProblemList) -
     if overlaps:
         before, row = overlaps[0]
         text = f"segments that overlap an earlier one ({len(overlaps)}), first lines {before.line} and {row.line}"
-        problems.note(None, None, text, "An observed instant gets the action whose center is nearest")
-    early = [row for row in rows if row.start_s < tau_a_s]
+        problems.note(text, "An observed instant gets the action whose center is nearest")
+    early = [row for row in rows if row.start_s < _TAU_A_S]
     if early:
-        text = f"segments that start before {tau_a_s:g} s ({len(early)}), first line {min(row.line for row in early)}"
-        remedy = f"At tau_a = {tau_a_s:g} s there is nothing to see: trained without, validated by the class prior"
-        problems.note(None, None, text, remedy)
+        text = f"segments that start before {_TAU_A_S:g} s ({len(early)}), first line {min(row.line for row in early)}"
+        remedy = f"At tau_a = {_TAU_A_S:g} s there is nothing to see: trained without, validated by the class prior"
+        problems.note(text, remedy)
 
 
 def _texts(classes: Iterable[tuple[str, ...]]) -> list[str]:
@@ -167,9 +169,6 @@ def check_videos(
 
     Returns:
         The rows, and which of them were clipped.
-
-    Raises:
-        VideoError: If there is no such folder.
     """
     rows_of: dict[str, list[OwnRow]] = defaultdict(list)
     for row in rows:
@@ -178,23 +177,24 @@ def check_videos(
     clipped: list[Clipped] = []
     for video, of_video in rows_of.items():
         found = found_of.get(video, [])
-        line = of_video[0].line
+        where = {"line": of_video[0].line, "column": "video", "value": video}
         if not found:
             remedy = f"Put it there as {video}.mp4, or correct the name; case counts"
-            problems.error(line, "video", video, f"no such video in {root}", remedy)
+            problems.error(f"no such video in {root}", remedy, **where)
         elif len(found) > 1:
             text = f"two videos have this name, {found[0]} and {found[1]}"
-            problems.error(line, "video", video, text, "Rename or remove one")
+            problems.error(text, "Rename or remove one", **where)
         elif needs_rate(found[0]):
             text = f"{found[0]} is made of images, which do not say how long they last; its rows were not checked"
-            problems.note(line, "video", text, "Name the rate of their numbers in training, source.frame_fps")
+            remedy = "Name the rate of their numbers in training, source.frame_fps"
+            problems.note(text, remedy, line=of_video[0].line, column="video")
         else:
             clipped += _check_length(of_video, found[0], problems, clip_s)
     if clipped:
         first = clipped[0]
         text = f"stops after the end of their video ({len(clipped)}), first {first.stop_s:g} of {first.video}"
         remedy = f"They were moved to its end, here {first.end_s:.3f} s, as --clip-to-video {clip_s:g} says"
-        problems.note(first.line, "stop", text, remedy)
+        problems.note(text, remedy, line=first.line, column="stop")
     end_of = {each.line: each.end_s for each in clipped}
     return tuple(replace(row, stop_s=end_of[row.line]) if row.line in end_of else row for row in rows), tuple(clipped)
 
@@ -204,7 +204,8 @@ def _check_length(rows: list[OwnRow], path: Path, problems: ProblemList, clip_s:
         with open_video(path) as opened:
             span = VideoSpan.of(opened)
     except VideoError as err:
-        problems.error(rows[0].line, "video", rows[0].video, str(err).rstrip("."), "Copy the video again")
+        where = {"line": rows[0].line, "column": "video", "value": rows[0].video}
+        problems.error(str(err).rstrip("."), "Copy the video again", **where)
         return []
     clipped = []
     remedy = _remedy(path)
@@ -214,7 +215,7 @@ def _check_length(rows: list[OwnRow], path: Path, problems: ProblemList, clip_s:
                 clipped.append(Clipped(row.line, row.video, row.stop_s, span.end_s))
                 continue
             text = f"the video {path.name} ends at {span.end_s:.3f} s"
-            problems.error(row.line, "stop", f"{row.stop_s:g}", text, remedy)
+            problems.error(text, remedy, line=row.line, column="stop", value=f"{row.stop_s:g}")
     return clipped
 
 

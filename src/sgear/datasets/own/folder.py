@@ -44,19 +44,9 @@ def make_taxonomy(rows: Sequence[OwnRow]) -> Taxonomy:
 
 
 def write_folder(table: OwnTable, taxonomy: Taxonomy, summary: dict, out: Path) -> None:
-    """Write the folder, or nothing at all.
-
-    Args:
-        table: Rows with their splits.
-        taxonomy: Their classes.
-        summary: What to keep beside the checksums, JSON-ready.
-        out: The folder; it must not exist, or be empty.
-
-    Raises:
-        AnnotationError: If there is something at `out`, or it cannot be written.
-    """
+    """Write the folder with its checksums and a JSON-ready summary, or nothing at all."""
     check_free(out)
-    segments = segments_text(table, taxonomy).encode()
+    segments = _segments_text(table, taxonomy).encode()
     classes = (json.dumps(taxonomy.to_dict(), indent=1, ensure_ascii=False) + "\n").encode()
     sums = {SEGMENTS: hashlib.sha256(segments).hexdigest(), TAXONOMY: hashlib.sha256(classes).hexdigest()}
     whole = json.dumps({"format": FORMAT, "sha256": sums, **summary}, indent=1) + "\n"
@@ -76,11 +66,7 @@ def write_folder(table: OwnTable, taxonomy: Taxonomy, summary: dict, out: Path) 
 
 
 def check_free(out: Path) -> None:
-    """Check that a folder can be made at `out`.
-
-    Raises:
-        AnnotationError: If there is something already.
-    """
+    """Raise AnnotationError if there is something at `out` already."""
     try:
         is_free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     except OSError as err:
@@ -89,19 +75,19 @@ def check_free(out: Path) -> None:
         raise AnnotationError(f"{out}: exists already. Choose another folder, or delete this one first.")
 
 
-def segments_text(table: OwnTable, taxonomy: Taxonomy) -> str:
-    """Return the rows as csv: times in seconds, every row with a uid, a split and its ids."""
+def _segments_text(table: OwnTable, taxonomy: Taxonomy) -> str:
+    """Return the rows as csv: every row with a uid, a split and its ids."""
     people = ["participant"] if table.has_participants else []
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["uid", *people, "video", "split", "start", "stop", *table.style, *WRITTEN_IDS])
     verb_ids, noun_ids = ({name: idx for idx, name in enumerate(names)} for names in (taxonomy.verbs, taxonomy.nouns))
-    unknown = (UNKNOWN_ACTION, UNKNOWN_ACTION)
     for row, uid in zip(table.rows, _uids(table.rows), strict=True):
         person = [row.participant] if table.has_participants else []
-        names = row.names or ("",) * len(table.style)
-        pair = (verb_ids[row.names[0]], noun_ids[row.names[-1]]) if row.names else unknown
-        ids = (*pair, taxonomy.action_of_pair.get(pair, UNKNOWN_ACTION))
+        names, ids = [""] * len(table.style), [UNKNOWN_ACTION] * 3
+        if row.names:
+            pair = verb_ids[row.names[0]], noun_ids[row.names[-1]]
+            names, ids = [*row.names], [*pair, taxonomy.action_of_pair[pair]]
         writer.writerow([uid, *person, row.video, row.split, repr(row.start_s), repr(row.stop_s), *names, *ids])
     return stream.getvalue()
 
@@ -119,12 +105,7 @@ def _uids(rows: Sequence[OwnRow]) -> list[str]:
 
 
 def load_own(root: Path) -> Benchmark:
-    """Read a folder that `import_own` wrote.
-
-    Where the csv named no participants, each video is a participant of its own.
-
-    Args:
-        root: The folder.
+    """Read a folder that `import_own` wrote; where the csv named no participants, each video is one of its own.
 
     Raises:
         AnnotationError: If a file is missing, or is not as it was written.
@@ -144,12 +125,8 @@ def load_own(root: Path) -> Benchmark:
         if not isinstance(sums, dict) or found != sums.get(path.name):
             raise AnnotationError(f"{path}: the file is not as it was written. {_REMEDY}")
     taxonomy = Taxonomy.from_dict(_read_json(taxonomy_path))
-    table = read_csv(
-        segments_path,
-        ["uid", "video", "split", "start", "stop", *WRITTEN_IDS],
-        optional=["participant"],
-        remedy=_REMEDY,
-    )
+    columns = ["uid", "video", "split", "start", "stop", *WRITTEN_IDS]
+    table = read_csv(segments_path, columns, optional=["participant"], remedy=_REMEDY)
     has_participants = "participant" in table.frame.columns
     frame = pl.DataFrame(
         {
@@ -161,13 +138,11 @@ def load_own(root: Path) -> Benchmark:
             **{name: table.frame[name].cast(pl.Int64) for name in WRITTEN_IDS},
         }
     )
-    lines = table.lines
     tables = {}
     for split in SPLITS:
         is_in = table.frame["split"] == split
-        tables[split] = SegmentTable(
-            frame.filter(is_in), taxonomy, origin=str(segments_path), lines=lines.filter(is_in)
-        )
+        rows, lines = frame.filter(is_in), table.lines.filter(is_in)
+        tables[split] = SegmentTable(rows, taxonomy, origin=str(segments_path), lines=lines)
     trained, validated = (set(tables[split].column("participant_id")) for split in ("train", "validation"))
     return Benchmark(
         name=root.resolve().name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from sgear.datasets.own.checks import (
     check_videos,
 )
 from sgear.datasets.own.folder import check_free, make_taxonomy, write_folder
+from sgear.datasets.own.frame_wise import FrameLabels, is_frame_wise, read_frame_wise
 from sgear.datasets.own.rows import SPLITS, OwnRow, OwnTable, Problem, ProblemList, read_own
 from sgear.errors import ConfigError
 from sgear.taxonomy import FIELDS, Taxonomy
@@ -55,24 +56,20 @@ class ImportResult:
     """What came out of a csv.
 
     Args:
-        source: The csv.
         problems: Everything that is wrong, errors first.
         split_rule: How the splits came about, in words; empty where there are errors.
         splits: Counts of each split that has rows.
         taxonomy: The classes; None where there are errors.
         has_participants: Whether the csv names participants.
         out: The folder that was written; None where nothing was.
-        clipped: The stops that were moved to the end of their video.
     """
 
-    source: Path
     problems: tuple[Problem, ...]
     split_rule: str = ""
-    splits: dict[str, SplitCounts]
+    splits: dict[str, SplitCounts] = field(default_factory=dict)
     taxonomy: Taxonomy | None = None
     has_participants: bool = False
     out: Path | None = None
-    clipped: tuple[Clipped, ...] = ()
 
     @property
     def is_accepted(self) -> bool:
@@ -86,42 +83,49 @@ def import_own(
     *,
     validation_share: float | None = None,
     seed: int = 0,
-    tau_a_s: float = 1.0,
     videos: Path | None = None,
     clip_s: float = 0.0,
+    frames: FrameLabels | None = None,
 ) -> ImportResult:
-    """Check every row of a csv of own annotations, and write the data set folder unless there is an error.
+    """Check every row of own annotations, and write the data set folder unless there is an error.
 
     Args:
-        csv_path: The csv, see `sgear.datasets.own.rows`.
+        csv_path: The csv, see `sgear.datasets.own.rows`; or frame-wise labels, see `sgear.datasets.own.frame_wise`.
         out: Folder to write, new or empty; it comes whole or not at all. None: check only, see `check_own`.
         validation_share: Wanted share of validation segments, in (0, 1), where there is no column `split`.
             Default: 0.2.
         seed: Seed of the splits.
-        tau_a_s: Anticipation time in seconds by which early segments are noted.
         videos: Folder of the videos; opens each of them.
         clip_s: Stops up to so many seconds after the end of their video are moved to it.
+        frames: How frame-wise labels are read; needed for them, and for nothing else.
 
     Raises:
-        AnnotationError: If the file cannot be read as csv at all, or there is something at `out`.
-        ConfigError: If `validation_share` is given and there is a column `split`, or `clip_s` without `videos`.
+        AnnotationError: If the file cannot be read at all, or there is something at `out`.
+        ConfigError: If a number is out of range, `validation_share` is given and there is a column `split`, or
+            `clip_s` without `videos`.
         VideoError: If there is no folder `videos`.
-        ValueError: If a number is out of range.
     """
     if validation_share is not None and not 0 < validation_share < 1:
-        raise ValueError(f"validation_share must be between 0 and 1, got {validation_share}")
-    if not tau_a_s > 0:
-        raise ValueError(f"tau_a_s must be positive, got {tau_a_s}")
+        raise ConfigError(f"the validation share must be between 0 and 1, got {validation_share:g}")
     if not 0 <= clip_s < float("inf"):
-        raise ValueError(f"clip_s must be finite and not negative, got {clip_s}")
+        raise ConfigError(f"--clip-to-video must be finite and not negative, got {clip_s:g}")
     if clip_s and videos is None:
         raise ConfigError("--clip-to-video has no effect without --videos: nothing says where the videos end")
     if out is not None:
         check_free(out)
     problems = ProblemList()
-    table = read_own(csv_path, problems)
+    frames = FrameLabels() if frames is None else frames
+    if is_frame_wise(csv_path, frames):
+        table: OwnTable | None = read_frame_wise(csv_path, problems, frames)
+    elif frames != FrameLabels():
+        raise ConfigError(
+            f"{csv_path} is a csv: --fps, --no-action, --participant, --mapping and --key are for labels "
+            "of frames (a folder, .txt, .npz or .mat); leave them out"
+        )
+    else:
+        table = read_own(csv_path, problems)
     if table is None:
-        return ImportResult(source=csv_path, problems=problems.sorted(), splits={})
+        return ImportResult(problems=problems.sorted())
     if table.has_splits and validation_share is not None:
         raise ConfigError(
             f"validation_share={validation_share:g} has no effect: {csv_path} has a column split. "
@@ -142,14 +146,8 @@ def import_own(
     if not problems.num_errors:
         check_splits(table.rows, problems)
         check_classes(table.rows, problems)
-        check_times(table.rows, tau_a_s, problems)
-    result = ImportResult(
-        source=csv_path,
-        problems=problems.sorted(),
-        splits={},
-        has_participants=table.has_participants,
-        clipped=clipped,
-    )
+        check_times(table.rows, problems)
+    result = ImportResult(problems=problems.sorted(), has_participants=table.has_participants)
     if problems.num_errors:
         return result
     counts = {split: _count(table, split) for split in SPLITS if any(row.split == split for row in table.rows)}
@@ -193,10 +191,10 @@ def _split_rows(
     groups = [str(row.participant) if by_person else row.video for row in rows]
     if len(set(groups)) < 2:
         remedy = "Add a second video, or a column split that divides the rows"
-        problems.error(None, None, None, "all rows belong to one video, so no video can be kept for validation", remedy)
+        problems.error("all rows belong to one video, so no video can be kept for validation", remedy)
         return tuple(rows), "none"
     if len(people) == 1 and None not in people:
-        problems.note(None, None, "all rows belong to one participant", "The splits are made by video")
+        problems.note("all rows belong to one participant", "The splits are made by video")
     classes = {names: index for index, names in enumerate(sorted({row.names for row in rows}))}
     held_out = choose_groups(groups, [classes[row.names] for row in rows], share=validation_share, seed=seed)
     divided = tuple(

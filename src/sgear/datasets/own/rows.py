@@ -9,13 +9,13 @@ others are told apart: how a csv is made of them, or which data set reads them.
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sgear.datasets.csv_table import parse_rows, read_text, shown, wrong_separator
 from sgear.errors import AnnotationError
@@ -23,10 +23,9 @@ from sgear.files import plain
 from sgear.video.find import VIDEO_ENDINGS
 
 Level = Literal["error", "warning", "note"]
-LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+_LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 _NUM_NAMED = 8
 TIME_COLUMNS = ("video", "start", "stop")
-LABEL_STYLES = (("verb", "noun"), ("label",))
 OPTIONAL = ("participant", "split", "uid")
 WRITTEN_IDS = ("verb_id", "noun_id", "action_id")
 """Columns that an imported folder adds; in a csv they are made anew and not read."""
@@ -90,25 +89,25 @@ _LISTS = (
 _FIRST_LINES = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """One thing that is wrong, or worth to know.
 
     Args:
         level: How bad it is.
+        text: What is wrong.
+        remedy: What to do.
         line: Line of the file, from 1; None where it is about the whole file.
         column: Column of the value; None where it is about the whole row or file.
         value: What stands there, in quotes where it is long or blank; None as above.
-        text: What is wrong with it.
-        remedy: What to do.
     """
 
     level: Level
-    line: int | None
-    column: str | None
-    value: str | None
     text: str
     remedy: str
+    line: int | None = None
+    column: str | None = None
+    value: str | None = None
 
     def __str__(self) -> str:
         where = [f"line {self.line}"] if self.line is not None else []
@@ -124,24 +123,25 @@ class ProblemList:
         self._problems: list[Problem] = []
         self.num_errors = 0
 
-    def error(self, line: int | None, column: str | None, value: str | None, text: str, remedy: str) -> None:
-        """Add an error."""
+    def error(self, text: str, remedy: str, *, value: str | None = None, **where: Any) -> None:
+        """Add an error; `where` is the `line` and the `column`, as far as it has them."""
         self.num_errors += 1
-        self._problems.append(Problem("error", line, column, None if value is None else shown(value), text, remedy))
+        self._add("error", text, remedy, value=None if value is None else shown(value), **where)
 
-    def warning(self, line: int | None, column: str | None, text: str, remedy: str) -> None:
+    def warning(self, text: str, remedy: str, **where: Any) -> None:
         """Add a warning."""
-        self._problems.append(Problem("warning", line, column, None, text, remedy))
+        self._add("warning", text, remedy, **where)
 
-    def note(self, line: int | None, column: str | None, text: str, remedy: str) -> None:
+    def note(self, text: str, remedy: str, **where: Any) -> None:
         """Add a note."""
-        self._problems.append(Problem("note", line, column, None, text, remedy))
+        self._add("note", text, remedy, **where)
 
     def sorted(self) -> tuple[Problem, ...]:
         """Return all problems, errors first, each level by line."""
-        return tuple(
-            sorted(self._problems, key=lambda each: (LEVELS.index(each.level), each.line is not None, each.line or 0))
-        )
+        return tuple(sorted(self._problems, key=lambda each: (_LEVELS.index(each.level), each.line or 0)))
+
+    def _add(self, level: Level, text: str, remedy: str, **where: Any) -> None:
+        self._problems.append(Problem(level=level, text=text, remedy=remedy, **where))
 
 
 def named(names: Sequence[str]) -> str:
@@ -190,13 +190,9 @@ def read_own(path: Path, problems: ProblemList) -> OwnTable | None:
 
     Returns:
         The rows without an error of their own, or None where the header is wrong.
-
-    Raises:
-        AnnotationError: If the file is missing, empty, no UTF-8 text, of another format, or has a quote that is not
-            closed.
     """
     text = read_text(path, remedy="Check the path.")
-    require_csv(path, text)
+    _require_csv(path, text)
     rows, lines = parse_rows(text, path)
     _make_plain(rows, lines, problems)
     header, first_line = rows.pop(0), lines.pop(0)
@@ -204,26 +200,20 @@ def read_own(path: Path, problems: ProblemList) -> OwnTable | None:
     if style is None:
         return None
     if not rows:
-        problems.error(first_line, None, None, "there is no row below the header", "Write one row per action")
+        problems.error("there is no row below the header", "Write one row per action", line=first_line)
     good = []
     for row, line in zip(rows, lines, strict=True):
         if len(row) != len(header):
             text = f"{len(row)} fields, expected {len(header)} as in the header"
             remedy = 'Put double quotes around a value with a comma, "a, b"; write numbers with a decimal point'
-            problems.error(line, None, None, text, remedy)
+            problems.error(text, remedy, line=line)
         elif (right := _read_row(dict(zip(header, row, strict=True)), line, style, problems)) is not None:
             good.append(right)
     return OwnTable(tuple(good), style, "participant" in header, "split" in header)
 
 
 def _make_plain(rows: list[list[str]], lines: list[int], problems: ProblemList) -> None:
-    """Write all values in one Unicode form, so that what looks equal is equal, and note in which columns that changed.
-
-    Args:
-        rows: The header and all rows; changed in place.
-        lines: Line of each.
-        problems: Takes a note for each column.
-    """
+    """Write all values in one Unicode form, in place, so that what looks equal is equal; note each changed column."""
     changed: dict[int, list[tuple[int, str]]] = {}
     for row, line in zip(rows, lines, strict=True):
         for place, value in enumerate(row):
@@ -238,7 +228,7 @@ def _make_plain(rows: list[list[str]], lines: list[int], problems: ProblemList) 
             f"({len(values)}), first {value[:_SHOWN]!a}"
         )
         remedy = "They are taken as they look: composed (Unicode NFC), with plain blanks and without such characters"
-        problems.note(line, column, text, remedy)
+        problems.note(text, remedy, line=line, column=column)
 
 
 def _check_header(header: list[str], line: int, problems: ProblemList) -> tuple[str, ...] | None:
@@ -247,84 +237,74 @@ def _check_header(header: list[str], line: int, problems: ProblemList) -> tuple[
     separator = wrong_separator(header)
     if missing and separator is not None:
         text = f"the columns are separated by {separator}, expected commas"
-        problems.error(line, None, None, text, "Save the file as 'CSV UTF-8 (comma delimited)'")
+        problems.error(text, "Save the file as 'CSV UTF-8 (comma delimited)'", line=line)
         return None
-    known = {*TIME_COLUMNS, *OPTIONAL, *(name for style in LABEL_STYLES for name in style)}
-    style = "label" if "label" in header else "verb and noun"
-    has_both = "label" in header and ("verb" in header or "noun" in header)
-    if style != "label":
-        missing += [name for name in ("verb", "noun") if name not in header]
+    style = ("label",) if "label" in header else ("verb", "noun")
+    known = {*TIME_COLUMNS, *OPTIONAL, "label", "verb", "noun"}
+    missing += [name for name in style if name not in header]
     twice = sorted(name for name in known if header.count(name) > 1)
     unknown = [name for name in header if name not in known and name not in WRITTEN_IDS]
+    has_both = "label" in header and ("verb" in header or "noun" in header)
     if missing:
         spelled = [name for name in unknown if name.casefold() in missing]
         hint = f"; write {named(spelled)} in small letters" if spelled else ""
         if not spelled and {"verb", "noun"} & set(missing):
             hint = ", or give 'label' instead of verb and noun"
-        remedy = renames_of(header, missing) or f"Add them to the header{hint}"
-        problems.error(line, None, None, f"columns {named(missing)} are missing", remedy)
+        remedy = _renames_of(header, missing) or f"Add them to the header{hint}"
+        problems.error(f"columns {named(missing)} are missing", remedy, line=line)
     if has_both:
-        text = "there is a column label and a column verb or noun"
-        problems.error(line, None, None, text, "Keep label, or verb and noun")
+        problems.error("there is a column label and a column verb or noun", "Keep label, or verb and noun", line=line)
     if twice:
-        problems.error(line, None, None, f"columns {named(twice)} occur twice", "Remove one of each")
+        problems.error(f"columns {named(twice)} occur twice", "Remove one of each", line=line)
     if unknown and not missing:
-        problems.note(line, None, f"columns {named(unknown)} are not used", "Correct the name if one is misspelled")
-    if missing or has_both or twice:
-        return None
-    return ("label",) if style == "label" else ("verb", "noun")
+        problems.note(f"columns {named(unknown)} are not used", "Correct the name if one is misspelled", line=line)
+    return None if missing or has_both or twice else style
 
 
 def _read_row(row: dict[str, str], line: int, style: tuple[str, ...], problems: ProblemList) -> OwnRow | None:
     """Return the row, or None after saying all that is wrong with it."""
     num_before = problems.num_errors
+    wrong = partial(_wrong, problems, line, row)
     for name in (*style, *OPTIONAL, "video"):
-        if name in row:
-            _check_name(row[name], name, line, problems)
-    _check_video(row["video"], line, problems)
+        value = row.get(name, "")
+        if not value.isprintable() and any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in value):
+            wrong(name, "holds a line break or another control character", "Remove it")
+        if len(value) > _LONGEST_NAME:
+            text = f"has {len(value)} characters, at most {_LONGEST_NAME} are allowed"
+            wrong(name, text, "Shorten it, or look for a quote that is not closed")
+    video = row["video"]
+    if video == "":
+        wrong("video", "is empty", "Write the name of the video file")
+    front, point, ending = (file_name := re.split(r"[/\\]", video)[-1]).rpartition(".")
+    stem = front if (point + ending).casefold() in VIDEO_ENDINGS else file_name
+    if stem != video:
+        wrong("video", "has a folder or a file ending", f"Write the name alone: {stem}")
     for name in ("participant", "uid"):
         if row.get(name) == "":
-            problems.error(line, name, "", "is empty", f"Write it, or remove the column {name} for all rows")
+            wrong(name, "is empty", f"Write it, or remove the column {name} for all rows")
     split = row.get("split")
     if split is not None and split not in SPLITS:
         hint = _SPLIT_HINTS.get(split.casefold(), split.casefold())
-        remedy = f"Write {hint}" if hint in SPLITS else f"Write one of {', '.join(SPLITS)}"
-        problems.error(line, "split", split, "is no split", remedy)
+        wrong("split", "is no split", f"Write {hint}" if hint in SPLITS else f"Write one of {', '.join(SPLITS)}")
     empty = [name for name in style if row[name] == ""]
     if empty and not (split == "test" and len(empty) == len(style)):
         for name in empty:
-            problems.error(line, name, "", "is empty", "Write what is done, or remove the row")
-    start_s, stop_s = (_read_time(row[name], name, line, problems) for name in ("start", "stop"))
-    if start_s is None or stop_s is None:
-        return None
-    if stop_s <= start_s:
-        remedy = "Correct start or stop; both count from the start of the video"
-        problems.error(line, "stop", row["stop"], f"is not after the start {row['start']}", remedy)
-    if problems.num_errors > num_before:
+            wrong(name, "is empty", "Write what is done, or remove the row")
+    start_s, stop_s = (_read_time(row[name], partial(wrong, name)) for name in ("start", "stop"))
+    if start_s is not None and stop_s is not None and stop_s <= start_s:
+        text = f"is not after the start {row['start']}"
+        wrong("stop", text, "Correct start or stop; both count from the start of the video")
+    if start_s is None or stop_s is None or problems.num_errors > num_before:
         return None
     names = () if empty else tuple(row[name] for name in style)
-    return OwnRow(line, row["video"], start_s, stop_s, names, row.get("participant"), split, row.get("uid", ""))
+    return OwnRow(line, video, start_s, stop_s, names, row.get("participant"), split, row.get("uid", ""))
 
 
-def _check_name(value: str, column: str, line: int, problems: ProblemList) -> None:
-    if not value.isprintable() and any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in value):
-        problems.error(line, column, value, "holds a line break or another control character", "Remove it")
-    if len(value) > _LONGEST_NAME:
-        text = f"has {len(value)} characters, at most {_LONGEST_NAME} are allowed"
-        problems.error(line, column, value, text, "Shorten it, or look for a quote that is not closed")
+def _wrong(problems: ProblemList, line: int, row: dict[str, str], column: str, text: str, remedy: str) -> None:
+    problems.error(text, remedy, line=line, column=column, value=row[column])
 
 
-def _check_video(video: str, line: int, problems: ProblemList) -> None:
-    if video == "":
-        problems.error(line, "video", "", "is empty", "Write the name of the video file")
-    name = re.split(r"[/\\]", video)[-1]
-    front, point, ending = name.rpartition(".")
-    stem = front if (point + ending).casefold() in VIDEO_ENDINGS else name
-    if stem != video:
-        problems.error(line, "video", video, "has a folder or a file ending", f"Write the name alone: {stem}")
-
-
-def _read_time(text: str, column: str, line: int, problems: ProblemList) -> float | None:
+def _read_time(text: str, wrong: Callable[[str, str], None]) -> float | None:
     """Return seconds, or None after saying what is wrong."""
     clock = _CLOCK.fullmatch(text)
     if clock is not None:
@@ -334,33 +314,21 @@ def _read_time(text: str, column: str, line: int, problems: ProblemList) -> floa
     elif _SECONDS.fullmatch(text):
         value = float(text)
     else:
-        problem, remedy = next(
-            ((words, what) for pattern, words, what in _TIME_HINTS if pattern.fullmatch(text)),
-            ("is empty" if text == "" else "is no time", "Write seconds such as 12.5, or HH:MM:SS.ss"),
-        )
-        problems.error(line, column, text, problem, remedy)
+        usual = ("is empty" if text == "" else "is no time", "Write seconds such as 12.5, or HH:MM:SS.ss")
+        wrong(*next(((problem, what) for pattern, problem, what in _TIME_HINTS if pattern.fullmatch(text)), usual))
         return None
     if value < 0:
-        problems.error(line, column, text, "is before the start of the video", "Count seconds from the first frame, 0")
+        wrong("is before the start of the video", "Count seconds from the first frame, 0")
         return None
-    if not math.isfinite(value) or value > _LATEST_S:
-        remedy = "Write seconds, not frames or milliseconds"
-        problems.error(line, column, text, f"is later than {_LATEST_S:,.0f} s", remedy)
+    if value > _LATEST_S:
+        wrong(f"is later than {_LATEST_S:,.0f} s", "Write seconds, not frames or milliseconds")
         return None
     # Minus zero is zero.
     return abs(value)
 
 
-def require_csv(path: Path, text: str) -> None:
-    """Refuse what is JSON, or a list of a known kind.
-
-    Args:
-        path: The file.
-        text: Its content.
-
-    Raises:
-        AnnotationError: Names the format, and what to do.
-    """
+def _require_csv(path: Path, text: str) -> None:
+    """Refuse what is JSON, or a list of a known kind; name the format, and what to do."""
     if text.lstrip()[:1] in ("{", "["):
         kind, remedy = "JSON", "Write a csv with the columns video,start,stop,verb,noun and one row for each action"
         if '"clips"' in text and '"action_clip_start_sec"' in text:
@@ -372,13 +340,8 @@ def require_csv(path: Path, text: str) -> None:
             raise AnnotationError(f"{path}: looks like {kind}, expected a csv with a header. {remedy}.")
 
 
-def renames_of(header: Sequence[str], missing: Sequence[str]) -> str:
-    """Return how the columns of a header are to be renamed, in words; empty where none is known to be what is missing.
-
-    Args:
-        header: The names of all columns.
-        missing: Names that are needed and are not there.
-    """
+def _renames_of(header: Sequence[str], missing: Sequence[str]) -> str:
+    """Return in words how columns are to be renamed; empty where none is known to be one of the missing."""
     found = {}
     for ours, others in _OTHER_NAMES.items():
         theirs = [name for name in header if name.casefold() in others]

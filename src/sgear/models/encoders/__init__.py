@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sgear.models.config import EncoderConfig
-from sgear.models.encoders.annotations import ANNOTATIONS, PastEncoder
+from sgear.models.encoders.annotations import ANNOTATIONS, PastEncoder, SeenActions
 from sgear.models.encoders.base import FrameInput, VideoEncoder, register_encoder, registered_encoder
 from sgear.models.encoders.features import FEATURES, FeatureEncoder, FrozenFrameClassifier
 from sgear.models.encoders.timm import TimmEncoder, frame_size, frame_statistics
@@ -15,6 +15,7 @@ __all__ = [
     "FrameInput",
     "FrozenFrameClassifier",
     "PastEncoder",
+    "SeenActions",
     "TimmEncoder",
     "VideoEncoder",
     "build_encoder",

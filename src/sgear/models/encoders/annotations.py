@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sgear.errors import ConfigError
 from sgear.models.class_vectors import ClassVectors
 from sgear.models.config import EncoderConfig
+from sgear.segments import UNKNOWN_ACTION
 
 ANNOTATIONS = "annotations"
 
@@ -64,6 +67,18 @@ class PastAttention(nn.Module):
         return self.out(rearrange(read, "M h Q d -> M Q (h d)")) * mask.any(dim=1)[:, None, None]
 
 
+class SeenActions(NamedTuple):
+    """The actions that each step of a clip shows, oldest first.
+
+    Args:
+        tokens: Token of each [B T K D].
+        actions: Class of each [B T K]; -1 where there is none.
+    """
+
+    tokens: Float[Tensor, "B T K D"]
+    actions: Int[Tensor, "B T K"]
+
+
 class PastEncoder(nn.Module):
     """Map records of the past [B T K 3] to one token per step [B T 1 D].
 
@@ -107,6 +122,14 @@ class PastEncoder(nn.Module):
 
     def forward(self, clip: Float[Tensor, "B T K 3"]) -> Float[Tensor, "B T 1 D"]:
         """Return one token per step."""
+        return self.read(clip)[0]
+
+    def read(self, clip: Float[Tensor, "B T K 3"]) -> tuple[Float[Tensor, "B T 1 D"], SeenActions]:
+        """Return one token per step, and the actions that it was made of.
+
+        Raises:
+            ConfigError: If the clip is no record of the past.
+        """
         if clip.ndim != 4 or clip.shape[-1] != 3:
             raise ConfigError(
                 f"this model reads the annotated past, records [B T K 3], got a clip of shape {tuple(clip.shape)}; "
@@ -127,4 +150,8 @@ class PastEncoder(nn.Module):
         last_two = tokens[:, -2:] if tokens.shape[1] > 1 else tokens.expand(-1, 2, -1)
         query = self.ask((last_two * mask[:, -2:, None]).flatten(1))[:, None]
         pooled = query + self.dropout(self.pool(query, self.norm(tokens), ages, mask))
-        return pooled.unflatten(0, clip.shape[:2])
+        # Neither "no action" nor the beginning of the video is an action.
+        is_action = mask & (numbers <= self.num_actions)
+        actions = torch.where(is_action, numbers - 1, UNKNOWN_ACTION)
+        seen = SeenActions(tokens.unflatten(0, clip.shape[:2]), actions.unflatten(0, clip.shape[:2]))
+        return pooled.unflatten(0, clip.shape[:2]), seen

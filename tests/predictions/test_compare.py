@@ -94,6 +94,17 @@ def test_every_score_is_that_of_each_model_alone():
         assert row.num_samples == (30 if row.subset == "unseen" else 60)
 
 
+def test_a_comparison_counts_and_tests_accuracies_as_the_paired_test_does():
+    first, second = graded_table(1), graded_table(2)
+    hits = [(each.logits.argmax(axis=1) == each.targets).astype(float) for each in (first, second)]
+    expected = paired_test(*hits, num_resamples=200, seed=3)
+    result = compare(first, second, num_resamples=200, seed=3)
+    row = next(row for row in result.scores if (row.field, row.metric) == ("action", "top1"))
+    assert (row.p_value, row.low, row.high) == (expected.p_value, expected.low, expected.high)
+    assert row.num_first_only == int(((hits[0] == 1) & (hits[1] == 0)).sum())
+    assert row.num_second_only == int(((hits[0] == 0) & (hits[1] == 1)).sum())
+
+
 def test_a_model_differs_from_itself_in_nothing():
     result = compare(graded_table(1), graded_table(1), num_resamples=50)
     assert all(row.difference == 0 and row.p_value == 1 and row.num_first_only == 0 for row in result.scores)

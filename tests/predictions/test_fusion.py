@@ -166,6 +166,12 @@ def test_a_head_of_one_model_is_fused_with_the_sums_of_the_other():
     assert fused.noun_logits is None
 
 
+def test_the_weights_of_actions_can_be_given_apart():
+    first, second = table(seed=1), table(seed=2)
+    fused = late_fuse([first, second], [1.0, 1.0], field_weights={"action": [0.0, 1.0]})
+    np.testing.assert_allclose(fused.probs, second.probs, atol=1e-6)
+
+
 def test_a_noun_without_actions_stays_impossible():
     for rule in ("probs", "logits"):
         fused = late_fuse([table(seed=1), table(seed=2)], [1.0, 1.0], rule=rule, field_weights={"noun": [1.0, 2.0]})

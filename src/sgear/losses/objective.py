@@ -149,6 +149,7 @@ class Objective(nn.Module):
         self.register_buffer("seen_actions", None if is_seen is None else is_seen.nonzero()[:, 0], persistent=False)
         log_counts = counts.clamp(min=1).log() if config.balanced and counts is not None else None
         self.register_buffer("log_counts", log_counts, persistent=False)
+        # Among the classes that take part alone: a neighbor that was taken out could get no share.
         neighbors, shares = None, None
         if config.neighbors and relations is not None:
             near = relations if is_seen is None else relations[is_seen][:, is_seen]

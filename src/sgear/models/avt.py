@@ -86,6 +86,7 @@ class Avt(StepwiseModel):
         tokens, seen = read_tokens(self.encoder, hide_absent(clip, mask))
         observed = tokens[:, :, 0]
         predicted = self.decoder(observed, mask)
+        # The classifier reads the feature that is predicted for the action, never one that was seen.
         next_logits, mixed, _ = self.classify(predicted)
         if self.copying is not None and seen is not None:
             next_logits = next_logits + self.copying(mixed, seen)

@@ -96,6 +96,7 @@ def register_model(name: str) -> Callable[[Model], Model]:
 
     def register(cls: Model) -> Model:
         config = getattr(cls, "Config", None)
+        # Checked when the module is imported: a third party's mistake is named there, not in the midst of a training.
         settings = {item.name for item in fields(config)} if config is not None and is_dataclass(config) else set()
         sources = getattr(cls, "sources", ())
         for is_there, lack in (

@@ -49,6 +49,7 @@ def transition_probs(segments: SegmentTable, *, smoothing: float) -> NDArray[np.
         actions = segments.of_video(video_id).column("action_id")
         # N[a + 1, b]: how often b came right after a; row 0 counts the first actions of the videos.
         np.add.at(counts, (np.concatenate([[0], actions[:-1] + 1]), actions), 1.0)
+    # Additive smoothing towards the prior: an action that was never followed by anything says the prior.
     counts += smoothing * class_frequencies(segments)
     return counts / counts.sum(axis=1, keepdims=True)
 

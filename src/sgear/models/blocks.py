@@ -25,6 +25,7 @@ CLASS_BLOCKS = ("prototypes", "classifier", "field_classifiers", "branches")
 def _tensors_by_block(model: nn.Module) -> dict[str, dict[str, Tensor]]:
     blocks: dict[str, dict[str, Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
+        # keep_vars: parameters themselves, so that freezing them freezes the model and not a copy.
         blocks.setdefault(block_of(name), {})[name] = tensor
     return blocks
 
@@ -67,6 +68,7 @@ def copy_blocks(model: nn.Module, source: nn.Module, blocks: Sequence[str]) -> L
         for name, tensor in ours.items():
             tensor.copy_(theirs[name])
         loaded += ours
+    # Everything else is named too: what keeps its random start, and what of the other run was not used.
     used = set(loaded)
     return Loading(
         loaded=tuple(loaded),

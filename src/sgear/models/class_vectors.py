@@ -141,6 +141,7 @@ class ClassVectors(nn.Module):
         if "noun" in self.parts:
             terms.append(self.noun[self.noun_of_action])
         if "text" in self.parts:
+            # [A E] @ [E D]: linear, so that near texts stay near and a new text needs nothing but its embedding.
             terms.append(self.texts @ self.text_map)
         return torch.stack(terms).sum(dim=0) if terms else None
 
@@ -150,6 +151,7 @@ class ClassVectors(nn.Module):
         if "free" not in self.parts:
             assert shared is not None  # a composition has at least one part
             return shared
+        # v_a = f_a + v_verb(a) + v_noun(a) + M e_a: gradients of a class reach all that it shares.
         return self.free if shared is None else self.free + shared
 
 
@@ -168,6 +170,7 @@ class ComposedClassifier(nn.Module):
 
     def forward(self, features: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch A"]:
         """Return scores."""
+        # Composed anew in each step: parts that are shared move all classes at once. [A D+1]
         rows = self.vectors()
         return nn.functional.linear(self.dropout(features), rows[:, :-1], rows[:, -1])
 

@@ -65,6 +65,7 @@ class CopyHead(nn.Module):
             seen: The actions that each step shows.
         """
         num_clips, num_steps, num_seen, _ = seen.tokens.shape
+        # [B T K D]: each seen action is judged in the light of what is expected next.
         asked = features[:, :, None].expand(-1, -1, num_seen, -1)
         scores = self.scores(self.read(torch.cat([seen.tokens, asked], dim=-1))).flatten(0, 1)  # [M K V]
         actions = seen.actions.flatten(0, 1)
@@ -73,6 +74,7 @@ class CopyHead(nn.Module):
         is_class = (same_noun >= 0) & (actions >= 0)[..., None]
         classes = same_noun.clamp(min=0)
         said = scores.gather(-1, self.verb_of_action[classes]).masked_fill(~is_class, 0.0)
+        # A noun that was seen twice speaks twice: scores add, as logs of independent hints do.
         copied = said.new_zeros(len(actions), len(self.verb_of_action))
         copied = copied.scatter_add(1, classes.flatten(1), said.flatten(1))
         return copied.view(num_clips, num_steps, -1)

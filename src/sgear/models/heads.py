@@ -136,6 +136,7 @@ class PrototypeMix(nn.Module):
         """Return mixed features of the same shape."""
         values = prototypes.detach() if self.detach_values else prototypes
         # [... A] @ [A D]: the prototypes weighed by how much the feature resembles each.
+        # Divided, not multiplied: temperature 0.07 sharpens cosines, whose whole range is [-1, 1].
         read_out = (similarity / self.log_temperature.exp()).softmax(dim=-1) @ values
         gate = self.gate.sigmoid()
         return gate * features + (1 - gate) * read_out
@@ -208,6 +209,7 @@ def build_bank(config: PrototypesConfig, *, width: int, **sizes: int) -> Prototy
     """
     if parse_composition(config.composition) == ("free",):
         return PrototypeBank(sizes["num_actions"], width)
+    # Length about 1, as free prototypes have: cosines do not care, the regularisation does.
     vectors = ClassVectors(config.composition, width=width, text_dim=config.text_dim, std=width**-0.5, **sizes)
     return ComposedBank(vectors)
 

@@ -83,6 +83,7 @@ def history_features(
     seen = posteriors.double() * weights
     parts = [seen]
     for lifetime in LIFETIMES_STEPS:
+        # m_t = (sum_s e^(-(t-s)/L) p_s) / (sum_s e^(-(t-s)/L)), by recursion: O(1) for each step.
         keep = float(np.exp(-1 / lifetime))
         total, mass, means = torch.zeros_like(seen[:, 0]), torch.zeros_like(weights[:, 0]), []
         for step in range(seen.shape[1]):

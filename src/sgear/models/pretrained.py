@@ -105,6 +105,7 @@ def model_config_from_dict(values: dict[str, Any]) -> Any:
         TypeError: If a setting is unknown.
     """
     kind = model_class(values["name"]).Config
+    # Settings of other models are dropped; one that no model knows is a misspelling, or of a later version.
     names = {item.name for item in fields(kind)}
     foreign = {item.name for name in list_models() for item in fields(model_class(name).Config)} - names
     return _from_dict(kind, {name: value for name, value in values.items() if name not in foreign})

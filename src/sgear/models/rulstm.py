@@ -66,9 +66,12 @@ class RulstmBranch(nn.Module):
         A step that does not exist leaves the state as it was, so a video that is shorter than the window begins at
         its first step with the zero state.
         """
+        # The zero state is what a video begins with, in training and on a stream alike.
         hidden = cell = clip.new_zeros(clip.shape[1], self.rolling.hidden_size)
         after_each = []
+        # One call for the whole clip draws anew for each step all the same: the mask has the shape of the clip.
         for step, is_real in zip(self.dropout(clip), mask[..., None], strict=True):
+            # h_t, c_t = LSTM(x_t, h_(t-1), c_(t-1)), and as they were where the step is not there.
             new_hidden, new_cell = self.rolling(step, (hidden, cell))
             hidden, cell = torch.where(is_real, new_hidden, hidden), torch.where(is_real, new_cell, cell)
             after_each.append((hidden, cell))
@@ -155,6 +158,7 @@ class ModalityAttention(nn.Module):
         if variant not in ATTENTION_VARIANTS:
             raise ConfigError(f"model.rulstm.attention={variant!r} is unknown; choose {', '.join(ATTENTION_VARIANTS)}")
         self.reads_unrolled = variant == "released"
+        # Hidden and cell state of each branch.
         width = 2 * num_modalities * hidden_dim
         self.layers = nn.Sequential(
             nn.Linear(width, width // 4),
@@ -223,6 +227,7 @@ class Rulstm(AnticipationModel):
                 f"model.encoder.feature_dim={config.encoder.feature_dim}; list the width of each modality in the order "
                 "of the features"
             )
+        # Modalities lie side by side in one clip, so that one loader serves one or several.
         self.widths = tuple(settings.modalities)
         self.max_steps = config.max_steps
         self.steps_ahead = steps_until_action(settings, settings.tau_a_s)

@@ -175,6 +175,7 @@ class StepwiseModel(AnticipationModel):
         predicted, cache = self.decoder.prefill(observed, mask)
         # The cache holds the observed steps, so each further step costs one query instead of a whole clip.
         window = DecoderWindow(observed=observed, cache=cache)
+        # Only the newest position predicts what nobody has seen; the others predict what is in the cache.
         features = [predicted[:, -1]]
         for _ in range(num_steps - 1):
             following, window = self.decoder.step(features[-1], window)

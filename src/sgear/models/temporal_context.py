@@ -26,10 +26,13 @@ ContextState = tuple[BlockState, ...]
 def _build_block(config: TemporalContextConfig, *, width: int, max_steps: int, head_dim: int) -> TemporalContextBlock:
     shared: dict[str, Any] = {"head_dim": head_dim, "detach_past": config.detach_past}
     match config.mode:
+        # Sum over all earlier frames with learned weights by position: one step costs the same at any length.
         case "cumulative":
             return CumulativeBlock(width, max_steps=max_steps, normalise=config.normalise, **shared)
+        # Weights by age instead of position: nothing in it grows with the stream, so it never ends.
         case "decay":
             return DecayBlock(width, lifetime_steps=config.lifetime_steps, normalise=config.normalise, **shared)
+        # Full attention to all earlier tokens: the most that a frame can know, at a cost that grows with the clip.
         case "causal":
             return CausalBlock(width, max_steps=max_steps, **shared)
         case "original":
@@ -65,6 +68,7 @@ class TemporalContextAggregator(nn.Module):
     @property
     def streams_endlessly(self) -> bool:
         """Whether `step` goes on for ever: weights by age do, weights by position and kept tokens end."""
+        # One block that ends, ends the stack.
         return all(isinstance(block, DecayBlock) for block in self.blocks)
 
     def forward(

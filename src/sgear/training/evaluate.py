@@ -45,6 +45,7 @@ class SkippedClips:
 
     def gathered(self) -> dict[str, str]:
         """Return the reasons by uid, in the order of the uids; to be called in all processes at once."""
+        # What this process knows stays: it is the first reason that was met.
         for reasons in gather_object([self._reasons]):
             self._reasons = {**reasons, **self._reasons}
         return {uid: self._reasons[uid] for uid in self._uids if uid in self._reasons}
@@ -117,11 +118,13 @@ def run_model(
             output = model(finish_clip(batch["clip"], batch["colour"], batch["mask"]), batch["mask"])
         made = {name: getattr(output, name) for name in kept}
         named = {name: values.float() for name, values in made.items() if values is not None}
+        # The last batch of several processes is filled up with samples of its start; this drops them again.
         row, gathered = accelerator.gather_for_metrics((batch["row"], named))
         rows.append(row.cpu())
         for name, values in gathered.items():
             kept[name].append(values.cpu())
     model.train(was_training)
+    # Processes take turns in the rows, so what they gathered is in another order than the data set.
     order = torch.cat(rows).argsort()
     assert torch.equal(torch.cat(rows)[order], torch.arange(len(dataset))), "each sample is evaluated exactly once"
     reasons = skipped.gathered()

@@ -23,12 +23,14 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
         ConfigError: If the name is unknown, or nothing is left to train.
     """
     groups = []
+    # Four groups at most: encoder and rest, matrices and the others. An empty one would be an error of torch.
     for in_encoder, scale in ((True, config.encoder_lr_scale), (False, 1.0)):
         members = [
             parameter
             for name, parameter in model.named_parameters()
             if parameter.requires_grad and ("encoder" in name.split(".")) == in_encoder
         ]
+        # Decay pulls towards 0, which means something for a map and nothing for a gain, a bias or a temperature.
         for is_matrix, decay in ((True, config.weight_decay), (False, 0.0)):
             chosen = [parameter for parameter in members if (parameter.ndim >= 2) == is_matrix]
             if chosen:
@@ -37,6 +39,7 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     if not groups:
         raise ConfigError("every parameter is frozen; take a block out of init.freeze")
     match config.name:
+        # Fused: four times as fast as foreach on a processor (research/LOG.md).
         case "adamw":
             return AdamW(groups, lr=config.lr, fused=True)
         case "adam":
@@ -63,7 +66,9 @@ def lr_scale(step: int, *, warmup_steps: int, total_steps: int, final_share: flo
         total_steps: Length of the training.
         final_share: Share at the end, in [0, 1].
     """
+    # Step 0 learns already: a rate of 0 would waste the first batch.
     if step < warmup_steps:
         return (step + 1) / warmup_steps
+    # p in [0, 1]; scale = f + (1 - f) (1 + cos(pi p)) / 2, and f itself after the last step.
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -113,6 +113,7 @@ class RunDirectory:
         Raises:
             RunError: If another one that is alive holds it; says which.
         """
+        # The others wait for the first in the first collective of the training; they write nothing.
         if not is_main_process():
             yield self
             return

@@ -70,6 +70,7 @@ def timm_frame_encoder(
     """
     timm = import_timm()
     try:
+        # Drawing weights must not move the random numbers of whoever asked for features.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
             if pretrained and weights is None:
@@ -139,6 +140,7 @@ def run_frame_encoder(run: Path, *, device: str = "cpu", precision: str = "float
     if not isinstance(encoder, VideoEncoder):
         raise RunError(f"{run}: its model reads stored features; choose a run that was trained with source.kind=video")
     return FrameEncoder(
+        # As a clip of one video, [1 T ...]: encoders read clips, the extraction has frames.
         encode=_encode_with(encoder, lambda frames: encoder(frames[None])[0, :, 0], device, precision),
         name=f"{trained.config.encoder.name}{OF_RUN}{run.name}",
         weights=weights_digest(encoder),

@@ -50,6 +50,7 @@ class FrozenFrameClassifier(nn.Module):
 
     def forward(self, clip: Float[Tensor, "B T F"]) -> Float[Tensor, "B T K"]:
         """Return posteriors of A + 1 classes."""
+        # x' = clip((x - mu_f) / s_f, -6, 6), with the statistics of the training rows.
         standard = ((clip - self.mean) / self.scale).clamp(-6.0, 6.0)
         return F.linear(standard, self.weight, self.bias).softmax(dim=-1)
 
@@ -75,6 +76,7 @@ class FeatureEncoder(nn.Module):
         self.feature_dim = config.feature_dim
         # The attribute names weights of stored runs, so it keeps the name of its setting.
         self.recogniser = FrozenFrameClassifier(config.feature_dim, num_actions) if config.recogniser else None
+        # Posteriors: one number for each action, and one for no action.
         num_read = num_actions + 1 if config.recogniser else config.feature_dim
         if not config.map and num_read != width:
             raise ConfigError(
@@ -97,6 +99,7 @@ class FeatureEncoder(nn.Module):
         if self.training and self.noise > 0:
             # x + s sigma_f e, with e ~ N(0, 1): the noise follows the scale of each feature.
             clip = clip + self.noise * self.feature_scale * torch.randn_like(clip)
+        # Before the map: behind it each number holds a bit of all features.
         clip = self.dropout(clip)
         if self.recogniser is not None:
             clip = self.recogniser(clip)

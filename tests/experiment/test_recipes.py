@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_recipes import WIDTHS, TinyRuns, head_of, recipe, recipes, small_kitchen, write_features
+from tiny_recipes import WIDTHS, TinyRuns, head_of, recipe, recipes, recipes_on_kitchen, small_kitchen, write_features
 from torch.utils.data import DataLoader
 
 from sgear.data import collate
@@ -49,7 +49,7 @@ def runs(kitchen: Path) -> TinyRuns:
     return TinyRuns(kitchen.parent, settings)
 
 
-@pytest.mark.parametrize("name", recipes())
+@pytest.mark.parametrize("name", recipes_on_kitchen())
 def test_a_recipe_trains_and_is_evaluated(name: str, runs: TinyRuns):
     report = runs.report(name)
     assert report["num_evaluated"] == report["num_asked"] > 0

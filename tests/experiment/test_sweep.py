@@ -13,6 +13,7 @@ from sgear.errors import ConfigError, RunError
 from sgear.experiment import compose_experiment
 from sgear.experiment.compose import load_run_config
 from sgear.experiment.sweep import members_of, table_of
+from sgear.experiment.train import train_run
 from sgear.experiment.tune import candidates
 from sgear.kitchen import KitchenConfig, build_kitchen
 from sgear.training.run import RunDirectory, read_json
@@ -97,10 +98,9 @@ def test_a_run_that_was_not_evaluated_is_named(tmp_path):
 
 
 def test_resume_auto_starts_where_there_is_nothing_and_goes_on_where_there_is(kitchen, tmp_path):
-    words = [sys.executable, "-m", "sgear.cli.main", "train", *settings(kitchen, tmp_path), "runtime.resume=auto"]
     reports = []
     for _ in range(2):
-        subprocess.run(words, check=True, capture_output=True, timeout=300)
+        train_run(compose_experiment([*settings(kitchen, tmp_path), "runtime.resume=auto"]))
         reports.append(read_json(tmp_path / "smoke-kitchen" / "report.json")["scores"])
     assert reports[0] == reports[1]
     with pytest.raises(ConfigError, match="choose true, false or auto"):

@@ -186,11 +186,21 @@ def write_seconds(folder: Path, lengths_s: Mapping[str, int]) -> None:
             Image.new("L", (40, 32), second // 2).save(folder / video_id / f"frame_{second:06d}.png")
 
 
+LIKE_OTHERS = re.compile(r".*(flow|obj|igm).*|.*/rulstm")
+"""Recipes that differ from others in their features alone."""
+
+
+def recipes_on_kitchen() -> list[object]:
+    """Return all recipes as parameters of a test on the kitchen; those that train on their own annotations are slow."""
+    own = tuple(f"{family}/" for family in ("epic100", "epic55", "egtea"))
+    is_trained = {name: name.startswith(own) and not LIKE_OTHERS.fullmatch(name) for name in recipes()}
+    return [pytest.param(name, marks=[pytest.mark.slow] if slow else []) for name, slow in is_trained.items()]
+
+
 def recipes_of(*families: str) -> list[object]:
     """Return data set and recipe as parameters of a test; recipes that differ in their features alone are slow."""
     names = recipes(*families)
-    like_others = re.compile(r".*(flow|obj|igm).*|.*/rulstm")
-    marks = {name: [pytest.mark.slow] if like_others.fullmatch(name) else [] for name in names}
+    marks = {name: [pytest.mark.slow] if LIKE_OTHERS.fullmatch(name) else [] for name in names}
     return [pytest.param(name.partition("/")[0], name, marks=marks[name], id=name) for name in names]
 
 
